@@ -1,0 +1,287 @@
+"""The config: one pydantic model per act, composed. The defaults are the paper's values, cited."""
+
+import os
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from yt8m_pipeline.data_model import Partition
+from yt8m_pipeline.errors import UsageError
+
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Section(BaseModel):
+    """Immutable, and a misspelt field is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Tables(Section):
+    """The input tables: Parquet, CSV or JSONL by file ending; local or gs://; globs allowed."""
+
+    root: str = Field(".", description="Folder that the tables and relative video URIs are relative to.")
+    entities: str = "entities.csv"
+    ratings: str = "ratings.csv"
+    videos: str = "videos.parquet"
+    annotations: str | None = Field(
+        "annotations.csv", description="null: the labels are nested in the videos table, column `labels`."
+    )
+
+
+class Vocabulary(Section):
+    """Stage 1. Keep entities with a whitelisted type and no blacklisted one (paper §3.1)."""
+
+    type_whitelist: tuple[str, ...] = Field(min_length=1, description="§3.1: 25 types that are visual.")
+    type_blacklist: tuple[str, ...] = Field(description="§3.1: types that are not visual.")
+
+    @model_validator(mode="after")
+    def _lists_are_disjoint(self) -> "Vocabulary":
+        both = sorted(set(self.type_whitelist) & set(self.type_blacklist))
+        if both:
+            raise ValueError(f"types both whitelisted and blacklisted: {', '.join(both)}")
+        return self
+
+
+class RaterScores(Section):
+    """Stage 2. Keep entities that raters find visual (paper §3.1, Figure 4)."""
+
+    min_raters: Positive = Field(3, description="§3.1: each entity was rated by 3 raters.")
+    min_score: float = Field(1.0, description="Figure 4: scores run from 1, the most visual …")
+    max_score: float = Field(5.0, description="… to 5.")
+    max_mean_score: float = Field(2.5, description="Figure 4: a maximum average score of 2.5.")
+
+    @model_validator(mode="after")
+    def _scores_are_ordered(self) -> "RaterScores":
+        if not self.min_score < self.max_mean_score <= self.max_score:
+            raise ValueError("min_score < max_mean_score <= max_score must hold")
+        return self
+
+
+class VideoSampling(Section):
+    """Stage 3. Which videos, and which entities have enough of them (paper §3.1, §3.2)."""
+
+    min_views: Count = Field(1000, description="§3.2: at least 1,000 views.")
+    min_duration_seconds: float = Field(120.0, ge=0, description="§3.2: too short is < 120 s.")
+    max_duration_seconds: float = Field(500.0, gt=0, description="§3.2: too long is > 500 s.")
+    popular_videos_above: Count = Field(200, description="§3.1: entities with more than 200 popular videos.")
+    sample_size: Positive = Field(10_000_000, description="§3.2: randomly sampled 10 million videos.")
+    min_videos_per_entity: Count = Field(200, description="§3.2: entities with less than 200 videos go.")
+    salt: str = Field("yt8m-sample", description="Changes which videos are drawn.")
+
+    @model_validator(mode="after")
+    def _durations_are_ordered(self) -> "VideoSampling":
+        if self.min_duration_seconds > self.max_duration_seconds:
+            raise ValueError("min_duration_seconds must not be above max_duration_seconds")
+        return self
+
+
+class Partitioning(Section):
+    """Stage 3. Train : Validate : Test = 70 : 20 : 10 (paper §3.2)."""
+
+    train: Share = 0.7
+    validate_: Share = Field(0.2, alias="validate")
+    test: Share = 0.1
+    salt: str = Field("yt8m-partition", description="Changes which videos land in which partition.")
+
+    @model_validator(mode="after")
+    def _shares_sum_to_one(self) -> "Partitioning":
+        if abs(self.train + self.validate_ + self.test - 1.0) > 1e-9:
+            raise ValueError(f"the shares sum to {self.train + self.validate_ + self.test:g}, not 1")
+        return self
+
+
+class Decoding(Section):
+    """Stage 4. One frame per second of the first six minutes (paper §3.3), in a sandbox."""
+
+    frames_per_second: float = Field(1.0, gt=0, le=120, description="§3.3: 1 frame per second.")
+    max_seconds: float = Field(360.0, gt=0, description="§3.3: up to the first 360 seconds.")
+    timeout_seconds: float = Field(600.0, gt=0, description="Wall-clock limit for decoding one video.")
+    memory_limit_mib: int = Field(4096, ge=256, description="Address space of a decoding child process.")
+
+    @property
+    def rate(self) -> Fraction:
+        """Frames per second as the exact rational number that was written."""
+        return Fraction(str(self.frames_per_second))
+
+
+class RandomModel(Section):
+    """Seeded random weights in the real Inception-V3: for the demo and tests. The features mean nothing."""
+
+    random: Count
+
+
+class KerasModel(Section):
+    """tf.keras.applications' InceptionV3 with weights from a file, or `imagenet` from Keras' own cache."""
+
+    keras: str
+
+
+class SavedModel(Section):
+    """A SavedModel folder: float32 images (batch, height, width, 3) in [0, 1] → one vector each."""
+
+    saved_model: str
+
+
+class HubModel(Section):
+    """A TensorFlow Hub feature vector: a handle (resolved through the hub's cache) or a local folder."""
+
+    tfhub: str
+
+
+Model = RandomModel | KerasModel | SavedModel | HubModel
+
+
+class Inception(Section):
+    """Stage 5. The activation before the classifier, pool_3 (paper §3.3)."""
+
+    model: Model
+    image_size: int = Field(299, ge=16, description="Height and width of the network's input, pixels.")
+    batch_size: Positive = Field(8, description="Frames per call of the network; the last batch is padded.")
+    dtype: Literal["float16", "float32"] = Field("float32", description="How the feature store keeps features.")
+
+
+class PcaConfig(Section):
+    """Stage 6. PCA with whitening (paper §3.3)."""
+
+    components: Positive = Field(1024, description="§3.3: reduce feature dimensions to 1024.")
+    epsilon: float = Field(1e-4, ge=0, description="Added to the eigenvalues before the square root.")
+
+
+class QuantizerConfig(Section):
+    """Stage 7. One byte per coefficient (paper §3.3)."""
+
+    method: Literal["optimal", "uniform"] = Field(
+        "optimal", description="§3.3: optimally computed, non-uniform bins; uniform: what public readers assume."
+    )
+    levels: int = Field(256, ge=2, le=256, description="§3.3: 256 distinct values.")
+
+    @model_validator(mode="after")
+    def _uniform_has_256_levels(self) -> "QuantizerConfig":
+        if self.method == "uniform" and self.levels != 256:
+            raise ValueError("the public uniform quantizer has exactly 256 levels")
+        return self
+
+
+class Shards(Section):
+    """Stage 8. Files per partition (the published dataset has 3,844 of each)."""
+
+    train: Positive = 3844
+    validate_: Positive = Field(3844, alias="validate")
+    test: Positive = 3844
+    salt: str = Field("yt8m-shard", description="Changes which shard a video is in.")
+
+    def of(self, partition: Partition) -> int:
+        return {Partition.TRAIN: self.train, Partition.VALIDATE: self.validate_, Partition.TEST: self.test}[partition]
+
+
+class Config(Section):
+    """A whole dataset."""
+
+    tables: Tables = Tables()
+    store: str = Field("features", description="Folder of the feature store; datasets may share one.")
+    output: str = Field("dataset", description="Folder of the dataset.")
+    vocabulary: Vocabulary
+    rater_scores: RaterScores = RaterScores()
+    video_sampling: VideoSampling = VideoSampling()
+    partitioning: Partitioning = Partitioning()
+    decoding: Decoding = Decoding()
+    inception: Inception
+    pca: PcaConfig = PcaConfig()
+    quantizer: QuantizerConfig = QuantizerConfig()
+    shards: Shards = Shards()
+    max_failure_fraction: Share = Field(
+        0.05, description="Above this share of videos that fail to decode or extract, the build fails."
+    )
+    table_buckets: Positive = Field(64, description="Hash buckets that tables are joined in; no effect on the result.")
+
+
+PATHS = (("tables", "root"), ("store",), ("output",))
+"""The fields that are paths: relative to the config file there, to the current folder on the command line."""
+
+
+def load(path: Path, settings: Sequence[str] = ()) -> Config:
+    """Reads a YAML config and applies `key=value` settings.
+
+    Raises:
+        UsageError: with every problem at once, each with its field path.
+    """
+    values = _read_yaml(path)
+    for field in PATHS:
+        _absolute(values, field, path.resolve().parent)
+    for setting in settings:
+        _apply(values, setting)
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise _all_problems(error, path) from None
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(
+            "The config file does not exist", str(path), "no such file", "give the path of a YAML config"
+        ) from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise UsageError("The config cannot be read as YAML", str(path), reason, "correct the file") from None
+    if not isinstance(values, dict):
+        raise UsageError(
+            "The config is not a mapping", str(path), f"its top level is {type(values).__name__}", "see configs/"
+        )
+    return values
+
+
+def _absolute(values: dict[str, Any], field: Sequence[str], base: Path) -> None:
+    *parents, leaf = field
+    section: Any = values
+    for parent in parents:
+        section = section.setdefault(parent, {}) if isinstance(section, dict) else None
+    if isinstance(section, dict):
+        value = section.get(leaf, "." if leaf == "root" else {"store": "features", "output": "dataset"}[leaf])
+        section[leaf] = absolute_path(value, base) if isinstance(value, str) else value
+
+
+def absolute_path(value: str, base: Path) -> str:
+    return value if "://" in value else os.path.normpath(base / Path(value).expanduser())
+
+
+def _apply(values: dict[str, Any], setting: str) -> None:
+    key, equals, text = setting.partition("=")
+    if not equals or not key:
+        raise UsageError("A setting is not key=value", f"--set {setting}", "no '=' in it", "write --set a.b=value")
+    *parents, leaf = key.split(".")
+    section: Any = values
+    for parent in parents:
+        section = section.setdefault(parent, {}) if isinstance(section, dict) else None
+    if not isinstance(section, dict):
+        raise UsageError("A setting names no section", f"--set {setting}", f"{key} is not a field", "see config schema")
+    value = yaml.safe_load(text)
+    is_path = tuple(key.split(".")) in PATHS and isinstance(value, str)
+    section[leaf] = absolute_path(value, Path.cwd()) if is_path else value
+
+
+def _all_problems(error: ValidationError, path: Path) -> UsageError:
+    problems = [f"{'.'.join(map(str, item['loc'])) or 'config'}: {item['msg']}" for item in error.errors()]
+    return UsageError(
+        f"The config has {len(problems)} problem{'s' * (len(problems) != 1)}",
+        str(path),
+        "\n         ".join(problems),
+        "correct these fields; `yt8m config schema` lists every field",
+    )
+
+
+def as_yaml(config: Config) -> str:
+    return yaml.safe_dump(as_dict(config), sort_keys=False, allow_unicode=True)
+
+
+def as_dict(config: Config) -> Mapping[str, Any]:
+    return config.model_dump(mode="json", by_alias=True)

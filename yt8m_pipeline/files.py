@@ -1,0 +1,112 @@
+"""Files, local or in a bucket, through pyarrow's filesystems: read, list, and write all or nothing."""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, cast
+
+from pyarrow import fs
+
+TEMPORARY_MARK = ".tmp-"
+
+
+def resolve(uri: str) -> tuple[fs.FileSystem, str]:
+    """The filesystem of a path or URI, and the path in it."""
+    if "://" in uri:
+        return cast(tuple[fs.FileSystem, str], fs.FileSystem.from_uri(uri))
+    return fs.LocalFileSystem(), os.path.abspath(uri)
+
+
+def is_local(uri: str) -> bool:
+    return "://" not in uri or uri.startswith("file://")
+
+
+def join(root: str, *parts: str) -> str:
+    return "/".join([root.rstrip("/") or "/", *parts])
+
+
+def file_size(uri: str) -> int | None:
+    """The size in bytes, or None where there is no such file."""
+    filesystem, path = resolve(uri)
+    info = filesystem.get_file_info(path)
+    return cast(int, info.size) if info.type == fs.FileType.File else None
+
+
+def exists(uri: str) -> bool:
+    return file_size(uri) is not None
+
+
+@contextmanager
+def open_read(uri: str) -> Iterator[IO[bytes]]:
+    """A readable, seekable binary stream."""
+    filesystem, path = resolve(uri)
+    with filesystem.open_input_file(path) as stream:
+        yield cast(IO[bytes], stream)
+
+
+def read_bytes(uri: str) -> bytes:
+    with open_read(uri) as stream:
+        return stream.read()
+
+
+@contextmanager
+def open_atomic(uri: str) -> Iterator[IO[bytes]]:
+    """A writable binary stream. The file appears under its name whole, when the block ends well, or not at all."""
+    filesystem, path = resolve(uri)
+    temporary = f"{path}{TEMPORARY_MARK}{socket.gethostname()}-{os.getpid()}"
+    filesystem.create_dir(os.path.dirname(path), recursive=True)
+    try:
+        with filesystem.open_output_stream(temporary) as stream:
+            yield cast(IO[bytes], stream)
+        filesystem.move(temporary, path)
+    except BaseException:
+        _discard(filesystem, temporary)
+        raise
+
+
+def write_bytes(uri: str, data: bytes) -> None:
+    with open_atomic(uri) as stream:
+        stream.write(data)
+
+
+def delete(uri: str) -> None:
+    """Deletes a file; a file that is not there is no error."""
+    filesystem, path = resolve(uri)
+    _discard(filesystem, path)
+
+
+def list_files(root: str) -> list[str]:
+    """Every file under a folder, as paths relative to it with forward slashes, sorted; [] where there is no folder."""
+    filesystem, path = resolve(root)
+    infos = filesystem.get_file_info(fs.FileSelector(path, recursive=True, allow_not_found=True))
+    return sorted(info.path[len(path) :].lstrip("/") for info in infos if info.type == fs.FileType.File)
+
+
+def delete_temporaries(root: str) -> list[str]:
+    """Removes what killed writers of this host left under a folder; returns the paths removed."""
+    leftovers = [name for name in list_files(root) if _is_abandoned(name)]
+    for name in leftovers:
+        delete(join(root, name))
+    return leftovers
+
+
+def _is_abandoned(name: str) -> bool:
+    _, mark, owner = name.rpartition(TEMPORARY_MARK)
+    host, _, pid = owner.rpartition("-")
+    return bool(mark) and host == socket.gethostname() and pid.isdigit() and not _is_alive(int(pid))
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _discard(filesystem: fs.FileSystem, path: str) -> None:
+    if filesystem.get_file_info(path).type == fs.FileType.File:
+        filesystem.delete_file(path)
