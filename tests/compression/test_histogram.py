@@ -1,0 +1,111 @@
+import math
+import pickle
+from collections import defaultdict
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from yt8m_pipeline.compression.histogram import BUCKET_BITS, OCTAVES, SIDE, STEPS_PER_UNIT, Histogram
+from yt8m_pipeline.data_model import Float32Array
+from yt8m_pipeline.errors import DataError
+
+
+def float32s(values: object) -> Float32Array:
+    return np.array(values, np.float32)
+
+
+LARGEST = float(np.nextafter(np.float32(2**OCTAVES - 1), np.float32(0)))
+
+values = hnp.arrays(
+    np.float32,
+    hnp.array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=5),
+    elements=st.one_of(st.floats(-4, 4, width=32), st.floats(-LARGEST, LARGEST, width=32)),
+)
+
+
+def assert_identical(one: Histogram, other: Histogram) -> None:
+    np.testing.assert_array_equal(one.bucket_counts, other.bucket_counts, strict=True)
+    np.testing.assert_array_equal(one.bucket_sums, other.bucket_sums, strict=True)
+
+
+def bucket_of(value: float) -> tuple[int, int]:
+    """Sign and the first bits of 1 + |y|, by frexp instead of by bits."""
+    mantissa, exponent = math.frexp(float(np.float32(1) + np.float32(abs(value))))
+    bucket = (exponent - 1) * 2**BUCKET_BITS + math.floor((2 * mantissa - 1) * 2**BUCKET_BITS)
+    return (-1, -bucket) if value < 0 else (1, bucket)
+
+
+@settings(max_examples=40)
+@given(values, values, values)
+def test_addition_is_associative_and_commutative_bit_for_bit(a: Float32Array, b: Float32Array, c: Float32Array) -> None:
+    x, y, z = map(Histogram.from_values, (a, b, c))
+    assert_identical((x + y) + z, x + (y + z))
+    assert_identical(x + y, y + x)
+
+
+@settings(max_examples=40)
+@given(values)
+def test_zero_changes_nothing(some: Float32Array) -> None:
+    histogram = Histogram.from_values(some)
+    assert_identical(histogram + Histogram.zero(), histogram)
+    assert Histogram.zero().count == 0
+
+
+@settings(max_examples=40)
+@given(values, st.integers(0, 125))
+def test_neither_splitting_nor_order_nor_shape_changes_anything(some: Float32Array, at: int) -> None:
+    flat = some.ravel()[::-1]
+    parts = Histogram.from_values(flat[:at]) + Histogram.from_values(flat[at:])
+    assert_identical(parts, Histogram.from_values(some))
+
+
+@settings(max_examples=40)
+@given(values)
+def test_counts_and_sums_are_those_of_the_definition(some: Float32Array) -> None:
+    groups: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+    for value in some.ravel().tolist():
+        groups[bucket_of(value)].append(round(value * STEPS_PER_UNIT))
+    expected = [groups[bucket] for bucket in sorted(groups)]
+    histogram = Histogram.from_values(some)
+    assert histogram.count == some.size
+    assert histogram.counts.tolist() == [len(group) for group in expected]
+    assert histogram.sums.tolist() == [sum(group) for group in expected]
+    assert histogram.centroids().tolist() == [sum(group) / len(group) / STEPS_PER_UNIT for group in expected]
+
+
+def test_every_value_is_close_to_the_centroid_of_its_bucket() -> None:
+    rng = np.random.default_rng(3)
+    spread = np.concatenate([rng.normal(size=5000), rng.standard_cauchy(size=5000)]).astype(np.float32)
+    histogram = Histogram.from_values(spread)
+    centroids = np.repeat(histogram.centroids(), histogram.counts)
+    width = 2.0**-BUCKET_BITS * (1 + np.abs(np.sort(spread))) + 2.0 / STEPS_PER_UNIT
+    assert (np.abs(np.sort(spread) - centroids) <= width).all()
+
+
+def test_centroids_do_not_decrease_over_the_whole_range() -> None:
+    side = np.geomspace(1e-8, LARGEST, 50_000)
+    histogram = Histogram.from_values(np.concatenate([-side, side]).astype(np.float32))
+    assert (np.diff(histogram.centroids()) >= 0).all()
+    assert histogram.bucket_counts[[0, -1]].all()
+    assert len(histogram.counts) > SIDE / 4
+
+
+def test_a_pickle_is_the_same_value_and_is_small() -> None:
+    histogram = Histogram.from_values(float32s([1, 2]))
+    assert_identical(pickle.loads(pickle.dumps(histogram)), histogram)
+    assert len(pickle.dumps(histogram)) < 3e6
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 2.0**OCTAVES, -(2.0**OCTAVES)])
+def test_a_value_out_of_range_is_an_error(bad: float) -> None:
+    with pytest.raises(
+        DataError, match=r"out of range\n.*train frames\n.*it is (nan|-?inf|-?1048576.0);.*\n.*pca.epsilon"
+    ):
+        Histogram.from_values(np.array([[0, bad]], np.float32))
+
+
+def test_repr_shows_sizes_not_data() -> None:
+    assert repr(Histogram.from_values(float32s([1, 1, 2]))) == "Histogram(count=3, occupied_buckets=2)"

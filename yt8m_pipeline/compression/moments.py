@@ -1,0 +1,167 @@
+"""The mean and covariance of frames in exact integer arithmetic: the same on every engine, machine and thread."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+
+import numpy as np
+import numpy.typing as npt
+
+from yt8m_pipeline.data_model import Float64Array, Int64Array
+from yt8m_pipeline.errors import DataError
+
+GRID_BITS = 21
+"""Features are integers of at most this many bits, times the step of the grid."""
+
+BLOCK_FRAMES = 2 ** (52 - 2 * GRID_BITS)
+"""So many products of two such integers sum to at most 2**52, and float64 holds every integer up to 2**53."""
+
+LIMB_BITS = 32
+
+
+def grid_exponent(magnitude: float) -> int:
+    """The finest grid that holds features up to a magnitude: |feature| / 2**exponent < 2**21.
+
+    Args:
+        magnitude: The largest absolute value over all train frames.
+
+    Raises:
+        DataError: if the magnitude is not a finite float32.
+    """
+    if not 0.0 <= magnitude <= float(np.finfo(np.float32).max):
+        raise DataError(
+            "The features have no finite magnitude",
+            "train frames",
+            f"their largest absolute value is {magnitude}",
+            "find the video with non-finite features and extract it again, or remove it",
+        )
+    return math.frexp(magnitude)[1] - GRID_BITS
+
+
+@dataclass(frozen=True, eq=False, repr=False, slots=True)
+class Moments:
+    """Count, sum and sum of outer products of frames: a commutative monoid under `+`, bit for bit.
+
+    Each feature is rounded once, to the nearest multiple of 2**step_exponent; all that follows is exact. The integer
+    outer products of a block are a float64 GEMM in which no partial sum exceeds 2**53, so that neither its order nor
+    its threads matter. Their totals have two limbs, high · 2**32 + low, good for 2**41 frames.
+
+    Attributes:
+        count: The number of frames.
+        step_exponent: The grid's step is 2**step_exponent.
+        sums: int64, (dimensions,), in steps.
+        products_high: int64, (dimensions, dimensions), in 2**32 squared steps.
+        products_low: uint32, (dimensions, dimensions), in squared steps.
+    """
+
+    count: int
+    step_exponent: int
+    sums: Int64Array
+    products_high: Int64Array
+    products_low: npt.NDArray[np.uint32]
+
+    def __post_init__(self) -> None:
+        square = (self.dimensions, self.dimensions)
+        if self.products_high.shape != square or self.products_low.shape != square:
+            raise ValueError(f"products must be {square}, got {self.products_high.shape}, {self.products_low.shape}")
+
+    def __repr__(self) -> str:
+        return f"Moments(count={self.count}, dimensions={self.dimensions}, step=2**{self.step_exponent})"
+
+    @property
+    def dimensions(self) -> int:
+        return len(self.sums)
+
+    @classmethod
+    def zero(cls, dimensions: int, step_exponent: int) -> "Moments":
+        """The moments of no frames."""
+        return cls.from_frames(np.zeros((0, dimensions)), step_exponent)
+
+    @classmethod
+    def from_frames(cls, features: npt.NDArray[np.floating], step_exponent: int) -> "Moments":
+        """The moments of some frames.
+
+        Args:
+            features: float16, float32 or float64, (frames, dimensions).
+            step_exponent: Of the grid, from `grid_exponent`.
+
+        Raises:
+            DataError: if a feature is not finite or lies outside the grid.
+        """
+        return reduce(add, (cls._from_block(block, step_exponent) for block in _blocks(features)))
+
+    @classmethod
+    def _from_block(cls, features: npt.NDArray[np.floating], step_exponent: int) -> "Moments":
+        steps = _on_grid(features, step_exponent)
+        products = (steps.T @ steps).astype(np.int64)
+        return cls(
+            count=len(steps),
+            step_exponent=step_exponent,
+            sums=steps.sum(axis=0).astype(np.int64),
+            products_high=products >> LIMB_BITS,
+            products_low=products.astype(np.uint32),
+        )
+
+    def __add__(self, other: "Moments") -> "Moments":
+        """The moments of both sets of frames."""
+        if (self.dimensions, self.step_exponent) != (other.dimensions, other.step_exponent):
+            raise ValueError(f"moments of different spaces do not add: {self} + {other}")
+        low = self.products_low + other.products_low
+        high = self.products_high + other.products_high
+        high += low < self.products_low
+        return Moments(self.count + other.count, self.step_exponent, self.sums + other.sums, high, low)
+
+    def mean(self) -> Float64Array:
+        """float64, (dimensions,): the exact mean on the grid, correctly rounded.
+
+        Raises:
+            ZeroDivisionError: of no frames.
+        """
+        means = np.array([total / self.count for total in self.sums.tolist()], dtype=np.float64)
+        return np.ldexp(means, self.step_exponent)
+
+    def covariance(self) -> Float64Array:
+        """float64, (dimensions, dimensions): the unbiased covariance (divisor n − 1), exactly symmetric.
+
+        Each entry is (n · Σxy − Σx · Σy) / (n · (n − 1)) in Python's integers, correctly rounded: its relative error
+        against the exact covariance on the grid is at most 2**-53, whatever the mean.
+
+        Raises:
+            ZeroDivisionError: of fewer than two frames.
+        """
+        covariance = np.empty((self.dimensions, self.dimensions))
+        for row in range(self.dimensions):
+            covariance[row, row:] = covariance[row:, row] = self._covariance_row(row)
+        return np.ldexp(covariance, 2 * self.step_exponent)
+
+    def _covariance_row(self, row: int) -> Float64Array:
+        """In squared steps, from the diagonal on."""
+        sums = self.sums[row:].astype(object)
+        high = self.products_high[row, row:].astype(object)
+        products = (high << LIMB_BITS) + self.products_low[row, row:].astype(object)
+        scatter = self.count * products - sums[0] * sums
+        row_of_covariance: Float64Array = (scatter / (self.count * (self.count - 1))).astype(np.float64)
+        return row_of_covariance
+
+
+def _blocks(features: npt.NDArray[np.floating]) -> Iterator[npt.NDArray[np.floating]]:
+    """At least one block, if only an empty one."""
+    for start in range(0, max(len(features), 1), BLOCK_FRAMES):
+        yield features[start : start + BLOCK_FRAMES]
+
+
+def _on_grid(features: npt.NDArray[np.floating], step_exponent: int) -> Float64Array:
+    """The features in steps, rounded to nearest: integers as float64."""
+    steps: Float64Array = np.rint(np.ldexp(features.astype(np.float64), -step_exponent))
+    inside = np.abs(steps) <= 2**GRID_BITS
+    if not inside.all():
+        frame, dimension = np.argwhere(~inside)[0]
+        raise DataError(
+            "A feature lies outside the grid of the moments",
+            f"frame {frame} of a block, dimension {dimension}",
+            f"it is {features[frame, dimension]}, but the grid ends at ±{math.ldexp(1.0, step_exponent + GRID_BITS)}",
+            "verify the feature store; the grid must come from the largest magnitude over all train frames",
+        )
+    return steps

@@ -1,0 +1,190 @@
+"""Stage 6. PCA with whitening (paper §3.3)."""
+
+import hashlib
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Lock
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from threadpoolctl import ThreadpoolController
+
+from yt8m_pipeline import files
+from yt8m_pipeline.compression.artefacts import damage_named
+from yt8m_pipeline.compression.moments import Moments
+from yt8m_pipeline.data_model import Float32Array, Float64Array
+from yt8m_pipeline.errors import DataError
+
+_BLAS = ThreadpoolController()
+_BLAS_LOCK = Lock()
+
+
+@dataclass(frozen=True, eq=False, repr=False, slots=True)
+class Pca:
+    """A fitted projection: y = (x − mean) · eigenvectorsᵀ / sqrt(eigenvalues + epsilon).
+
+    Attributes:
+        FILES: The names of the files that `save` writes.
+        mean: float64, (dimensions,).
+        eigenvalues: float64, (components,), of the unbiased covariance, not increasing, ≥ 0.
+        eigenvectors: float64, (components, dimensions); rows of unit length whose largest entry by absolute value
+            (the first, of several) is positive.
+        total_variance: The trace of the covariance.
+        epsilon: Added to the eigenvalues before the square root.
+    """
+
+    FILES: ClassVar = ("mean.npy", "eigenvals.npy", "eigenvecs.npy", "total_variance.npy")
+
+    mean: Float64Array
+    eigenvalues: Float64Array
+    eigenvectors: Float64Array
+    total_variance: float
+    epsilon: float
+
+    def __post_init__(self) -> None:
+        shape = (len(self.eigenvalues), len(self.mean))
+        if self.eigenvectors.shape != shape or self.mean.ndim != 1 or self.eigenvalues.ndim != 1:
+            raise ValueError(f"eigenvectors must be {shape}, got {self.eigenvectors.shape}")
+
+    def __repr__(self) -> str:
+        return f"Pca(components={self.components}, dimensions={len(self.mean)}, epsilon={self.epsilon:g})"
+
+    @property
+    def components(self) -> int:
+        return len(self.eigenvalues)
+
+    @property
+    def explained_variance_ratio(self) -> Float64Array:
+        """float64, (components,): each component's share of the total variance; NaN where there is no variance."""
+        return self.eigenvalues / self.total_variance if self.total_variance else np.full(self.components, np.nan)
+
+    @property
+    def fingerprint(self) -> str:
+        """The SHA-256 of all that `transform` depends on, in hexadecimal."""
+        arrays = (self.mean, self.eigenvalues, self.eigenvectors, np.array(self.epsilon))
+        return hashlib.sha256(b"".join(array.astype("<f8").tobytes() for array in arrays)).hexdigest()
+
+    @classmethod
+    def fit(cls, moments: Moments, *, components: int, epsilon: float) -> "Pca":
+        """The leading components of the frames' covariance, by a symmetric eigendecomposition on one thread.
+
+        Raises:
+            DataError: if the frames or their dimensions are too few for the components, or if components without
+                variance would be divided by an epsilon of zero.
+        """
+        _require_enough(moments, components)
+        covariance = moments.covariance()
+        with _one_blas_thread():
+            ascending, vectors = np.linalg.eigh(covariance)
+        eigenvalues = np.maximum(ascending[::-1][:components], 0.0)
+        _require_variance(eigenvalues, moments.dimensions, epsilon)
+        total_variance = float(np.trace(covariance))
+        return cls(
+            moments.mean(), eigenvalues, _with_fixed_signs(vectors.T[::-1][:components]), total_variance, epsilon
+        )
+
+    def transform(self, features: npt.NDArray[np.floating]) -> Float32Array:
+        """Projects and whitens frames, in float64 and on one thread, so that equal input gives equal bytes.
+
+        The last bits of a frame may depend on the frames beside it (BLAS sums the edge of a matrix in another order):
+        where bytes matter, transform whole videos.
+
+        Args:
+            features: Any floating type, (frames, dimensions).
+
+        Returns:
+            float32, (frames, components).
+        """
+        centred = features - self.mean
+        with _one_blas_thread():
+            projected = centred @ self.eigenvectors.T
+        whitened: Float32Array = (projected / np.sqrt(self.eigenvalues + self.epsilon)).astype(np.float32)
+        return whitened
+
+    def save(self, folder: str) -> None:
+        """Writes float64 .npy files in the published YouTube-8M layout, and the total variance beside them.
+
+        mean.npy (dimensions, 1), eigenvals.npy (components, 1), eigenvecs.npy (components, dimensions).
+
+        Raises:
+            DataError: if a file cannot be written.
+        """
+        columns = self.mean[:, np.newaxis], self.eigenvalues[:, np.newaxis]
+        arrays = (*columns, self.eigenvectors, np.array([[self.total_variance]]))
+        for name, array in zip(self.FILES, arrays, strict=True):
+            files.write_bytes(files.join(folder, name), _npy(array))
+
+    @classmethod
+    def load(cls, folder: str, epsilon: float) -> "Pca":
+        """Reads what `save` wrote.
+
+        Raises:
+            DataError: if a file is missing, damaged or of another shape.
+        """
+        means, values, vectors, variance = (files.join(folder, name) for name in cls.FILES)
+        mean = _load(means, None, 1)[:, 0]
+        eigenvalues = _load(values, None, 1)[:, 0]
+        eigenvectors = _load(vectors, len(eigenvalues), len(mean))
+        total_variance = float(_load(variance, 1, 1).item())
+        return cls(mean, eigenvalues, eigenvectors, total_variance, epsilon)
+
+
+@contextmanager
+def _one_blas_thread() -> Iterator[None]:
+    """The limit is the process's, so only one caller may set and restore it at a time."""
+    with _BLAS_LOCK, _BLAS.limit(limits=1, user_api="blas"):
+        yield
+
+
+def _require_enough(moments: Moments, components: int) -> None:
+    if moments.count <= components:
+        raise DataError(
+            "The train split is too small for this PCA",
+            "pca.components",
+            f"{moments.count} frames, but {components} components need at least {components + 1}",
+            "add train videos, or set pca.components below the number of train frames",
+        )
+    if moments.dimensions < components:
+        raise DataError(
+            "The PCA asks for more components than there are dimensions",
+            "pca.components",
+            f"{components} components of features with {moments.dimensions} dimensions",
+            f"set pca.components to at most {moments.dimensions}",
+        )
+
+
+def _require_variance(eigenvalues: Float64Array, dimensions: int, epsilon: float) -> None:
+    """Below dimensions · 2**-52 of the largest, an eigenvalue is rounding noise (as in numpy.linalg.matrix_rank)."""
+    noise = eigenvalues[0] * dimensions * np.finfo(np.float64).eps
+    if eigenvalues[-1] + epsilon <= noise:
+        raise DataError(
+            "Whitening would divide by zero",
+            "pca.epsilon",
+            f"only {np.count_nonzero(eigenvalues > noise)} of {len(eigenvalues)} components vary, epsilon is {epsilon}",
+            "raise pca.epsilon, or lower pca.components to the components that vary",
+        )
+
+
+def _with_fixed_signs(vectors: Float64Array) -> Float64Array:
+    """Each row's largest entry by absolute value, the first of several, becomes positive."""
+    largest = np.take_along_axis(vectors, np.abs(vectors).argmax(axis=1)[:, np.newaxis], axis=1)
+    return np.ascontiguousarray(vectors * np.where(largest < 0, -1.0, 1.0))
+
+
+def _npy(array: Float64Array) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array.astype("<f8"), allow_pickle=False)
+    return stream.getvalue()
+
+
+def _load(uri: str, rows: int | None, columns: int) -> Float64Array:
+    with damage_named(uri):
+        array = np.load(io.BytesIO(files.read_bytes(uri)), allow_pickle=False)
+        if array.dtype != np.float64 or array.shape != (len(array) if rows is None else rows, columns):
+            raise ValueError(f"holds {array.dtype} {array.shape}, not float64 ({rows or 'any'}, {columns})")
+        if not np.isfinite(array).all():
+            raise ValueError("holds values that are not finite")
+    return np.ascontiguousarray(array)
