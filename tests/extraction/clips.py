@@ -1,0 +1,90 @@
+"""Films made on the spot whose every frame shows its own number in black and white blocks, and the real clips."""
+
+import io
+from collections.abc import Callable, Iterable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from av.video.stream import VideoStream
+
+from yt8m_pipeline.data_model import UInt8Array
+
+ROWS, COLUMNS, BLOCK = 3, 4, 16
+BITS = 1 << np.arange(ROWS * COLUMNS)
+MILLISECOND = Fraction(1, 1000)
+REAL_CLIPS = Path(__file__).parents[3] / "shared" / "videos"
+
+
+def picture_of(number: int) -> UInt8Array:
+    """uint8, (48, 64, 3): the bits of a number below 4096 as blocks of 16 × 16 pixels."""
+    bits = ((number & BITS) > 0).reshape(ROWS, COLUMNS).astype(np.uint8) * 255
+    return np.kron(bits[:, :, None], np.ones((BLOCK, BLOCK, 3), np.uint8))
+
+
+def number_of(rgb: UInt8Array) -> int:
+    """The number that a picture of any size shows."""
+    rows = (np.arange(ROWS) + 0.5) / ROWS * rgb.shape[0]
+    columns = (np.arange(COLUMNS) + 0.5) / COLUMNS * rgb.shape[1]
+    return int((rgb[rows.astype(int)][:, columns.astype(int)].mean(axis=2) > 127).ravel() @ BITS)
+
+
+def encode(
+    ticks: Iterable[int],
+    *,
+    container: str = "mp4",
+    codec: str = "libx264",
+    time_base: Fraction = MILLISECOND,
+    options: dict[str, str] | None = None,
+    muxer: dict[str, str] | None = None,
+    prepare: Callable[[VideoStream], None] = lambda _: None,
+    path: Path | None = None,
+) -> bytes:
+    """A film whose frame i shows number i at the i-th time."""
+    target = path or io.BytesIO()
+    with av.open(target, "w", format=container, options=muxer) as output:
+        stream = output.add_stream(codec, rate=25, options=options)
+        assert isinstance(stream, VideoStream)
+        stream.width, stream.height = COLUMNS * BLOCK, ROWS * BLOCK
+        stream.pix_fmt = {"mjpeg": "yuvj420p", "prores": "yuv422p10le"}.get(codec, "yuv420p")
+        stream.codec_context.time_base = time_base
+        prepare(stream)
+        for number, pts in enumerate(ticks):
+            frame = av.VideoFrame.from_ndarray(picture_of(number), format="rgb24")
+            frame.pts, frame.time_base = pts, time_base
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode())
+    return target.getvalue() if isinstance(target, io.BytesIO) else target.read_bytes()
+
+
+def encode_audio() -> bytes:
+    """One second of silence in an MP4."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as output:
+        stream = output.add_stream("aac", rate=8000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 8000
+        output.mux(stream.encode(frame))
+        output.mux(stream.encode())
+    return buffer.getvalue()
+
+
+def encode_huge(side: int) -> bytes:
+    """One black picture of side × side pixels: a small file that decodes to 3/2 · side² bytes."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="matroska") as output:
+        stream = output.add_stream("mjpeg", rate=1)
+        assert isinstance(stream, VideoStream)
+        stream.width, stream.height, stream.pix_fmt = side, side, "yuvj420p"
+        output.mux(stream.encode(av.VideoFrame(side, side, "yuvj420p")))
+        output.mux(stream.encode())
+    return buffer.getvalue()
+
+
+def real_clip(name: str) -> Path:
+    """A clip of the shared folder; the test is skipped where there is none."""
+    if not (REAL_CLIPS / name).exists():
+        pytest.skip(f"no {REAL_CLIPS / name}")
+    return REAL_CLIPS / name

@@ -1,0 +1,319 @@
+import hashlib
+import io
+import json
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from yt8m_pipeline.data_model import DropReason, VideoFeatures
+from yt8m_pipeline.errors import DataError, VideoRejected
+from yt8m_pipeline.extraction import feature_store
+from yt8m_pipeline.extraction.feature_store import (
+    Damaged,
+    DamagedFile,
+    FeatureStore,
+    Header,
+    StoredEntry,
+    feature_space,
+    open_store,
+    open_stored,
+)
+
+HOSTILE_IDS = (
+    "",
+    ".",
+    "..",
+    "/",
+    "../../etc/passwd",
+    "a/b",
+    "a\\b",
+    "C:",
+    "nul",
+    "\0",
+    "naïve 视频",
+    "x" * 5000,
+    "-",
+    "%2F",
+)
+ids = st.text(st.characters(exclude_categories=["Cs"]), max_size=150) | st.sampled_from(HOSTILE_IDS)
+
+
+def finite(dtype: type[np.floating[Any]]) -> st.SearchStrategy[npt.NDArray[np.floating[Any]]]:
+    shapes = hnp.array_shapes(min_dims=2, max_dims=2, max_side=7)
+    elements = hnp.from_dtype(np.dtype(dtype), allow_nan=False, allow_infinity=False)
+    return hnp.arrays(dtype, shapes, elements=elements)
+
+
+def video(video_id: str = "dog", frames: int = 3, dimensions: int = 4) -> VideoFeatures:
+    features = np.linspace(-7, 5, frames * dimensions, dtype=np.float32).reshape(frames, dimensions)
+    return VideoFeatures(video_id, features, np.arange(frames) / 3)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FeatureStore:
+    return FeatureStore(str(tmp_path), "0123456789abcdef")
+
+
+def write(store: FeatureStore, features: VideoFeatures) -> Path:
+    store.write(features, "film.mp4", 12345, "2016-09-28T00:00:00Z")
+    return Path(store.path(features.video_id))
+
+
+def temporary_store(factory: pytest.TempPathFactory) -> FeatureStore:
+    return FeatureStore(str(factory.mktemp("store")), "0123456789abcdef")
+
+
+@settings(max_examples=60)
+@given(video_id=ids, features=finite(np.float32) | finite(np.float16))
+def test_what_is_written_is_read_to_the_bit(
+    tmp_path_factory: pytest.TempPathFactory, video_id: str, features: npt.NDArray[np.floating[Any]]
+) -> None:
+    store = temporary_store(tmp_path_factory)
+    written = VideoFeatures(video_id, features, np.arange(len(features)) / 7)
+    entry = store.write(written, "film.mp4", 1, None)
+    read = store.read(video_id)
+    assert (read.video_id, read.features.dtype) == (video_id, features.dtype)
+    assert read.features.tobytes() == features.tobytes()
+    assert read.pts_seconds.tobytes() == written.pts_seconds.tobytes()
+    assert store.entry(video_id) == entry
+    assert entry == StoredEntry(
+        features.shape[0],
+        features.shape[1],
+        float(np.abs(features).max()),
+        hashlib.sha256(Path(store.path(video_id)).read_bytes()).hexdigest(),
+    )
+
+
+def test_the_header_tells_where_the_video_came_from(store: FeatureStore) -> None:
+    stored = open_stored(str(write(store, video())))
+    assert stored.header == Header("dog", store.space, "film.mp4", 12345, "2016-09-28T00:00:00Z")
+
+
+def test_numpy_alone_opens_a_stored_file(store: FeatureStore) -> None:
+    with np.load(write(store, video()), allow_pickle=False) as arrays:
+        np.testing.assert_array_equal(arrays["features"], video().features)
+        np.testing.assert_array_equal(arrays["pts_seconds"], video().pts_seconds)
+        assert json.loads(arrays["header"].tobytes())["video_id"] == "dog"
+
+
+def test_the_same_video_makes_the_same_bytes_whatever_its_memory_layout(tmp_path: Path) -> None:
+    one, two = FeatureStore(str(tmp_path / "1"), "s"), FeatureStore(str(tmp_path / "2"), "s")
+    fortran = replace(video(), features=np.asfortranarray(video().features))
+    assert write(one, video()).read_bytes() == write(two, fortran).read_bytes()
+
+
+def test_no_clock_stands_in_a_file(store: FeatureStore) -> None:
+    with zipfile.ZipFile(write(store, video())) as archive:
+        assert {item.date_time for item in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+        assert {item.compress_type for item in archive.infolist()} == {zipfile.ZIP_STORED}
+
+
+def test_every_changed_byte_is_found(store: FeatureStore) -> None:
+    path = write(store, video(frames=1, dimensions=2))
+    sound = path.read_bytes()
+    for position in range(len(sound)):
+        for mask in (0x01, 0x20, 0xFF):
+            damaged = bytearray(sound)
+            damaged[position] ^= mask
+            path.write_bytes(damaged)
+            assert isinstance(store.entry("dog"), Damaged), (position, mask)
+
+
+def test_every_truncation_is_found(store: FeatureStore) -> None:
+    path = write(store, video(frames=1, dimensions=2))
+    sound = path.read_bytes()
+    for length in range(len(sound)):
+        path.write_bytes(sound[:length])
+        assert isinstance(store.entry("dog"), Damaged), length
+
+
+@settings(max_examples=200)
+@given(data=st.data())
+def test_a_file_is_read_right_or_not_at_all(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    store = temporary_store(tmp_path_factory)
+    path = write(store, video())
+    sound = path.read_bytes()
+    start = data.draw(st.integers(0, len(sound)))
+    end = data.draw(st.integers(start, len(sound)))
+    path.write_bytes(sound[:start] + data.draw(st.binary(max_size=100)) + sound[end:])
+    if path.read_bytes() == sound:
+        np.testing.assert_array_equal(store.read("dog").features, video().features)
+    else:
+        with pytest.raises(DamagedFile, match=r"(?s)A stored file is damaged.*do not match the SHA-256"):
+            store.read("dog")
+
+
+def sealed(body: bytes) -> bytes:
+    return body + hashlib.sha256(body).hexdigest().encode()
+
+
+def archive_of(**arrays: npt.NDArray[Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=True, **arrays)
+    data = bytearray(buffer.getvalue())
+    data[-2:] = (64).to_bytes(2, "little")
+    return bytes(data)
+
+
+HEADER = np.frombuffer(
+    b'{"video_id":"v","space":"s","source_uri":"u","source_size":1,"source_modified":null}', np.uint8
+)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"not an archive",
+        b"PK\x03\x04 not one either",
+        archive_of(features=np.zeros((1, 2))),
+        archive_of(header=np.array([None]), features=np.zeros((1, 2)), pts_seconds=np.zeros(1)),
+        archive_of(header=HEADER[:-1], features=np.zeros((1, 2)), pts_seconds=np.zeros(1)),
+        archive_of(header=np.frombuffer(b"{}", np.uint8), features=np.zeros((1, 2)), pts_seconds=np.zeros(1)),
+        archive_of(header=HEADER, features=np.zeros((1, 2)), pts_seconds=np.zeros(3)),
+        archive_of(header=HEADER, features=np.zeros((0, 2)), pts_seconds=np.zeros(0)),
+        archive_of(header=HEADER, features=np.zeros((1, 0)), pts_seconds=np.zeros(1)),
+    ],
+)
+def test_a_sealed_file_of_another_kind_is_damaged(tmp_path: Path, body: bytes) -> None:
+    path = tmp_path / "file.npz"
+    path.write_bytes(sealed(body))
+    with pytest.raises(DamagedFile, match=r"(?s)it is sealed but is no feature file: .*the video is extracted anew"):
+        open_stored(str(path))
+
+
+def test_a_sealed_file_with_a_nan_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "file.npz"
+    path.write_bytes(sealed(archive_of(header=HEADER, features=np.array([[np.nan, 1]]), pts_seconds=np.zeros(1))))
+    with pytest.raises(DamagedFile, match="its largest absolute feature is nan"):
+        open_stored(str(path))
+
+
+@given(first=ids, second=ids)
+def test_paths_stay_in_the_folder_and_apart_even_where_case_does_not_count(first: str, second: str) -> None:
+    store = FeatureStore("/root", "space")
+    folder, name = store.path(first).removeprefix("/root/space/").split("/")
+    assert len(folder) == 2
+    assert len(name) <= 117
+    assert name.isascii()
+    assert name.isprintable()
+    assert not set(name) & set('/\\:*?"<>| ')
+    assert (store.path(first).casefold() == store.path(second).casefold()) == (first == second)
+
+
+def test_ids_that_differ_in_case_have_different_files() -> None:
+    store = FeatureStore("/root", "space")
+    assert store.path("AbC").casefold() != store.path("aBc").casefold()
+
+
+def test_ids_come_back_as_they_were(store: FeatureStore) -> None:
+    written = {*HOSTILE_IDS, "x" * 4999 + "y", "AbC", "aBc"}
+    for video_id in written:
+        write(store, video(video_id))
+    assert sorted(store.ids()) == sorted(written)
+
+
+def test_only_stored_videos_are_listed(store: FeatureStore, tmp_path: Path) -> None:
+    assert list(store.ids()) == []
+    write(store, video("short")).write_bytes(b"damaged, yet there")
+    write(store, video("x" * 200)).write_bytes(b"damaged, and its name was cut")
+    path = write(store, video("y" * 200))
+    Path(f"{path}.tmp-host-1").write_bytes(b"killed while writing")
+    path.with_name(f"{'z' * 100}-0123456789ab.npz").write_bytes(path.read_bytes())
+    (tmp_path / store.space / "space.json").write_text("{}")
+    assert sorted(store.ids()) == ["short", "y" * 200]
+
+
+def test_absent_and_damaged_are_told_apart(store: FeatureStore) -> None:
+    assert store.entry("dog") is None
+    write(store, video()).write_bytes(b"12345")
+    assert store.entry("dog") == Damaged("its 5 bytes do not match the SHA-256 in their last 64")
+
+
+def test_reading_an_absent_video_says_so(store: FeatureStore) -> None:
+    with pytest.raises(DataError, match=r"(?s)A stored file cannot be read.*dog-.*npz.*No such file"):
+        store.read("dog")
+
+
+@pytest.mark.parametrize("call", ["read", "entry"])
+def test_a_file_of_another_feature_space_is_refused(tmp_path: Path, call: str) -> None:
+    ours, theirs = FeatureStore(str(tmp_path), "aaaa"), FeatureStore(str(tmp_path), "bbbb")
+    foreign = write(theirs, video())
+    Path(ours.path("dog")).parent.mkdir(parents=True)
+    foreign.rename(ours.path("dog"))
+    with pytest.raises(DataError, match=r"(?s)another feature space.*in space bbbb, this build is in space aaaa"):
+        getattr(ours, call)("dog")
+
+
+def test_a_file_under_another_videos_name_is_damaged(store: FeatureStore) -> None:
+    Path(store.path("cat")).parent.mkdir(parents=True)
+    write(store, video("dog")).rename(store.path("cat"))
+    assert store.entry("cat") == Damaged("it holds video 'dog', not 'cat'")
+
+
+@pytest.mark.parametrize(
+    "features",
+    [
+        np.array([[1, np.nan]], np.float32),
+        np.array([[-np.inf, 1]], np.float32),
+        np.array([[1, np.inf]], np.float16),
+    ],
+)
+def test_features_that_are_not_finite_reject_the_video(
+    store: FeatureStore, features: npt.NDArray[np.floating[Any]]
+) -> None:
+    with pytest.raises(VideoRejected, match="the largest absolute feature is") as rejection:
+        write(store, VideoFeatures("dog", features, np.zeros(1)))
+    assert rejection.value.reason is DropReason.NON_FINITE_FEATURES
+    assert store.entry("dog") is None
+
+
+def test_a_store_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="A file cannot be written"):
+        write(FeatureStore(str(tmp_path / "file"), "space"), video())
+
+
+DESCRIPTION = {"model": {"source": "random", "seed": 1}, "frames_per_second": "1", "dtype": "float32"}
+
+
+def test_a_feature_space_is_a_stable_fingerprint_of_its_description() -> None:
+    canonical = b'{"dtype":"float32","frames_per_second":"1","model":{"seed":1,"source":"random"}}'
+    assert feature_space(DESCRIPTION) == hashlib.sha256(canonical).hexdigest()[:16]
+    assert feature_space(dict(reversed(DESCRIPTION.items()))) == feature_space(DESCRIPTION)
+
+
+@pytest.mark.parametrize("change", [{"dtype": "float16"}, {"model": {"source": "random", "seed": 2}}, {"new": None}])
+def test_any_change_of_the_description_is_another_space(change: dict[str, Any]) -> None:
+    assert feature_space(DESCRIPTION | change) != feature_space(DESCRIPTION)
+
+
+def test_a_store_keeps_its_description_written_once(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path), DESCRIPTION)
+    path = tmp_path / feature_space(DESCRIPTION) / "space.json"
+    assert json.loads(path.read_text()) == DESCRIPTION
+    written = path.stat()
+    assert open_store(str(tmp_path), dict(reversed(DESCRIPTION.items()))) == store
+    assert path.stat() == written
+
+
+def test_a_folder_that_describes_another_space_is_refused(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path), DESCRIPTION)
+    Path(store.folder, "space.json").write_text('{"model": "theirs"}\n')
+    with pytest.raises(DataError, match=r'(?s)does not fit its name.*"theirs".*but space.*"seed": 1'):
+        open_store(str(tmp_path), DESCRIPTION)
+
+
+def test_the_seal_is_as_long_as_the_archive_comment_says(store: FeatureStore) -> None:
+    data = write(store, video()).read_bytes()
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert archive.comment == data[-feature_store.SEAL_BYTES :]
+        assert archive.testzip() is None
