@@ -1,0 +1,94 @@
+"""What has been built already: each step by its name and the key of everything it depends on.
+
+A step (the PCA, the codebook, one shard) is done when the journal holds its key and its files stand with the sizes
+that were written. While a build runs the journal is a folder of small files, one per step, so that a killed build
+goes on where it stopped; when it ends the manifest takes the entries over.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from yt8m_pipeline import files
+from yt8m_pipeline.dataset.layout import Layout
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class FileEntry:
+    """A file of the dataset: its path in it, size in bytes and SHA-256."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One finished step.
+
+    Attributes:
+        name: Unique in the dataset.
+        key: SHA-256 over everything the step's files depend on.
+        files: The files it wrote.
+        facts: What the manifest says of it.
+    """
+
+    name: str
+    key: str
+    files: tuple[FileEntry, ...]
+    facts: dict[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        entries = [{"path": file.path, "bytes": file.bytes, "sha256": file.sha256} for file in self.files]
+        return {"name": self.name, "key": self.key, "files": entries, "facts": self.facts}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Step":
+        entries = tuple(FileEntry(**entry) for entry in values["files"])
+        return cls(values["name"], values["key"], entries, values["facts"])
+
+
+def step_key(*parts: Any) -> str:
+    """SHA-256 of the parts as canonical JSON."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """The journal of the dataset in a folder."""
+
+    layout: Layout
+
+    def find(self, name: str, key: str) -> Step | None:
+        """The step, if it was finished with this key and its files still stand."""
+        path = self._path(name)
+        if not files.exists(path):
+            return None
+        step = Step.from_json(json.loads(files.read_bytes(path)))
+        return step if step.key == key and self._stands(step) else None
+
+    def record(self, step: Step) -> Step:
+        files.write_bytes(self._path(step.name), json.dumps(step.to_json(), sort_keys=True).encode())
+        return step
+
+    def clear(self) -> None:
+        files.delete_folder(self.layout.path(Layout.JOURNAL))
+
+    def _path(self, name: str) -> str:
+        return self.layout.path(f"{Layout.JOURNAL}/{quote(name, safe='')}.json")
+
+    def _stands(self, step: Step) -> bool:
+        return all(files.file_size(self.layout.path(file.path)) == file.bytes for file in step.files)
+
+
+def file_entry(layout: Layout, path: str) -> FileEntry:
+    """Describes a file that stands in the dataset."""
+    digest = hashlib.sha256()
+    size = 0
+    with files.open_read(layout.path(path)) as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+            size += len(block)
+    return FileEntry(path, size, digest.hexdigest())

@@ -1,0 +1,53 @@
+"""Where each file of a dataset stands (DESIGN §3)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from yt8m_pipeline.data_model import Partition
+from yt8m_pipeline.files import join
+
+LEVELS = ("frame", "video")
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class Shard:
+    """One of the `of` shards of a partition; it names a frame-level and a video-level file with the same videos."""
+
+    partition: Partition
+    index: int
+    of: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.index < self.of:
+            raise ValueError(f"shard {self.index} of {self.of} does not exist")
+
+    @property
+    def name(self) -> str:
+        return f"{self.partition.value}-{self.index:05d}-of-{self.of:05d}"
+
+    def file(self, level: str) -> str:
+        """The path in the dataset, e.g. frame/train/train-00000-of-00004.tfrecord."""
+        return f"{level}/{self.partition.value}/{self.name}.tfrecord"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The paths of the dataset in a folder."""
+
+    root: str
+
+    MANIFEST: ClassVar = "manifest.json"
+    COMPLETE: ClassVar = "COMPLETE"
+    UNFINISHED: ClassVar = ".unfinished"
+    LOCK: ClassVar = ".lock"
+    JOURNAL: ClassVar = ".journal"
+    VOCABULARY: ClassVar = "vocabulary.csv"
+    VIDEOS: ClassVar = "videos.parquet"
+    REJECTS: ClassVar = "rejects.parquet"
+    PCA: ClassVar = "pca"
+    QUANTIZER: ClassVar = "quantizer.npz"
+    TEST_LABELS: ClassVar = "withheld/test_labels.parquet"
+
+    def path(self, name: str) -> str:
+        """The full path of a file of the dataset, by its path in the dataset."""
+        return join(self.root, name)

@@ -1,0 +1,191 @@
+"""The manifest: everything that says what a dataset is and how to make it again, as deterministic JSON."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from yt8m_pipeline import files
+from yt8m_pipeline.data_model import Partition, StoredVideo
+from yt8m_pipeline.dataset.journal import FileEntry, Step
+from yt8m_pipeline.dataset.layout import LEVELS, Layout
+from yt8m_pipeline.errors import DataError
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class StageCount:
+    """How many rows of a table a stage got, kept, and rejected by reason: rows_in = kept + Σ rejected."""
+
+    stage: str
+    table: str
+    kept: int
+    rejected: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def rows_in(self) -> int:
+        return self.kept + sum(count for _, count in self.rejected)
+
+    def __add__(self, other: "StageCount") -> "StageCount":
+        if (self.stage, self.table) != (other.stage, other.table):
+            raise ValueError(f"counts of {self.stage}/{self.table} and {other.stage}/{other.table} do not add")
+        rejected = dict(self.rejected)
+        for reason, count in other.rejected:
+            rejected[reason] = rejected.get(reason, 0) + count
+        return StageCount(self.stage, self.table, self.kept + other.kept, tuple(sorted(rejected.items())))
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "stage": self.stage,
+            "table": self.table,
+            "rows_in": self.rows_in,
+            "kept": self.kept,
+            "rejected": dict(self.rejected),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionSummary:
+    """Totals of one partition; they add.
+
+    Attributes:
+        videos: How many videos it has.
+        frames: How many frames they have.
+        labels: How many labels they have.
+        digest: Of the set of its videos and their labels: the sum of hashes modulo 2**256, which no order changes.
+    """
+
+    videos: int = 0
+    frames: int = 0
+    labels: int = 0
+    digest: int = 0
+
+    @classmethod
+    def of(cls, stored: StoredVideo) -> "PartitionSummary":
+        video = stored.video
+        digest = hashlib.sha256("\0".join([video.video_id, *video.entity_ids]).encode()).digest()
+        return cls(1, stored.frames, len(video.entity_ids), int.from_bytes(digest, "big"))
+
+    def __add__(self, other: "PartitionSummary") -> "PartitionSummary":
+        return PartitionSummary(
+            self.videos + other.videos,
+            self.frames + other.frames,
+            self.labels + other.labels,
+            (self.digest + other.digest) % (1 << 256),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return {"videos": self.videos, "frames": self.frames, "labels": self.labels, "digest": f"{self.digest:064x}"}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "PartitionSummary":
+        return cls(values["videos"], values["frames"], values["labels"], int(values["digest"], 16))
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The parsed manifest.json of a dataset."""
+
+    values: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, layout: Layout) -> "Manifest | None":
+        """The manifest, or None where there is none.
+
+        Raises:
+            DataError: if it is not a manifest of this format.
+        """
+        path = layout.path(Layout.MANIFEST)
+        if not files.exists(path):
+            return None
+        try:
+            values = json.loads(files.read_bytes(path))
+            known = values["format"] == FORMAT_VERSION
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                "The manifest cannot be read", path, f"{error!r}", "build the dataset again in a new folder"
+            ) from None
+        if not known:
+            raise DataError(
+                "The manifest has another format",
+                path,
+                f"format {values['format']}, this version reads {FORMAT_VERSION}",
+                "use the version that wrote it, or build again",
+            )
+        return cls(values)
+
+    @property
+    def build_key(self) -> str:
+        return str(self.values["build_key"])
+
+    @property
+    def shards(self) -> list[dict[str, Any]]:
+        return list(self.values["shards"])
+
+    @property
+    def files(self) -> list[FileEntry]:
+        """Every file of the dataset but the manifest and the mark of completion."""
+        fitted = [*self.values["pca"]["files"], *self.values["quantizer"]["files"], *self.values["files"]]
+        shards = [{name: row[name] for name in ("path", "bytes", "sha256")} for row in self.shards]
+        return sorted(FileEntry(**entry) for entry in [*fitted, *shards])
+
+    def partition(self, partition: Partition) -> PartitionSummary:
+        return PartitionSummary.from_json(self.values["partitions"][partition.value])
+
+    def steps(self) -> list[Step]:
+        """The steps that this build finished, for a journal of the next one."""
+        fitted = [_fitted_step(name, self.values[name]) for name in ("pca", "quantizer")]
+        rows: dict[str, list[dict[str, Any]]] = {}
+        for row in self.shards:
+            rows.setdefault(row["path"].rsplit("/", 1)[1].removesuffix(".tfrecord"), []).append(row)
+        return fitted + [_shard_step(name, pair) for name, pair in sorted(rows.items())]
+
+
+def shard_rows(step: Step) -> list[dict[str, Any]]:
+    """The manifest's rows of one shard: its frame-level and its video-level file."""
+    return [
+        {
+            "path": file.path,
+            "partition": step.facts["partition"],
+            "level": level,
+            "records": step.facts["records"],
+            "frames": step.facts["frames"],
+            "bytes": file.bytes,
+            "sha256": file.sha256,
+            "key": step.key,
+        }
+        for level, file in zip(LEVELS, step.files, strict=True)
+    ]
+
+
+def fitted_row(step: Step) -> dict[str, Any]:
+    """The manifest's entry of the PCA or the codebook."""
+    return {**step.facts, "key": step.key, "files": step.to_json()["files"]}
+
+
+def write_manifest(layout: Layout, values: Mapping[str, Any]) -> None:
+    text = json.dumps({"format": FORMAT_VERSION, **values}, indent=2, sort_keys=True, ensure_ascii=False)
+    files.write_bytes(layout.path(Layout.MANIFEST), text.encode() + b"\n")
+
+
+def total_counts(counts: Iterable[StageCount]) -> list[StageCount]:
+    """The sum of the counts of each stage and table."""
+    totals: dict[tuple[str, str], StageCount] = {}
+    for count in counts:
+        key = (count.stage, count.table)
+        totals[key] = totals[key] + count if key in totals else count
+    return sorted(totals.values())
+
+
+def _fitted_step(name: str, row: Mapping[str, Any]) -> Step:
+    facts = {field: value for field, value in row.items() if field not in ("key", "files")}
+    return Step.from_json({"name": name, "key": row["key"], "files": row["files"], "facts": facts})
+
+
+def _shard_step(name: str, rows: list[dict[str, Any]]) -> Step:
+    pair = sorted(rows, key=lambda row: LEVELS.index(row["level"]))
+    entries = tuple(FileEntry(row["path"], row["bytes"], row["sha256"]) for row in pair)
+    facts = {field: pair[0][field] for field in ("partition", "records", "frames")}
+    return Step(name, pair[0]["key"], entries, facts)

@@ -1,0 +1,212 @@
+"""Reading a finished dataset with NumPy: ids, labels and de-quantized features. No TensorFlow, no Beam."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from yt8m_pipeline import files
+from yt8m_pipeline.compression.quantization import Quantizer
+from yt8m_pipeline.data_model import Float32Array, Int64Array, Partition
+from yt8m_pipeline.dataset.layout import Layout, Shard
+from yt8m_pipeline.dataset.manifest import Manifest
+from yt8m_pipeline.dataset.records import parse_frame_record, parse_video_record
+from yt8m_pipeline.dataset.tfrecord import read_records
+from yt8m_pipeline.errors import DataError
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameExample:
+    """One video, frame by frame.
+
+    Attributes:
+        video_id: The video's id.
+        labels: int64, (labels,), indices into vocabulary.csv; empty where the labels are withheld.
+        features: float32, (frames, dimensions), de-quantized.
+    """
+
+    video_id: str
+    labels: Int64Array
+    features: Float32Array
+
+    def __repr__(self) -> str:
+        return f"FrameExample({self.video_id!r}, labels={self.labels.tolist()}, features={self.features.shape})"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VideoExample:
+    """One video as the mean of its frames.
+
+    Attributes:
+        video_id: The video's id.
+        labels: int64, (labels,), indices into vocabulary.csv; empty where the labels are withheld.
+        mean_rgb: float32, (dimensions,), the mean of the de-quantized frames.
+    """
+
+    video_id: str
+    labels: Int64Array
+    mean_rgb: Float32Array
+
+    def __repr__(self) -> str:
+        return f"VideoExample({self.video_id!r}, labels={self.labels.tolist()}, mean_rgb={self.mean_rgb.shape})"
+
+
+@dataclass(frozen=True, slots=True)
+class ShardFile:
+    """A shard to read: its path or URI, and how many records the manifest says it has."""
+
+    uri: str
+    records: int
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedDataset:
+    """A finished dataset, opened.
+
+    Attributes:
+        layout: Where its files stand.
+        quantizer: Its codebook.
+        dimensions: Values per frame.
+        records: The record count of each shard, by its path in the dataset.
+    """
+
+    layout: Layout
+    quantizer: Quantizer
+    dimensions: int
+    records: Mapping[str, int]
+
+    def shards(self, level: str, partition: Partition) -> list[ShardFile]:
+        """The shards of a level ("frame" or "video") and partition, in order.
+
+        Raises:
+            DataError: the manifest or the folder lacks a shard of the set.
+        """
+        folder = f"{level}/{partition.value}"
+        listed = {path for path in self.records if path.startswith(f"{folder}/")}
+        paths = [Shard(partition, index, len(listed)).file(level) for index in range(len(listed))]
+        if not listed or listed != set(paths):
+            self._refuse_list(folder, sorted(listed))
+        self._refuse_missing(folder, paths)
+        return [ShardFile(self.layout.path(path), self.records[path]) for path in paths]
+
+    def _refuse_list(self, folder: str, listed: Sequence[str]) -> None:
+        raise DataError(
+            "The manifest does not list a whole set of shards",
+            f"{self.layout.path(Layout.MANIFEST)}, {folder}",
+            f"it lists {len(listed)} files, which are not one -of-{len(listed):05d} set: {', '.join(listed[:3])}",
+            "build the dataset again",
+        )
+
+    def _refuse_missing(self, folder: str, paths: Sequence[str]) -> None:
+        present = {f"{folder}/{name}" for name in files.list_files(self.layout.path(folder))}
+        missing = [path for path in paths if path not in present]
+        if missing:
+            raise DataError(
+                "A shard of the dataset is missing",
+                self.layout.path(missing[0]),
+                f"{len(missing)} of the {len(paths)} shards that the manifest lists are not in the folder",
+                "copy the dataset again, or rebuild the partition with `yt8m rebuild-split`",
+            )
+
+
+def open_dataset(dataset: str) -> FinishedDataset:
+    """Opens a dataset that a build has finished.
+
+    Args:
+        dataset: The folder, local or gs://.
+
+    Raises:
+        DataError: the build is not finished, the manifest is damaged, or the codebook is not the manifest's.
+    """
+    layout = Layout(dataset)
+    manifest = Manifest.read(layout)
+    if manifest is None or not files.exists(layout.path(Layout.COMPLETE)):
+        raise DataError(
+            "This is not a finished dataset",
+            dataset,
+            f"it has no {Layout.MANIFEST if manifest is None else Layout.COMPLETE}: its build has not ended",
+            "run `yt8m build` with its config again: it goes on where it stopped",
+        )
+    try:
+        fingerprint = str(manifest.values["quantizer"]["fingerprint"])
+        dimensions = int(manifest.values["pca"]["components"])
+        records = {str(row["path"]): int(row["records"]) for row in manifest.shards}
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            "The manifest cannot be read", layout.path(Layout.MANIFEST), repr(error), "build the dataset again"
+        ) from None
+    return FinishedDataset(layout, _load_quantizer(layout, fingerprint), dimensions, records)
+
+
+def _load_quantizer(layout: Layout, fingerprint: str) -> Quantizer:
+    path = layout.path(Layout.QUANTIZER)
+    quantizer = Quantizer.load(path)
+    if quantizer.fingerprint != fingerprint:
+        raise DataError(
+            "The codebook is not the one that the dataset was encoded with",
+            path,
+            f"its fingerprint is {quantizer.fingerprint}, the manifest's is {fingerprint}",
+            f"put the dataset's own {Layout.QUANTIZER} back, or build the dataset again",
+        )
+    return quantizer
+
+
+def read_frames(dataset: str, partition: Partition) -> Iterator[FrameExample]:
+    """Yields every video of a partition, frame by frame, in the order of the shards.
+
+    Args:
+        dataset: The folder of a finished dataset, local or gs://.
+        partition: Which partition.
+
+    Raises:
+        DataError: at once, what `open_dataset` and `FinishedDataset.shards` refuse; while reading, a damaged or
+            truncated shard, or a record that another codebook encoded.
+    """
+    opened = open_dataset(dataset)
+    return (_frame_example(opened, *item) for item in _read_shards(opened.shards("frame", partition)))
+
+
+def read_videos(dataset: str, partition: Partition) -> Iterator[VideoExample]:
+    """Yields every video of a partition as the mean of its frames; order, arguments and errors as `read_frames`."""
+    opened = open_dataset(dataset)
+    return (_video_example(opened, *item) for item in _read_shards(opened.shards("video", partition)))
+
+
+def _read_shards(shards: Sequence[ShardFile]) -> Iterator[tuple[bytes, str]]:
+    """Each record of each shard, and where it is."""
+    for shard in shards:
+        count = 0
+        with files.open_read(shard.uri) as stream:
+            for data in read_records(stream, shard.uri):
+                yield data, f"{shard.uri}, record {count}"
+                count += 1
+        if count != shard.records:
+            raise DataError(
+                "A shard has not as many records as the manifest says",
+                shard.uri,
+                f"the manifest says {shard.records}, the file has {count}",
+                "copy the shard again, or rebuild the partition with `yt8m rebuild-split`",
+            )
+
+
+def _frame_example(opened: FinishedDataset, data: bytes, where: str) -> FrameExample:
+    record = parse_frame_record(data, where)
+    found = record.feature_name, record.codes.shape[1]
+    _refuse_mixture(where, found, (opened.quantizer.feature_name, opened.dimensions))
+    return FrameExample(record.video_id, np.array(record.labels, np.int64), opened.quantizer.decode(record.codes))
+
+
+def _video_example(opened: FinishedDataset, data: bytes, where: str) -> VideoExample:
+    record = parse_video_record(data, where)
+    _refuse_mixture(where, ("mean_rgb", len(record.mean_rgb)), ("mean_rgb", opened.dimensions))
+    return VideoExample(record.video_id, np.array(record.labels, np.int64), record.mean_rgb)
+
+
+def _refuse_mixture(where: str, found: tuple[str, int], expected: tuple[str, int]) -> None:
+    if found != expected:
+        raise DataError(
+            "A record was encoded otherwise than the dataset",
+            where,
+            f"it has {found[0]} of {found[1]} values, the dataset has {expected[0]} of {expected[1]}",
+            "rebuild the partition with `yt8m rebuild-split`; do not mix shards of two datasets",
+        )

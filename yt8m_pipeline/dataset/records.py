@@ -1,0 +1,225 @@
+"""The records of the dataset, by the public YouTube-8M schema, as TensorFlow's protocol buffers without TensorFlow.
+
+A frame-level record is a `tf.train.SequenceExample`: context `id` (one bytes value) and `labels` (an int64 list), and
+one feature list of one bytes value per frame. A video-level record is a `tf.train.Example`: `id`, `labels` and
+`mean_rgb` (a float list). Serialisation is deterministic (map keys sorted), so equal records are equal bytes.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
+from google.protobuf.message import DecodeError
+
+from yt8m_pipeline.data_model import Float32Array, UInt8Array
+from yt8m_pipeline.errors import DataError
+
+FRAME_FEATURE_NAMES = ("rgb", "rgb_codes")
+"""`rgb`: codes that public readers de-quantize rightly; `rgb_codes`: codes that need this dataset's own codebook."""
+
+_EXAMPLE_PROTO = """
+  # tensorflow/core/example/{feature,example}.proto
+  name: "yt8m_pipeline/example.proto"  package: "tensorflow"  syntax: "proto3"
+  message_type { name: "BytesList"
+    field { name: "value" number: 1 label: LABEL_REPEATED type: TYPE_BYTES } }
+  message_type { name: "FloatList"
+    field { name: "value" number: 1 label: LABEL_REPEATED type: TYPE_FLOAT } }
+  message_type { name: "Int64List"
+    field { name: "value" number: 1 label: LABEL_REPEATED type: TYPE_INT64 } }
+  message_type { name: "Feature"
+    oneof_decl { name: "kind" }
+    field { name: "bytes_list" number: 1 type: TYPE_MESSAGE type_name: "BytesList" oneof_index: 0 }
+    field { name: "float_list" number: 2 type: TYPE_MESSAGE type_name: "FloatList" oneof_index: 0 }
+    field { name: "int64_list" number: 3 type: TYPE_MESSAGE type_name: "Int64List" oneof_index: 0 } }
+  message_type { name: "Features"
+    field { name: "feature" number: 1 label: LABEL_REPEATED type: TYPE_MESSAGE type_name: "FeatureEntry" }
+    nested_type { name: "FeatureEntry" options { map_entry: true }
+      field { name: "key" number: 1 type: TYPE_STRING }
+      field { name: "value" number: 2 type: TYPE_MESSAGE type_name: "Feature" } } }
+  message_type { name: "FeatureList"
+    field { name: "feature" number: 1 label: LABEL_REPEATED type: TYPE_MESSAGE type_name: "Feature" } }
+  message_type { name: "FeatureLists"
+    field { name: "feature_list" number: 1 label: LABEL_REPEATED type: TYPE_MESSAGE type_name: "FeatureListEntry" }
+    nested_type { name: "FeatureListEntry" options { map_entry: true }
+      field { name: "key" number: 1 type: TYPE_STRING }
+      field { name: "value" number: 2 type: TYPE_MESSAGE type_name: "FeatureList" } } }
+  message_type { name: "Example"
+    field { name: "features" number: 1 type: TYPE_MESSAGE type_name: "Features" } }
+  message_type { name: "SequenceExample"
+    field { name: "context" number: 1 type: TYPE_MESSAGE type_name: "Features" }
+    field { name: "feature_lists" number: 2 type: TYPE_MESSAGE type_name: "FeatureLists" } }
+"""
+
+
+def _message_classes() -> Mapping[str, Any]:
+    """The classes, in a pool of their own: TensorFlow may be imported in the same process."""
+    file = text_format.Parse(_EXAMPLE_PROTO, descriptor_pb2.FileDescriptorProto())
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    names = [message.name for message in file.message_type]
+    return {name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"tensorflow.{name}")) for name in names}
+
+
+_MESSAGES = _message_classes()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameRecord:
+    """A frame-level record.
+
+    Attributes:
+        video_id: The video's id.
+        labels: Indices into vocabulary.csv; empty where the labels are withheld.
+        codes: uint8, (frames, dimensions), at least one frame.
+        feature_name: One of `FRAME_FEATURE_NAMES`.
+    """
+
+    video_id: str
+    labels: tuple[int, ...]
+    codes: UInt8Array
+    feature_name: str
+
+    def __post_init__(self) -> None:
+        if self.codes.dtype != np.uint8 or self.codes.ndim != 2 or self.codes.size == 0:
+            raise ValueError(f"codes are uint8 (frames, dimensions), got {self.codes.dtype} {self.codes.shape}")
+        if self.feature_name not in FRAME_FEATURE_NAMES:
+            raise ValueError(f"a feature list is one of {FRAME_FEATURE_NAMES}, got {self.feature_name!r}")
+
+    def __repr__(self) -> str:
+        return f"FrameRecord({self.video_id!r}, {self.labels}, {self.feature_name} {self.codes.shape})"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VideoRecord:
+    """A video-level record.
+
+    Attributes:
+        video_id: The video's id.
+        labels: Indices into vocabulary.csv; empty where the labels are withheld.
+        mean_rgb: float32, (dimensions,), the mean of the de-quantized frames.
+    """
+
+    video_id: str
+    labels: tuple[int, ...]
+    mean_rgb: Float32Array
+
+    def __post_init__(self) -> None:
+        if self.mean_rgb.dtype != np.float32 or self.mean_rgb.ndim != 1 or self.mean_rgb.size == 0:
+            raise ValueError(f"mean_rgb is float32 (dimensions,), got {self.mean_rgb.dtype} {self.mean_rgb.shape}")
+
+    def __repr__(self) -> str:
+        return f"VideoRecord({self.video_id!r}, {self.labels}, mean_rgb {self.mean_rgb.shape})"
+
+
+def frame_record(video_id: str, labels: Sequence[int], codes: UInt8Array, feature_name: str) -> bytes:
+    """Serialises a frame-level record; the arguments are the attributes of `FrameRecord`."""
+    record = FrameRecord(video_id, tuple(labels), codes, feature_name)
+    frames = _MESSAGES["FeatureList"](feature=[_bytes_feature(row.tobytes()) for row in record.codes])
+    return _serialise(
+        _MESSAGES["SequenceExample"](
+            context=_id_and_labels(record), feature_lists={"feature_list": {feature_name: frames}}
+        )
+    )
+
+
+def video_record(video_id: str, labels: Sequence[int], mean_rgb: Float32Array) -> bytes:
+    """Serialises a video-level record; the arguments are the attributes of `VideoRecord`."""
+    record = VideoRecord(video_id, tuple(labels), mean_rgb)
+    features = _id_and_labels(record)
+    features.feature["mean_rgb"].float_list.value.extend(record.mean_rgb.tolist())
+    return _serialise(_MESSAGES["Example"](features=features))
+
+
+def parse_frame_record(data: bytes, where: str) -> FrameRecord:
+    """Parses a frame-level record.
+
+    Args:
+        data: The serialised `SequenceExample`.
+        where: What an error calls the place: the file and the record's number.
+
+    Raises:
+        DataError: the bytes are not a frame-level record.
+    """
+    with _data_error("frame-level", where):
+        example = _MESSAGES["SequenceExample"].FromString(data)
+        feature_name, feature_list = _only_item(example.feature_lists.feature_list, "feature list")
+        frames = [_single_bytes(feature, f"a frame of {feature_name}") for feature in feature_list.feature]
+        return FrameRecord(*_parse_id_and_labels(example.context), _stack(frames), feature_name)
+
+
+def parse_video_record(data: bytes, where: str) -> VideoRecord:
+    """Parses a video-level record; arguments and errors as for `parse_frame_record`."""
+    with _data_error("video-level", where):
+        features = _MESSAGES["Example"].FromString(data).features
+        mean_rgb = np.array(_values(_feature(features, "mean_rgb"), "float_list", "mean_rgb"), np.float32)
+        return VideoRecord(*_parse_id_and_labels(features), mean_rgb)
+
+
+def _serialise(message: Any) -> bytes:
+    data: bytes = message.SerializeToString(deterministic=True)
+    return data
+
+
+def _bytes_feature(value: bytes) -> Any:
+    return _MESSAGES["Feature"](bytes_list={"value": [value]})
+
+
+def _id_and_labels(record: FrameRecord | VideoRecord) -> Any:
+    labels = _MESSAGES["Feature"](int64_list={"value": record.labels})
+    return _MESSAGES["Features"](feature={"id": _bytes_feature(record.video_id.encode()), "labels": labels})
+
+
+def _parse_id_and_labels(features: Any) -> tuple[str, tuple[int, ...]]:
+    video_id = _single_bytes(_feature(features, "id"), "id").decode()
+    return video_id, tuple(_values(_feature(features, "labels"), "int64_list", "labels"))
+
+
+def _feature(features: Any, name: str) -> Any:
+    if name not in features.feature:
+        raise ValueError(f"it has no feature {name}, only {sorted(features.feature)}")
+    return features.feature[name]
+
+
+def _values(feature: Any, kind: str, name: str) -> Sequence[Any]:
+    found = feature.WhichOneof("kind")
+    if found != kind:
+        raise ValueError(f"{name} is a {kind}, got {found}")
+    values: Sequence[Any] = getattr(feature, kind).value
+    return values
+
+
+def _single_bytes(feature: Any, name: str) -> bytes:
+    values = _values(feature, "bytes_list", name)
+    if len(values) != 1:
+        raise ValueError(f"{name} is one bytes value, got {len(values)}")
+    value: bytes = values[0]
+    return value
+
+
+def _only_item(mapping: Mapping[str, Any], name: str) -> tuple[str, Any]:
+    if len(mapping) != 1:
+        raise ValueError(f"it has one {name}, got {sorted(mapping)}")
+    return next(iter(mapping.items()))
+
+
+def _stack(frames: Sequence[bytes]) -> UInt8Array:
+    widths = {len(frame) for frame in frames}
+    if len(widths) != 1:
+        raise ValueError(f"all frames have one width, got {len(frames)} frames with widths {sorted(widths)}")
+    return np.frombuffer(b"".join(frames), np.uint8).reshape(len(frames), -1)
+
+
+@contextmanager
+def _data_error(level: str, where: str) -> Iterator[None]:
+    try:
+        yield
+    except (DecodeError, ValueError) as error:
+        raise DataError(
+            f"A record is not a {level} record of this schema",
+            where,
+            str(error),
+            "rebuild the shard; if another program wrote it, make it write the public YouTube-8M schema",
+        ) from None

@@ -1,0 +1,82 @@
+"""Reading a finished dataset as a `tf.data.Dataset`: the same values in the same order as `reader` gives.
+
+TensorFlow is imported when a dataset is asked for. While it reads, faults are TensorFlow's errors: `DataLossError` for
+a damaged or truncated shard, `FailedPreconditionError` for a shard with another number of records than the manifest
+says, `InvalidArgumentError` for a record of another encoding.
+"""
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+from yt8m_pipeline.data_model import Partition
+from yt8m_pipeline.dataset.reader import ShardFile, open_dataset
+
+TfDataset: TypeAlias = Any
+Tensor: TypeAlias = Any
+
+
+def frame_dataset(dataset: str, partition: Partition) -> TfDataset:
+    """Every video of a partition, frame by frame.
+
+    Args:
+        dataset: The folder of a finished dataset.
+        partition: Which partition.
+
+    Returns:
+        A dataset of known cardinality, of `id` (string, ()), `labels` (int64, (labels,)) and `rgb` (float32,
+        (frames, dimensions), de-quantized).
+
+    Raises:
+        DataError: at once, what `reader.open_dataset` and `FinishedDataset.shards` refuse.
+    """
+    import tensorflow as tf  # noqa: PLC0415
+
+    opened = open_dataset(dataset)
+    name = opened.quantizer.feature_name
+    sequence = {name: tf.io.FixedLenSequenceFeature([], tf.string)}
+
+    def parse(record: Tensor) -> dict[str, Tensor]:
+        context, frames = tf.io.parse_single_sequence_example(record, _id_and_labels(), sequence)
+        codes = tf.ensure_shape(tf.io.decode_raw(frames[name], tf.uint8), (None, opened.dimensions))
+        rgb = tf.gather(opened.quantizer.levels, tf.cast(codes, tf.int32))
+        return {"id": context["id"], "labels": context["labels"].values, "rgb": rgb}
+
+    return _records(opened.shards("frame", partition)).map(parse, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def video_dataset(dataset: str, partition: Partition) -> TfDataset:
+    """Every video of a partition as the mean of its frames: `id`, `labels` and `mean_rgb` (float32, (dimensions,)).
+
+    Arguments and errors as for `frame_dataset`.
+    """
+    import tensorflow as tf  # noqa: PLC0415
+
+    opened = open_dataset(dataset)
+    features = {**_id_and_labels(), "mean_rgb": tf.io.FixedLenFeature([opened.dimensions], tf.float32)}
+
+    def parse(record: Tensor) -> dict[str, Tensor]:
+        example = tf.io.parse_single_example(record, features)
+        return {"id": example["id"], "labels": example["labels"].values, "mean_rgb": example["mean_rgb"]}
+
+    return _records(opened.shards("video", partition)).map(parse, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def _id_and_labels() -> dict[str, Any]:
+    import tensorflow as tf  # noqa: PLC0415
+
+    return {"id": tf.io.FixedLenFeature([], tf.string), "labels": tf.io.VarLenFeature(tf.int64)}
+
+
+def _records(shards: Sequence[ShardFile]) -> TfDataset:
+    """The serialised records of the shards in order; each shard must have as many as the manifest says."""
+    import tensorflow as tf  # noqa: PLC0415
+
+    uris = tf.constant([shard.uri for shard in shards])
+    counts = tf.constant([shard.records for shard in shards], tf.int64)
+
+    def read(uri: Tensor, count: Tensor) -> TfDataset:
+        return tf.data.TFRecordDataset(uri).apply(tf.data.experimental.assert_cardinality(count))
+
+    total = sum(shard.records for shard in shards)
+    records = tf.data.Dataset.from_tensor_slices((uris, counts)).flat_map(read)
+    return records.apply(tf.data.experimental.assert_cardinality(total))
