@@ -1,0 +1,219 @@
+"""The demo corpus: four input tables in three formats, and the video files that they name."""
+
+import csv
+import json
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from yt8m_pipeline.data_model import DropReason
+from yt8m_pipeline.demo.encoding import encode, timeline, write_audio_only, write_truncated
+from yt8m_pipeline.demo.entities import ENTITIES
+from yt8m_pipeline.demo.films import Defect, Film, plan_films
+from yt8m_pipeline.demo.scenes import frames
+from yt8m_pipeline.demo.signatures import SIGNATURES
+from yt8m_pipeline.errors import UsageError
+
+MIN_VIDEOS = 24
+MARK = "demo.json"
+"""Says which corpus a folder holds; written last."""
+
+UNKNOWN_ENTITY, UNKNOWN_VIDEO = "/m/0unknown", "nosuchvideo"
+RATERS = ("ana", "ben", "chi", "dov", "eve")
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class ExpectedReject:
+    """A row of the corpus that no build with configs/smoke.yaml keeps, and why."""
+
+    table: str
+    identifier: str
+    reason: DropReason
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusSummary:
+    """What was written.
+
+    Attributes:
+        videos: How many films were encoded whole.
+        formats: How many of each container and codec.
+        entities: How many rows the entities table has.
+        sample_size: The sample that leaves out just the surplus films.
+        expected_rejects: Every row that was planted to be dropped.
+    """
+
+    videos: int
+    formats: Mapping[str, int]
+    entities: int
+    sample_size: int
+    expected_rejects: tuple[ExpectedReject, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        formats = [{"format": name, "films": number} for name, number in sorted(self.formats.items())]
+        planted = Counter(f"{item.table}: {item.reason.value}" for item in self.expected_rejects)
+        rejects = [{"planted": name, "rows": number} for name, number in sorted(planted.items())]
+        return {"videos": self.videos, "entities": self.entities, "formats": formats, "to be rejected": rejects}
+
+
+def write_corpus(
+    root: Path,
+    *,
+    videos: int = 40,
+    seconds: float = 10.0,
+    seed: int = 0,
+    nested_labels: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> CorpusSummary:
+    """Writes the tables and films; the same arguments make the same bytes. A folder that holds them is left alone.
+
+    Args:
+        root: The folder: new, empty, or a demo corpus, which is replaced if the arguments differ.
+        videos: How many films to encode, at least 24; four broken ones come on top.
+        seconds: Their typical length: half to one and a half times as much.
+        seed: Another seed gives other ids and pictures.
+        nested_labels: Labels in the videos table, and no annotations table.
+        progress: Called with (films written, films in all).
+
+    Raises:
+        UsageError: if the folder holds something else, or there are too few videos.
+    """
+    if videos < MIN_VIDEOS:
+        raise UsageError(
+            "The demo corpus is too small", "videos", f"{videos} is below {MIN_VIDEOS}", "ask for more videos"
+        )
+    films = plan_films(videos, seconds, seed)
+    summary = _summarize(films)
+    mark = json.dumps({"videos": videos, "seconds": seconds, "seed": seed, "nested_labels": nested_labels})
+    if _holds(root, mark):
+        return summary
+    (root / "videos").mkdir(parents=True)
+    _write_entities(root / "entities.csv")
+    _write_ratings(root / "ratings.jsonl")
+    _write_videos(root / "videos.parquet", films, nested_labels)
+    if not nested_labels:
+        _write_annotations(root / "annotations.csv", films)
+    for index, film in enumerate(films):
+        _write_film(root / film.uri, film, [seed, index])
+        progress(index + 1, len(films))
+    (root / MARK).write_text(mark)
+    return summary
+
+
+def _holds(root: Path, mark: str) -> bool:
+    """Whether the folder holds this corpus; another corpus is removed."""
+    if (root / MARK).exists() and (root / MARK).read_text() == mark:
+        return True
+    names = {path.name for path in root.iterdir()} if root.exists() else set()
+    ours = {MARK, "entities.csv", "ratings.jsonl", "videos.parquet", "annotations.csv", "videos"}
+    if names - ours:
+        raise UsageError(
+            "The folder holds something else",
+            str(root),
+            f"it has {min(names - ours)}, which is no part of a demo corpus",
+            "give a new or empty folder",
+        )
+    if names:
+        shutil.rmtree(root)
+    return False
+
+
+def _summarize(films: Sequence[Film]) -> CorpusSummary:
+    broken = (Defect.TEXT, Defect.MISSING, Defect.AUDIO_ONLY, Defect.TRUNCATED)
+    whole = [film for film in films if film.defect not in broken]
+    drawn = [film for film in films if film.defect in (None, Defect.SCARCE, *broken)]
+    rejects = [ExpectedReject("videos", film.video_id, film.defect.value) for film in films if film.defect]
+    rejects += [ExpectedReject("entities", entity.entity_id, entity.drop) for entity in ENTITIES if entity.drop]
+    rejects += [ExpectedReject("ratings", entity_id, reason) for entity_id, reason in _bad_ratings()]
+    rejects += [
+        ExpectedReject("videos", films[0].video_id, DropReason.DUPLICATE),
+        ExpectedReject("videos", "nandurationx", DropReason.OUT_OF_RANGE),
+        ExpectedReject("videos", "nulldurationx", DropReason.MISSING_VALUE),
+    ]
+    formats = Counter(f"{film.format.value.container}/{film.format.value.codec}" for film in whole)
+    return CorpusSummary(len(whole), formats, len(ENTITIES), len(drawn), tuple(sorted(rejects)))
+
+
+def _bad_ratings() -> Iterator[tuple[str, DropReason]]:
+    yield UNKNOWN_ENTITY, DropReason.UNKNOWN_ENTITY
+    for entity in ENTITIES:
+        for score in entity.scores:
+            if score is None:
+                yield entity.entity_id, DropReason.WRONG_TYPE
+            elif not 1 <= score <= 5:
+                yield entity.entity_id, DropReason.OUT_OF_RANGE
+
+
+def _write_entities(path: Path) -> None:
+    header = ("entity_id", "name", "types", "description", "wiki_url", "verticals")
+    rows = [
+        (item.entity_id, item.name, ";".join(item.types), item.description, item.wiki_url, ";".join(item.verticals))
+        for item in ENTITIES
+    ]
+    _write_csv(path, header, rows)
+
+
+def _write_ratings(path: Path) -> None:
+    rated = [(entity.entity_id, entity.scores) for entity in ENTITIES] + [(UNKNOWN_ENTITY, (1,))]
+    rows = [
+        {"entity_id": entity_id, "rater_id": rater, "score": "n/a" if score is None else score}
+        for entity_id, scores in rated
+        for rater, score in zip(RATERS, scores, strict=False)
+    ]
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+
+
+def _write_videos(path: Path, films: Sequence[Film], nested_labels: bool) -> None:
+    rows = [_video_row(film.video_id, film, film.duration_seconds) for film in [*films, films[0]]]
+    rows += [_video_row("nandurationx", films[1], float("nan")), _video_row("nulldurationx", films[1], None)]
+    columns = {name: [row[name] for row in rows] for name in rows[0] if nested_labels or name != "labels"}
+    pq.write_table(pa.table(columns), path)
+
+
+def _video_row(video_id: str, film: Film, duration_seconds: float | None) -> dict[str, Any]:
+    return {
+        "video_id": video_id,
+        "uri": film.uri,
+        "duration_seconds": duration_seconds,
+        "view_count": film.view_count,
+        "group_id": film.group_id,
+        "labels": [{"entity_id": entity_id, "score": 0.9} for entity_id in film.labels],
+    }
+
+
+def _write_annotations(path: Path, films: Sequence[Film]) -> None:
+    rows = [(film.video_id, entity_id, "0.9") for film in films for entity_id in film.labels]
+    planted = [(UNKNOWN_VIDEO, *rows[0][1:]), (rows[0][0], UNKNOWN_ENTITY, "0.5"), rows[1]]
+    _write_csv(path, ("video_id", "entity_id", "score"), rows + planted)
+
+
+def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream, lineterminator="\n").writerows([header, *rows])
+
+
+def _write_film(path: Path, film: Film, seed: Sequence[int]) -> None:
+    if film.defect == Defect.MISSING:
+        return
+    if film.defect == Defect.TEXT:
+        path.write_text("This is no video, whatever its name says.\n")
+        return
+    if film.defect == Defect.AUDIO_ONLY:
+        write_audio_only(path, film.seconds)
+        return
+    times = timeline(film.seconds, film.rate)
+    pictures = frames(_depicted(film), times.times_seconds, seed)
+    if film.defect == Defect.TRUNCATED:
+        write_truncated(path, pictures, times)
+    else:
+        encode(path, pictures, times, film.format)
+
+
+def _depicted(film: Film) -> list[str]:
+    return [entity.name for entity in ENTITIES if entity.entity_id in film.labels and entity.name in SIGNATURES]
