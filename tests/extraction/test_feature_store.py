@@ -84,17 +84,30 @@ def test_what_is_written_is_read_to_the_bit(
     assert read.features.tobytes() == features.tobytes()
     assert read.pts_seconds.tobytes() == written.pts_seconds.tobytes()
     assert store.entry(video_id) == entry
-    assert entry == StoredEntry(
-        features.shape[0],
-        features.shape[1],
-        float(np.abs(features).max()),
-        hashlib.sha256(Path(store.path(video_id)).read_bytes()).hexdigest(),
-    )
+    assert len(entry.sha256) == 64
+    assert entry == StoredEntry(len(features), features.shape[1], float(np.abs(features).max()), entry.sha256)
+
+
+def test_the_digest_changes_with_the_numbers_and_with_nothing_else(tmp_path: Path) -> None:
+    sound = video()
+    one, two = FeatureStore(str(tmp_path), "1"), FeatureStore(str(tmp_path), "2")
+    digest = one.write(sound, "film.mp4", 1, None).sha256
+    assert two.write(replace(sound, video_id="cat"), "moved/film.mp4", 2, "touched").sha256 == digest
+    changes = [
+        replace(sound, features=np.nextafter(sound.features, np.float32(9))),
+        replace(sound, features=sound.features.astype(np.float16)),
+        replace(sound, features=sound.features.reshape(3, 2, 2).swapaxes(1, 2).reshape(3, 4)),
+        replace(sound, pts_seconds=sound.pts_seconds + 1e-9),
+    ]
+    digests = {one.write(change, "film.mp4", 1, None).sha256 for change in changes}
+    assert len(digests) == len(changes)
+    assert digest not in digests
 
 
 def test_the_header_tells_where_the_video_came_from(store: FeatureStore) -> None:
     stored = open_stored(str(write(store, video())))
-    assert stored.header == Header("dog", store.space, "film.mp4", 12345, "2016-09-28T00:00:00Z")
+    source = ("film.mp4", 12345, "2016-09-28T00:00:00Z")
+    assert stored.header == Header("dog", store.space, *source, sha256=stored.entry.sha256)
 
 
 def test_numpy_alone_opens_a_stored_file(store: FeatureStore) -> None:
@@ -163,9 +176,8 @@ def archive_of(**arrays: npt.NDArray[Any]) -> bytes:
     return bytes(data)
 
 
-HEADER = np.frombuffer(
-    b'{"video_id":"v","space":"s","source_uri":"u","source_size":1,"source_modified":null}', np.uint8
-)
+FIELDS = b'{"video_id":"v","space":"s","source_uri":"u","source_size":1,"source_modified":null,"sha256":""}'
+HEADER = np.frombuffer(FIELDS, np.uint8)
 
 
 @pytest.mark.parametrize(
