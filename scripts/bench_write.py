@@ -26,6 +26,7 @@ from yt8m_pipeline.extraction.feature_store import FeatureStore
 from yt8m_pipeline.plan import BuildPlan
 from yt8m_pipeline.transforms.compression import FitPca, FitQuantizer, Fitting
 from yt8m_pipeline.transforms.dataset import GroupByShard, WriteShards
+from yt8m_pipeline.transforms.monitoring import stage_seconds
 
 SCENES = 64
 """Base vectors that the synthetic frames mix: non-negative, sparse, correlated, as pool_3 is."""
@@ -96,10 +97,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     indices = root | "Indices" >> beam.Create([{"/m/0342h": 0}])
     _ = train | GroupByShard(plan.config.shards) | WriteShards(plan, pca, quantizer, indices)
     result = root.run()
-    counters = {item.key.metric.name: item.committed for item in result.metrics().query()["counters"]}
-    seconds = {stage: counters[f"{stage}_msec"] / 1000 for stage in ("pca", "quantizer", "write")}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"wall": time.monotonic() - start, "peak_mib": peak, "seconds": seconds}
+    return {"wall": time.monotonic() - start, "peak_mib": peak, "seconds": stage_seconds(result)}
 
 
 def plan_of(options: argparse.Namespace) -> BuildPlan:

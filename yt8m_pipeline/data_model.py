@@ -72,6 +72,22 @@ class DropReason(StrEnum):
     NON_FINITE_FEATURES = "non_finite_features"
 
 
+STAGES = (
+    "read",
+    "unique",
+    "vocabulary",
+    "rater_scores",
+    "eligibility",
+    "labels",
+    "popularity",
+    "sampling",
+    "frequency",
+    "decode",
+    "extract",
+)
+"""The stages that drop rows or videos, in order."""
+
+
 @dataclass(frozen=True, slots=True)
 class Video:
     """A selected video.
@@ -141,10 +157,20 @@ class VideoFeatures:
 
 @dataclass(frozen=True, slots=True)
 class StoredVideo:
-    """A selected video whose features are in the store: what crosses Beam in place of them."""
+    """A selected video whose features are in the store: what crosses Beam in place of them.
+
+    Attributes:
+        video: The video.
+        frames: How many frames the store has of it, at least one.
+        magnitude: The largest absolute value of its features.
+        sha256: The digest of its features and presentation times.
+    """
 
     video: Video
     frames: int
-    dimensions: int
     magnitude: float
     sha256: str
+
+    def __post_init__(self) -> None:
+        if self.frames < 1 or not self.magnitude >= 0:
+            raise ValueError(f"a stored video has frames and a finite magnitude, got {self}")

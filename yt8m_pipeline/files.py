@@ -8,6 +8,8 @@ from typing import IO, cast
 
 from pyarrow import fs
 
+from yt8m_pipeline.errors import DataError
+
 TEMPORARY_MARK = ".tmp-"
 
 
@@ -33,6 +35,13 @@ def file_size(uri: str) -> int | None:
     return cast(int, info.size) if info.type == fs.FileType.File else None
 
 
+def describe(uri: str) -> tuple[int, str]:
+    """The size in bytes and the modification time, ISO 8601 or '' where the filesystem keeps none."""
+    filesystem, path = resolve(uri)
+    info = filesystem.get_file_info(path)
+    return max(info.size or 0, 0), info.mtime.isoformat() if info.mtime else ""
+
+
 def exists(uri: str) -> bool:
     return file_size(uri) is not None
 
@@ -52,14 +61,23 @@ def read_bytes(uri: str) -> bytes:
 
 @contextmanager
 def open_atomic(uri: str) -> Iterator[IO[bytes]]:
-    """A writable binary stream. The file appears under its name whole, when the block ends well, or not at all."""
+    """A writable binary stream. The file appears under its name whole, when the block ends well, or not at all.
+
+    Raises:
+        DataError: if the file cannot be written (no space, no permission, no such bucket).
+    """
     filesystem, path = resolve(uri)
     temporary = f"{path}{TEMPORARY_MARK}{socket.gethostname()}-{os.getpid()}"
-    filesystem.create_dir(os.path.dirname(path), recursive=True)
     try:
+        filesystem.create_dir(os.path.dirname(path), recursive=True)
         with filesystem.open_output_stream(temporary) as stream:
             yield cast(IO[bytes], stream)
         filesystem.move(temporary, path)
+    except OSError as error:
+        _discard(filesystem, temporary)
+        raise DataError(
+            "A file cannot be written", uri, str(error), "free space, or check the permissions of the folder"
+        ) from error
     except BaseException:
         _discard(filesystem, temporary)
         raise
@@ -74,6 +92,13 @@ def delete(uri: str) -> None:
     """Deletes a file; a file that is not there is no error."""
     filesystem, path = resolve(uri)
     _discard(filesystem, path)
+
+
+def delete_folder(uri: str) -> None:
+    """Deletes a folder and all in it; a folder that is not there is no error."""
+    filesystem, path = resolve(uri)
+    if filesystem.get_file_info(path).type == fs.FileType.Directory:
+        filesystem.delete_dir(path)
 
 
 def list_files(root: str) -> list[str]:

@@ -1,0 +1,104 @@
+"""A tiny corpus, a tiny network and builds of them, made once per test run."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import settings
+
+from yt8m_pipeline.demo.corpus import CorpusSummary, write_corpus
+
+settings.register_profile("no_deadline", deadline=None)
+settings.load_profile("no_deadline")
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+
+TINY_MODEL = """
+import sys, numpy as np, tensorflow as tf
+random = np.random.default_rng(0)
+kernel = tf.constant(random.standard_normal((5, 5, 3, 24)), tf.float32)
+mixing = tf.constant(random.standard_normal((24 * 4, 40)) / 10, tf.float32)
+class Tiny(tf.Module):
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32)])
+    def __call__(self, images):
+        maps = tf.nn.relu(tf.nn.conv2d(images, kernel, 4, "VALID"))
+        pooled = tf.reshape(tf.image.resize(maps, [2, 2], "area"), [-1, 24 * 4])
+        return tf.nn.relu(pooled @ mixing)
+tf.saved_model.save(Tiny(), sys.argv[1])
+"""
+"""A real network, a small one: one convolution, 40 features from images of any size."""
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """A corpus, a network, and configs for them."""
+
+    corpus: Path
+    model: Path
+    summary: CorpusSummary
+
+    def config(self, folder: Path, **changes: object) -> Path:
+        """The smoke config for this corpus and network, with the dataset and the store in a folder."""
+        values = yaml.safe_load((CONFIGS / "smoke.yaml").read_text())
+        values["tables"]["root"] = str(self.corpus)
+        values |= {"store": str(folder / "features"), "output": str(folder / "dataset")}
+        values["inception"] = {"model": {"saved_model": str(self.model)}, "image_size": 64}
+        values["pca"] = {"components": 16}
+        values["video_sampling"]["sample_size"] = self.summary.sample_size
+        for field, value in changes.items():
+            *parents, leaf = field.split("__")
+            section = values
+            for parent in parents:
+                section = section.setdefault(parent, {})
+            section[leaf] = value
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "config.yaml"
+        path.write_text(yaml.safe_dump(values))
+        return path
+
+
+@pytest.fixture(scope="session")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    folder = tmp_path_factory.mktemp("workshop")
+    quiet = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    model = subprocess.Popen([sys.executable, "-c", TINY_MODEL, str(folder / "model")], env=quiet)
+    summary = write_corpus(folder / "corpus", videos=24, seconds=3.0)
+    assert model.wait() == 0
+    return Workshop(folder / "corpus", folder / "model", summary)
+
+
+@pytest.fixture(scope="session")
+def built(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a finished build: config.yaml, features/ and dataset/. Copy it before you change it."""
+    folder = tmp_path_factory.mktemp("built")
+    assert yt8m("build", str(workshop.config(folder))).returncode == 0
+    return folder
+
+
+@pytest.fixture
+def copied(built: Path, tmp_path: Path) -> Path:
+    """A copy of the finished build to change, whose config names the copy."""
+    folder = tmp_path / "copied"
+    shutil.copytree(built, folder)
+    config = folder / "config.yaml"
+    config.write_text(config.read_text().replace(str(built), str(folder)))
+    return folder
+
+
+def yt8m(*arguments: str, check: bool = False) -> subprocess.CompletedProcess[str]:
+    """Runs the command line in a process of its own."""
+    command = [sys.executable, "-m", "yt8m_pipeline", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=check)
+
+
+def published_bytes(dataset: Path, keep: Callable[[str], bool] = lambda _: True) -> dict[str, bytes]:
+    """Every file of a dataset by its path in it."""
+    paths = [path for path in sorted(dataset.rglob("*")) if path.is_file()]
+    names = {str(path.relative_to(dataset)): path for path in paths}
+    return {name: path.read_bytes() for name, path in names.items() if keep(name)}

@@ -1,0 +1,96 @@
+"""The partition of a video against exact fractions, and groups that stay together."""
+
+from collections import defaultdict
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from yt8m_pipeline.chance import salted_hash
+from yt8m_pipeline.config import Partitioning
+from yt8m_pipeline.selection import partitioning
+from yt8m_pipeline.selection.partitioning import assign_partitions
+
+from .rows import table, tables
+
+COLUMNS = {"video_id": pa.string(), "group_id": pa.string()}
+NAMES = ("train", "validate", "test")
+
+videos_tables = tables(
+    {"video_id": st.text(min_size=1, max_size=5), "group_id": st.sampled_from(["", "channel 1", "channel 2"])}, COLUMNS
+)
+
+
+def _videos(number: int) -> pa.Table:
+    return table([{"video_id": f"video-{index}", "group_id": ""} for index in range(number)], COLUMNS)
+
+
+def _shares(train: int, validate: int) -> Partitioning:
+    """Shares in hundredths."""
+    return Partitioning(train=train / 100, validate=validate / 100, test=(100 - train - validate) / 100)
+
+
+@given(videos_tables, st.integers(0, 100), st.integers(0, 100))
+def test_the_partition_is_the_share_in_which_the_hash_falls(videos: pa.Table, one: int, other: int) -> None:
+    train, both = sorted((one, other))
+    config = _shares(train, both - train)
+    for row in assign_partitions(videos, config).to_pylist():
+        place = Fraction(salted_hash(config.salt, row["group_id"] or row["video_id"]), 2**64)
+        passed = sum(place >= Fraction(end, 100) for end in (train, both))
+        assert row["partition"] == NAMES[passed]
+
+
+@given(videos_tables)
+def test_a_group_is_never_divided_and_no_row_is_lost(videos: pa.Table) -> None:
+    assigned = assign_partitions(videos, Partitioning())
+    assert assigned.drop_columns("partition").equals(videos)
+    partitions = defaultdict(set)
+    for row in assigned.to_pylist():
+        partitions[row["group_id"] or f"alone: {row['video_id']}"].add(row["partition"])
+    assert all(len(names) == 1 for names in partitions.values())
+
+
+def test_the_shares_are_70_20_10_within_chance() -> None:
+    partitions = assign_partitions(_videos(20_000), Partitioning())["partition"].to_pylist()
+    shares = [partitions.count(name) / 20_000 for name in NAMES]
+    assert shares == pytest.approx([0.7, 0.2, 0.1], abs=0.015)
+
+
+@pytest.mark.parametrize(("train", "validate", "name"), [(100, 0, "train"), (0, 100, "validate"), (0, 0, "test")])
+def test_a_share_of_one_takes_every_video(train: int, validate: int, name: str) -> None:
+    assert set(assign_partitions(_videos(500), _shares(train, validate))["partition"].to_pylist()) == {name}
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [
+        (0, "train"),
+        (7 * 2**64 // 10, "train"),
+        (7 * 2**64 // 10 + 1, "validate"),
+        (9 * 2**64 // 10, "validate"),
+        (9 * 2**64 // 10 + 1, "test"),
+        (2**64 - 1, "test"),
+    ],
+)
+def test_the_ends_are_exact_to_the_last_bit(place: int, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fixed(_: str, units: list[str]) -> npt.NDArray[np.uint64]:
+        return np.full(len(units), place, np.uint64)
+
+    monkeypatch.setattr(partitioning, "salted_hashes", fixed)
+    assert assign_partitions(_videos(1), Partitioning())["partition"].to_pylist() == [name]
+
+
+def test_shares_that_floating_point_cannot_hold_still_cover_everything() -> None:
+    config = Partitioning(train=1 / 3, validate=2 / 3, test=0.0)
+    assert set(assign_partitions(_videos(500), config)["partition"].to_pylist()) == {"train", "validate"}
+    assert partitioning._ends(config)[1] == 2**64
+
+
+def test_another_salt_partitions_otherwise() -> None:
+    videos = _videos(100)
+    one, other = (assign_partitions(videos, Partitioning(salt=salt))["partition"] for salt in ("one", "other"))
+    assert one != other

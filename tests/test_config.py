@@ -1,0 +1,121 @@
+"""Configs: the paper's numbers by default, every problem at once, paths where the user means them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from yt8m_pipeline.config import Config, as_dict, as_yaml, load
+from yt8m_pipeline.errors import UsageError
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+MINIMAL = {
+    "vocabulary": {"type_whitelist": ["sport"], "type_blacklist": ["album"]},
+    "inception": {"model": {"random": 1}},
+}
+
+
+def written(folder: Path, values: Any) -> Path:
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+@pytest.mark.parametrize("name", ["paper", "smoke", "starter_code", "dataflow"])
+def test_the_shipped_configs_load(name: str) -> None:
+    load(CONFIGS / f"{name}.yaml")
+
+
+def test_the_defaults_are_the_numbers_of_the_paper() -> None:
+    config = Config.model_validate(MINIMAL)
+    assert (config.rater_scores.min_raters, config.rater_scores.max_mean_score) == (3, 2.5)
+    sampling = config.video_sampling
+    assert (sampling.min_views, sampling.min_duration_seconds, sampling.max_duration_seconds) == (1000, 120, 500)
+    assert (sampling.popular_videos_above, sampling.sample_size, sampling.min_videos_per_entity) == (200, 10**7, 200)
+    assert (config.partitioning.train, config.partitioning.validate_, config.partitioning.test) == (0.7, 0.2, 0.1)
+    assert (config.decoding.frames_per_second, config.decoding.max_seconds) == (1, 360)
+    assert (config.pca.components, config.quantizer.levels, config.inception.image_size) == (1024, 256, 299)
+
+
+def test_paper_yaml_writes_out_the_defaults() -> None:
+    paper, default = as_dict(load(CONFIGS / "paper.yaml")), as_dict(Config.model_validate(MINIMAL))
+    for section in ("rater_scores", "video_sampling", "partitioning", "decoding", "pca", "quantizer", "shards"):
+        assert paper[section] == default[section]
+
+
+def test_five_mistakes_are_reported_at_once_with_their_fields(tmp_path: Path) -> None:
+    values = {
+        **MINIMAL,
+        "rater_scores": {"max_mean_score": 7},
+        "video_sampling": {"min_views": -1, "sampel_size": 3},
+        "partitioning": {"train": 0.9},
+        "pca": {"components": "many"},
+    }
+    with pytest.raises(UsageError, match="The config has 5 problems") as caught:
+        load(written(tmp_path, values))
+    for field in ("rater_scores", "video_sampling.min_views", "video_sampling.sampel_size", "partitioning", "pca"):
+        assert field in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("a: [1", "cannot be read as YAML"),
+        ("- 1", "not a mapping"),
+        ("", "not a mapping"),
+        ("vocabulary: {type_whitelist: [a], type_blacklist: [a]}", "both whitelisted and blacklisted: a"),
+        ("video_sampling: {min_duration_seconds: .nan}", "video_sampling.min_duration_seconds"),
+        ("quantizer: {method: uniform, levels: 16}", "exactly 256 levels"),
+        ("inception: {model: {magic: 1}}", "inception.model"),
+    ],
+)
+def test_a_wrong_config_says_what_is_wrong(tmp_path: Path, text: str, match: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=match):
+        load(path)
+
+
+def test_a_missing_config_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="does not exist"):
+        load(tmp_path / "none.yaml")
+
+
+def test_paths_are_relative_to_the_file_and_settings_to_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path, {**MINIMAL, "tables": {"root": "corpus"}, "store": "gs://bucket/features"})
+    monkeypatch.chdir("/")
+    config = load(path, ["output=here/dataset"])
+    assert config.tables.root == str(tmp_path / "corpus")
+    assert config.store == "gs://bucket/features"
+    assert config.output == "/here/dataset"
+    assert load(path).output == str(tmp_path / "dataset")
+
+
+def test_a_setting_overrides_one_field(tmp_path: Path) -> None:
+    config = load(written(tmp_path, MINIMAL), ["pca.components=16", "inception.model={random: 9}"])
+    assert config.pca.components == 16
+    assert as_dict(config)["inception"]["model"] == {"random": 9}
+
+
+@pytest.mark.parametrize("setting", ["pca.components", "=3", "pca.components.deep=1"])
+def test_a_malformed_setting_is_a_usage_error(tmp_path: Path, setting: str) -> None:
+    with pytest.raises(UsageError):
+        load(written(tmp_path, {**MINIMAL, "pca": {"components": 4}}), [setting])
+
+
+def test_the_resolved_config_reads_back_the_same(tmp_path: Path) -> None:
+    config = load(CONFIGS / "smoke.yaml")
+    path = tmp_path / "again.yaml"
+    path.write_text(as_yaml(config))
+    assert load(path) == config
+
+
+def test_the_schema_cites_the_paper() -> None:
+    schema = json.dumps(Config.model_json_schema(), ensure_ascii=False)
+    for text in ("§3.1", "§3.2", "§3.3", "popular_videos_above"):
+        assert text in schema

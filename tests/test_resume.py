@@ -1,0 +1,206 @@
+"""Kill it anywhere: the same command goes on, decodes nothing twice, and ends with the same bytes."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Workshop, published_bytes, yt8m
+
+
+def stored_files(folder: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in (folder / "features").rglob("*.npz")}
+
+
+def has_stored(count: int) -> Callable[[Path], bool]:
+    return lambda folder: len(stored_files(folder)) >= count
+
+
+def has(pattern: str) -> Callable[[Path], bool]:
+    return lambda folder: any((folder / "dataset").glob(pattern))
+
+
+@contextmanager
+def running_build(config: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    command = [sys.executable, "-m", "yt8m_pipeline", "build", str(config)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def kill_when(config: Path, reached: Callable[[Path], bool]) -> None:
+    with running_build(config) as process:
+        deadline = time.monotonic() + 120
+        while not reached(config.parent):
+            assert process.poll() is None, "the build ended before it could be killed"
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        process.send_signal(signal.SIGKILL)
+
+
+POINTS = {
+    "selection": has(".unfinished"),
+    "first video": has_stored(1),
+    "extraction": has_stored(9),
+    "rejects": has("rejects.parquet"),
+    "pca": has("pca/eigenvecs.npy"),
+    "quantizer": has(".journal/quantizer.json"),
+    "first shard": has("frame/*/*.tfrecord"),
+    "videos table": has("videos.parquet"),
+}
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_killed_build_resumes_to_the_same_bytes(workshop: Workshop, built: Path, tmp_path: Path, point: str) -> None:
+    config = workshop.config(tmp_path)
+    if point not in ("selection", "first video", "extraction"):
+        shutil.copytree(built / "features", tmp_path / "features")
+    kill_when(config, POINTS[point])
+    before = stored_files(tmp_path)
+    finished = yt8m("build", str(config))
+    assert finished.returncode == 0, finished.stderr
+    after = stored_files(tmp_path)
+    assert {name: after[name] for name in before} == before, "a stored video was extracted again"
+    assert published_bytes(tmp_path / "dataset") == published_bytes(built / "dataset")
+    assert not list(tmp_path.rglob("*.tmp-*"))
+
+
+def test_a_second_run_does_nothing_and_says_so(built: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in built.rglob("*")}
+    again = yt8m("build", str(built / "config.yaml"))
+    assert again.returncode == 0
+    assert "Nothing to do" in again.stdout
+    assert {path: path.stat().st_mtime_ns for path in built.rglob("*")} == before
+
+
+def test_two_builds_in_one_folder_exclude_each_other(workshop: Workshop, tmp_path: Path) -> None:
+    config = workshop.config(tmp_path)
+    with running_build(config) as first:
+        while not POINTS["selection"](tmp_path):
+            assert first.poll() is None
+            time.sleep(0.01)
+        second = yt8m("build", str(config))
+        assert second.returncode == 2
+        assert f"process {first.pid} on {socket.gethostname()} holds it" in second.stderr
+
+
+def test_threads_and_buckets_change_no_byte(workshop: Workshop, built: Path, tmp_path: Path) -> None:
+    config = workshop.config(tmp_path, store=str(built / "features"), table_buckets=3)
+    options = ("--", "--direct_num_workers=3", "--direct_running_mode=multi_threading")
+    finished = yt8m("build", str(config), *options)
+    assert finished.returncode == 0, finished.stderr
+    assert published_bytes(tmp_path / "dataset") == published_bytes(built / "dataset")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the embedded job server needs fork")
+def test_the_portable_runner_makes_the_same_bytes(workshop: Workshop, built: Path, tmp_path: Path) -> None:
+    config = workshop.config(tmp_path, store=str(built / "features"))
+    options = ("--", "--runner=PortableRunner", "--job_endpoint=embed", "--environment_type=LOOPBACK")
+    finished = yt8m("build", str(config), *options)
+    assert finished.returncode == 0, finished.stderr
+    assert published_bytes(tmp_path / "dataset") == published_bytes(built / "dataset")
+
+
+def test_a_config_change_redoes_only_what_depends_on_it(copied: Path) -> None:
+    config = copied / "config.yaml"
+    stored = stored_files(copied)
+    pca = {path: path.stat().st_mtime_ns for path in (copied / "dataset" / "pca").iterdir()}
+    train = {path: path.stat().st_mtime_ns for path in (copied / "dataset" / "frame" / "train").iterdir()}
+    changed = yt8m("build", str(config), "--set", "shards.test=3")
+    assert changed.returncode == 0, changed.stderr
+    assert stored_files(copied) == stored
+    assert {path: path.stat().st_mtime_ns for path in pca} == pca
+    assert {path: path.stat().st_mtime_ns for path in train} == train
+    names = sorted(path.name for path in (copied / "dataset" / "frame" / "test").iterdir())
+    assert names == [f"test-{index:05d}-of-00003.tfrecord" for index in range(3)]
+    assert yt8m("verify", str(copied / "dataset")).returncode == 0
+
+
+def test_a_damaged_stored_video_is_extracted_again(copied: Path, built: Path) -> None:
+    victim = max((copied / "features").rglob("*.npz"))
+    data = bytearray(victim.read_bytes())
+    data[len(data) // 2] ^= 1
+    victim.write_bytes(data)
+    finished = yt8m("build", str(copied / "config.yaml"), "--retry-failed")
+    assert finished.returncode == 0, finished.stderr
+    relative = victim.relative_to(copied)
+    assert victim.read_bytes() == (built / relative).read_bytes()
+    assert published_bytes(copied / "dataset") == published_bytes(built / "dataset")
+
+
+class TestRebuildSplit:
+    def test_it_writes_that_split_alone(self, copied: Path, built: Path) -> None:
+        dataset = copied / "dataset"
+        for path in (dataset / "frame" / "validate").iterdir():
+            path.write_bytes(b"ruined")
+        others = {
+            path: path.stat().st_mtime_ns
+            for path in [*dataset.glob("*/train/*"), *dataset.glob("*/test/*"), *dataset.glob("pca/*")]
+        }
+        finished = yt8m("rebuild-split", "validate", str(copied / "config.yaml"))
+        assert finished.returncode == 0, finished.stderr
+        assert {path: path.stat().st_mtime_ns for path in others} == others
+        assert published_bytes(dataset) == published_bytes(built / "dataset")
+
+    def test_it_extracts_only_what_the_store_lacks_of_that_split(self, copied: Path, built: Path) -> None:
+        import pyarrow.parquet as pq
+
+        rows = pq.read_table(copied / "dataset" / "videos.parquet").to_pylist()
+        partition = {row["video_id"]: row["partition"] for row in rows}
+        for path in (copied / "features").rglob("*.npz"):
+            if partition.get(path.name.rsplit("-", 1)[0]) == "train":
+                path.unlink()
+        left = stored_files(copied)
+        victim = next(Path(name) for name in left if partition[Path(name).name.rsplit("-", 1)[0]] == "validate")
+        victim.unlink()
+        finished = yt8m("rebuild-split", "validate", str(copied / "config.yaml"))
+        assert finished.returncode == 0, finished.stderr
+        after = stored_files(copied)
+        assert after.keys() == left.keys()
+        assert {name for name in left if after[name] != left[name]} == {str(victim)}
+        assert published_bytes(copied / "dataset") == published_bytes(built / "dataset")
+
+    @pytest.mark.parametrize(
+        "setting",
+        ["partitioning.salt=other", "pca.components=8", "quantizer.levels=16", "video_sampling.sample_size=9"],
+    )
+    def test_it_stops_where_the_compression_would_change(self, copied: Path, built: Path, setting: str) -> None:
+        shards = published_bytes(copied / "dataset", lambda name: name.endswith((".tfrecord", ".npy", ".npz", ".csv")))
+        finished = yt8m("rebuild-split", "validate", str(copied / "config.yaml"), "--set", setting)
+        assert finished.returncode == 1
+        assert "would change" in finished.stderr or "out of date" in finished.stderr
+        after = published_bytes(copied / "dataset", lambda name: name.endswith((".tfrecord", ".npy", ".npz", ".csv")))
+        assert after == shards
+        again = yt8m("build", str(copied / "config.yaml"))
+        assert again.returncode == 0, again.stderr
+        assert published_bytes(copied / "dataset") == published_bytes(built / "dataset")
+
+    def test_a_killed_one_can_be_run_again(self, copied: Path, built: Path) -> None:
+        config = copied / "config.yaml"
+        command = [sys.executable, "-m", "yt8m_pipeline", "rebuild-split", "validate", str(config)]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while not has(".unfinished")(copied):
+            assert process.poll() is None
+            time.sleep(0.001)
+        process.kill()
+        process.wait()
+        assert yt8m("verify", str(copied / "dataset")).returncode == 1
+        finished = yt8m("rebuild-split", "validate", str(config))
+        assert finished.returncode == 0, finished.stderr
+        assert published_bytes(copied / "dataset") == published_bytes(built / "dataset")
+
+    def test_it_needs_a_finished_dataset(self, workshop: Workshop, tmp_path: Path) -> None:
+        finished = yt8m("rebuild-split", "test", str(workshop.config(tmp_path)))
+        assert finished.returncode == 2
+        assert "no finished dataset" in finished.stderr

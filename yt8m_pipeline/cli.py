@@ -1,0 +1,259 @@
+"""The command line. Heavy libraries are imported by the commands that need them: `yt8m --help` answers at once."""
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from yt8m_pipeline.errors import PipelineError
+
+if TYPE_CHECKING:
+    from yt8m_pipeline.config import Config
+    from yt8m_pipeline.data_model import Partition
+    from yt8m_pipeline.plan import BuildPlan
+
+app = typer.Typer(
+    name="yt8m",
+    help="Build a YouTube-8M-style dataset from your own videos.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+config_app = typer.Typer(help="Show, check or describe configs.", no_args_is_help=True)
+app.add_typer(config_app, name="config")
+
+ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML config; see configs/.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one config field.")]
+Output = Annotated[str | None, typer.Option("--output", help="Folder of the dataset; overrides the config's.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+TOTALS = ("videos", "frames", "labels")
+BEAM = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+
+class Split(StrEnum):
+    """The values of the argument of `rebuild-split`."""
+
+    TRAIN = "train"
+    VALIDATE = "validate"
+    TEST = "test"
+
+
+def main() -> None:
+    """Runs a command; an error of ours becomes its four parts on stderr and an exit code."""
+    try:
+        app()
+    except PipelineError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write the corpus.")],
+    videos: Annotated[int, typer.Option(min=24, help="How many videos to encode.")] = 40,
+    seconds: Annotated[float, typer.Option(min=2, help="Their typical length.")] = 10.0,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed gives another corpus.")] = 0,
+    nested_labels: Annotated[bool, typer.Option(help="Labels inside the videos table, no annotations table.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a tiny corpus: the four tables and real, encoded, learnable videos."""
+    from yt8m_pipeline.demo.corpus import write_corpus
+
+    summary = write_corpus(folder, videos=videos, seconds=seconds, seed=seed, nested_labels=nested_labels)
+    facts = summary.to_json()
+    _show(facts, as_json, f"Wrote the demo corpus to {folder}")
+
+
+@app.command(context_settings=BEAM)
+def build(
+    context: typer.Context,
+    config: ConfigPath,
+    output: Output = None,
+    settings: Settings = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Run even if the dataset is complete; failed videos are tried again.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Build the dataset, or go on where a stopped build left it. Beam's own options go after `--`."""
+    _build(_load(config, settings, output), None, context.args, as_json, retry_failed)
+
+
+@app.command(context_settings=BEAM)
+def rebuild_split(
+    context: typer.Context,
+    split: Split,
+    config: ConfigPath,
+    output: Output = None,
+    settings: Settings = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write one split's shards again with the existing PCA, codebook and vocabulary; the others stay untouched."""
+    from yt8m_pipeline.data_model import Partition
+
+    _build(_load(config, settings, output), Partition(split.value), context.args, as_json, retry_failed=True)
+
+
+@app.command("verify")
+def verify_dataset(dataset: Annotated[str, typer.Argument(metavar="DATASET")], as_json: AsJson = False) -> None:
+    """Compare everything on disk with the manifest; exit 1 and a table of what is wrong."""
+    from yt8m_pipeline.dataset.verify import verify
+
+    faults = verify(dataset)
+    rows = [{"where": fault.where, "what": fault.what} for fault in faults]
+    title = f"{dataset}: {len(faults)} fault{'s' * (len(faults) != 1)}" if faults else f"{dataset}: sound"
+    _show({"faults": rows}, as_json, title)
+    if faults:
+        raise typer.Exit(1)
+
+
+@app.command()
+def inspect(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A shard, a store file, a codebook, a table.")],
+    records: Annotated[int, typer.Option(min=0, help="Records of a shard to show.")] = 3,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a file is, and show it."""
+    from yt8m_pipeline.inspection import inspect_file
+
+    _show(inspect_file(file, records), as_json, file)
+
+
+@config_app.command("show")
+def config_show(config: ConfigPath, settings: Settings = None, as_json: AsJson = False) -> None:
+    """Print the config with every default filled in."""
+    from yt8m_pipeline.config import as_dict, as_yaml
+
+    loaded = _load(config, settings, None)
+    print(json.dumps(as_dict(loaded), indent=2) if as_json else as_yaml(loaded), end="" if not as_json else "\n")
+
+
+@config_app.command("check")
+def config_check(config: ConfigPath, settings: Settings = None) -> None:
+    """Check a config, its tables' headers and its model; every problem of the config at once."""
+    from yt8m_pipeline.plan import plan_build
+
+    plan = plan_build(_load(config, settings, None))
+    files = ", ".join(f"{table}: {len(source.files)}" for table, source in plan.sources.items())
+    print(f"{config} is sound. Table files: {files}. Feature space: {plan.store.space}.")
+
+
+@config_app.command("schema")
+def config_schema() -> None:
+    """Print the JSON schema of a config: every field, its default and where in the paper it stands."""
+    from yt8m_pipeline.config import Config
+
+    print(json.dumps(Config.model_json_schema(), indent=2))
+
+
+def _load(path: Path, settings: Sequence[str] | None, output: str | None) -> "Config":
+    from yt8m_pipeline.config import load
+
+    return load(path, [*(settings or []), *([f"output={json.dumps(output)}"] if output else [])])
+
+
+def _build(
+    config: "Config", anew: "Partition | None", beam_args: Sequence[str], as_json: bool, retry_failed: bool
+) -> None:
+    from yt8m_pipeline.dataset.manifest import Manifest
+    from yt8m_pipeline.dataset.session import begin, exclusive, finish
+    from yt8m_pipeline.plan import plan_build
+
+    plan = plan_build(config, anew)
+    if plan.is_done and not retry_failed:
+        _report(plan, {}, as_json, "Nothing to do: the dataset is complete, and its config and tables are the same")
+        return
+    with exclusive(plan.layout):
+        plan = replace(plan, previous=Manifest.read(plan.layout))
+        begin(plan.layout, plan.previous, anew)
+        start = time.monotonic()
+        seconds = _run(plan, beam_args)
+        finish(plan.layout)
+    _report(plan, seconds, as_json, f"Built in {time.monotonic() - start:.0f} s")
+
+
+def _run(plan: "BuildPlan", beam_args: Sequence[str]) -> dict[str, float]:
+    """Runs the pipeline and returns the seconds that workers spent in each stage."""
+    logging.getLogger().setLevel(logging.ERROR)
+    import apache_beam as beam
+    from apache_beam.options.pipeline_options import PipelineOptions
+    from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+    from rich.console import Console
+
+    from yt8m_pipeline.cli_progress import StageProgress
+    from yt8m_pipeline.pipeline import build_dataset
+    from yt8m_pipeline.transforms.monitoring import stage_seconds
+
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
+    chosen = any(argument.startswith("--runner") for argument in beam_args)
+    root = beam.Pipeline(runner=None if chosen else FnApiRunner(), options=PipelineOptions(list(beam_args)))
+    build_dataset(root, plan)
+    with StageProgress(Console(stderr=True)).shown():
+        result = root.run()
+        result.wait_until_finish()
+    return stage_seconds(result)
+
+
+def _report(plan: "BuildPlan", seconds: Mapping[str, float], as_json: bool, title: str) -> None:
+    """The closing table of a build."""
+    from yt8m_pipeline.data_model import Partition
+    from yt8m_pipeline.dataset.layout import Layout
+    from yt8m_pipeline.dataset.manifest import Manifest
+
+    manifest = Manifest.read(plan.layout)
+    values = manifest.values if manifest else {}
+    rejected = [
+        {"stage": row["stage"], "table": row["table"], "reason": reason, "rows": number}
+        for row in values["accounting"]
+        for reason, number in row["rejected"].items()
+    ]
+    facts = {
+        "partitions": [
+            {
+                "partition": part.value,
+                **{name: values["partitions"][part][name] for name in ("videos", "frames", "labels")},
+            }
+            for part in Partition
+        ],
+        "rejected": rejected,
+        "seconds": [{"stage": stage, "seconds": round(value, 1)} for stage, value in seconds.items()],
+        "warnings": [{"warning": text} for text in values["warnings"]],
+        "files": [
+            {"what": "dataset", "where": plan.layout.root},
+            {"what": "manifest", "where": plan.layout.path(Layout.MANIFEST)},
+            {"what": "rejects", "where": plan.layout.path(Layout.REJECTS)},
+            {"what": "feature store", "where": plan.store.folder},
+        ],
+    }
+    _show(facts, as_json, title)
+
+
+def _show(facts: Mapping[str, Any], as_json: bool, title: str) -> None:
+    """Prints facts as JSON, or lists of rows as tables and the rest as lines."""
+    if as_json:
+        print(json.dumps({"title": title, **facts}, indent=2, ensure_ascii=False, default=str))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(title, style="bold", markup=False)
+    for name, value in facts.items():
+        if not isinstance(value, list):
+            console.print(f"{name}: {value}", markup=False)
+        elif value:
+            table = Table(*value[0], title=name, title_justify="left")
+            for row in value:
+                table.add_row(*(str(cell) for cell in row.values()))
+            console.print(table)

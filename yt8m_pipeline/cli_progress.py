@@ -1,0 +1,80 @@
+"""Progress of a build on the terminal: a bar with rates and time left, or plain lines where there is no terminal."""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+PLAIN_SECONDS = 5.0
+"""Plain lines come at most this often, and at the end of a stage."""
+
+
+class StageProgress(logging.Handler):
+    """Turns the pipeline's progress records (`announce`, `advance`) into display."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(logging.INFO)
+        self._console = console
+        self._bars = Progress(
+            TextColumn("{task.description:>10}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("videos  {task.fields[rate]}"),
+            TimeRemainingColumn(compact=True),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._stages: dict[str, _Stage] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        event: dict[str, Any] = record.__dict__
+        stage = self._stages.get(event["stage"])
+        if stage is None:
+            task = self._bars.add_task(event["stage"], total=None, rate="")
+            stage = self._stages[event["stage"]] = _Stage(event["stage"], task)
+        stage.total = event.get("total", stage.total)
+        stage.done += event.get("done", 0)
+        stage.frames += event.get("frames", 0)
+        self._bars.update(stage.task, completed=stage.done, total=stage.total, rate=f"{stage.rate:,.1f} frames/s")
+        if not self._console.is_terminal and stage.is_due():
+            self._console.print(stage.line(), highlight=False)
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Shows progress while the block runs."""
+        logger = logging.getLogger("yt8m_pipeline.progress")
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+        logger.addHandler(self)
+        try:
+            with self._bars:
+                yield
+        finally:
+            logger.removeHandler(self)
+
+
+class _Stage:
+    def __init__(self, name: str, task: TaskID) -> None:
+        self.name, self.task = name, task
+        self.total: int | None = None
+        self.done = self.frames = 0
+        self._start = self._shown = time.monotonic()
+
+    @property
+    def rate(self) -> float:
+        return self.frames / max(time.monotonic() - self._start, 1e-3)
+
+    def is_due(self) -> bool:
+        due = self.done == self.total or time.monotonic() - self._shown >= PLAIN_SECONDS
+        self._shown = time.monotonic() if due else self._shown
+        return due and self.done > 0
+
+    def line(self) -> str:
+        of = "" if self.total is None else f"/{self.total}"
+        elapsed = time.monotonic() - self._start
+        left = "" if not self.total else f", {elapsed / self.done * (self.total - self.done):.0f} s left"
+        return f"{self.name}: {self.done}{of} videos, {self.frames} frames, {self.rate:,.1f} frames/s{left}"

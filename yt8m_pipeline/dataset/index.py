@@ -1,0 +1,134 @@
+"""The tables of a dataset: vocabulary.csv, videos.parquet, rejects.parquet and the withheld test labels."""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from yt8m_pipeline import files
+from yt8m_pipeline.data_model import Partition, StoredVideo
+from yt8m_pipeline.dataset.journal import FileEntry, file_entry
+from yt8m_pipeline.dataset.layout import Layout, Shard
+from yt8m_pipeline.dataset.shards import PUBLISHED
+from yt8m_pipeline.errors import DataError
+from yt8m_pipeline.outcome import REJECTS
+
+VOCABULARY_COLUMNS = (
+    "Index",
+    "TrainVideoCount",
+    "KnowledgeGraphId",
+    "Name",
+    "WikiUrl",
+    "Vertical1",
+    "Vertical2",
+    "Vertical3",
+    "WikiDescription",
+    "MeanRaterScore",
+    "Specificity",
+)
+"""The published columns, and the two of rater pruning."""
+
+VIDEOS = pa.schema(
+    [
+        ("video_id", pa.string()),
+        ("partition", pa.string()),
+        ("labels", pa.list_(pa.int64())),
+        ("frames", pa.int64()),
+        ("shard", pa.string()),
+        ("features_sha256", pa.string()),
+        ("features_magnitude", pa.float64()),
+    ]
+)
+TEST_LABELS = pa.schema([("video_id", pa.string()), ("labels", pa.list_(pa.int64()))])
+
+
+def label_indices(entity_ids: Iterable[str], train_counts: Mapping[str, int]) -> dict[str, int]:
+    """Entity id → label index: by falling number of train videos, ties by id (as the published vocabulary)."""
+    ranked = sorted(entity_ids, key=lambda entity_id: (-train_counts.get(entity_id, 0), entity_id))
+    return {entity_id: index for index, entity_id in enumerate(ranked)}
+
+
+def vocabulary_csv(entities: Iterable[pa.Table], train_counts: Mapping[str, int]) -> bytes:
+    """vocabulary.csv of the kept entities, as UTF-8."""
+    rows = [row for table in entities for row in table.to_pylist()]
+    indices = label_indices((row["entity_id"] for row in rows), train_counts)
+    rows.sort(key=lambda row: indices[row["entity_id"]])
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(VOCABULARY_COLUMNS)
+    for row in rows:
+        verticals = [*(row["verticals"] or []), "", "", ""][:3]
+        entity_id = row["entity_id"]
+        names = (row["name"] or "", row["wiki_url"] or "", *verticals, row["description"] or "")
+        scores = (f"{row['mean_score']:g}", row["specificity"])
+        writer.writerow([indices[entity_id], train_counts.get(entity_id, 0), entity_id, *names, *scores])
+    return text.getvalue().encode()
+
+
+def write_vocabulary(layout: Layout, text: bytes, *, frozen: bool) -> FileEntry:
+    """Writes vocabulary.csv.
+
+    Raises:
+        DataError: if it would change but is frozen (`rebuild-split`), since labels are indices into it.
+    """
+    path = layout.path(Layout.VOCABULARY)
+    if frozen and files.read_bytes(path) != text:
+        raise DataError(
+            "The vocabulary would change",
+            path,
+            "the entities, or their numbers of train videos, are not those of the dataset",
+            "run `yt8m build`, which writes every split that changed",
+        )
+    files.write_bytes(path, text)
+    return file_entry(layout, Layout.VOCABULARY)
+
+
+def video_rows(shard: Shard, members: Sequence[StoredVideo], indices: Mapping[str, int]) -> pa.Table:
+    """The rows of `VIDEOS` for the videos of a shard, labels included."""
+    rows = [
+        {
+            "video_id": member.video.video_id,
+            "partition": shard.partition.value,
+            "labels": sorted(indices[entity_id] for entity_id in member.video.entity_ids),
+            "frames": member.frames,
+            "shard": shard.name,
+            "features_sha256": member.sha256,
+            "features_magnitude": member.magnitude,
+        }
+        for member in members
+    ]
+    return pa.Table.from_pylist(rows, schema=VIDEOS)
+
+
+def write_videos(layout: Layout, tables: Iterable[pa.Table]) -> list[FileEntry]:
+    """Writes videos.parquet, where the labels of the test partition are null, and the withheld test labels."""
+    rows = pa.concat_tables([VIDEOS.empty_table(), *tables]).sort_by("video_id")
+    is_published = pc.is_in(rows["partition"], pa.array([partition.value for partition in sorted(PUBLISHED)]))
+    labels = pc.if_else(is_published, rows["labels"].combine_chunks(), pa.scalar(None, rows["labels"].type))
+    published = rows.set_column(rows.schema.get_field_index("labels"), "labels", labels)
+    withheld = rows.filter(pc.equal(rows["partition"], Partition.TEST.value)).select(TEST_LABELS.names)
+    return [
+        write_parquet(layout, Layout.VIDEOS, published.cast(VIDEOS)),
+        write_parquet(layout, Layout.TEST_LABELS, withheld),
+    ]
+
+
+def write_rejects(layout: Layout, tables: Iterable[pa.Table]) -> FileEntry:
+    """Writes rejects.parquet: one row for each row or video that is not in the dataset."""
+    rows = pa.concat_tables([REJECTS.empty_table(), *tables])
+    order = [(name, "ascending") for name in ("stage", "table", "id", "file", "row", "reason", "detail")]
+    return write_parquet(layout, Layout.REJECTS, rows.sort_by(order))
+
+
+def write_parquet(layout: Layout, name: str, table: pa.Table) -> FileEntry:
+    with files.open_atomic(layout.path(name)) as stream:
+        pq.write_table(table.combine_chunks(), stream, compression="zstd")
+    return file_entry(layout, name)
+
+
+def read_parquet(layout: Layout, name: str) -> pa.Table:
+    with files.open_read(layout.path(name)) as stream:
+        return pq.read_table(stream)

@@ -1,0 +1,176 @@
+"""Everything on disk against the manifest: files, records, ids, labels and the accounting of rows."""
+
+import csv
+import hashlib
+import io
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from yt8m_pipeline import files
+from yt8m_pipeline.compression.quantization import Quantizer
+from yt8m_pipeline.data_model import Partition
+from yt8m_pipeline.dataset.index import read_parquet
+from yt8m_pipeline.dataset.journal import file_entry
+from yt8m_pipeline.dataset.layout import Layout
+from yt8m_pipeline.dataset.manifest import Manifest
+from yt8m_pipeline.dataset.records import FrameRecord, parse_frame_record, parse_video_record
+from yt8m_pipeline.dataset.shards import PUBLISHED
+from yt8m_pipeline.dataset.tfrecord import read_records
+from yt8m_pipeline.errors import DataError
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class Fault:
+    """Something that is not as the manifest says: where, and what."""
+
+    where: str
+    what: str
+
+
+def verify(dataset: str) -> list[Fault]:
+    """Reads every byte of a dataset and compares it with the manifest and with itself.
+
+    Returns:
+        The faults found, sorted; [] for a sound dataset.
+
+    Raises:
+        DataError: if there is no manifest to compare with.
+    """
+    layout = Layout(dataset)
+    manifest = Manifest.read(layout)
+    if manifest is None:
+        raise DataError(
+            "There is no dataset to verify", dataset, f"the folder has no {Layout.MANIFEST}", "give a dataset's folder"
+        )
+    faults = [*_check_completion(layout), *_check_files(layout, manifest)]
+    damaged = {fault.where for fault in faults}
+    if not damaged & {Layout.VIDEOS, Layout.QUANTIZER, Layout.REJECTS, Layout.VOCABULARY}:
+        faults += _check_contents(layout, manifest, damaged)
+    return sorted(faults)
+
+
+def _check_completion(layout: Layout) -> Iterator[Fault]:
+    path = layout.path(Layout.COMPLETE)
+    if not files.exists(path):
+        yield Fault(Layout.COMPLETE, "missing: the build has not ended")
+        return
+    digest = hashlib.sha256(files.read_bytes(layout.path(Layout.MANIFEST))).hexdigest()
+    if not files.read_bytes(path).startswith(digest.encode()):
+        yield Fault(Layout.MANIFEST, "is not the manifest that the build completed with")
+
+
+def _check_files(layout: Layout, manifest: Manifest) -> Iterator[Fault]:
+    known = {entry.path: entry for entry in manifest.files}
+    present = set(files.list_files(layout.root)) - {Layout.MANIFEST, Layout.COMPLETE, Layout.LOCK}
+    yield from (Fault(path, "missing") for path in known.keys() - present)
+    yield from (Fault(path, "not in the manifest") for path in present - known.keys())
+    for path in sorted(known.keys() & present):
+        found = file_entry(layout, path)
+        if found != known[path]:
+            yield Fault(path, f"{found.bytes} bytes, sha256 {found.sha256[:12]}…; the manifest says otherwise")
+
+
+def _check_contents(layout: Layout, manifest: Manifest, damaged: set[str]) -> Iterator[Fault]:
+    videos = read_parquet(layout, Layout.VIDEOS)
+    quantizer = Quantizer.load(layout.path(Layout.QUANTIZER))
+    if quantizer.fingerprint != manifest.values["quantizer"]["fingerprint"]:
+        yield Fault(Layout.QUANTIZER, "is not the codebook that the shards were encoded with")
+    expected = {row["video_id"]: row for row in videos.to_pylist()}
+    yield from _check_vocabulary(layout, videos)
+    yield from _check_partitions(manifest, videos)
+    yield from _check_accounting(layout, manifest, videos)
+    for level in ("frame", "video"):
+        rows = [row for row in manifest.shards if row["level"] == level]
+        sound = [row for row in rows if row["path"] not in damaged]
+        yield from _check_shards(layout, sound, expected, quantizer.feature_name)
+        if len(sound) == len(rows) and sum(row["records"] for row in rows) != len(expected):
+            yield Fault(Layout.VIDEOS, f"{len(expected)} videos, but the {level}-level shards have another number")
+
+
+def _check_shards(
+    layout: Layout, rows: Iterable[dict[str, Any]], expected: dict[str, dict[str, Any]], feature_name: str
+) -> Iterator[Fault]:
+    seen: Counter[str] = Counter()
+    for row in rows:
+        path, count = row["path"], 0
+        try:
+            with files.open_read(layout.path(path)) as stream:
+                for data in read_records(stream, path):
+                    count += 1
+                    video_id, problem = _check_record(data, row, expected, feature_name)
+                    seen[video_id] += 1
+                    if problem:
+                        yield Fault(path, f"video {video_id}: {problem}")
+        except DataError as error:
+            yield Fault(path, f"{error.what}: {error.why}")
+        if count != row["records"]:
+            yield Fault(path, f"{count} records, the manifest says {row['records']}")
+    yield from (Fault(Layout.VIDEOS, f"video {name} has {count} records") for name, count in seen.items() if count > 1)
+
+
+def _check_record(
+    data: bytes, row: dict[str, Any], expected: dict[str, dict[str, Any]], feature_name: str
+) -> tuple[str, str | None]:
+    """The record's video id, and what is wrong with it."""
+    record = (parse_frame_record if row["level"] == "frame" else parse_video_record)(data, row["path"])
+    known = expected.get(record.video_id)
+    if known is None:
+        return record.video_id, "not in videos.parquet"
+    if known["partition"] != row["partition"] or f"/{known['shard']}." not in row["path"]:
+        return record.video_id, f"belongs in {known['shard']}"
+    if list(record.labels) != (known["labels"] or []):
+        return record.video_id, "its labels are not those of videos.parquet"
+    if isinstance(record, FrameRecord) and (len(record.codes), record.feature_name) != (known["frames"], feature_name):
+        return record.video_id, f"{len(record.codes)} frames of {record.feature_name}, not {known['frames']}"
+    return record.video_id, None
+
+
+def _check_vocabulary(layout: Layout, videos: pa.Table) -> Iterator[Fault]:
+    text = files.read_bytes(layout.path(Layout.VOCABULARY)).decode()
+    rows = list(csv.DictReader(io.StringIO(text)))
+    train = videos.filter(pc.equal(videos["partition"], Partition.TRAIN.value))
+    counts = Counter(pc.list_flatten(train["labels"]).to_pylist())
+    for index, row in enumerate(rows):
+        if int(row["Index"]) != index or int(row["TrainVideoCount"]) != counts[index]:
+            yield Fault(Layout.VOCABULARY, f"row {index}: {row['TrainVideoCount']} train videos, found {counts[index]}")
+    for index in counts.keys() - set(range(len(rows))):
+        yield Fault(Layout.VIDEOS, f"label {index} is not in {Layout.VOCABULARY}")
+
+
+def _check_partitions(manifest: Manifest, videos: pa.Table) -> Iterator[Fault]:
+    for partition in Partition:
+        rows = videos.filter(pc.equal(videos["partition"], partition.value))
+        summary = manifest.partition(partition)
+        frames = pc.sum(rows["frames"]).as_py() or 0
+        if (rows.num_rows, frames) != (summary.videos, summary.frames):
+            yield Fault(Layout.VIDEOS, f"{partition.value}: {rows.num_rows} videos, {frames} frames")
+        if partition not in PUBLISHED and rows["labels"].null_count != rows.num_rows:
+            yield Fault(Layout.VIDEOS, f"labels of the {partition.value} split are published")
+
+
+def _check_accounting(layout: Layout, manifest: Manifest, videos: pa.Table) -> Iterator[Fault]:
+    """Rows in = kept + rejected at every stage; each stage gets what the one before it kept; no reject is missing."""
+    rejects = read_parquet(layout, Layout.REJECTS).group_by(["stage", "table", "reason"]).aggregate([([], "count_all")])
+    found = {(row["stage"], row["table"], row["reason"]): row["count_all"] for row in rejects.to_pylist()}
+    counted: dict[tuple[str, str, str], int] = {}
+    left: dict[str, int] = {}
+    for row in manifest.values["accounting"]:
+        stage, table = row["stage"], row["table"]
+        counted |= {(stage, table, reason): number for reason, number in row["rejected"].items()}
+        if row["rows_in"] != row["kept"] + sum(row["rejected"].values()):
+            yield Fault(Layout.MANIFEST, f"{stage}: {table} rows in are not rows kept + rejected")
+        if left.get(table, row["rows_in"]) != row["rows_in"]:
+            yield Fault(Layout.MANIFEST, f"{stage}: got {row['rows_in']} {table}, {left[table]} were left")
+        left[table] = row["kept"]
+    for key in sorted(counted.keys() | found.keys()):
+        if counted.get(key, 0) != found.get(key, 0):
+            yield Fault(
+                Layout.REJECTS, f"{'/'.join(key)}: {found.get(key, 0)} rows, the manifest says {counted.get(key, 0)}"
+            )
+    if left.get("videos", 0) != videos.num_rows:
+        yield Fault(Layout.VIDEOS, f"{videos.num_rows} rows, but {left.get('videos', 0)} videos were kept")

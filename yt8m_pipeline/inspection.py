@@ -1,0 +1,132 @@
+"""What a file of ours is, and what is in it: `yt8m inspect`."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from yt8m_pipeline import files
+from yt8m_pipeline.compression.artefacts import damage_named
+from yt8m_pipeline.compression.quantization import Quantizer
+from yt8m_pipeline.dataset.layout import Layout
+from yt8m_pipeline.dataset.records import FrameRecord, VideoRecord, parse_frame_record, parse_video_record
+from yt8m_pipeline.dataset.tfrecord import read_records
+from yt8m_pipeline.errors import DataError, UsageError
+from yt8m_pipeline.extraction.feature_store import open_stored
+
+Facts = dict[str, Any]
+
+
+def inspect_file(uri: str, rows: int) -> Facts:
+    """Says what a file is and shows its first rows.
+
+    Args:
+        uri: A shard, a file of the feature store, a codebook, an array, a table or a manifest.
+        rows: How many records or rows to show.
+
+    Raises:
+        UsageError: if there is no such file, or it is none of ours.
+        DataError: if it is damaged.
+    """
+    ending = uri.rpartition(".")[2].lower()
+    if not files.exists(uri):
+        raise UsageError("There is no such file", uri, "it does not exist or is a folder", "give the path of a file")
+    if ending not in _INSPECTORS:
+        raise UsageError("This file is none of a dataset", uri, f"it ends in .{ending}", "give a shard, table or array")
+    return _INSPECTORS[ending](uri, rows)
+
+
+def _inspect_shard(uri: str, rows: int) -> Facts:
+    level = "video" if "/video/" in f"/{uri}" else "frame"
+    parse = parse_video_record if level == "video" else parse_frame_record
+    shown: list[Facts] = []
+    count = 0
+    with files.open_read(uri) as stream:
+        for data in read_records(stream, uri):
+            record = parse(data, f"{uri}, record {count}")
+            shown += [_record_facts(record)] if count < rows else []
+            count += 1
+    return {"kind": f"shard of {level}-level records", "records": count, "first": shown}
+
+
+def _record_facts(record: FrameRecord | VideoRecord) -> Facts:
+    labels = " ".join(map(str, record.labels)) or "none"
+    if isinstance(record, VideoRecord):
+        dimensions = len(record.mean_rgb)
+        return {
+            "id": record.video_id,
+            "labels": labels,
+            "dimensions": dimensions,
+            "mean_rgb": _start_of(record.mean_rgb),
+        }
+    frames, dimensions = record.codes.shape
+    codes = " ".join(map(str, record.codes[0, :6])) if frames else ""
+    facts = {"id": record.video_id, "labels": labels, "frames": frames, "dimensions": dimensions}
+    return {**facts, "feature": record.feature_name, "first codes": f"{codes} …"}
+
+
+def _inspect_npz(uri: str, rows: int) -> Facts:
+    return _inspect_codebook(uri, rows) if uri.endswith(Layout.QUANTIZER) else _inspect_features(uri, rows)
+
+
+def _inspect_codebook(uri: str, rows: int) -> Facts:
+    quantizer = Quantizer.load(uri)
+    step = max(1, len(quantizer.levels) // max(rows, 1))
+    levels = [{"code": code, "level": float(level)} for code, level in enumerate(quantizer.levels)]
+    return {
+        "kind": f"{quantizer.name} codebook of {len(quantizer.levels)} levels",
+        "feature": quantizer.feature_name,
+        "fingerprint": quantizer.fingerprint,
+        "levels": levels[::step],
+    }
+
+
+def _inspect_features(uri: str, rows: int) -> Facts:
+    stored = open_stored(uri)
+    video, (frames, dimensions) = stored.video, stored.video.features.shape
+    first = [
+        {"k": k, "pts_seconds": float(video.pts_seconds[k]), "features": _start_of(video.features[k])}
+        for k in range(min(rows, frames))
+    ]
+    facts = {"kind": "features of one video", **asdict(stored.header), "dtype": str(video.features.dtype)}
+    return {**facts, "frames": frames, "dimensions": dimensions, "first": first}
+
+
+def _start_of(values: npt.NDArray[np.floating]) -> str:
+    return " ".join(f"{value:.3f}" for value in values[:6]) + " …"
+
+
+def _inspect_npy(uri: str, _: int) -> Facts:
+    with damage_named(uri), files.open_read(uri) as stream:
+        array = np.lib.format.read_array(stream, allow_pickle=False)
+    shape = "×".join(map(str, array.shape))
+    return {"kind": "array", "dtype": str(array.dtype), "shape": shape, "min": array.min(), "max": array.max()}
+
+
+def _inspect_parquet(uri: str, rows: int) -> Facts:
+    try:
+        with files.open_read(uri) as stream:
+            table = pq.read_table(stream)
+    except (OSError, pa.ArrowException) as error:
+        raise DataError("A table is damaged", uri, " ".join(str(error).split()), "build the dataset again") from None
+    return {"kind": "table", "rows": table.num_rows, "first": table.slice(0, rows).to_pylist()}
+
+
+def _inspect_text(uri: str, rows: int) -> Facts:
+    with files.open_read(uri) as stream:
+        lines = stream.read().decode("utf-8", "replace").splitlines()
+    return {"kind": "text", "lines": len(lines), "first": [{"line": line} for line in lines[: 4 * rows]]}
+
+
+_INSPECTORS: dict[str, Callable[[str, int], Facts]] = {
+    "tfrecord": _inspect_shard,
+    "npz": _inspect_npz,
+    "npy": _inspect_npy,
+    "parquet": _inspect_parquet,
+    "csv": _inspect_text,
+    "json": _inspect_text,
+}

@@ -1,0 +1,136 @@
+"""What a build will do, found out before it starts: its tables, feature space, output and key."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from yt8m_pipeline import __version__, files
+from yt8m_pipeline.config import Config, as_dict
+from yt8m_pipeline.data_model import Partition
+from yt8m_pipeline.dataset.journal import Journal, step_key
+from yt8m_pipeline.dataset.layout import Layout
+from yt8m_pipeline.dataset.manifest import Manifest
+from yt8m_pipeline.dataset.session import is_rebuildable
+from yt8m_pipeline.dataset.tables import TableFiles, check_schema, find_files
+from yt8m_pipeline.errors import UsageError
+from yt8m_pipeline.extraction.feature_store import FeatureStore, feature_space
+from yt8m_pipeline.extraction.inception import describe
+
+LIBRARIES = ("apache-beam", "av", "numpy", "pyarrow", "tensorflow")
+PLACES = frozenset({"store", "output", "table_buckets"})
+"""Config fields that change where or how a dataset is built, and no byte of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildPlan:
+    """Everything that the pipeline needs to know.
+
+    Attributes:
+        config: The config.
+        layout: Where the dataset goes.
+        store: The feature store, at the folder of this build's feature space.
+        space: What the feature space is, in words.
+        sources: The files of each input table.
+        inputs: Their sizes and digests, for the manifest.
+        key: SHA-256 over all that the dataset depends on, but for the videos themselves.
+        anew: The one partition that `rebuild-split` writes; None for a whole build.
+        previous: The manifest that the folder has already.
+    """
+
+    config: Config
+    layout: Layout
+    store: FeatureStore
+    space: Mapping[str, Any]
+    sources: Mapping[str, TableFiles]
+    inputs: Mapping[str, Any]
+    key: str
+    anew: Partition | None
+    previous: Manifest | None
+
+    @property
+    def journal(self) -> Journal:
+        return Journal(self.layout)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the folder holds the finished dataset of this very plan."""
+        finished = files.exists(self.layout.path(Layout.COMPLETE))
+        return finished and self.previous is not None and self.previous.build_key == self.key
+
+
+def plan_build(config: Config, anew: Partition | None = None) -> BuildPlan:
+    """Looks at the tables' headers, the model's files and the output folder.
+
+    Raises:
+        UsageError: if a table, a column or the model is missing or wrong, or the output folder is not ours.
+    """
+    layout = Layout(config.output)
+    _require_own_folder(layout)
+    sources = _find_sources(config)
+    space = {**describe(config.inception), **_sampling(config)}
+    inputs = {table: [_describe_file(source, name) for name in source.files] for table, source in sources.items()}
+    previous = Manifest.read(layout)
+    if anew and (previous is None or not is_rebuildable(layout)):
+        raise UsageError(
+            f"There is no finished dataset whose {anew.value} split could be rebuilt",
+            layout.root,
+            f"the folder has no {Layout.COMPLETE}",
+            "run `yt8m build` first",
+        )
+    store = FeatureStore(config.store, feature_space(space))
+    key = step_key(__version__, recipe(config), inputs, store.space)
+    return BuildPlan(config, layout, store, space, sources, inputs, key, anew, previous)
+
+
+def recipe(config: Config) -> dict[str, Any]:
+    """The config without the places and without what changes no byte of the dataset."""
+    values = {name: value for name, value in as_dict(config).items() if name not in PLACES}
+    return {**values, "tables": {name: value for name, value in values["tables"].items() if name != "root"}}
+
+
+def library_versions() -> dict[str, str]:
+    return {"yt8m_pipeline": __version__, **{name: version(name) for name in LIBRARIES}}
+
+
+def _sampling(config: Config) -> dict[str, Any]:
+    return {
+        "frames_per_second": config.decoding.frames_per_second,
+        "max_seconds": config.decoding.max_seconds,
+        "decoder": f"av {version('av').split('.')[0]}",
+        "resize": f"decoder, area, {config.inception.image_size}x{config.inception.image_size}",
+    }
+
+
+def _find_sources(config: Config) -> dict[str, TableFiles]:
+    tables = config.tables
+    patterns = {"entities": tables.entities, "ratings": tables.ratings, "videos": tables.videos}
+    if tables.annotations is not None:
+        patterns["annotations"] = tables.annotations
+    sources = {table: find_files(tables.root, pattern, table) for table, pattern in patterns.items()}
+    for table, source in sources.items():
+        nested = ("labels",) if table == "videos" and tables.annotations is None else ()
+        for name in source.files:
+            check_schema(source.path(name), table, nested)
+    return sources
+
+
+def _describe_file(source: TableFiles, name: str) -> dict[str, Any]:
+    digest, size = hashlib.sha256(), 0
+    with files.open_read(source.path(name)) as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+            size += len(block)
+    return {"file": name, "bytes": size, "sha256": digest.hexdigest()}
+
+
+def _require_own_folder(layout: Layout) -> None:
+    names = files.list_files(layout.root)
+    if names and names != [Layout.LOCK] and not {Layout.MANIFEST, Layout.UNFINISHED} & set(names):
+        raise UsageError(
+            "The output folder is not empty and not a dataset",
+            layout.root,
+            f"it holds {names[0]} and {len(names) - 1} other files, but no {Layout.MANIFEST}",
+            "give an empty or new folder with --output",
+        )

@@ -1,0 +1,48 @@
+"""Stage 1: the entities whose types are visual (paper §3.1)."""
+
+from collections.abc import Collection
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from yt8m_pipeline.config import Vocabulary
+from yt8m_pipeline.data_model import DropReason
+from yt8m_pipeline.outcome import BoolArray, Drop, Outcome, mask, split
+
+
+def filter_by_type(entities: pa.Table, config: Vocabulary) -> Outcome:
+    """Keeps the entities with at least one whitelisted type and no blacklisted one (paper §3.1).
+
+    A blacklisted type outweighs a whitelisted one, and is the reason given where both rules drop an entity.
+
+    Args:
+        entities: Columns `entity_id` string, `types` list<string>, provenance.
+        config: The two lists.
+    """
+    blacklisted, whitelisted = (_has_any(entities, types) for types in (config.type_blacklist, config.type_whitelist))
+    drops = [
+        Drop(DropReason.BLACKLISTED_TYPE, blacklisted, "a blacklisted type in: {types}"),
+        Drop(DropReason.NO_WHITELISTED_TYPE, ~whitelisted, "no whitelisted type in: {types}"),
+    ]
+    return split(entities, drops, stage="vocabulary", table_name="entities", id_column="entity_id")
+
+
+def used_types(entities: pa.Table, config: Vocabulary) -> frozenset[str]:
+    """The whitelisted types that some entity of the table has; the union over tables is that of all entities."""
+    types = pc.list_flatten(entities["types"])
+    return frozenset(config.type_whitelist).intersection(pc.unique(types).to_pylist())
+
+
+def unused_types(used: Collection[str], config: Vocabulary) -> tuple[str, ...]:
+    """The whitelisted types that no entity has, in the config's order: probably misspelt, worth a warning."""
+    return tuple(name for name in config.type_whitelist if name not in used)
+
+
+def _has_any(entities: pa.Table, types: Collection[str]) -> BoolArray:
+    """Which entities have at least one of the types: bool, (entities,)."""
+    lists = entities["types"].combine_chunks()
+    wanted = mask(pc.is_in(pc.list_flatten(lists), value_set=pa.array(types, pa.string())))
+    has_any = np.zeros(entities.num_rows, np.bool_)
+    has_any[np.asarray(pc.list_parent_indices(lists))[wanted]] = True
+    return has_any

@@ -1,0 +1,220 @@
+"""The Beam shell of compression: stored train videos in, a fitted PCA and codebook on disk out.
+
+Ids cross the shuffle; each unit of ids reads its features from the store and folds them into a monoid value. The
+sums are exact, so that neither the units nor the order of merging change a bit of the fit.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from typing import Any, TypeAlias
+
+import apache_beam as beam
+import numpy as np
+import numpy.typing as npt
+from apache_beam.pvalue import AsSingleton
+
+from yt8m_pipeline.chance import salted_hash
+from yt8m_pipeline.compression.histogram import Histogram
+from yt8m_pipeline.compression.moments import Moments, grid_exponent
+from yt8m_pipeline.compression.pca import Pca
+from yt8m_pipeline.compression.quantization import Quantizer
+from yt8m_pipeline.config import PcaConfig, QuantizerConfig
+from yt8m_pipeline.data_model import StoredVideo
+from yt8m_pipeline.dataset.journal import Journal, Step, file_entry, step_key
+from yt8m_pipeline.dataset.layout import Layout
+from yt8m_pipeline.errors import DataError
+from yt8m_pipeline.extraction.feature_store import FeatureStore
+from yt8m_pipeline.transforms.combiners import DigestOfSet, Sum
+from yt8m_pipeline.transforms.monitoring import advance, timed
+
+PCA = "pca"
+QUANTIZER = "quantizer"
+FRAMES_PER_BLOCK = 4096
+"""Frames that are folded into the moments at a time: 32 MiB of float32 at 2048 dimensions."""
+
+Features: TypeAlias = npt.NDArray[np.floating]
+
+
+@dataclass(frozen=True, slots=True)
+class Fitting:
+    """What fitting needs: where the features are, where the results go, and whether they may change."""
+
+    store: FeatureStore
+    journal: Journal
+    frozen: bool
+    units: int
+
+    def find(self, name: str, key: str) -> Step | None:
+        """The finished step, or None if it must be fitted.
+
+        Raises:
+            DataError: if it must be fitted but is frozen (`rebuild-split`).
+        """
+        step = self.journal.find(name, key)
+        if step is None and self.frozen:
+            raise DataError(
+                f"The {name} would change",
+                self.journal.layout.root,
+                "the train features or the config that it was fitted with are not those of the dataset",
+                "run `yt8m build` to fit again and write every split",
+            )
+        return step
+
+
+class FitPca(beam.PTransform):
+    """PCollection[StoredVideo] of the train partition → PCollection[Step] of one: the saved PCA (paper §3.3)."""
+
+    def __init__(self, fitting: Fitting, config: PcaConfig) -> None:
+        super().__init__()
+        self._fitting, self._config = fitting, config
+
+    def expand(self, train: Any) -> Any:
+        key = (
+            train
+            | "identities" >> beam.Map(lambda stored: f"{stored.video.video_id}\0{stored.sha256}")
+            | "digest" >> beam.CombineGlobally(DigestOfSet())
+            | "key" >> beam.Map(self._key)
+        )
+        exponent = (
+            train
+            | "magnitudes" >> beam.Map(lambda stored: stored.magnitude)
+            | "largest" >> beam.CombineGlobally(max).without_defaults()
+            | "grid" >> beam.Map(grid_exponent)
+        )
+        moments = (
+            train
+            | "units" >> IntoUnits(self._fitting.units)
+            | "unless fitted" >> beam.FlatMap(_unless_fitted, self._fitting, PCA, AsSingleton(key))
+            | "moments" >> beam.FlatMap(unit_moments, self._fitting.store, AsSingleton(exponent))
+            | "sum" >> beam.CombineGlobally(Sum()).without_defaults()
+        )
+        return key | "fit" >> beam.Map(self._fit, AsSingleton(moments, default_value=None))
+
+    def _key(self, features_digest: str) -> str:
+        return step_key(PCA, features_digest, self._fitting.store.space, self._config.model_dump())
+
+    def _fit(self, key: str, moments: Moments | None) -> Step:
+        step = self._fitting.find(PCA, key)
+        if step or moments is None:
+            return step or _no_train_frames(self._fitting)
+        with timed(PCA):
+            pca = Pca.fit(moments, components=self._config.components, epsilon=self._config.epsilon)
+            pca.save(self._fitting.journal.layout.path(Layout.PCA))
+        facts = {
+            "components": len(pca.eigenvalues),
+            "dimensions": len(pca.mean),
+            "epsilon": pca.epsilon,
+            "frames": moments.count,
+            "fingerprint": pca.fingerprint,
+        }
+        return _record(self._fitting, PCA, key, [f"{Layout.PCA}/{name}" for name in Pca.FILES], facts)
+
+
+class FitQuantizer(beam.PTransform):
+    """PCollection[StoredVideo] of train, and the PCA's step → PCollection[Step] of one: the codebook (paper §3.3)."""
+
+    def __init__(self, fitting: Fitting, config: QuantizerConfig, pca: Any) -> None:
+        super().__init__()
+        self._fitting, self._config, self._pca = fitting, config, pca
+
+    def expand(self, train: Any) -> Any:
+        key = self._pca | "key" >> beam.Map(lambda pca: step_key(QUANTIZER, pca.key, self._config.model_dump()))
+        fitted = train if self._config.method == "optimal" else train | "none" >> beam.Filter(lambda _: False)
+        histogram = (
+            fitted
+            | "units" >> IntoUnits(self._fitting.units)
+            | "unless fitted" >> beam.FlatMap(_unless_fitted, self._fitting, QUANTIZER, AsSingleton(key))
+            | "histogram" >> beam.FlatMap(unit_histogram, self._fitting, AsSingleton(self._pca))
+            | "sum" >> beam.CombineGlobally(Sum()).without_defaults()
+        )
+        return key | "fit" >> beam.Map(self._fit, AsSingleton(histogram, default_value=None))
+
+    def _fit(self, key: str, histogram: Histogram | None) -> Step:
+        step = self._fitting.find(QUANTIZER, key)
+        if step:
+            return step
+        with timed(QUANTIZER):
+            quantizer = Quantizer.fit(histogram, self._config.levels) if histogram else Quantizer.uniform()
+            quantizer.save(self._fitting.journal.layout.path(Layout.QUANTIZER))
+        facts = {
+            "method": quantizer.name,
+            "levels": len(quantizer.levels),
+            "feature_name": quantizer.feature_name,
+            "fingerprint": quantizer.fingerprint,
+        }
+        return _record(self._fitting, QUANTIZER, key, [Layout.QUANTIZER], facts)
+
+
+class IntoUnits(beam.PTransform):
+    """PCollection[StoredVideo] → PCollection[list[StoredVideo]]: units by hash of the id, each sorted by id."""
+
+    def __init__(self, units: int) -> None:
+        super().__init__()
+        self._units = units
+
+    def expand(self, stored: Any) -> Any:
+        return (
+            stored
+            | beam.Map(lambda item: (salted_hash("unit", item.video.video_id) % self._units, item))
+            | beam.GroupByKey()
+            | beam.MapTuple(lambda _, items: sorted(items, key=lambda item: item.video.video_id))
+        )
+
+
+def unit_moments(unit: Sequence[StoredVideo], store: FeatureStore, exponent: int) -> Iterator[Moments]:
+    """The moments of all frames of a unit."""
+    with timed(PCA):
+        blocks = _blocks(_features(unit, store, PCA))
+        yield reduce(add, (Moments.from_frames(block, exponent) for block in blocks))
+
+
+def unit_histogram(unit: Sequence[StoredVideo], fitting: Fitting, pca_step: Step) -> Iterator[Histogram]:
+    """The histogram of all whitened coefficients of a unit.
+
+    Each video is projected by itself, as when its codes are written: a matrix product's last bits depend on its rows.
+    """
+    with timed(QUANTIZER):
+        pca = Pca.load(fitting.journal.layout.path(Layout.PCA), pca_step.facts["epsilon"])
+        videos = _features(unit, fitting.store, QUANTIZER)
+        yield reduce(add, (Histogram.from_values(pca.transform(features)) for features in videos))
+
+
+def _features(unit: Sequence[StoredVideo], store: FeatureStore, stage: str) -> Iterator[Features]:
+    for stored in unit:
+        yield store.read(stored.video.video_id).features
+        advance(stage, frames=stored.frames)
+
+
+def _blocks(videos: Iterable[Features]) -> Iterator[Features]:
+    """Successive videos as matrices of about `FRAMES_PER_BLOCK` frames."""
+    pending: list[Features] = []
+    for features in videos:
+        pending.append(features)
+        if sum(map(len, pending)) >= FRAMES_PER_BLOCK:
+            yield np.concatenate(pending)
+            pending = []
+    if pending:
+        yield np.concatenate(pending)
+
+
+def _unless_fitted(
+    unit: Sequence[StoredVideo], fitting: Fitting, name: str, key: str
+) -> Iterator[Sequence[StoredVideo]]:
+    if fitting.find(name, key) is None:
+        yield unit
+
+
+def _record(fitting: Fitting, name: str, key: str, paths: Iterable[str], facts: dict[str, Any]) -> Step:
+    layout = fitting.journal.layout
+    return fitting.journal.record(Step(name, key, tuple(file_entry(layout, path) for path in paths), facts))
+
+
+def _no_train_frames(fitting: Fitting) -> Step:
+    raise DataError(
+        "There is nothing to fit the PCA on",
+        fitting.journal.layout.root,
+        "the train partition has no frames",
+        "see rejects.parquet for what was dropped and why; give more videos, or relax the thresholds in the config",
+    )

@@ -1,0 +1,285 @@
+"""The Beam shell of the dataset on disk: stored videos in, shards, tables and manifest out."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import apache_beam as beam
+import pyarrow as pa
+from apache_beam.pvalue import AsDict, AsIter, AsSingleton
+
+from yt8m_pipeline.compression.pca import Pca
+from yt8m_pipeline.compression.quantization import Quantizer
+from yt8m_pipeline.config import Shards
+from yt8m_pipeline.data_model import STAGES, Partition, StoredVideo
+from yt8m_pipeline.dataset.gate import check_failures, check_rest_unchanged, check_train_frames, check_videos_left
+from yt8m_pipeline.dataset.index import (
+    label_indices,
+    video_rows,
+    vocabulary_csv,
+    write_rejects,
+    write_videos,
+    write_vocabulary,
+)
+from yt8m_pipeline.dataset.journal import FileEntry, Step, step_key
+from yt8m_pipeline.dataset.layout import Layout, Shard
+from yt8m_pipeline.dataset.manifest import PartitionSummary, StageCount, fitted_row, shard_rows, write_manifest
+from yt8m_pipeline.dataset.shards import PUBLISHED, Encoding, Member, published_labels, shard_of, write_shard
+from yt8m_pipeline.errors import DataError
+from yt8m_pipeline.plan import BuildPlan, library_versions, recipe
+from yt8m_pipeline.transforms.combiners import Sum
+from yt8m_pipeline.transforms.monitoring import advance, timed
+
+WRITE = "write"
+
+ShardKey: TypeAlias = tuple[str, int, int]
+"""A `Shard` as a key that every engine encodes alike: partition, index, of."""
+Group: TypeAlias = tuple[Shard, list[StoredVideo]]
+
+
+class GroupByShard(beam.PTransform):
+    """PCollection[StoredVideo] → PCollection[(Shard, [StoredVideo])], sorted by id; shards without videos too."""
+
+    def __init__(self, shards: Shards) -> None:
+        super().__init__()
+        self._shards = shards
+
+    def expand(self, stored: Any) -> Any:
+        empty = stored.pipeline | "all shards" >> beam.Create([(key, None) for key in self._all_keys()])
+        keyed = stored | "shard" >> beam.Map(lambda item: (self._key(item), item))
+        return (keyed, empty) | beam.Flatten() | beam.GroupByKey() | "sort" >> beam.MapTuple(_sorted_group)
+
+    def _all_keys(self) -> list[ShardKey]:
+        sizes = [(part.value, self._shards.of(part)) for part in Partition]
+        return [(part, index, of) for part, of in sizes for index in range(of)]
+
+    def _key(self, stored: StoredVideo) -> ShardKey:
+        video = stored.video
+        shard = shard_of(video.video_id, video.partition, self._shards.of(video.partition), self._shards.salt)
+        return shard.partition.value, shard.index, shard.of
+
+
+class CountTrainLabels(beam.PTransform):
+    """PCollection[StoredVideo] → PCollection[Counter] of one: entity id → train videos in the dataset."""
+
+    def expand(self, stored: Any) -> Any:
+        return (
+            stored
+            | beam.Filter(lambda item: item.video.partition == Partition.TRAIN)
+            | beam.Map(lambda item: Counter(item.video.entity_ids))
+            | beam.CombineGlobally(lambda counters: sum(counters, Counter()))
+        )
+
+
+class IndexLabels(beam.PTransform):
+    """PCollection[Counter] and the entity tables → PCollection[dict] of one: entity id → label index."""
+
+    def __init__(self, entities: Any) -> None:
+        super().__init__()
+        self._entities = entities
+
+    def expand(self, train_counts: Any) -> Any:
+        return train_counts | beam.Map(_indices, AsIter(self._entities))
+
+
+class SummarizePartitions(beam.PTransform):
+    """PCollection[StoredVideo] → PCollection[(str, PartitionSummary)], one per partition that has videos."""
+
+    def expand(self, stored: Any) -> Any:
+        return (
+            stored
+            | beam.Map(lambda item: (item.video.partition.value, PartitionSummary.of(item)))
+            | beam.CombinePerKey(Sum())
+        )
+
+
+class CheckBuild(beam.PTransform):
+    """Pipeline → PCollection[bool] of one, True; raises a DataError where the data fall short.
+
+    It waits for rejects.parquet, so that the reasons can be read when it raises.
+    """
+
+    def __init__(self, plan: BuildPlan, counts: Any, summaries: Any, rejects: Any) -> None:
+        super().__init__()
+        self._plan, self._counts, self._summaries, self._rejects = plan, counts, summaries, rejects
+
+    def expand(self, root: Any) -> Any:
+        sides = (AsSingleton(self._counts), AsDict(self._summaries), AsSingleton(self._rejects))
+        return root | beam.Create([self._plan]) | beam.Map(_check, *sides)
+
+
+def _check(
+    plan: BuildPlan, counts: Sequence[StageCount], summaries: Mapping[str, PartitionSummary], _: FileEntry
+) -> bool:
+    check_failures(counts, plan.config, plan.layout)
+    check_videos_left(counts, plan.layout)
+    if plan.anew is None or plan.previous is None:
+        check_train_frames(summaries, plan.config, plan.layout)
+    else:
+        check_rest_unchanged(summaries, plan.previous, plan.anew, plan.layout)
+    return True
+
+
+class WriteShards(beam.PTransform):
+    """PCollection[(Shard, [StoredVideo])] → PCollection[Step]: both files of each shard, written or still valid."""
+
+    def __init__(self, plan: BuildPlan, pca: Any, quantizer: Any, indices: Any) -> None:
+        super().__init__()
+        self._plan, self._pca, self._quantizer, self._indices = plan, pca, quantizer, indices
+
+    def expand(self, groups: Any) -> Any:
+        sides = (AsSingleton(self._pca), AsSingleton(self._quantizer), AsSingleton(self._indices))
+        return groups | beam.Map(_write, self._plan, *sides)
+
+
+def _write(group: Group, plan: BuildPlan, pca: Step, quantizer: Step, indices: Mapping[str, int]) -> Step:
+    shard, stored = group
+    members = [_member(item, indices) for item in stored]
+    contents = [(item.video_id, item.sha256, published_labels(shard.partition, item.labels)) for item in members]
+    key = step_key(shard.name, contents, pca.key, quantizer.key)
+    known = plan.journal.find(shard.name, key)
+    if known and shard.partition != plan.anew:
+        return known
+    if plan.anew not in (None, shard.partition):
+        raise _changed(shard, plan.layout)
+    with timed(WRITE):
+        step = write_shard(plan.layout, shard, key, members, plan.store.read, _load_encoding(plan.layout, pca))
+    advance(WRITE, frames=step.facts["frames"])
+    return plan.journal.record(step)
+
+
+def _changed(shard: Shard, layout: Layout) -> DataError:
+    return DataError(
+        "A shard of another split would change",
+        layout.path(shard.file("frame")),
+        "its videos, labels, features or the number of shards are not those of the dataset, or the file is gone",
+        "run `yt8m build`, which writes every split that changed",
+    )
+
+
+def _load_encoding(layout: Layout, pca: Step) -> Encoding:
+    whitening = Pca.load(layout.path(Layout.PCA), pca.facts["epsilon"])
+    return Encoding(whitening, Quantizer.load(layout.path(Layout.QUANTIZER)))
+
+
+def _member(stored: StoredVideo, indices: Mapping[str, int]) -> Member:
+    labels = tuple(sorted(indices[entity_id] for entity_id in stored.video.entity_ids))
+    return Member(stored.video.video_id, stored.sha256, labels)
+
+
+class ListVideos(beam.PTransform):
+    """PCollection[(Shard, [StoredVideo])] → PCollection[pa.Table] of the rows of videos.parquet, labels included."""
+
+    def __init__(self, indices: Any) -> None:
+        super().__init__()
+        self._indices = indices
+
+    def expand(self, groups: Any) -> Any:
+        return groups | beam.Map(lambda group, indices: video_rows(*group, indices), AsSingleton(self._indices))
+
+
+class WriteRejects(beam.PTransform):
+    """Pipeline → PCollection[FileEntry] of one: rejects.parquet."""
+
+    def __init__(self, layout: Layout, rejects: Any) -> None:
+        super().__init__()
+        self._layout, self._rejects = layout, rejects
+
+    def expand(self, root: Any) -> Any:
+        return root | beam.Create([self._layout]) | beam.Map(write_rejects, AsIter(self._rejects))
+
+
+class WriteVideos(beam.PTransform):
+    """Pipeline → PCollection[FileEntry]: videos.parquet and the withheld test labels."""
+
+    def __init__(self, layout: Layout, rows: Any) -> None:
+        super().__init__()
+        self._layout, self._rows = layout, rows
+
+    def expand(self, root: Any) -> Any:
+        return root | beam.Create([self._layout]) | beam.FlatMap(write_videos, AsIter(self._rows))
+
+
+class WriteVocabulary(beam.PTransform):
+    """Pipeline → PCollection[FileEntry] of one: vocabulary.csv."""
+
+    def __init__(self, plan: BuildPlan, entities: Any, train_counts: Any) -> None:
+        super().__init__()
+        self._plan, self._entities, self._train_counts = plan, entities, train_counts
+
+    def expand(self, root: Any) -> Any:
+        sides = (AsIter(self._entities), AsSingleton(self._train_counts))
+        return root | beam.Create([self._plan]) | beam.Map(_write_vocabulary, *sides)
+
+
+def _write_vocabulary(plan: BuildPlan, entities: Iterable[pa.Table], train_counts: Counter[str]) -> FileEntry:
+    text = vocabulary_csv(list(entities), train_counts)
+    return write_vocabulary(plan.layout, text, frozen=plan.anew is not None)
+
+
+class WriteManifest(beam.PTransform):
+    """Pipeline → PCollection[None] of one: manifest.json."""
+
+    def __init__(self, plan: BuildPlan, **parts: Any) -> None:
+        super().__init__()
+        self._plan, self._parts = plan, parts
+
+    def expand(self, root: Any) -> Any:
+        parts = self._parts
+        return (
+            root
+            | beam.Create([self._plan])
+            | beam.Map(
+                _write_manifest,
+                pca=AsSingleton(parts["pca"]),
+                quantizer=AsSingleton(parts["quantizer"]),
+                shards=AsIter(parts["shards"]),
+                tables=AsIter(parts["tables"]),
+                summaries=AsDict(parts["summaries"]),
+                counts=AsSingleton(parts["counts"]),
+                warnings=AsIter(parts["warnings"]),
+            )
+        )
+
+
+def _write_manifest(
+    plan: BuildPlan,
+    *,
+    pca: Step,
+    quantizer: Step,
+    shards: Iterable[Step],
+    tables: Iterable[FileEntry],
+    summaries: Mapping[str, PartitionSummary],
+    counts: Sequence[StageCount],
+    warnings: Iterable[str],
+) -> None:
+    rows = [row for step in shards for row in shard_rows(step)]
+    values = {
+        "build_key": plan.key,
+        "versions": library_versions(),
+        "config": recipe(plan.config),
+        "inputs": plan.inputs,
+        "feature_space": {"fingerprint": plan.store.space, **plan.space},
+        "pca": fitted_row(pca),
+        "quantizer": fitted_row(quantizer),
+        "labels": {part.value: "published" if part in PUBLISHED else "withheld" for part in Partition},
+        "partitions": {part.value: summaries.get(part.value, PartitionSummary()).to_json() for part in Partition},
+        "accounting": [count.to_json() for count in sorted(counts, key=_stage_order)],
+        "warnings": sorted(warnings),
+        "shards": sorted(rows, key=lambda row: row["path"]),
+        "files": [{"path": file.path, "bytes": file.bytes, "sha256": file.sha256} for file in sorted(tables)],
+    }
+    write_manifest(plan.layout, values)
+
+
+def _stage_order(count: StageCount) -> tuple[int, str]:
+    return STAGES.index(count.stage), count.table
+
+
+def _sorted_group(key: ShardKey, items: Iterable[StoredVideo | None]) -> Group:
+    shard = Shard(Partition(key[0]), key[1], key[2])
+    return shard, sorted((item for item in items if item), key=lambda item: item.video.video_id)
+
+
+def _indices(train_counts: Counter[str], entities: Iterable[pa.Table]) -> dict[str, int]:
+    return label_indices((entity for table in entities for entity in table["entity_id"].to_pylist()), train_counts)

@@ -1,0 +1,81 @@
+"""The ledger: every row that a stage drops, and the counts that show that no row vanished (DESIGN rule 1)."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+from apache_beam.pvalue import TaggedOutput
+
+from yt8m_pipeline.dataset.manifest import StageCount
+from yt8m_pipeline.outcome import Outcome
+from yt8m_pipeline.transforms.combiners import SumByStage
+
+KEPT = "kept"
+REJECTS = "rejects"
+COUNTS = "counts"
+
+
+def settle(stage: str, outcomes: Mapping[str, Outcome]) -> Iterator[Any]:
+    """A stage's outputs: the first outcome's kept rows, and each table's rejected rows and counts."""
+    main = next(iter(outcomes.values()))
+    if main.kept.num_rows:
+        yield main.kept
+    for table, outcome in outcomes.items():
+        yield TaggedOutput(COUNTS, stage_count(stage, table, outcome))
+        if outcome.rejects.num_rows:
+            yield TaggedOutput(REJECTS, at_stage(stage, outcome.rejects))
+
+
+def at_stage(stage: str, rejects: pa.Table) -> pa.Table:
+    """Rejected rows under the pipeline's name of the stage."""
+    return rejects.set_column(0, "stage", pa.repeat(stage, rejects.num_rows))
+
+
+def stage_count(stage: str, table: str, outcome: Outcome) -> StageCount:
+    reasons = outcome.rejects.column("reason").value_counts().to_pylist()
+    return StageCount(
+        stage, table, outcome.kept.num_rows, tuple(sorted((row["values"], row["counts"]) for row in reasons))
+    )
+
+
+class Settle(beam.DoFn):
+    """Applies a function that answers {table: Outcome} to each element."""
+
+    def __init__(self, stage: str, function: Callable[..., Mapping[str, Outcome]]) -> None:
+        self._stage, self._function = stage, function
+
+    def process(self, element: Any, *sides: Any) -> Iterator[Any]:
+        yield from settle(self._stage, self._function(element, *sides))
+
+
+def outputs_of(function: beam.DoFn, *sides: Any) -> Any:
+    """ParDo with the three outputs of a stage: kept, rejects and counts."""
+    return beam.ParDo(function, *sides).with_outputs(REJECTS, COUNTS, main=KEPT)
+
+
+def settling(stage: str, function: Callable[..., Mapping[str, Outcome]], *sides: Any) -> Any:
+    """ParDo of a function that answers {table: Outcome}, with the three outputs of a stage."""
+    return outputs_of(Settle(stage, function), *sides)
+
+
+class Ledger:
+    """Gathers the rejects and counts of all stages, so that the pipeline reads as its acts."""
+
+    def __init__(self) -> None:
+        self._rejects: list[beam.PCollection[pa.Table]] = []
+        self._counts: list[beam.PCollection[StageCount]] = []
+
+    def keep(self, outputs: Any) -> Any:
+        """Books the rejects and counts of a stage's outputs and gives back what it kept."""
+        self._rejects.append(outputs[REJECTS])
+        self._counts.append(outputs[COUNTS])
+        return outputs[KEPT]
+
+    def rejects(self) -> Any:
+        """Every rejected row: PCollection[pa.Table]."""
+        return self._rejects | "all rejects" >> beam.Flatten()
+
+    def counts(self) -> Any:
+        """The totals per stage and table: PCollection[list[StageCount]] of one element."""
+        return self._counts | "all counts" >> beam.Flatten() | beam.CombineGlobally(SumByStage())
