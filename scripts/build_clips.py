@@ -10,6 +10,7 @@ import argparse
 import csv
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -63,9 +64,9 @@ def outcomes(dataset: Path) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def _write(path: Path, header: list[str], rows: list[tuple[object, ...]]) -> None:
+def _write(path: Path, header: list[str], rows: Sequence[tuple[object, ...]]) -> None:
     with path.open("w", newline="") as stream:
-        csv.writer(stream).writerows([header, *rows])
+        csv.writer(stream).writerows([header, *map(list, rows)])
 
 
 if __name__ == "__main__":

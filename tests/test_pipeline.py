@@ -13,9 +13,9 @@ import pytest
 import yaml
 
 from tests.conftest import Workshop, published_bytes, yt8m
-from yt8m_pipeline.data_model import Partition
+from yt8m_pipeline.data_model import Partition, VideoFeatures
 from yt8m_pipeline.dataset.reader import read_frames, read_videos
-from yt8m_pipeline.extraction.feature_store import open_stored
+from yt8m_pipeline.extraction.feature_store import FeatureStore, open_stored
 
 
 def fraction(salt: str, identifier: str) -> float:
@@ -200,13 +200,10 @@ def test_no_test_label_is_published(workshop: Workshop, built: Path, tmp_path: P
     assert again != withheld
 
 
-def test_changing_validate_and_test_frames_changes_no_byte_of_the_fit(copied: Path, workshop: Workshop) -> None:
+def test_changing_validate_and_test_frames_changes_no_byte_of_the_fit(copied: Path) -> None:
     before = published_bytes(copied / "dataset", lambda name: name.startswith(("pca/", "quantizer", "frame/train")))
     rows = pq.read_table(copied / "dataset" / "videos.parquet").to_pylist()
     changed = {row["video_id"] for row in rows if row["partition"] != "train"}
-    from yt8m_pipeline.data_model import VideoFeatures
-    from yt8m_pipeline.extraction.feature_store import FeatureStore
-
     space = next(path.name for path in (copied / "features").iterdir())
     store = FeatureStore(str(copied / "features"), space)
     for video_id in changed:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from yt8m_pipeline.errors import PipelineError
+from yt8m_pipeline.errors import DataError, PipelineError
 
 if TYPE_CHECKING:
     from yt8m_pipeline.config import Config
@@ -168,6 +169,7 @@ def _build(
 ) -> None:
     from yt8m_pipeline.dataset.manifest import Manifest
     from yt8m_pipeline.dataset.session import begin, exclusive, finish
+    from yt8m_pipeline.extraction.feature_store import open_store
     from yt8m_pipeline.plan import plan_build
 
     plan = plan_build(config, anew)
@@ -177,6 +179,7 @@ def _build(
     with exclusive(plan.layout):
         plan = replace(plan, previous=Manifest.read(plan.layout))
         begin(plan.layout, plan.previous, anew)
+        open_store(config.store, plan.space)
         start = time.monotonic()
         seconds = _run(plan, beam_args)
         finish(plan.layout)
@@ -200,9 +203,21 @@ def _run(plan: "BuildPlan", beam_args: Sequence[str]) -> dict[str, float]:
     root = beam.Pipeline(runner=None if chosen else FnApiRunner(), options=PipelineOptions(list(beam_args)))
     build_dataset(root, plan)
     with StageProgress(Console(stderr=True)).shown():
-        result = root.run()
-        result.wait_until_finish()
+        try:
+            result = root.run()
+            result.wait_until_finish()
+        except RuntimeError as error:
+            raise _engine_error(str(error)) from error
     return stage_seconds(result)
+
+
+def _engine_error(text: str) -> DataError:
+    """An engine hands a worker's exception on as text: ours still has its four parts, others their last line."""
+    found = re.search(r"Error: (.+)\n  where: (.+)\n  why:   (.+)\n  fix:   (.+)", text)
+    if found:
+        return DataError(*found.groups())
+    last = [line for line in text.splitlines() if line.strip()][-1]
+    return DataError("The engine stopped", "the Beam runner", last, "see its log; the same command goes on from here")
 
 
 def _report(plan: "BuildPlan", seconds: Mapping[str, float], as_json: bool, title: str) -> None:

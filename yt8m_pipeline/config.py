@@ -202,7 +202,10 @@ class Config(Section):
     table_buckets: Positive = Field(64, description="Hash buckets that tables are joined in; no effect on the result.")
 
 
-PATHS = (("tables", "root"), ("store",), ("output",))
+PLACES: Mapping[tuple[str, ...], str] = {("tables", "root"): ".", ("store",): "features", ("output",): "dataset"}
+"""The folders that a build reads and writes, and their defaults."""
+
+PATHS = (*PLACES, *(("inception", "model", source) for source in ("keras", "saved_model", "tfhub")))
 """The fields that are paths: relative to the config file there, to the current folder on the command line."""
 
 
@@ -214,7 +217,7 @@ def load(path: Path, settings: Sequence[str] = ()) -> Config:
     """
     values = _read_yaml(path)
     for field in PATHS:
-        _absolute(values, field, path.resolve().parent)
+        _make_absolute(values, field, path.resolve().parent)
     for setting in settings:
         _apply(values, setting)
     try:
@@ -240,18 +243,23 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
-def _absolute(values: dict[str, Any], field: Sequence[str], base: Path) -> None:
+def _make_absolute(values: dict[str, Any], field: tuple[str, ...], base: Path) -> None:
     *parents, leaf = field
     section: Any = values
     for parent in parents:
-        section = section.setdefault(parent, {}) if isinstance(section, dict) else None
-    if isinstance(section, dict):
-        value = section.get(leaf, "." if leaf == "root" else {"store": "features", "output": "dataset"}[leaf])
-        section[leaf] = absolute_path(value, base) if isinstance(value, str) else value
+        if not isinstance(section, dict):
+            return
+        section = section.setdefault(parent, {}) if field in PLACES else section.get(parent)
+    if not isinstance(section, dict):
+        return
+    value = section.get(leaf, PLACES.get(field))
+    if isinstance(value, str):
+        section[leaf] = absolute_path(value, base)
 
 
 def absolute_path(value: str, base: Path) -> str:
-    return value if "://" in value else os.path.normpath(base / Path(value).expanduser())
+    """A path from a folder; a URI, and the name `imagenet` of weights that are no file, stay as they are."""
+    return value if "://" in value or value == "imagenet" else os.path.normpath(base / Path(value).expanduser())
 
 
 def _apply(values: dict[str, Any], setting: str) -> None:

@@ -7,7 +7,7 @@ class PipelineError(Exception):
     """An error with four parts. Subclasses choose the exit code of the command line.
 
     Args:
-        what: What happened, as one sentence.
+        what: What happened, as one sentence. A step that Beam appends to it is left out.
         where: The file, row, id or config field.
         why: The cause.
         fix: What the user can do about it.
@@ -17,7 +17,7 @@ class PipelineError(Exception):
 
     def __init__(self, what: str, where: str, why: str, fix: str) -> None:
         super().__init__(what, where, why, fix)
-        self.what, self.where, self.why, self.fix = what, where, why, fix
+        self.what, self.where, self.why, self.fix = what.partition(" [while running")[0], where, why, fix
 
     def __str__(self) -> str:
         return f"{self.what}\n  where: {self.where}\n  why:   {self.why}\n  fix:   {self.fix}"

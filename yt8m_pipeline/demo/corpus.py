@@ -69,7 +69,7 @@ def write_corpus(
     seconds: float = 10.0,
     seed: int = 0,
     nested_labels: bool = False,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> CorpusSummary:
     """Writes the tables and films; the same arguments make the same bytes. A folder that holds them is left alone.
 
@@ -101,7 +101,8 @@ def write_corpus(
         _write_annotations(root / "annotations.csv", films)
     for index, film in enumerate(films):
         _write_film(root / film.uri, film, [seed, index])
-        progress(index + 1, len(films))
+        if progress:
+            progress(index + 1, len(films))
     (root / MARK).write_text(mark)
     return summary
 

@@ -70,7 +70,7 @@ class Timeline:
 
 
 def timeline(seconds: float, rate: Fraction | None) -> Timeline:
-    """The shortest whole number of frames that lasts `seconds`, at a constant rate or, where it is None, a variable one."""
+    """The fewest frames that last `seconds`, at a constant rate or, where it is None, a variable one."""
     time_base = VARIABLE_TIME_BASE if rate is None else 1 / rate
     steps = VARIABLE_TICKS if rate is None else (1,)
     wanted = Fraction(seconds) / time_base

@@ -1,12 +1,13 @@
 """The pictures of the demo's videos: moving signatures before random, drifting backgrounds, under noise."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from yt8m_pipeline.data_model import Float32Array, UInt8Array
-from yt8m_pipeline.demo.signatures import SIGNATURES, Motion, Sprite, draw_sprite
+from yt8m_pipeline.demo.signatures import BRIGHTEST, DARKEST, SIGNATURES, Motion, Sprite, draw_sprite
 
 WIDTH, HEIGHT = 320, 180
 MARGIN = 32
@@ -35,8 +36,8 @@ class Actor:
         below = frame[rows, columns]
         visible = (slice(rows.start - top, None), slice(columns.start - left, None))
         above = self.sprite.rgb[visible][: below.shape[0], : below.shape[1]]
-        coverage = self.sprite.coverage[visible][: below.shape[0], : below.shape[1]]
-        below[:] = above + (below * (255 - coverage.astype(np.uint16)) // 255).astype(np.uint8)
+        transparency = self.sprite.transparency[visible][: below.shape[0], : below.shape[1]]
+        below[:] = above + (below * transparency >> 8).astype(np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class Scene:
     actors: tuple[Actor, ...]
 
     def draw(self, scene_seconds: float) -> UInt8Array:
-        left, top = (round(MARGIN / 2 * (1 + np.sin(speed * scene_seconds))) for speed in self.drift)
+        left, top = (round(MARGIN / 2 * (1 + math.sin(speed * scene_seconds))) for speed in self.drift)
         frame = self.background[top : top + HEIGHT, left : left + WIDTH].copy()
         for actor in self.actors:
             actor.draw(frame, scene_seconds)
@@ -99,27 +100,28 @@ def _background(random: np.random.Generator) -> UInt8Array:
     height, width = HEIGHT + MARGIN, WIDTH + MARGIN
     grey = random.uniform(70, 175)
     coarse = grey + random.normal(0, 22, (5, 8, 1)) + random.normal(0, 9, (5, 8, 3)) + random.normal(0, 12, 3)
-    clouds = np.einsum("yi,ijc,xj->yxc", _linear(5, height), coarse, _linear(8, width), optimize=True)
+    clouds = np.tensordot(_linear(5, height), np.einsum("ijc,xj->ixc", coarse, _linear(8, width)), axes=1)
     if random.integers(2):
         clouds[int(height * random.uniform(0.5, 0.8)) :] -= random.normal(30, 10, 3)
-    return clouds.clip(0, 255).astype(np.uint8)
+    background: UInt8Array = clouds.clip(DARKEST, BRIGHTEST).astype(np.uint8)
+    return background
 
 
 def _linear(knots: int, samples: int) -> Float32Array:
     """The weights of linear interpolation between knots: float32, (samples, knots)."""
     position = np.linspace(0, knots - 1, samples)[:, None] - np.arange(knots)
-    return np.clip(1 - np.abs(position), 0, 1).astype(np.float32)
+    return np.asarray(np.clip(1 - np.abs(position), 0, 1), np.float32)
 
 
-def _noise(random: np.random.Generator) -> np.ndarray[tuple[int, ...], np.dtype[np.int16]]:
+def _noise(random: np.random.Generator) -> UInt8Array:
+    """Noise of up to ±DARKEST, modulo 256, so that adding bytes adds it."""
     shape = (HEIGHT + MARGIN, WIDTH + MARGIN, 3)
-    return np.rint(random.normal(0, NOISE_DEVIATION, shape)).astype(np.int16)
+    deviations = random.normal(0, NOISE_DEVIATION, shape).clip(-DARKEST, DARKEST)
+    return np.rint(deviations).astype(np.int8).view(np.uint8)
 
 
-def _with_noise(
-    frame: UInt8Array, noise: np.ndarray[tuple[int, ...], np.dtype[np.int16]], random: np.random.Generator
-) -> UInt8Array:
+def _with_noise(frame: UInt8Array, noise: UInt8Array, random: np.random.Generator) -> UInt8Array:
     """Adds another window of the noise to each frame."""
     top, left = random.integers(0, MARGIN, 2)
-    noisy = frame + noise[top : top + HEIGHT, left : left + WIDTH]
-    return noisy.clip(0, 255).astype(np.uint8)
+    frame += noise[top : top + HEIGHT, left : left + WIDTH]
+    return frame

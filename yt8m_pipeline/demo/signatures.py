@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from yt8m_pipeline.data_model import Float32Array, UInt8Array
 
@@ -15,7 +16,9 @@ Field: TypeAlias = Callable[[Float32Array, Float32Array], Float32Array]
 Motion: TypeAlias = Callable[[float], tuple[float, float]]
 """Phase, one unit per period → offset (x, y), each from −1 to 1."""
 
-SUPERSAMPLING = 3
+SUPERSAMPLING = 2
+DARKEST, BRIGHTEST = 32, 223
+"""The range of all drawn values: noise of up to 32 can be added to them without clipping."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,28 +47,27 @@ class Sprite:
     """A drawn signature.
 
     Attributes:
-        rgb: uint8, (size, size, 3), premultiplied by the coverage.
-        coverage: uint8, (size, size, 1), 255 where it is opaque.
+        rgb: uint8, (size, size, 3), premultiplied by the opacity.
+        transparency: uint16, (size, size, 1), 0 where the sprite is opaque and 256 where there is none.
     """
 
     rgb: UInt8Array
-    coverage: UInt8Array
+    transparency: npt.NDArray[np.uint16]
 
 
 def draw_sprite(signature: Signature, size: int, *, tint: float = 1.0, mirrored: bool = False) -> Sprite:
     """Draws a signature `size` pixels wide and high, its colours multiplied by `tint`."""
     fine = size * SUPERSAMPLING
-    axis = ((np.arange(fine, dtype=np.float32) + 0.5) * 2 / fine - 1).astype(np.float32)
+    axis = (np.arange(fine, dtype=np.float32) + np.float32(0.5)) * np.float32(2 / fine) - np.float32(1)
     x, y = np.meshgrid(-axis if mirrored else axis, axis)
     canvas = np.zeros((fine, fine, 4), np.float32)
     for layer in signature.layers:
         inside = layer.shape(x, y) <= 0
-        light = tint * (1 + 0.25 * layer.texture(x[inside], y[inside])) if layer.texture else np.float32(tint)
-        canvas[inside, :3] = np.multiply.outer(np.broadcast_to(light, inside.sum()), np.float32(layer.colour))
-        canvas[inside, 3] = 255
-    pixels = canvas.clip(0, 255).reshape(size, SUPERSAMPLING, size, SUPERSAMPLING, 4).mean(axis=(1, 3))
-    drawn = pixels.astype(np.uint8)
-    return Sprite(drawn[..., :3], drawn[..., 3:])
+        light = 1 + 0.25 * layer.texture(x[inside], y[inside]) if layer.texture else np.ones(1, np.float32)
+        canvas[inside, :3] = (tint * light[:, None] * np.float32(layer.colour)).clip(DARKEST, BRIGHTEST)
+        canvas[inside, 3] = 1
+    pixels = canvas.reshape(size, SUPERSAMPLING, size, SUPERSAMPLING, 4).mean(axis=(1, 3))
+    return Sprite(pixels[..., :3].astype(np.uint8), np.rint(256 * (1 - pixels[..., 3:])).astype(np.uint16))
 
 
 def ellipse(x0: float, y0: float, radius_x: float, radius_y: float) -> Field:
@@ -101,6 +103,10 @@ def stripes(x_per_unit: float, y_per_unit: float) -> Field:
 
 def checks(per_unit: float) -> Field:
     return lambda x, y: np.sign(np.sin(math.pi * per_unit * x) * np.sin(math.pi * per_unit * y))
+
+
+def strings(per_unit: float) -> Field:
+    return lambda x, _: np.cos(x * np.float32(per_unit)) - np.float32(0.2)
 
 
 def fur(per_unit: float) -> Field:
@@ -158,7 +164,7 @@ SIGNATURES = {
             Layer(ellipse(0, 0.08, 0.37, 0.29), SPRUCE, stripes(7, 0)),
             Layer(ellipse(0, 0.2, 0.17, 0.17), BLACK),
             Layer(box(-0.24, 0.6, 0.24, 0.68), BLACK),
-            Layer(both(box(-0.07, -0.8, 0.07, 0.62), lambda x, _: np.cos(x * 112) - 0.2), WHITE),
+            Layer(both(box(-0.07, -0.8, 0.07, 0.62), strings(112)), WHITE),
         ),
         sway,
         3.0,

@@ -141,11 +141,25 @@ def _padded(batch: UInt8Array, batch_size: int) -> UInt8Array:
     return np.pad(batch, ((0, missing), (0, 0), (0, 0), (0, 0))) if missing else batch
 
 
+@contextlib.contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """TensorFlow 2.21 logs on import that there is no GPU, before its own log settings apply."""
+    kept = os.dup(2)
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
 @functools.cache
 def _tensorflow() -> Any:
     """TensorFlow, quiet, deterministic, and taking GPU memory as it needs it."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import tensorflow as tf  # noqa: PLC0415
+    with _silent_stderr():
+        import tensorflow as tf  # noqa: PLC0415
 
     tf.config.experimental.enable_op_determinism()
     for gpu in tf.config.list_physical_devices("GPU"):

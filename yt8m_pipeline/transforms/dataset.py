@@ -175,7 +175,9 @@ class ListVideos(beam.PTransform):
         self._indices = indices
 
     def expand(self, groups: Any) -> Any:
-        return groups | beam.Map(lambda group, indices: video_rows(*group, indices), AsSingleton(self._indices))
+        return groups | beam.Map(
+            lambda group, indices: video_rows(group[0], group[1], indices), AsSingleton(self._indices)
+        )
 
 
 class WriteRejects(beam.PTransform):

@@ -3,6 +3,7 @@
 Frames and features pass from step to step inside one fused stage only: they cross no shuffle and no side input.
 """
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -31,12 +32,14 @@ from yt8m_pipeline.dataset.index import read_parquet
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.manifest import StageCount
 from yt8m_pipeline.errors import DataError, VideoRejected
-from yt8m_pipeline.extraction.feature_store import FeatureStore, StoredEntry
+from yt8m_pipeline.extraction.feature_store import Damaged, FeatureStore, StoredEntry
 from yt8m_pipeline.extraction.inception import FeatureExtractor, load
 from yt8m_pipeline.extraction.sandbox import Sandbox
 from yt8m_pipeline.outcome import reject_row
 from yt8m_pipeline.transforms.ledger import COUNTS, KEPT, REJECTS, outputs_of
 from yt8m_pipeline.transforms.monitoring import advance, announce, timed
+
+LOGGER = logging.getLogger(__name__)
 
 DECODE = "decode"
 EXTRACT = "extract"
@@ -171,6 +174,8 @@ class _LookUp(beam.DoFn):
 
     def process(self, video: Video) -> Iterator[Any]:
         entry = self._store.entry(video.video_id)
+        if isinstance(entry, Damaged):
+            LOGGER.warning("stored features of %s are damaged (%s); extracting it again", video.video_id, entry.reason)
         if not isinstance(entry, StoredEntry):
             yield TaggedOutput(LACKING, video)
             return
