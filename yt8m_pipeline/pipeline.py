@@ -4,7 +4,7 @@ Ids, small rows and paths are all that pass between stages; frames and features 
 4 and 5, and in the feature store. Each arrow's element type stands at the right.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 
@@ -51,55 +51,74 @@ from yt8m_pipeline.transforms.selection import (
 )
 
 
+class Selected(NamedTuple):
+    """What the first act hands on: the videos, the vocabulary that labels them, and warnings."""
+
+    videos: Any  # PCollection[Video]
+    entities: Any  # PCollection[pa.Table]
+    warnings: Any  # PCollection[str]
+
+
 def build_dataset(root: beam.Pipeline, plan: BuildPlan) -> None:
     """Adds the whole build to a Beam pipeline. Run it and the dataset stands, but for its mark of completion."""
-    config, ledger = plan.config, Ledger()
+    ledger = Ledger()
+    selected = select_videos(root, plan, ledger)
+    stored = extract_features(selected.videos, plan, ledger)
+    write_dataset(root, selected, stored, plan, ledger)
+
+
+def select_videos(root: beam.Pipeline, plan: BuildPlan, ledger: Ledger) -> Selected:
+    """Stages 1 to 3: which entities, and which videos."""
+    config, buckets = plan.config, plan.config.table_buckets
 
     # 1. Vocabulary: entities with a whitelisted type and no blacklisted one (§3.1)
-    rows = ledger.keep(root | "Entities" >> ReadTable(plan.sources["entities"]))  # pa.Table
-    entities = ledger.keep(rows | "UniqueEntities" >> DropDuplicates("entities", "entity_id", config.table_buckets))
-    typed = ledger.keep(entities | FilterByType(config.vocabulary))  # pa.Table
+    rows = ledger.keep(root | "Entities" >> ReadTable(plan.sources["entities"]))  # pa.Table, as are all below
+    entities = ledger.keep(rows | "UniqueEntities" >> DropDuplicates("entities", "entity_id", buckets))
+    typed = ledger.keep(entities | FilterByType(config.vocabulary))
     warnings = entities | WarnOfUnusedTypes(config.vocabulary)  # str
 
     # 2. Rater pruning: entities that three raters find visual (§3.1, Figure 4)
-    ratings = ledger.keep(root | "Ratings" >> ReadTable(plan.sources["ratings"]))  # pa.Table
-    visual = ledger.keep(
-        {"typed": typed, "entities": entities, "ratings": ratings}
-        | PruneByRaterScore(config.rater_scores, config.table_buckets)  # pa.Table
-    )
+    ratings = ledger.keep(root | "Ratings" >> ReadTable(plan.sources["ratings"]))
+    rated = {"typed": typed, "entities": entities, "ratings": ratings}
+    visual = ledger.keep(rated | PruneByRaterScore(config.rater_scores, buckets))
 
     # 3. Video sampling and partitioning (§3.1, §3.2)
-    rows = ledger.keep(root | "Videos" >> ReadTable(plan.sources["videos"]))  # pa.Table
-    videos = ledger.keep(rows | "UniqueVideos" >> DropDuplicates("videos", "video_id", config.table_buckets))
-    eligible = ledger.keep(videos | FilterEligible(config.video_sampling))  # pa.Table
-    labelled = ledger.keep(
-        {"videos": videos, "eligible": eligible, "annotations": ledger.keep(_annotations(root, videos, plan))}
-        | AttachLabels(vocabulary=visual, entities=entities, buckets=config.table_buckets)  # pa.Table
-    )
+    rows = ledger.keep(root | "Videos" >> ReadTable(plan.sources["videos"]))
+    videos = ledger.keep(rows | "UniqueVideos" >> DropDuplicates("videos", "video_id", buckets))
+    eligible = ledger.keep(videos | FilterEligible(config.video_sampling))
+    annotated = {"videos": videos, "eligible": eligible, "annotations": ledger.keep(_annotations(root, videos, plan))}
+    labelled = ledger.keep(annotated | AttachLabels(vocabulary=visual, entities=entities, buckets=buckets))
     popular = ledger.keep(visual | KeepPopular(config.video_sampling, labelled | "Popular" >> CountVideos()))
     candidates = ledger.keep(labelled | KeepLabels("popularity", DropReason.NO_VOCABULARY_LABEL, popular))
-    sampled = ledger.keep(candidates | SampleVideos(config.video_sampling))  # pa.Table
+    sampled = ledger.keep(candidates | SampleVideos(config.video_sampling))
     frequent = ledger.keep(popular | KeepFrequent(config.video_sampling, sampled | "Sampled" >> CountVideos()))
     selected = ledger.keep(sampled | "Frequent" >> KeepLabels("frequency", DropReason.NO_LABEL_LEFT, frequent))
-    partitioned = selected | AssignPartitions(config.partitioning, config.tables.root)  # Video
+    return Selected(selected | AssignPartitions(config.partitioning, config.tables.root), frequent, warnings)
 
-    # 4. Decoding at one frame per second, and 5. Inception pool_3 (§3.3), for what the store lacks
-    ours = partitioned | "Ours" >> beam.Filter(lambda video: plan.anew in (None, video.partition))  # Video
-    others = partitioned | "Others" >> beam.Filter(lambda video: plan.anew not in (None, video.partition))
+
+def extract_features(videos: Any, plan: BuildPlan, ledger: Ledger) -> Any:
+    """Stages 4 and 5, for the videos that the feature store lacks: PCollection[Video] → PCollection[StoredVideo]."""
+    config = plan.config
+    ours = videos | "Ours" >> beam.Filter(lambda video: plan.anew in (None, video.partition))  # Video
+    others = videos | "Others" >> beam.Filter(lambda video: plan.anew not in (None, video.partition))  # Video
     found = ours | FindInStore(plan.store)
     extracted = ledger.keep(
         found[LACKING]
-        | DecodeFrames(config.decoding, config.inception)  # [FrameBatch]
-        | ExtractPool3(config.inception)  # FeatureBatch
+        | DecodeFrames(config.decoding, config.inception)  # [FrameBatch]: 4. one frame per second (§3.3)
+        | ExtractPool3(config.inception)  # FeatureBatch: 5. Inception pool_3 (§3.3)
         | StoreFeatures(plan.store, config.inception.dtype)  # StoredVideo
     )
     recalled = ledger.keep(others | RecallVideos(plan.layout))  # StoredVideo
-    stored = (ledger.keep(found), extracted, recalled) | "Stored" >> beam.Flatten()  # StoredVideo
+    return (ledger.keep(found), extracted, recalled) | "Stored" >> beam.Flatten()
+
+
+def write_dataset(root: beam.Pipeline, selected: Selected, stored: Any, plan: BuildPlan, ledger: Ledger) -> None:
+    """Stages 6 to 8: the compression, the shards, and the tables around them."""
+    config, counts = plan.config, ledger.counts()  # [StageCount]
 
     # Nothing is compressed unless there is enough, and all rejects are written down
     rejects = root | WriteRejects(plan.layout, ledger.rejects())  # FileEntry
-    counts = ledger.counts()  # [StageCount]
-    summaries = stored | SummarizePartitions()  # {str: Summary}
+    summaries = stored | SummarizePartitions()  # (str, PartitionSummary)
     passed = root | CheckBuild(plan, counts, summaries, rejects)  # True
 
     # 6. PCA with whitening and 7. optimal 8-bit codebook, fitted on the frames of the train partition (§3.3)
@@ -110,21 +129,20 @@ def build_dataset(root: beam.Pipeline, plan: BuildPlan) -> None:
 
     # 8. TFRecord shards, frame-level and video-level, and the tables around them (§3.2, §3.4)
     train_counts = stored | CountTrainLabels()  # Counter
-    indices = train_counts | IndexLabels(frequent)  # {str: int}
+    indices = train_counts | IndexLabels(selected.entities)  # {str: int}
     groups = stored | GroupByShard(config.shards)  # (Shard, [StoredVideo])
     shards = groups | WriteShards(plan, pca, quantizer, indices)  # Step
-    vocabulary = root | WriteVocabulary(plan, frequent, train_counts)  # FileEntry
+    vocabulary = root | WriteVocabulary(plan, selected.entities, train_counts)  # FileEntry
     tables = root | WriteVideos(plan.layout, groups | ListVideos(indices))  # FileEntry
-    written = (rejects, vocabulary, tables) | "Files" >> beam.Flatten()  # FileEntry
     _ = root | WriteManifest(
         plan,
         pca=pca,
         quantizer=quantizer,
         shards=shards,
-        tables=written,
+        tables=(rejects, vocabulary, tables) | "Files" >> beam.Flatten(),
         summaries=summaries,
         counts=counts,
-        warnings=warnings,
+        warnings=selected.warnings,
     )
 
 
