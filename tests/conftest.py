@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,10 +91,10 @@ def copied(built: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def yt8m(*arguments: str, check: bool = False) -> subprocess.CompletedProcess[str]:
+def yt8m(*arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Runs the command line in a process of its own."""
     command = [sys.executable, "-m", "yt8m_pipeline", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=check)
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
 
 def published_bytes(dataset: Path, keep: Callable[[str], bool] = lambda _: True) -> dict[str, bytes]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.conftest import Workshop, published_bytes
+from tests.conftest import Workshop, published_bytes, yt8m
 
 BUCKET = "gs://anonymous@bucket"
 
@@ -71,9 +71,7 @@ def test_a_build_in_a_bucket_equals_a_local_one(
     config = tmp_path / "config.yaml"
     config.write_text(yaml.safe_dump(values))
     for command in (["build", str(config)], ["verify", f"{BUCKET}/dataset"]):
-        finished = subprocess.run(
-            [sys.executable, "-m", "yt8m_pipeline", *command], env=environment, capture_output=True, text=True
-        )
+        finished = yt8m(*command, environment=environment)
         assert finished.returncode == 0, finished.stderr
     copy(f"{BUCKET}/dataset", str(tmp_path / "down"), environment)
 

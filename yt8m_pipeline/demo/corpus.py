@@ -22,7 +22,8 @@ from yt8m_pipeline.errors import UsageError
 
 MIN_VIDEOS = 24
 MARK = "demo.json"
-"""Says which corpus a folder holds; written last."""
+"""Marks a folder as ours, first empty, and says at last which corpus it holds: only a marked one is ever replaced."""
+OURS = frozenset((MARK, "entities.csv", "ratings.jsonl", "videos.parquet", "annotations.csv", "videos"))
 
 UNKNOWN_ENTITY, UNKNOWN_VIDEO = "/m/0unknown", "nosuchvideo"
 RATERS = ("ana", "ben", "chi", "dov", "eve")
@@ -93,7 +94,9 @@ def write_corpus(
     mark = json.dumps({"videos": videos, "seconds": seconds, "seed": seed, "nested_labels": nested_labels})
     if _holds(root, mark):
         return summary
-    (root / "videos").mkdir(parents=True)
+    root.mkdir(parents=True, exist_ok=True)
+    (root / MARK).touch()
+    (root / "videos").mkdir()
     _write_entities(root / "entities.csv")
     _write_ratings(root / "ratings.jsonl")
     _write_videos(root / "videos.parquet", films, nested_labels)
@@ -109,20 +112,19 @@ def write_corpus(
 
 def _holds(root: Path, mark: str) -> bool:
     """Whether the folder holds this corpus; another corpus is removed."""
-    if (root / MARK).exists() and (root / MARK).read_text() == mark:
-        return True
     names = {path.name for path in root.iterdir()} if root.exists() else set()
-    ours = {MARK, "entities.csv", "ratings.jsonl", "videos.parquet", "annotations.csv", "videos"}
-    if names - ours:
+    foreign = names - OURS if MARK in names else names
+    if foreign:
         raise UsageError(
             "The folder holds something else",
             str(root),
-            f"it has {min(names - ours)}, which is no part of a demo corpus",
+            f"it has {min(foreign)}, which is no part of a demo corpus",
             "give a new or empty folder",
         )
-    if names:
+    if names and (root / MARK).read_text() != mark:
         shutil.rmtree(root)
-    return False
+        return False
+    return bool(names)
 
 
 def _summarize(films: Sequence[Film]) -> CorpusSummary:

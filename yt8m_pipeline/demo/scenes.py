@@ -100,7 +100,7 @@ def _background(random: np.random.Generator) -> UInt8Array:
     height, width = HEIGHT + MARGIN, WIDTH + MARGIN
     grey = random.uniform(70, 175)
     coarse = grey + random.normal(0, 22, (5, 8, 1)) + random.normal(0, 9, (5, 8, 3)) + random.normal(0, 12, 3)
-    clouds = np.tensordot(_linear(5, height), np.einsum("ijc,xj->ixc", coarse, _linear(8, width)), axes=1)
+    clouds = np.einsum("yi,ixc->yxc", _linear(5, height), np.einsum("ijc,xj->ixc", coarse, _linear(8, width)))
     if random.integers(2):
         clouds[int(height * random.uniform(0.5, 0.8)) :] -= random.normal(30, 10, 3)
     background: UInt8Array = clouds.clip(DARKEST, BRIGHTEST).astype(np.uint8)
@@ -117,7 +117,8 @@ def _noise(random: np.random.Generator) -> UInt8Array:
     """Noise of up to ±DARKEST, modulo 256, so that adding bytes adds it."""
     shape = (HEIGHT + MARGIN, WIDTH + MARGIN, 3)
     deviations = random.normal(0, NOISE_DEVIATION, shape).clip(-DARKEST, DARKEST)
-    return np.rint(deviations).astype(np.int8).view(np.uint8)
+    noise: UInt8Array = np.rint(deviations).astype(np.int8).view(np.uint8)
+    return noise
 
 
 def _with_noise(frame: UInt8Array, noise: UInt8Array, random: np.random.Generator) -> UInt8Array:

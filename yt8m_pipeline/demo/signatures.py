@@ -48,7 +48,7 @@ class Sprite:
 
     Attributes:
         rgb: uint8, (size, size, 3), premultiplied by the opacity.
-        transparency: uint16, (size, size, 1), 0 where the sprite is opaque and 256 where there is none.
+        transparency: uint16, (size, size, 3), 0 where the sprite is opaque and 256 where there is none.
     """
 
     rgb: UInt8Array
@@ -64,10 +64,12 @@ def draw_sprite(signature: Signature, size: int, *, tint: float = 1.0, mirrored:
     for layer in signature.layers:
         inside = layer.shape(x, y) <= 0
         light = 1 + 0.25 * layer.texture(x[inside], y[inside]) if layer.texture else np.ones(1, np.float32)
-        canvas[inside, :3] = (tint * light[:, None] * np.float32(layer.colour)).clip(DARKEST, BRIGHTEST)
+        colour = tint * np.asarray(layer.colour, np.float32)
+        canvas[inside, :3] = np.multiply.outer(light, colour).clip(DARKEST, BRIGHTEST)
         canvas[inside, 3] = 1
     pixels = canvas.reshape(size, SUPERSAMPLING, size, SUPERSAMPLING, 4).mean(axis=(1, 3))
-    return Sprite(pixels[..., :3].astype(np.uint8), np.rint(256 * (1 - pixels[..., 3:])).astype(np.uint16))
+    transparency = np.rint(256 * (1 - pixels[..., 3:])).astype(np.uint16)
+    return Sprite(pixels[..., :3].astype(np.uint8), transparency.repeat(3, axis=2))
 
 
 def ellipse(x0: float, y0: float, radius_x: float, radius_y: float) -> Field:
