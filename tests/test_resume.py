@@ -177,14 +177,9 @@ class TestRebuildSplit:
         ["partitioning.salt=other", "pca.components=8", "quantizer.levels=16", "video_sampling.sample_size=9"],
     )
     def test_it_stops_where_the_compression_would_change(self, copied: Path, built: Path, setting: str) -> None:
-        shards = published_bytes(copied / "dataset", lambda name: name.endswith((".tfrecord", ".npy", ".npz", ".csv")))
         finished = yt8m("rebuild-split", "validate", str(copied / "config.yaml"), "--set", setting)
         assert finished.returncode == 1
         assert "would change" in finished.stderr or "out of date" in finished.stderr
-        after = published_bytes(copied / "dataset", lambda name: name.endswith((".tfrecord", ".npy", ".npz", ".csv")))
-        assert after == shards
-        again = yt8m("build", str(copied / "config.yaml"))
-        assert again.returncode == 0, again.stderr
         assert published_bytes(copied / "dataset") == published_bytes(built / "dataset")
 
     def test_a_killed_one_can_be_run_again(self, copied: Path, built: Path) -> None:

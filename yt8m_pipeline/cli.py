@@ -5,6 +5,7 @@ import logging
 import re
 import sys
 import time
+from argparse import ArgumentError, ArgumentParser
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from yt8m_pipeline.errors import DataError, PipelineError
+from yt8m_pipeline.errors import DataError, PipelineError, UsageError
 
 if TYPE_CHECKING:
     from yt8m_pipeline.config import Config
@@ -36,7 +37,9 @@ Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE"
 Output = Annotated[str | None, typer.Option("--output", help="Folder of the dataset; overrides the config's.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 TOTALS = ("videos", "frames", "labels")
-BEAM = {"allow_extra_args": True, "ignore_unknown_options": True}
+BEAM = {"allow_extra_args": True}
+INTERRUPTED = 130
+"""The exit code that shells and Typer give to Ctrl-C."""
 
 
 class Split(StrEnum):
@@ -54,9 +57,10 @@ def main() -> None:
     except PipelineError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            print("stopped; the same command goes on from here", file=sys.stderr)
+        raise
 
 
 @app.command()
@@ -69,11 +73,21 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """Write a tiny corpus: the four tables and real, encoded, learnable videos."""
+    from rich.console import Console
+
+    from yt8m_pipeline.cli_progress import StageProgress
     from yt8m_pipeline.demo.corpus import write_corpus
 
-    summary = write_corpus(folder, videos=videos, seconds=seconds, seed=seed, nested_labels=nested_labels)
-    facts = summary.to_json()
-    _show(facts, as_json, f"Wrote the demo corpus to {folder}")
+    bars = StageProgress(Console(stderr=True))
+
+    def progress(_: int, total: int) -> None:
+        bars.update("encode", total=total, done=1)
+
+    with bars.shown():
+        summary = write_corpus(
+            folder, videos=videos, seconds=seconds, seed=seed, nested_labels=nested_labels, progress=progress
+        )
+    _show(summary.to_json(), as_json, f"Wrote the demo corpus to {folder}")
 
 
 @app.command(context_settings=BEAM)
@@ -168,39 +182,80 @@ def _build(
     config: "Config", anew: "Partition | None", beam_args: Sequence[str], as_json: bool, retry_failed: bool
 ) -> None:
     from yt8m_pipeline.dataset.manifest import Manifest
-    from yt8m_pipeline.dataset.session import begin, exclusive, finish
+    from yt8m_pipeline.dataset.session import begin, exclusive, finish, withdraw
     from yt8m_pipeline.extraction.feature_store import open_store
+    from yt8m_pipeline.files import delete_temporaries
     from yt8m_pipeline.plan import plan_build
 
     plan = plan_build(config, anew)
     if plan.is_done and not retry_failed:
         _report(plan, {}, as_json, "Nothing to do: the dataset is complete, and its config and tables are the same")
         return
+    root = _beam_pipeline(beam_args)
     with exclusive(plan.layout):
         plan = replace(plan, previous=Manifest.read(plan.layout))
         begin(plan.layout, plan.previous, anew)
-        open_store(config.store, plan.space)
+        delete_temporaries(open_store(config.store, plan.space).folder)
         start = time.monotonic()
-        seconds = _run(plan, beam_args)
+        try:
+            seconds = _run(root, plan)
+        except DataError:
+            if anew:
+                withdraw(plan.layout, anew)
+            raise
         finish(plan.layout)
     _report(plan, seconds, as_json, f"Built in {time.monotonic() - start:.0f} s")
 
 
-def _run(plan: "BuildPlan", beam_args: Sequence[str]) -> dict[str, float]:
-    """Runs the pipeline and returns the seconds that workers spent in each stage."""
+def _beam_pipeline(arguments: Sequence[str]) -> Any:
+    """An empty pipeline with Beam's own options.
+
+    Raises:
+        UsageError: if Beam does not know or take one of them; Beam itself ignores those that it does not know.
+    """
     logging.getLogger().setLevel(logging.ERROR)
     import apache_beam as beam
     from apache_beam.options.pipeline_options import PipelineOptions
     from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
+    options = PipelineOptions(list(arguments))
+    chosen = any(argument.startswith("--runner") for argument in arguments)
+    try:
+        unknown = _unknown_options(options, arguments)
+        if unknown and not chosen:
+            raise _refused(arguments, f"no such option: {' '.join(unknown)}")
+        return beam.Pipeline(runner=None if chosen else FnApiRunner(), options=options)
+    except (ArgumentError, ValueError, ImportError) as error:
+        raise _refused(arguments, " ".join(str(error).split())) from None
+
+
+def _unknown_options(options: Any, arguments: Sequence[str]) -> list[str]:
+    """The arguments that Beam's SDK does not know. Another runner's job server may know them all the same."""
+    unknown: list[str] = []
+
+    def parse(parser: ArgumentParser) -> None:
+        parser.exit_on_error = False
+        unknown.extend(parser.parse_known_args(arguments)[1])
+
+    options.get_all_options(add_extra_args_fn=parse)
+    return unknown
+
+
+def _refused(arguments: Sequence[str], why: str) -> UsageError:
+    return UsageError(
+        "Beam does not take these options", " ".join(arguments), why, "correct what stands after `--`, or leave it out"
+    )
+
+
+def _run(root: Any, plan: "BuildPlan") -> dict[str, float]:
+    """Runs the pipeline and returns the seconds that workers spent in each stage."""
     from rich.console import Console
 
     from yt8m_pipeline.cli_progress import StageProgress
     from yt8m_pipeline.pipeline import build_dataset
     from yt8m_pipeline.transforms.monitoring import stage_seconds
 
-    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
-    chosen = any(argument.startswith("--runner") for argument in beam_args)
-    root = beam.Pipeline(runner=None if chosen else FnApiRunner(), options=PipelineOptions(list(beam_args)))
     build_dataset(root, plan)
     with StageProgress(Console(stderr=True)).shown():
         try:
@@ -211,12 +266,14 @@ def _run(plan: "BuildPlan", beam_args: Sequence[str]) -> dict[str, float]:
     return stage_seconds(result)
 
 
-def _engine_error(text: str) -> DataError:
+def _engine_error(text: str) -> DataError | KeyboardInterrupt:
     """An engine hands a worker's exception on as text: ours still has its four parts, others their last line."""
     found = re.search(r"Error: (.+)\n  where: (.+)\n  why:   (.+)\n  fix:   (.+)", text)
     if found:
         return DataError(*found.groups())
     last = [line for line in text.splitlines() if line.strip()][-1]
+    if last.startswith("KeyboardInterrupt"):
+        return KeyboardInterrupt()
     return DataError("The engine stopped", "the Beam runner", last, "see its log; the same command goes on from here")
 
 

@@ -32,14 +32,17 @@ class StageProgress(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         event: dict[str, Any] = record.__dict__
-        stage = self._stages.get(event["stage"])
+        self.update(event["stage"], total=event.get("total"), done=event.get("done", 0), frames=event.get("frames", 0))
+
+    def update(self, name: str, *, total: int | None = None, done: int = 0, frames: int = 0) -> None:
+        """Shows that a stage has `total` videos before it, and has finished `done` more of them with so many frames."""
+        stage = self._stages.get(name)
         if stage is None:
-            task = self._bars.add_task(event["stage"], total=None, rate="")
-            stage = self._stages[event["stage"]] = _Stage(event["stage"], task)
-        stage.total = event.get("total", stage.total)
-        stage.done += event.get("done", 0)
-        stage.frames += event.get("frames", 0)
-        self._bars.update(stage.task, completed=stage.done, total=stage.total, rate=f"{stage.rate:,.1f} frames/s")
+            stage = self._stages[name] = _Stage(name, self._bars.add_task(name, total=None, rate=""))
+        stage.total = stage.total if total is None else total
+        stage.done += done
+        stage.frames += frames
+        self._bars.update(stage.task, completed=stage.done, total=stage.total, rate=stage.rate)
         if not self._console.is_terminal and stage.is_due():
             self._console.print(stage.line(), highlight=False)
 
@@ -65,8 +68,9 @@ class _Stage:
         self._start = self._shown = time.monotonic()
 
     @property
-    def rate(self) -> float:
-        return self.frames / max(time.monotonic() - self._start, 1e-3)
+    def rate(self) -> str:
+        """The frames per second, or "" where a stage counts no frames."""
+        return f"{self.frames / max(time.monotonic() - self._start, 1e-3):,.1f} frames/s" if self.frames else ""
 
     def is_due(self) -> bool:
         due = self.done == self.total or time.monotonic() - self._shown >= PLAIN_SECONDS
@@ -77,4 +81,5 @@ class _Stage:
         of = "" if self.total is None else f"/{self.total}"
         elapsed = time.monotonic() - self._start
         left = "" if not self.total else f", {elapsed / self.done * (self.total - self.done):.0f} s left"
-        return f"{self.name}: {self.done}{of} videos, {self.frames} frames, {self.rate:,.1f} frames/s{left}"
+        frames = f", {self.frames} frames, {self.rate}" if self.frames else ""
+        return f"{self.name}: {self.done}{of} videos{frames}{left}"

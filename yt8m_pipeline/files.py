@@ -25,7 +25,7 @@ def is_local(uri: str) -> bool:
 
 
 def join(root: str, *parts: str) -> str:
-    return "/".join([root.rstrip("/") or "/", *parts])
+    return "/".join([root.rstrip("/"), *parts])
 
 
 def file_size(uri: str) -> int | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -32,11 +33,13 @@ def inspect_file(uri: str, rows: int) -> Facts:
         UsageError: if there is no such file, or it is none of ours.
         DataError: if it is damaged.
     """
-    ending = uri.rpartition(".")[2].lower()
+    ending = PurePosixPath(uri).suffix.lower()
     if not files.exists(uri):
         raise UsageError("There is no such file", uri, "it does not exist or is a folder", "give the path of a file")
     if ending not in _INSPECTORS:
-        raise UsageError("This file is none of a dataset", uri, f"it ends in .{ending}", "give a shard, table or array")
+        raise UsageError(
+            "This file is none of a dataset", uri, f"its ending is '{ending}'", "give a shard, table or array"
+        )
     return _INSPECTORS[ending](uri, rows)
 
 
@@ -123,10 +126,10 @@ def _inspect_text(uri: str, rows: int) -> Facts:
 
 
 _INSPECTORS: dict[str, Callable[[str, int], Facts]] = {
-    "tfrecord": _inspect_shard,
-    "npz": _inspect_npz,
-    "npy": _inspect_npy,
-    "parquet": _inspect_parquet,
-    "csv": _inspect_text,
-    "json": _inspect_text,
+    ".tfrecord": _inspect_shard,
+    ".npz": _inspect_npz,
+    ".npy": _inspect_npy,
+    ".parquet": _inspect_parquet,
+    ".csv": _inspect_text,
+    ".json": _inspect_text,
 }

@@ -13,6 +13,7 @@ from yt8m_pipeline.plan import BuildPlan
 from yt8m_pipeline.transforms.compression import FitPca, FitQuantizer, Fitting
 from yt8m_pipeline.transforms.dataset import (
     CheckBuild,
+    CheckOtherSplits,
     CountTrainLabels,
     GroupByShard,
     IndexLabels,
@@ -117,12 +118,14 @@ def write_dataset(root: beam.Pipeline, selected: Selected, stored: Any, plan: Bu
     config, counts = plan.config, ledger.counts()  # [StageCount]
 
     # Nothing is compressed unless there is enough, and all rejects are written down
-    rejects = root | WriteRejects(plan.layout, ledger.rejects())  # FileEntry
     summaries = stored | SummarizePartitions()  # (str, PartitionSummary)
+    unchanged = root | CheckOtherSplits(plan, summaries)  # True
+    rejects = root | WriteRejects(plan.layout, ledger.rejects(), unchanged)  # FileEntry
     passed = root | CheckBuild(plan, counts, summaries, rejects)  # True
+    stored = stored | "Passed" >> beam.Filter(lambda _, passed: passed, beam.pvalue.AsSingleton(passed))
 
     # 6. PCA with whitening and 7. optimal 8-bit codebook, fitted on the frames of the train partition (§3.3)
-    train = stored | "Train" >> beam.Filter(_is_train, beam.pvalue.AsSingleton(passed))  # StoredVideo
+    train = stored | "Train" >> beam.Filter(lambda item: item.video.partition == Partition.TRAIN)  # StoredVideo
     fitting = Fitting(plan.store, plan.journal, frozen=plan.anew is not None, units=config.table_buckets)
     pca = train | FitPca(fitting, config.pca)  # Step
     quantizer = train | FitQuantizer(fitting, config.quantizer, pca)  # Step
@@ -151,7 +154,3 @@ def _annotations(root: beam.Pipeline, videos: Any, plan: BuildPlan) -> Any:
     if "annotations" in plan.sources:
         return root | "Annotations" >> ReadTable(plan.sources["annotations"])
     return videos | UnnestAnnotations()
-
-
-def _is_train(stored: Any, passed: bool) -> bool:
-    return passed and stored.video.partition == Partition.TRAIN

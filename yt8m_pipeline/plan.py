@@ -55,9 +55,12 @@ class BuildPlan:
 
     @property
     def is_done(self) -> bool:
-        """Whether the folder holds the finished dataset of this very plan."""
-        finished = files.exists(self.layout.path(Layout.COMPLETE))
-        return finished and self.previous is not None and self.previous.build_key == self.key
+        """Whether the folder holds the finished dataset of this very plan, with no file gone."""
+        if self.previous is None or self.previous.build_key != self.key:
+            return False
+        return {Layout.COMPLETE, *(file.path for file in self.previous.files)} <= set(
+            files.list_files(self.layout.root)
+        )
 
 
 def plan_build(config: Config, anew: Partition | None = None) -> BuildPlan:
@@ -126,6 +129,8 @@ def _describe_file(source: TableFiles, name: str) -> dict[str, Any]:
 
 
 def _require_own_folder(layout: Layout) -> None:
+    if files.exists(layout.root):
+        raise UsageError("The output is no folder", layout.root, "it is a file", "give a new folder with --output")
     names = files.list_files(layout.root)
     if names and names != [Layout.LOCK] and not {Layout.MANIFEST, Layout.UNFINISHED} & set(names):
         raise UsageError(

@@ -13,6 +13,8 @@ from yt8m_pipeline.dataset.layout import LEVELS, Layout
 from yt8m_pipeline.errors import DataError
 
 FORMAT_VERSION = 1
+PARTS = ("build_key", "pca", "quantizer", "partitions", "accounting", "warnings", "shards", "files")
+"""What this version reads of a manifest of its format."""
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -103,6 +105,7 @@ class Manifest:
         try:
             values = json.loads(files.read_bytes(path))
             known = values["format"] == FORMAT_VERSION
+            _ = [values[name] for name in PARTS if known]
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(
                 "The manifest cannot be read", path, f"{error!r}", "build the dataset again in a new folder"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from yt8m_pipeline import files
 from yt8m_pipeline.data_model import Partition
-from yt8m_pipeline.dataset.journal import Journal
+from yt8m_pipeline.dataset.journal import Journal, file_entry
 from yt8m_pipeline.dataset.layout import LEVELS, Layout
 from yt8m_pipeline.dataset.manifest import Manifest
 from yt8m_pipeline.errors import DataError, UsageError
@@ -27,7 +27,7 @@ def exclusive(layout: Layout) -> Iterator[None]:
         UsageError: if another build holds the folder, with its process id and host.
     """
     path = layout.path(Layout.LOCK)
-    with _local_lock(path) if files.is_local(path) else _object_lock(path):
+    with _local_lock(files.resolve(path)[1]) if files.is_local(path) else _object_lock(path):
         yield
 
 
@@ -35,18 +35,29 @@ def exclusive(layout: Layout) -> Iterator[None]:
 def _local_lock(path: str) -> Iterator[None]:
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        descriptor = _locked(path)
+        descriptor = _signed(path)
     except OSError as error:
         raise DataError(
             "The output folder cannot be written", path, str(error), "check its permissions, or give another --output"
         ) from None
     try:
-        os.truncate(descriptor, 0)
-        os.write(descriptor, _owner())
         yield
     finally:
         Path(path).unlink()
         os.close(descriptor)
+
+
+def _signed(path: str) -> int:
+    """A descriptor of the lock file at this path, locked, with our name in it."""
+    descriptor = _locked(path)
+    try:
+        os.truncate(descriptor, 0)
+        os.write(descriptor, _owner())
+    except OSError:
+        Path(path).unlink()
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _locked(path: str) -> int:
@@ -105,6 +116,18 @@ def begin(layout: Layout, previous: Manifest | None, anew: Partition | None) -> 
             journal.record(step)
     files.write_bytes(layout.path(Layout.UNFINISHED), (anew.value if anew else "all").encode())
     files.delete(layout.path(Layout.COMPLETE))
+
+
+def withdraw(layout: Layout, anew: Partition) -> None:
+    """Closes a folder in which a `rebuild-split` was refused: if nothing was written, the dataset is complete again."""
+    manifest = Manifest.read(layout)
+    touched = [file for file in manifest.files if _may_be_touched(file.path, anew)] if manifest else []
+    if all(files.exists(layout.path(file.path)) and file_entry(layout, file.path) == file for file in touched):
+        finish(layout)
+
+
+def _may_be_touched(path: str, anew: Partition) -> bool:
+    return f"/{anew.value}/" in path or "/" not in path or path == Layout.TEST_LABELS
 
 
 def is_rebuildable(layout: Layout) -> bool:

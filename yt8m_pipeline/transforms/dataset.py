@@ -93,6 +93,23 @@ class SummarizePartitions(beam.PTransform):
         )
 
 
+class CheckOtherSplits(beam.PTransform):
+    """Pipeline → PCollection[bool] of one, True; raises a DataError where `rebuild-split` would leave others stale."""
+
+    def __init__(self, plan: BuildPlan, summaries: Any) -> None:
+        super().__init__()
+        self._plan, self._summaries = plan, summaries
+
+    def expand(self, root: Any) -> Any:
+        return root | beam.Create([self._plan]) | beam.Map(_check_other_splits, AsDict(self._summaries))
+
+
+def _check_other_splits(plan: BuildPlan, summaries: Mapping[str, PartitionSummary]) -> bool:
+    if plan.anew and plan.previous:
+        check_rest_unchanged(summaries, plan.previous, plan.anew, plan.layout)
+    return True
+
+
 class CheckBuild(beam.PTransform):
     """Pipeline → PCollection[bool] of one, True; raises a DataError where the data fall short.
 
@@ -105,18 +122,15 @@ class CheckBuild(beam.PTransform):
 
     def expand(self, root: Any) -> Any:
         sides = (AsSingleton(self._counts), AsDict(self._summaries), AsSingleton(self._rejects))
-        return root | beam.Create([self._plan]) | beam.Map(_check, *sides)
+        return root | beam.Create([self._plan]) | beam.Map(_check_build, *sides)
 
 
-def _check(
+def _check_build(
     plan: BuildPlan, counts: Sequence[StageCount], summaries: Mapping[str, PartitionSummary], _: FileEntry
 ) -> bool:
     check_failures(counts, plan.config, plan.layout)
     check_videos_left(counts, plan.layout)
-    if plan.anew is None or plan.previous is None:
-        check_train_frames(summaries, plan.config, plan.layout)
-    else:
-        check_rest_unchanged(summaries, plan.previous, plan.anew, plan.layout)
+    check_train_frames(summaries, plan.config, plan.layout)
     return True
 
 
@@ -181,14 +195,19 @@ class ListVideos(beam.PTransform):
 
 
 class WriteRejects(beam.PTransform):
-    """Pipeline → PCollection[FileEntry] of one: rejects.parquet."""
+    """Pipeline → PCollection[FileEntry] of one: rejects.parquet, once `unchanged` is there."""
 
-    def __init__(self, layout: Layout, rejects: Any) -> None:
+    def __init__(self, layout: Layout, rejects: Any, unchanged: Any) -> None:
         super().__init__()
-        self._layout, self._rejects = layout, rejects
+        self._layout, self._rejects, self._unchanged = layout, rejects, unchanged
 
     def expand(self, root: Any) -> Any:
-        return root | beam.Create([self._layout]) | beam.Map(write_rejects, AsIter(self._rejects))
+        sides = (AsIter(self._rejects), AsSingleton(self._unchanged))
+        return root | beam.Create([self._layout]) | beam.Map(_write_rejects, *sides)
+
+
+def _write_rejects(layout: Layout, tables: Iterable[pa.Table], _: bool) -> FileEntry:
+    return write_rejects(layout, tables)
 
 
 class WriteVideos(beam.PTransform):

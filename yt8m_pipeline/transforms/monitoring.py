@@ -28,10 +28,12 @@ def advance(stage: str, *, frames: int = 0) -> None:
 
 @contextmanager
 def timed(stage: str) -> Iterator[None]:
-    """Adds the time of the block to the stage's counter of milliseconds."""
+    """Adds the time of the block, however it ends, to the stage's counter of milliseconds."""
     start = time.perf_counter()
-    yield
-    Metrics.counter(NAMESPACE, f"{stage}_msec").inc(round(1000 * (time.perf_counter() - start)))
+    try:
+        yield
+    finally:
+        Metrics.counter(NAMESPACE, f"{stage}_msec").inc(round(1000 * (time.perf_counter() - start)))
 
 
 def stage_seconds(result: Any) -> dict[str, float]:
