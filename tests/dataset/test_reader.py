@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from yt8m_pipeline.compression.histogram import Histogram
 from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.data_model import Float32Array, Partition, UInt8Array
+from yt8m_pipeline.dataset.manifest import PARTS
 from yt8m_pipeline.dataset.reader import FrameExample, VideoExample, read_frames, read_videos
 from yt8m_pipeline.dataset.records import frame_record, video_record
 from yt8m_pipeline.dataset.tf_reader import frame_dataset, video_dataset
@@ -97,6 +98,7 @@ class Dataset:
 
     def write_manifest(self, **changes: Any) -> None:
         values = {
+            **dict.fromkeys(PARTS),
             "format": 1,
             "pca": {"components": DIMENSIONS},
             "quantizer": {"method": self.quantizer.name, "fingerprint": self.quantizer.fingerprint},

@@ -1,6 +1,7 @@
 """What must hold before a dataset is compressed and written: enough videos, few failures, an unchanged rest."""
 
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 
 from yt8m_pipeline.config import Config
 from yt8m_pipeline.data_model import STAGES, Partition
@@ -28,13 +29,13 @@ def check_failures(counts: Sequence[StageCount], config: Config, layout: Layout)
     failures = [count for count in counts if count.stage in ("decode", "extract")]
     attempted = sum(count.rows_in for count in failures if count.stage == "decode")
     failed = sum(count.rows_in - count.kept for count in failures)
-    if attempted and failed > config.max_failure_fraction * attempted:
+    allowed = Fraction(str(config.max_failure_fraction)) * attempted
+    if attempted and failed > allowed:
         reasons = ", ".join(f"{reason} {number}" for count in failures for reason, number in count.rejected)
         raise DataError(
             f"{failed} of {attempted} videos failed",
             layout.path(Layout.REJECTS),
-            f"max_failure_fraction {config.max_failure_fraction:g} allows "
-            f"{config.max_failure_fraction * attempted:g}; reasons: {reasons}",
+            f"max_failure_fraction {config.max_failure_fraction:g} allows {float(allowed):g}; reasons: {reasons}",
             "mend the videos (rejects.parquet names each) and build again, or raise max_failure_fraction",
         )
 

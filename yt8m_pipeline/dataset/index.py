@@ -62,10 +62,15 @@ def vocabulary_csv(entities: Iterable[pa.Table], train_counts: Mapping[str, int]
     for row in rows:
         verticals = [*(row["verticals"] or []), "", "", ""][:3]
         entity_id = row["entity_id"]
-        names = (row["name"] or "", row["wiki_url"] or "", *verticals, row["description"] or "")
+        names = map(_with_newlines, (row["name"], row["wiki_url"], *verticals, row["description"]))
         scores = (f"{row['mean_score']:g}", row["specificity"])
         writer.writerow([indices[entity_id], train_counts.get(entity_id, 0), entity_id, *names, *scores])
     return text.getvalue().encode()
+
+
+def _with_newlines(text: str | None) -> str:
+    """The text with each line end as \\n: `csv` does not quote a lone carriage return, which breaks the row."""
+    return (text or "").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def write_vocabulary(layout: Layout, text: bytes, *, frozen: bool) -> FileEntry:

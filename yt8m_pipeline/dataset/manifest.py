@@ -104,19 +104,18 @@ class Manifest:
             return None
         try:
             values = json.loads(files.read_bytes(path))
-            known = values["format"] == FORMAT_VERSION
-            _ = [values[name] for name in PARTS if known]
+            version, missing = values["format"], [name for name in PARTS if name not in values]
         except (ValueError, KeyError, TypeError) as error:
-            raise DataError(
-                "The manifest cannot be read", path, f"{error!r}", "build the dataset again in a new folder"
-            ) from None
-        if not known:
+            raise _unreadable(path, repr(error)) from None
+        if version != FORMAT_VERSION:
             raise DataError(
                 "The manifest has another format",
                 path,
-                f"format {values['format']}, this version reads {FORMAT_VERSION}",
+                f"format {version}, this version reads {FORMAT_VERSION}",
                 "use the version that wrote it, or build again",
             )
+        if missing:
+            raise _unreadable(path, f"it lacks {', '.join(missing)}")
         return cls(values)
 
     @property
@@ -144,6 +143,10 @@ class Manifest:
         for row in self.shards:
             rows.setdefault(row["path"].rsplit("/", 1)[1].removesuffix(".tfrecord"), []).append(row)
         return fitted + [_shard_step(name, pair) for name, pair in sorted(rows.items())]
+
+
+def _unreadable(path: str, why: str) -> DataError:
+    return DataError("The manifest cannot be read", path, why, "build the dataset again in a new folder")
 
 
 def shard_rows(step: Step) -> list[dict[str, Any]]:

@@ -24,12 +24,7 @@ def settle(stage: str, outcomes: Mapping[str, Outcome]) -> Iterator[Any]:
     for table, outcome in outcomes.items():
         yield TaggedOutput(COUNTS, stage_count(stage, table, outcome))
         if outcome.rejects.num_rows:
-            yield TaggedOutput(REJECTS, at_stage(stage, outcome.rejects))
-
-
-def at_stage(stage: str, rejects: pa.Table) -> pa.Table:
-    """Rejected rows under the pipeline's name of the stage."""
-    return rejects.set_column(0, "stage", pa.repeat(stage, rejects.num_rows))
+            yield TaggedOutput(REJECTS, outcome.rejects)
 
 
 def stage_count(stage: str, table: str, outcome: Outcome) -> StageCount:

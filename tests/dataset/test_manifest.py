@@ -1,0 +1,175 @@
+"""The manifest: counts and summaries that add, errors that say what is wrong, steps that come back whole."""
+
+import json
+from collections.abc import Sequence
+from functools import reduce
+from operator import add
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from yt8m_pipeline.data_model import Partition, StoredVideo, Video
+from yt8m_pipeline.dataset.journal import FileEntry, Step
+from yt8m_pipeline.dataset.layout import LEVELS, Layout, Shard
+from yt8m_pipeline.dataset.manifest import (
+    Manifest,
+    PartitionSummary,
+    StageCount,
+    fitted_row,
+    shard_rows,
+    total_counts,
+    write_manifest,
+)
+from yt8m_pipeline.errors import DataError
+
+numbers = st.integers(0, 1000)
+reasons = st.dictionaries(st.sampled_from(["duplicate", "too_long", "too_short"]), st.integers(1, 1000))
+counts = st.builds(lambda kept, some: StageCount("read", "videos", kept, tuple(sorted(some.items()))), numbers, reasons)
+entity_ids = st.sets(st.text(min_size=1, max_size=3), min_size=1, max_size=3).map(lambda ids: tuple(sorted(ids)))
+stored_videos = st.builds(
+    lambda video_id, ids, frames: StoredVideo(Video(video_id, "uri", Partition.TRAIN, ids), frames, 1.0, ""),
+    st.text(min_size=1, max_size=3),
+    entity_ids,
+    st.integers(1, 400),
+)
+
+
+class TestStageCount:
+    @given(counts, counts, counts)
+    def test_counts_are_a_commutative_semigroup(self, a: StageCount, b: StageCount, c: StageCount) -> None:
+        assert a + b == b + a
+        assert (a + b) + c == a + (b + c)
+        assert a + StageCount("read", "videos", 0) == a
+
+    @given(counts, counts)
+    def test_no_row_is_lost_by_adding(self, a: StageCount, b: StageCount) -> None:
+        total = a + b
+        assert (total.rows_in, total.kept) == (a.rows_in + b.rows_in, a.kept + b.kept)
+        for reason in ("duplicate", "too_long", "too_short"):
+            assert dict(total.rejected).get(reason) == (
+                sum(dict(count.rejected).get(reason, 0) for count in (a, b)) or None
+            )
+
+    @given(counts)
+    def test_the_json_says_rows_in(self, count: StageCount) -> None:
+        values = count.to_json()
+        assert values["rows_in"] == values["kept"] + sum(values["rejected"].values()) == count.rows_in
+
+    @pytest.mark.parametrize("other", [StageCount("unique", "videos", 1), StageCount("read", "entities", 1)])
+    def test_counts_of_two_stages_do_not_add(self, other: StageCount) -> None:
+        with pytest.raises(ValueError, match=r"counts of read/videos and \w+/\w+ do not add"):
+            StageCount("read", "videos", 1) + other
+
+    def test_totals_are_one_per_stage_and_table(self) -> None:
+        read, unique = StageCount("read", "videos", 1, (("duplicate", 2),)), StageCount("unique", "videos", 4)
+        assert total_counts([unique, read, unique, read]) == [
+            StageCount("read", "videos", 2, (("duplicate", 4),)),
+            StageCount("unique", "videos", 8),
+        ]
+
+
+class TestPartitionSummary:
+    @given(st.lists(stored_videos, max_size=5), st.randoms())
+    def test_no_order_changes_the_sum(self, videos: list[StoredVideo], random: Any) -> None:
+        shuffled = random.sample(videos, len(videos))
+        total = summarize(videos)
+        assert summarize(shuffled) == total
+        assert summarize(shuffled[:2]) + summarize(shuffled[2:]) == total
+        assert (total.videos, total.frames) == (len(videos), sum(video.frames for video in videos))
+        assert total.labels == sum(len(video.video.entity_ids) for video in videos)
+
+    @given(stored_videos, stored_videos)
+    def test_the_digest_tells_the_videos_and_their_labels_apart(self, a: StoredVideo, b: StoredVideo) -> None:
+        same = (a.video.video_id, a.video.entity_ids) == (b.video.video_id, b.video.entity_ids)
+        assert (PartitionSummary.of(a).digest == PartitionSummary.of(b).digest) == same
+
+    @given(st.builds(PartitionSummary, numbers, numbers, numbers, st.integers(0, 2**256 - 1)))
+    def test_it_survives_json(self, summary: PartitionSummary) -> None:
+        assert PartitionSummary.from_json(json.loads(json.dumps(summary.to_json()))) == summary
+
+
+def summarize(videos: Sequence[StoredVideo]) -> PartitionSummary:
+    return reduce(add, map(PartitionSummary.of, videos), PartitionSummary())
+
+
+def a_file(path: str) -> FileEntry:
+    return FileEntry(path, len(path), path[::-1])
+
+
+def shard_step(shard: Shard) -> Step:
+    facts = {"partition": shard.partition.value, "records": shard.index, "frames": 7 * shard.index}
+    return Step(shard.name, f"key of {shard.name}", tuple(a_file(shard.file(level)) for level in LEVELS), facts)
+
+
+PCA = Step("pca", "pca key", (a_file("pca/eigenvals.npy"), a_file("pca/mean.npy")), {"components": 8, "epsilon": 1e-4})
+QUANTIZER = Step("quantizer", "quantizer key", (a_file("quantizer.npz"),), {"method": "optimal"})
+SHARDS = [shard_step(Shard(partition, index, 3)) for partition in Partition for index in range(3)]
+
+
+def manifest_values() -> dict[str, Any]:
+    return {
+        "build_key": "the key",
+        "pca": fitted_row(PCA),
+        "quantizer": fitted_row(QUANTIZER),
+        "partitions": {part.value: PartitionSummary(index).to_json() for index, part in enumerate(Partition)},
+        "accounting": [],
+        "warnings": [],
+        "shards": sorted((row for step in SHARDS for row in shard_rows(step)), key=lambda row: str(row["path"])),
+        "files": [{"path": "vocabulary.csv", "bytes": 1, "sha256": "é"}],
+    }
+
+
+class TestManifest:
+    @pytest.fixture
+    def layout(self, tmp_path: Path) -> Layout:
+        return Layout(str(tmp_path))
+
+    @pytest.fixture
+    def manifest(self, layout: Layout) -> Manifest:
+        write_manifest(layout, manifest_values())
+        manifest = Manifest.read(layout)
+        assert manifest is not None
+        return manifest
+
+    def test_every_step_comes_back_as_it_was(self, manifest: Manifest) -> None:
+        assert manifest.steps() == [PCA, QUANTIZER, *sorted(SHARDS, key=lambda step: step.name)]
+
+    def test_it_lists_every_file_once_sorted(self, manifest: Manifest) -> None:
+        entries = [file for step in (PCA, QUANTIZER, *SHARDS) for file in step.files]
+        assert manifest.files == sorted([*entries, FileEntry("vocabulary.csv", 1, "é")])
+
+    def test_it_says_its_key_and_its_partitions(self, manifest: Manifest) -> None:
+        assert manifest.build_key == "the key"
+        assert [manifest.partition(part).videos for part in Partition] == [0, 1, 2]
+
+    def test_the_same_values_make_the_same_bytes_in_any_order(self, layout: Layout, tmp_path: Path) -> None:
+        values = manifest_values()
+        write_manifest(layout, values)
+        first = (tmp_path / "manifest.json").read_bytes()
+        write_manifest(layout, dict(reversed(values.items())))
+        assert (tmp_path / "manifest.json").read_bytes() == first
+        assert first.endswith(b"}\n")
+        assert "é".encode() in first
+
+    def test_no_manifest_is_none(self, layout: Layout) -> None:
+        assert Manifest.read(layout) is None
+
+    @pytest.mark.parametrize("text", ['{"format": 1', "[]", "{}", "7", '"text"', '{"format": 1}'])
+    def test_what_is_no_manifest_cannot_be_read(self, layout: Layout, tmp_path: Path, text: str) -> None:
+        (tmp_path / "manifest.json").write_text(text)
+        with pytest.raises(DataError, match="The manifest cannot be read") as caught:
+            Manifest.read(layout)
+        assert caught.value.where == f"{tmp_path}/manifest.json"
+
+    def test_bytes_that_are_no_text_cannot_be_read(self, layout: Layout, tmp_path: Path) -> None:
+        (tmp_path / "manifest.json").write_bytes(b"\xff\xfe\xfd")
+        with pytest.raises(DataError, match="The manifest cannot be read"):
+            Manifest.read(layout)
+
+    def test_another_format_is_named(self, layout: Layout, tmp_path: Path) -> None:
+        (tmp_path / "manifest.json").write_text('{"format": 2}')
+        with pytest.raises(DataError, match=r"another format[^$]*format 2, this version reads 1"):
+            Manifest.read(layout)

@@ -1,0 +1,380 @@
+"""The contract of the command line: exit codes, what is printed where, and what each command says."""
+
+import hashlib
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from tests.command_line import four_parts, run
+from tests.conftest import CONFIGS, Workshop, yt8m
+from yt8m_pipeline.dataset.journal import file_entry
+from yt8m_pipeline.dataset.layout import Layout
+
+
+def printed_json(*arguments: str, exit_code: int = 0) -> Any:
+    """What a command prints on stdout, which must be JSON and nothing else."""
+    finished = run(*arguments, "--json")
+    assert finished.returncode == exit_code, finished.stderr
+    return json.loads(finished.stdout)
+
+
+@pytest.fixture
+def dataset(built: Path, tmp_path: Path) -> Path:
+    """A copy of the finished dataset to spoil."""
+    return Path(shutil.copytree(built / "dataset", tmp_path / "dataset"))
+
+
+class TestUsage:
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (("bild",), "No such command 'bild'"),
+            (("build",), "Missing argument 'CONFIG'"),
+            (("build", "config.yaml", "--outptu", "x"), "No such option: --outptu"),
+            (("rebuild-split", "dev", "config.yaml"), "'dev' is not one of 'train', 'validate', 'test'"),
+            (("demo", "corpus", "--videos", "3"), "Invalid value for '--videos'"),
+            (("inspect", "file", "--records", "many"), "Invalid value for '--records'"),
+        ],
+    )
+    def test_a_wrong_command_ends_with_2_and_says_what_is_wrong(self, arguments: tuple[str, ...], message: str) -> None:
+        refused = run(*arguments)
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert message in refused.stderr
+
+    def test_help_names_every_command(self) -> None:
+        shown = run("--help")
+        assert shown.returncode == 0
+        for command in ("demo", "build", "rebuild-split", "verify", "inspect", "config"):
+            assert f" {command} " in shown.stdout
+
+    @pytest.mark.parametrize(
+        ("option", "why"),
+        [
+            ("--direct_num_wrkers=1", "no such option: --direct_num_wrkers=1"),
+            ("--direct_num_workers=many", "argument --direct_num_workers: invalid int value: 'many'"),
+            ("--runner=FastRunner", "Unexpected pipeline runner: FastRunner"),
+            ("--runner=DataflowRunner", "Missing required option: project"),
+            ("word", "no such option: word"),
+        ],
+    )
+    def test_beam_options_that_beam_does_not_take_are_refused_before_anything_is_written(
+        self, workshop: Workshop, tmp_path: Path, option: str, why: str
+    ) -> None:
+        refused = run("build", str(workshop.config(tmp_path)), "--", option)
+        what, where, found, fix = four_parts(refused)
+        assert (refused.returncode, what, where) == (2, "Beam does not take these options", option)
+        assert why in found
+        assert fix == "correct what stands after `--`, or leave it out"
+        assert not (tmp_path / "dataset").exists()
+
+
+@pytest.fixture(scope="module")
+def finished(
+    workshop: Workshop, built: Path, tmp_path_factory: pytest.TempPathFactory
+) -> "subprocess.CompletedProcess[str]":
+    """A build with nothing to extract, with one of Beam's own options, in a folder of its own."""
+    config = workshop.config(tmp_path_factory.mktemp("build"), store=str(built / "features"))
+    finished = yt8m("build", str(config), "--json", "--", "--direct_num_workers=1")
+    assert finished.returncode == 0, finished.stderr
+    return finished
+
+
+class TestBuild:
+    def test_json_is_alone_on_stdout_and_holds_what_the_dataset_holds(
+        self, finished: "subprocess.CompletedProcess[str]"
+    ) -> None:
+        facts = json.loads(finished.stdout)
+        places = {row["what"]: Path(row["where"]) for row in facts["files"]}
+        manifest = json.loads(places["manifest"].read_text())
+        partitions = {row.pop("partition"): row for row in facts["partitions"]}
+        for name, totals in partitions.items():
+            assert totals == {key: manifest["partitions"][name][key] for key in ("videos", "frames", "labels")}
+        assert sum(row["rows"] for row in facts["rejected"]) == pq.read_table(places["rejects"]).num_rows
+        assert {"pca", "quantizer", "write"} <= {row["stage"] for row in facts["seconds"]}
+        assert (places["dataset"] / "COMPLETE").is_file()
+        assert places["feature store"].is_dir()
+
+    def test_progress_is_plain_lines_on_stderr_where_there_is_no_terminal(
+        self, finished: "subprocess.CompletedProcess[str]"
+    ) -> None:
+        assert "extract: 4/4 videos, 0 s left\n" in finished.stderr
+        assert "\x1b" not in finished.stderr
+        assert "Traceback" not in finished.stderr
+
+    def test_the_closing_table_shows_splits_rejects_and_files(self, built: Path) -> None:
+        again = run("build", str(built / "config.yaml"))
+        assert again.returncode == 0
+        manifest = json.loads((built / "dataset" / "manifest.json").read_text())
+        lines = [[cell.strip() for cell in line.strip("│").split("│")] for line in again.stdout.splitlines()]
+        for name, totals in manifest["partitions"].items():
+            assert [name, *(str(totals[key]) for key in ("videos", "frames", "labels"))] in lines
+        for row in manifest["accounting"]:
+            for reason, number in row["rejected"].items():
+                assert [row["stage"], row["table"], reason, str(number)] in lines
+        assert ["rejects", f"{built}/dataset/rejects.parquet"] in lines
+
+    def test_retrying_tries_the_failed_videos_again(self, copied: Path) -> None:
+        facts = printed_json("build", str(copied / "config.yaml"), "--retry-failed")
+        assert facts["title"].startswith("Built in ")
+        assert "decode" in {row["stage"] for row in facts["seconds"]}
+
+
+class TestInterrupt:
+    @pytest.mark.parametrize("seconds", [0.0, 1.0, 3.0])
+    def test_ctrl_c_ends_a_build_with_130_and_no_traceback(
+        self, workshop: Workshop, tmp_path: Path, seconds: float
+    ) -> None:
+        command = [sys.executable, "-m", "yt8m_pipeline", "build", str(workshop.config(tmp_path))]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        while not (tmp_path / "dataset" / ".unfinished").exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        time.sleep(seconds)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+        assert (process.returncode, stdout) == (130, "")
+        assert stderr.endswith("stopped; the same command goes on from here\n")
+        assert "Traceback" not in stderr
+        assert not (tmp_path / "dataset" / ".lock").exists()
+        assert not list(tmp_path.rglob("*.tmp-*"))
+
+
+def flip_a_byte(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def first_shard(dataset: Path) -> Path:
+    return max((dataset / "frame" / "train").iterdir(), key=lambda path: path.stat().st_size)
+
+
+def drop_a_row(path: Path) -> None:
+    table = pq.read_table(path)
+    pq.write_table(table.slice(1), path)
+
+
+def change_a_number(path: Path) -> None:
+    values = json.loads(path.read_text())
+    values["accounting"][0]["kept"] += 1
+    path.write_text(json.dumps(values))
+
+
+def mend(dataset: Path, name: str) -> None:
+    """Makes the manifest and the mark of completion agree with a changed file."""
+    entry = asdict(file_entry(Layout(str(dataset)), name))
+    manifest = json.loads((dataset / "manifest.json").read_text())
+    manifest["files"] = [entry if row["path"] == name else row for row in manifest["files"]]
+    text = json.dumps(manifest)
+    (dataset / "manifest.json").write_text(text)
+    (dataset / "COMPLETE").write_text(f"{hashlib.sha256(text.encode()).hexdigest()}  manifest.json\n")
+
+
+FAULTS: list[tuple[str, Callable[[Path], object], str, str]] = [
+    ("a flipped byte", lambda at: flip_a_byte(first_shard(at)), "frame/train/", "the manifest says otherwise"),
+    ("a missing shard", lambda at: first_shard(at).unlink(), "frame/train/", "missing"),
+    ("an extra file", lambda at: (at / "notes.txt").write_text("x"), "notes.txt", "not in the manifest"),
+    ("a changed table", lambda at: drop_a_row(at / "videos.parquet"), "videos.parquet", "the manifest says otherwise"),
+    ("a lost reject", lambda at: drop_a_row(at / "rejects.parquet"), "rejects.parquet", "the manifest says otherwise"),
+    ("a changed manifest", lambda at: change_a_number(at / "manifest.json"), "manifest.json", "is not the manifest"),
+    ("no mark", lambda at: (at / "COMPLETE").unlink(), "COMPLETE", "missing: the build has not ended"),
+]
+
+
+class TestVerify:
+    def test_a_finished_dataset_is_sound(self, built: Path) -> None:
+        assert printed_json("verify", str(built / "dataset")) == {"title": f"{built}/dataset: sound", "faults": []}
+
+    @pytest.mark.parametrize(("spoil", "where", "what"), [row[1:] for row in FAULTS], ids=[row[0] for row in FAULTS])
+    def test_every_kind_of_fault_is_found(
+        self, dataset: Path, spoil: Callable[[Path], object], where: str, what: str
+    ) -> None:
+        spoil(dataset)
+        faults = printed_json("verify", str(dataset), exit_code=1)["faults"]
+        assert any(what in fault["what"] for fault in faults), faults
+        assert all(fault["where"].startswith(where) for fault in faults)
+
+    @pytest.mark.parametrize(
+        ("name", "what"),
+        [
+            ("rejects.parquet", ": 0 rows, the manifest says 1"),
+            ("videos.parquet", "the frame-level shards have another number"),
+        ],
+    )
+    def test_a_lost_row_is_found_by_counting_where_the_digests_were_mended(
+        self, dataset: Path, name: str, what: str
+    ) -> None:
+        drop_a_row(dataset / name)
+        mend(dataset, name)
+        faults = printed_json("verify", str(dataset), exit_code=1)["faults"]
+        assert any(fault["where"] == name and what in fault["what"] for fault in faults), faults
+
+    def test_faults_are_a_table_and_exit_code_1(self, dataset: Path) -> None:
+        (dataset / "COMPLETE").unlink()
+        shown = run("verify", str(dataset))
+        assert (shown.returncode, shown.stderr) == (1, "")
+        assert shown.stdout.startswith(f"{dataset}: 1 fault\n")
+        assert "missing: the build has not ended" in shown.stdout
+
+    @pytest.mark.parametrize(
+        ("text", "what"),
+        [
+            (None, "There is no dataset to verify"),
+            ("no JSON", "The manifest cannot be read"),
+            ('{"format": 1}', "The manifest cannot be read"),
+            ('{"format": 99}', "The manifest has another format"),
+        ],
+    )
+    def test_without_a_manifest_there_is_nothing_to_verify(self, tmp_path: Path, text: str | None, what: str) -> None:
+        if text:
+            (tmp_path / "manifest.json").write_text(text)
+        refused = run("verify", str(tmp_path))
+        assert refused.returncode == 1
+        assert four_parts(refused)[0] == what
+
+
+def stored_file(built: Path) -> Path:
+    return min((built / "features").rglob("*.npz"))
+
+
+class TestInspect:
+    @pytest.mark.parametrize(
+        ("name", "kind"),
+        [
+            ("quantizer.npz", "optimal codebook of 256 levels"),
+            ("pca/mean.npy", "array"),
+            ("videos.parquet", "table"),
+            ("rejects.parquet", "table"),
+            ("vocabulary.csv", "text"),
+            ("manifest.json", "text"),
+        ],
+    )
+    def test_every_file_of_a_dataset_says_what_it_is(self, built: Path, name: str, kind: str) -> None:
+        path = str(built / "dataset" / name)
+        facts = printed_json("inspect", path)
+        assert (facts["title"], facts["kind"]) == (path, kind)
+        shown = run("inspect", path)
+        assert shown.returncode == 0
+        assert f"kind: {kind}" in shown.stdout
+
+    @pytest.mark.parametrize("level", ["frame", "video"])
+    def test_a_shard_shows_as_many_records_as_asked_for(self, built: Path, level: str) -> None:
+        shard = first_shard(built / "dataset")
+        path = str(shard).replace("/frame/", f"/{level}/")
+        facts = printed_json("inspect", path, "--records", "1")
+        rows = {row["video_id"]: row for row in pq.read_table(built / "dataset" / "videos.parquet").to_pylist()}
+        members = [row for row in rows.values() if row["shard"] == shard.stem]
+        assert (facts["kind"], facts["records"]) == (f"shard of {level}-level records", len(members))
+        (first,) = facts["first"]
+        assert first["labels"] == " ".join(map(str, rows[first["id"]]["labels"]))
+        assert first["dimensions"] == 16
+        assert first.get("frames", rows[first["id"]]["frames"]) == rows[first["id"]]["frames"]
+
+    def test_a_stored_video_shows_its_features(self, built: Path) -> None:
+        facts = printed_json("inspect", str(stored_file(built)))
+        assert (facts["kind"], facts["dimensions"], facts["dtype"]) == ("features of one video", 40, "float32")
+        assert [row["k"] for row in facts["first"]] == list(range(min(3, facts["frames"])))
+
+    @pytest.mark.parametrize(
+        ("name", "what"),
+        [
+            ("absent.npz", "There is no such file"),
+            ("folder.npz", "There is no such file"),
+            ("notes.txt", "This file is none of a dataset"),
+            ("COMPLETE", "This file is none of a dataset"),
+        ],
+    )
+    def test_what_is_no_file_of_a_dataset_is_wrong_usage(self, tmp_path: Path, name: str, what: str) -> None:
+        (tmp_path / "folder.npz").mkdir()
+        for file in ("notes.txt", "COMPLETE"):
+            (tmp_path / file).write_text("x")
+        refused = run("inspect", str(tmp_path / name))
+        assert refused.returncode == 2
+        assert four_parts(refused)[:2] == (what, str(tmp_path / name))
+
+    @pytest.mark.parametrize(
+        ("name", "what"),
+        [
+            ("a.tfrecord", "A TFRecord file is truncated or damaged"),
+            ("a.npz", "A stored file is damaged"),
+            ("quantizer.npz", "A fitted artefact cannot be read"),
+            ("a.npy", "A fitted artefact cannot be read"),
+            ("a.parquet", "A table is damaged"),
+        ],
+    )
+    @pytest.mark.parametrize("data", [b"", b"no such format, but long enough to be one " * 4])
+    def test_a_damaged_file_is_named_with_exit_code_1(self, tmp_path: Path, name: str, what: str, data: bytes) -> None:
+        path = tmp_path / name
+        path.write_bytes(data)
+        if not data and name == "a.tfrecord":
+            assert printed_json("inspect", str(path))["records"] == 0
+            return
+        refused = run("inspect", str(path))
+        assert refused.returncode == 1
+        found, where, *_ = four_parts(refused)
+        assert (found, where.startswith(str(path))) == (what, True)
+
+
+class TestConfig:
+    def test_show_prints_every_default_and_the_settings(self) -> None:
+        shown = run("config", "show", str(CONFIGS / "smoke.yaml"), "--set", "pca.components=7")
+        values = yaml.safe_load(shown.stdout)
+        assert values["pca"] == {"components": 7, "epsilon": 1e-4}
+        assert values["rater_scores"]["min_raters"] == 3
+        assert printed_json("config", "show", str(CONFIGS / "smoke.yaml"), "--set", "pca.components=7") == values
+
+    def test_check_looks_at_the_tables_and_writes_nothing(self, workshop: Workshop, tmp_path: Path) -> None:
+        config = workshop.config(tmp_path)
+        checked = run("config", "check", str(config))
+        assert checked.returncode == 0
+        expected = (
+            f"{config} is sound. Table files: entities: 1, ratings: 1, videos: 1, annotations: 1. Feature space: "
+        )
+        assert checked.stdout.startswith(expected)
+        assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
+
+    def test_schema_is_the_json_schema_of_a_config(self) -> None:
+        schema = json.loads(run("config", "schema").stdout)
+        assert {"tables", "vocabulary", "video_sampling", "inception", "pca"} <= schema["properties"].keys()
+
+    def test_a_setting_that_names_no_field_is_wrong_usage(self) -> None:
+        refused = run("config", "show", str(CONFIGS / "smoke.yaml"), "--set", "pca.component=7")
+        assert refused.returncode == 2
+        assert "pca.component" in four_parts(refused)[2]
+
+
+class TestDemo:
+    def test_it_writes_a_corpus_once_and_shows_progress(self, tmp_path: Path) -> None:
+        command = ("demo", str(tmp_path / "corpus"), "--videos", "24", "--seconds", "2")
+        first = run(*command)
+        assert first.returncode == 0, first.stderr
+        assert first.stdout.startswith(f"Wrote the demo corpus to {tmp_path}/corpus\n")
+        assert first.stderr.splitlines()[-1] == "encode: 28/28 videos, 0 s left"
+        before = {path: path.stat().st_mtime_ns for path in (tmp_path / "corpus").rglob("*")}
+        again = run(*command, "--json")
+        assert (again.returncode, again.stderr) == (0, "")
+        assert json.loads(again.stdout)["videos"] == 24
+        assert {path: path.stat().st_mtime_ns for path in (tmp_path / "corpus").rglob("*")} == before
+
+    def test_a_folder_with_something_else_is_left_alone(self, tmp_path: Path) -> None:
+        (tmp_path / "thesis.txt").write_text("all I have")
+        refused = run("demo", str(tmp_path))
+        assert refused.returncode == 2
+        assert four_parts(refused) == (
+            "The folder holds something else",
+            str(tmp_path),
+            "it has thesis.txt, which is no part of a demo corpus",
+            "give a new or empty folder",
+        )
+        assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
