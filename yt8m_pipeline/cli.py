@@ -67,7 +67,7 @@ def main() -> None:
 def demo(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write the corpus.")],
     videos: Annotated[int, typer.Option(min=24, help="How many videos to encode.")] = 40,
-    seconds: Annotated[float, typer.Option(min=2, help="Their typical length.")] = 10.0,
+    seconds: Annotated[float, typer.Option(min=2, max=40, help="Their typical length.")] = 10.0,
     seed: Annotated[int, typer.Option(min=0, help="Another seed gives another corpus.")] = 0,
     nested_labels: Annotated[bool, typer.Option(help="Labels inside the videos table, no annotations table.")] = False,
     as_json: AsJson = False,

@@ -104,7 +104,10 @@ def delete_folder(uri: str) -> None:
 def list_files(root: str) -> list[str]:
     """Every file under a folder, as paths relative to it with forward slashes, sorted; [] where there is no folder."""
     filesystem, path = resolve(root)
-    infos = filesystem.get_file_info(fs.FileSelector(path, recursive=True, allow_not_found=True))
+    try:
+        infos = filesystem.get_file_info(fs.FileSelector(path, recursive=True, allow_not_found=True))
+    except NotADirectoryError:
+        return []
     return sorted(info.path[len(path) :].lstrip("/") for info in infos if info.type == fs.FileType.File)
 
 

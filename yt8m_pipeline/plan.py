@@ -88,9 +88,16 @@ def plan_build(config: Config, anew: Partition | None = None) -> BuildPlan:
 
 
 def recipe(config: Config) -> dict[str, Any]:
-    """The config without the places and without what changes no byte of the dataset."""
+    """The config without the places and without what changes no byte of the dataset.
+
+    Of the model too only its path is in the config: its bytes are in the description of the feature space.
+    """
     values = {name: value for name, value in as_dict(config).items() if name not in PLACES}
-    return {**values, "tables": {name: value for name, value in values["tables"].items() if name != "root"}}
+    return {**values, "tables": _without(values["tables"], "root"), "inception": _without(values["inception"], "model")}
+
+
+def _without(section: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return {field: value for field, value in section.items() if field != name}
 
 
 def library_versions() -> dict[str, str]:

@@ -41,7 +41,7 @@ def another_build(folder: Path) -> Iterator["subprocess.Popen[str]"]:
         yield process
     finally:
         process.kill()
-        process.communicate()
+        process.wait()
 
 
 def take(folder: Path) -> None:
@@ -70,9 +70,7 @@ class TestExclusive:
 
     def test_a_build_that_ended_or_was_killed_holds_nothing(self, tmp_path: Path) -> None:
         with another_build(tmp_path) as process:
-            assert process.stdin
-            process.stdin.close()
-            process.wait()
+            process.communicate("")
             assert names(tmp_path) == []
             take(tmp_path)
         with another_build(tmp_path) as process:
@@ -232,9 +230,9 @@ class TestBegin:
         assert not leftover.exists()
 
     def test_a_folder_that_cannot_be_written_is_an_error(self, tmp_path: Path) -> None:
-        touch(tmp_path / "file")
+        touch(tmp_path / ".unfinished" / "in the way")
         with pytest.raises(DataError, match="A file cannot be written"):
-            begin(Layout(str(tmp_path / "file")), None, None)
+            begin(Layout(str(tmp_path)), None, None)
 
 
 class TestRebuilding:

@@ -199,10 +199,10 @@ class TestRecords:
         data = (dataset.root / TRAIN).read_bytes()
         (dataset.root / TRAIN).write_bytes(data[:-1])
         dataset.restate()
-        damaged, counted = dataset.faults()
+        counted, damaged = dataset.faults()
         assert counted == (TRAIN, "1 records, the manifest says 2")
         assert damaged[0] == TRAIN
-        assert "truncated" in damaged[1]
+        assert "A TFRecord file is truncated or damaged: the file ends too early" in damaged[1]
 
     def test_a_record_that_is_no_example(self, dataset: Dataset) -> None:
         (dataset.root / TRAIN).write_bytes((dataset.root / TRAIN.replace("frame", "video")).read_bytes())

@@ -1,194 +1,345 @@
-"""The corpus on disk: its tables in three formats, its films, and the folders that it leaves alone."""
+"""The demo corpus: the same arguments make the same bytes, every file is what its row says, nothing is left out."""
 
 import csv
 import json
 import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from yt8m_pipeline.data_model import DropReason
-from yt8m_pipeline.demo import corpus
-from yt8m_pipeline.demo.corpus import MARK, CorpusSummary, ExpectedReject, write_corpus
-from yt8m_pipeline.demo.entities import ENTITIES
-from yt8m_pipeline.demo.films import BROKEN, Defect, plan_films
+from yt8m_pipeline.chance import salted_hash
+from yt8m_pipeline.data_model import DropReason, Partition
+from yt8m_pipeline.demo.corpus import CorpusSummary, write_corpus
+from yt8m_pipeline.demo.encoding import encode, timeline
+from yt8m_pipeline.demo.entities import DEPICTED, ENTITIES
+from yt8m_pipeline.demo.films import BROKEN, Defect, Film, plan_films
+from yt8m_pipeline.demo.scenes import frames
 from yt8m_pipeline.errors import UsageError
+
+VIDEOS, SECONDS = 24, 2.0
+SIZES = [(videos, seed) for videos in (24, 40, 100) for seed in (0, 1, 7)]
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A corpus on disk, and what its writer said of it."""
+
+    root: Path
+    summary: CorpusSummary
+    films: Mapping[str, Film]
+
+    def path(self, film: Film) -> Path:
+        return self.root / film.uri
+
+    @property
+    def whole(self) -> list[Film]:
+        return [film for film in self.films.values() if film.defect not in BROKEN]
+
+    def of(self, defect: Defect) -> Film:
+        return next(film for film in self.films.values() if film.defect == defect)
 
 
 @pytest.fixture(scope="module")
-def encoded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, CorpusSummary]:
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     root = tmp_path_factory.mktemp("demo") / "corpus"
-    return root, write_corpus(root, videos=24, seconds=2.0)
+    summary = write_corpus(root, videos=VIDEOS, seconds=SECONDS)
+    return Corpus(root, summary, {film.video_id: film for film in plan_films(VIDEOS, SECONDS, 0)})
 
 
 @pytest.fixture
 def unfilmed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leaves each film an empty file: for what is not about films."""
-    monkeypatch.setattr(corpus, "_write_film", lambda path, *_: path.touch())
+    """Films without pictures, for what is not about films."""
+    monkeypatch.setattr("yt8m_pipeline.demo.corpus._write_film", lambda path, *_: path.write_text("a film"))
 
 
-def read_csv(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
-
-
-def everything(root: Path) -> dict[str, bytes]:
+def contents(root: Path) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
-def pictures(path: Path) -> int:
+def frame_times_seconds(path: Path) -> list[float]:
+    """The presentation times of all frames, decoded one by one, after the first's."""
     with av.open(str(path)) as container:
-        return sum(1 for _ in container.decode(video=0))
+        times = [frame.time for frame in container.decode(video=0) if frame.time is not None]
+    return [time - times[0] for time in times]
 
 
-def test_whole_films_decode_and_the_broken_ones_are_broken_as_planned(encoded: tuple[Path, CorpusSummary]) -> None:
-    root, summary = encoded
-    films = {film.defect: film for film in plan_films(24, 2.0, 0)}
-    whole = [film for film in plan_films(24, 2.0, 0) if film.defect not in BROKEN]
-    assert summary.videos == len(whole) == 24
-    assert all(pictures(root / film.uri) >= film.seconds * 15 for film in whole)
-    assert not (root / films[Defect.MISSING].uri).exists()
-    assert (root / films[Defect.TEXT].uri).read_text().startswith("This is no video")
-    with av.open(str(root / films[Defect.AUDIO_ONLY].uri)) as container:
-        assert not container.streams.video
+def partition_of(film: Film) -> Partition:
+    place = salted_hash("yt8m-partition", film.group_id or film.video_id) / 2**64
+    return Partition.TRAIN if place < 0.7 else Partition.VALIDATE if place < 0.9 else Partition.TEST
 
 
-def test_the_same_arguments_give_the_same_bytes(encoded: tuple[Path, CorpusSummary], tmp_path: Path) -> None:
-    root, _ = encoded
-    write_corpus(tmp_path / "again", videos=24, seconds=2.0)
-    assert everything(tmp_path / "again") == everything(root)
+class TestFiles:
+    def test_the_same_arguments_make_the_same_bytes(self, corpus: Corpus, tmp_path: Path) -> None:
+        summary = write_corpus(tmp_path / "again", videos=VIDEOS, seconds=SECONDS)
+        assert contents(tmp_path / "again") == contents(corpus.root)
+        assert summary == corpus.summary
+
+    def test_the_pictures_depend_on_the_seed(self, corpus: Corpus, tmp_path: Path) -> None:
+        film = next(iter(corpus.films.values()))
+        depicted = [entity.name for entity in DEPICTED if entity.entity_id in film.labels]
+        times = timeline(film.seconds, film.rate)
+        for seed in (0, 1):
+            encode(tmp_path / "film", frames(depicted, times.times_seconds, [seed, 0]), times, film.format)
+            same = (tmp_path / "film").read_bytes() == corpus.path(film).read_bytes()
+            assert same == (seed == 0)
+
+    def test_every_film_but_the_missing_one_is_there_and_no_other(self, corpus: Corpus) -> None:
+        expected = {film.uri for film in corpus.films.values() if film.defect != Defect.MISSING}
+        assert {f"videos/{path.name}" for path in (corpus.root / "videos").iterdir()} == expected
+
+    def test_every_film_has_its_container_and_codec_its_size_and_its_length(self, corpus: Corpus) -> None:
+        for film in corpus.whole:
+            with av.open(str(corpus.path(film))) as container:
+                stream = container.streams.video[0]
+                codec = {"libx264": "h264", "libvpx-vp9": "vp9"}.get(film.format.value.codec, film.format.value.codec)
+                assert film.format.value.container in container.format.name.split(",")
+                assert (stream.codec_context.name.removeprefix("lib"), stream.width, stream.height) == (codec, 320, 180)
+            times = frame_times_seconds(corpus.path(film))
+            shortest = float(1 / film.rate) if film.rate else 1 / 30
+            longest = float(1 / film.rate) if film.rate else 1 / 10
+            assert film.seconds - longest - 1e-3 <= times[-1] <= film.seconds + shortest
+            assert times == sorted(set(times))
+
+    def test_all_formats_occur_and_are_counted(self, corpus: Corpus) -> None:
+        found = Counter(f"{film.format.value.container}/{film.format.value.codec}" for film in corpus.whole)
+        assert found == corpus.summary.formats
+        assert found.keys() == {"mp4/libx264", "webm/libvpx-vp9", "matroska/mpeg4"}
+        assert found["mp4/libx264"] > VIDEOS / 2
+
+    def test_one_film_has_a_variable_rate_and_the_others_do_not(self, corpus: Corpus) -> None:
+        variable = [film for film in corpus.whole if film.rate is None]
+        assert len(variable) == 1
+        for film in corpus.whole:
+            steps = {round(step, 3) for step in np.diff(frame_times_seconds(corpus.path(film)))}
+            assert (max(steps) - min(steps) > 0.01) == (film.rate is None)
+        ticks = {round(600 * float(step)) for step in np.diff(frame_times_seconds(corpus.path(variable[0])))}
+        assert ticks == {20, 30, 40, 60}
+
+    def test_the_ntsc_rate_is_exact(self, corpus: Corpus) -> None:
+        film = next(film for film in corpus.whole if film.rate == Fraction(30000, 1001))
+        times = frame_times_seconds(corpus.path(film))
+        np.testing.assert_allclose(times, np.arange(len(times)) * 1001 / 30000, atol=1e-4)
+
+    def test_the_truncated_film_promises_more_frames_than_it_has(self, corpus: Corpus) -> None:
+        with av.open(str(corpus.path(corpus.of(Defect.TRUNCATED)))) as container:
+            promised = container.streams.video[0].frames
+            packets = [packet for packet in container.demux(video=0) if packet.size]
+        assert 0 < len(packets) < promised
+
+    def test_the_text_is_text_and_the_tone_has_no_picture(self, corpus: Corpus) -> None:
+        assert "This is no video" in corpus.path(corpus.of(Defect.TEXT)).read_text()
+        with pytest.raises(av.error.InvalidDataError):
+            av.open(str(corpus.path(corpus.of(Defect.TEXT))))
+        with av.open(str(corpus.path(corpus.of(Defect.AUDIO_ONLY)))) as container:
+            assert [stream.type for stream in container.streams] == ["audio"]
+        assert not corpus.path(corpus.of(Defect.MISSING)).exists()
 
 
-def test_a_second_run_writes_nothing(encoded: tuple[Path, CorpusSummary]) -> None:
-    root, summary = encoded
-    before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
-    assert write_corpus(root, videos=24, seconds=2.0) == summary
-    assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+class TestTables:
+    def test_the_three_formats_hold_every_entity_and_film(self, corpus: Corpus) -> None:
+        entities = read_csv(corpus.root / "entities.csv")
+        ratings = [json.loads(line) for line in (corpus.root / "ratings.jsonl").read_text().splitlines()]
+        videos = pq.read_table(corpus.root / "videos.parquet").to_pylist()
+        assert [row["entity_id"] for row in entities] == [entity.entity_id for entity in ENTITIES]
+        assert len(entities) == corpus.summary.entities
+        assert {row["entity_id"] for row in ratings} == {entity.entity_id for entity in ENTITIES} | {"/m/0unknown"}
+        assert {row["video_id"] for row in videos} == corpus.films.keys() | {"nandurationx", "nulldurationx"}
+        assert {row["uri"] for row in videos} == {film.uri for film in corpus.films.values()}
+
+    def test_entities_are_a_csv_with_lists_joined_by_semicolons(self, corpus: Corpus) -> None:
+        rows = read_csv(corpus.root / "entities.csv")
+        assert list(rows[0]) == ["entity_id", "name", "types", "description", "wiki_url", "verticals"]
+        assert [tuple(filter(None, row["types"].split(";"))) for row in rows] == [entity.types for entity in ENTITIES]
+        assert all(len(entity.verticals) <= 3 for entity in ENTITIES)
+        assert len({entity.entity_id for entity in ENTITIES}) == len(ENTITIES)
+
+    def test_ratings_have_scores_that_are_out_of_range_and_one_that_is_none(self, corpus: Corpus) -> None:
+        rows = [json.loads(line) for line in (corpus.root / "ratings.jsonl").read_text().splitlines()]
+        assert {row["score"] for row in rows} == {0, 1, 2, 3, 4, 5, 6, "n/a"}
+
+    def test_videos_have_a_duplicate_and_two_broken_durations(self, corpus: Corpus) -> None:
+        table = pq.read_table(corpus.root / "videos.parquet")
+        ids, durations = (table[name].to_pylist() for name in ("video_id", "duration_seconds"))
+        assert table.schema.field("duration_seconds").type == pa.float64()
+        assert len(ids) == VIDEOS + len(BROKEN) + 3 == len(set(ids)) + 1
+        assert durations.count(None) == sum(map(math.isnan, filter(None, durations))) == 1
+
+    def test_the_annotations_are_the_labels_and_three_planted_rows(self, corpus: Corpus) -> None:
+        rows = [(row["video_id"], row["entity_id"]) for row in read_csv(corpus.root / "annotations.csv")]
+        labels = [(film.video_id, label) for film in corpus.films.values() for label in film.labels]
+        assert rows[:-3] == labels
+        unknown_video, unknown_entity, twice = rows[-3:]
+        assert unknown_video[0] not in corpus.films
+        assert unknown_entity[1] not in {entity.entity_id for entity in ENTITIES}
+        assert twice in labels
+
+    @pytest.mark.usefixtures("unfilmed")
+    def test_nested_labels_are_the_same_labels(self, corpus: Corpus, tmp_path: Path) -> None:
+        write_corpus(tmp_path / "nested", videos=VIDEOS, seconds=SECONDS, nested_labels=True)
+        nested = pq.read_table(tmp_path / "nested" / "videos.parquet")
+        flat = pq.read_table(corpus.root / "videos.parquet")
+        assert not (tmp_path / "nested" / "annotations.csv").exists()
+        assert "labels" not in flat.column_names
+        assert nested.schema.field("labels").type.value_type.names == ["entity_id", "score"]
+        assert rows_of(nested.drop_columns("labels")) == rows_of(flat)
+        for row in nested.to_pylist():
+            if row["video_id"] in corpus.films:
+                assert [label["entity_id"] for label in row["labels"]] == list(corpus.films[row["video_id"]].labels)
+
+
+def rows_of(videos: Any) -> list[str]:
+    """As text, in which NaN equals itself."""
+    return [repr(row) for row in videos.to_pylist()]
+
+
+class TestSummary:
+    def test_every_reason_that_the_tables_and_films_can_have_is_planted(self, corpus: Corpus) -> None:
+        """The reasons that only annotations have, and those of a broken machine or network, are not in the summary."""
+        reasons = {item.reason for item in corpus.summary.expected_rejects}
+        assert reasons == set(DropReason) - {
+            DropReason.UNKNOWN_VIDEO,
+            DropReason.ENTITY_NOT_KEPT,
+            DropReason.VIDEO_NOT_KEPT,
+            DropReason.IO_ERROR,
+            DropReason.EMPTY_FILE,
+            DropReason.UNSUPPORTED_CODEC,
+            DropReason.NO_FRAMES,
+            DropReason.DAMAGED,
+            DropReason.DECODE_TIMEOUT,
+            DropReason.DECODER_CRASHED,
+            DropReason.NON_FINITE_FEATURES,
+        }
+
+    def test_it_counts_what_was_written(self, corpus: Corpus) -> None:
+        assert corpus.summary.videos == VIDEOS == len(corpus.whole)
+        values = corpus.summary.to_json()
+        assert sum(row["films"] for row in values["formats"]) == VIDEOS
+        assert sum(row["rows"] for row in values["to be rejected"]) == len(corpus.summary.expected_rejects)
+        assert {"planted": "videos: truncated", "rows": 1} in values["to be rejected"]
+
+    @pytest.mark.usefixtures("unfilmed")
+    def test_it_names_every_film_that_has_a_defect(self, tmp_path: Path) -> None:
+        summary = write_corpus(tmp_path, videos=40)
+        defects = {film.video_id: film.defect.value for film in plan_films(40, 10.0, 0) if film.defect}
+        named = {item.identifier: item.reason for item in summary.expected_rejects if item.table == "videos"}
+        assert defects.items() <= named.items()
+        assert named.keys() - defects.keys() == {"nandurationx", "nulldurationx", plan_films(40, 10.0, 0)[0].video_id}
+        assert summary.sample_size == 32
+
+    def test_the_sample_leaves_out_just_the_surplus(self, corpus: Corpus) -> None:
+        eligible = [
+            film for film in corpus.films.values() if film.defect in (None, Defect.SCARCE, Defect.SURPLUS, *BROKEN)
+        ]
+        drawn = sorted(eligible, key=lambda film: salted_hash("yt8m-sample", film.video_id))[
+            : corpus.summary.sample_size
+        ]
+        assert {film.defect for film in eligible} - {film.defect for film in drawn} == {Defect.SURPLUS}
+        assert len(drawn) == len([film for film in eligible if film.defect != Defect.SURPLUS])
+
+
+class TestPlan:
+    """At the level of plans, for several sizes and seeds; nothing is encoded."""
+
+    @pytest.fixture(params=SIZES, ids=lambda pair: f"{pair[0]} films, seed {pair[1]}")
+    def films(self, request: pytest.FixtureRequest) -> Iterator[list[Film]]:
+        yield plan_films(request.param[0], SECONDS, request.param[1])
+
+    def test_every_partition_has_films_that_stay(self, films: list[Film]) -> None:
+        staying = Counter(partition_of(film) for film in films if film.defect is None)
+        assert min(staying[partition] for partition in Partition) >= 2
+        assert staying[Partition.TRAIN] > len(films) / 3
+
+    def test_every_depicted_entity_has_train_films_and_is_frequent_enough(self, films: list[Film]) -> None:
+        """configs/smoke.yaml asks for 3 sampled videos of each entity."""
+        staying = [film for film in films if film.defect is None]
+        train = Counter(label for film in staying if partition_of(film) == Partition.TRAIN for label in film.labels)
+        sampled = Counter(label for film in staying for label in film.labels)
+        for entity in DEPICTED:
+            assert train[entity.entity_id] >= 1, entity.name
+            assert sampled[entity.entity_id] >= 3, entity.name
+
+    def test_every_defect_occurs_and_each_broken_film_once(self, films: list[Film]) -> None:
+        defects = Counter(film.defect for film in films)
+        assert set(Defect) < defects.keys()
+        assert {defects[defect] for defect in BROKEN} == {1}
+
+    def test_ids_are_unique_and_groups_have_two_films(self, films: list[Film]) -> None:
+        assert len({film.video_id for film in films}) == len(films)
+        assert {len(film.video_id) for film in films} == {11}
+        groups = Counter(film.group_id for film in films if film.group_id)
+        assert set(groups.values()) == {2}
+
+    def test_a_film_lasts_half_to_one_and_a_half_times_as_long_as_asked(self, films: list[Film]) -> None:
+        assert all(2.0 <= film.seconds <= 1.5 * SECONDS for film in films if film.defect != Defect.SHORT)
+
+    def test_another_seed_gives_other_ids(self) -> None:
+        first, second = ({film.video_id for film in plan_films(24, SECONDS, seed)} for seed in (0, 1))
+        assert not first & second
 
 
 @pytest.mark.usefixtures("unfilmed")
-def test_entities_are_a_csv_with_lists_joined_by_semicolons(tmp_path: Path) -> None:
-    write_corpus(tmp_path, videos=24)
-    rows = read_csv(tmp_path / "entities.csv")
-    assert list(rows[0]) == ["entity_id", "name", "types", "description", "wiki_url", "verticals"]
-    assert [tuple(filter(None, row["types"].split(";"))) for row in rows] == [entity.types for entity in ENTITIES]
-    assert all(len(entity.verticals) <= 3 for entity in ENTITIES)
-    assert len({entity.entity_id for entity in ENTITIES}) == len(ENTITIES)
+class TestFolder:
+    def test_a_second_run_leaves_the_corpus_alone(self, tmp_path: Path) -> None:
+        first = write_corpus(tmp_path / "new", videos=VIDEOS, seconds=SECONDS)
+        (tmp_path / "new" / "videos" / "mine.mp4").touch()
+        before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+        assert write_corpus(tmp_path / "new", videos=VIDEOS, seconds=SECONDS) == first
+        assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
+    @pytest.mark.parametrize("changes", [{"videos": 25}, {"seconds": 3.0}, {"seed": 1}, {"nested_labels": True}])
+    def test_another_corpus_is_replaced_as_if_it_had_not_been(self, tmp_path: Path, changes: dict[str, Any]) -> None:
+        write_corpus(tmp_path / "new", videos=VIDEOS, seconds=SECONDS)
+        before = contents(tmp_path / "new")
+        for name in ("new", "direct"):
+            write_corpus(tmp_path / name, **{"videos": VIDEOS, "seconds": SECONDS, **changes})
+        assert contents(tmp_path / "new") == contents(tmp_path / "direct") != before
 
-@pytest.mark.usefixtures("unfilmed")
-def test_ratings_are_json_lines_with_the_planted_faults(tmp_path: Path) -> None:
-    write_corpus(tmp_path, videos=24)
-    rows = [json.loads(line) for line in (tmp_path / "ratings.jsonl").read_text().splitlines()]
-    assert {row["score"] for row in rows} == {0, 1, 2, 3, 4, 5, 6, "n/a"}
-    assert {row["entity_id"] for row in rows} - {entity.entity_id for entity in ENTITIES} == {corpus.UNKNOWN_ENTITY}
+    def test_a_run_that_was_stopped_starts_again(self, tmp_path: Path) -> None:
+        def stop(done: int, _: int) -> None:
+            if done == 3:
+                raise KeyboardInterrupt
 
+        with pytest.raises(KeyboardInterrupt):
+            write_corpus(tmp_path / "stopped", videos=VIDEOS, seconds=SECONDS, progress=stop)
+        write_corpus(tmp_path / "stopped", videos=VIDEOS, seconds=SECONDS)
+        write_corpus(tmp_path / "whole", videos=VIDEOS, seconds=SECONDS)
+        assert contents(tmp_path / "stopped") == contents(tmp_path / "whole")
 
-@pytest.mark.usefixtures("unfilmed")
-def test_videos_are_parquet_with_a_duplicate_and_two_broken_durations(tmp_path: Path) -> None:
-    write_corpus(tmp_path, videos=24)
-    table = pq.read_table(tmp_path / "videos.parquet")
-    assert table.schema.field("duration_seconds").type == pa.float64()
-    rows: list[dict[str, Any]] = table.to_pylist()
-    assert len(rows) == 24 + 4 + 3
-    assert len({row["video_id"] for row in rows}) == len(rows) - 1
-    durations = [row["duration_seconds"] for row in rows]
-    assert durations.count(None) == 1
-    assert sum(map(math.isnan, filter(None, durations))) == 1
+    def test_progress_counts_every_film(self, tmp_path: Path) -> None:
+        calls: list[tuple[int, int]] = []
+        write_corpus(tmp_path / "new", videos=VIDEOS, seconds=SECONDS, progress=lambda *call: calls.append(call))
+        assert calls == [(number + 1, VIDEOS + len(BROKEN)) for number in range(VIDEOS + len(BROKEN))]
 
+    @pytest.mark.parametrize("name", ["notes.txt", "videos/holiday.mp4", "videos.parquet"])
+    def test_a_folder_of_someone_else_is_refused_and_left_alone(self, tmp_path: Path, name: str) -> None:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("mine")
+        with pytest.raises(UsageError, match=f"something else[^$]*it has {Path(name).parts[0]}"):
+            write_corpus(tmp_path, videos=VIDEOS, seconds=SECONDS)
+        assert contents(tmp_path) == {name: b"mine"}
 
-@pytest.mark.usefixtures("unfilmed")
-def test_nested_labels_say_what_the_annotations_say(tmp_path: Path) -> None:
-    write_corpus(tmp_path / "flat", videos=24)
-    write_corpus(tmp_path / "nested", videos=24, nested_labels=True)
-    table = pq.read_table(tmp_path / "nested" / "videos.parquet")
-    assert table.schema.field("labels").type.value_type.names == ["entity_id", "score"]
-    nested = {(row["video_id"], item["entity_id"]) for row in table.to_pylist() for item in row["labels"]}
-    flat = {(row["video_id"], row["entity_id"]) for row in read_csv(tmp_path / "flat" / "annotations.csv")}
-    known = {row["video_id"] for row in table.to_pylist() if row["duration_seconds"] and row["duration_seconds"] > 0}
-    assert not (tmp_path / "nested" / "annotations.csv").exists()
-    assert {pair for pair in nested if pair[0] in known} == {
-        pair for pair in flat if corpus.UNKNOWN_VIDEO not in pair and corpus.UNKNOWN_ENTITY not in pair
-    }
+    def test_a_file_of_someone_else_in_a_corpus_is_not_removed(self, tmp_path: Path) -> None:
+        write_corpus(tmp_path / "new", videos=VIDEOS, seconds=SECONDS)
+        (tmp_path / "new" / "notes.txt").write_text("mine")
+        with pytest.raises(UsageError, match=r"it has notes\.txt, which is no part of a demo corpus"):
+            write_corpus(tmp_path / "new", videos=VIDEOS, seconds=SECONDS, seed=1)
+        assert (tmp_path / "new" / "notes.txt").read_text() == "mine"
 
-
-@pytest.mark.usefixtures("unfilmed")
-def test_annotations_have_an_unknown_video_an_unknown_entity_and_a_duplicate(tmp_path: Path) -> None:
-    write_corpus(tmp_path, videos=24)
-    pairs = [(row["video_id"], row["entity_id"]) for row in read_csv(tmp_path / "annotations.csv")]
-    assert len(pairs) - len(set(pairs)) == 1
-    assert sum(video_id == corpus.UNKNOWN_VIDEO for video_id, _ in pairs) == 1
-    assert sum(entity_id == corpus.UNKNOWN_ENTITY for _, entity_id in pairs) == 1
-
-
-@pytest.mark.usefixtures("unfilmed")
-def test_the_summary_names_every_film_that_has_a_defect(tmp_path: Path) -> None:
-    summary = write_corpus(tmp_path, videos=40)
-    defects = {film.video_id: film.defect.value for film in plan_films(40, 10.0, 0) if film.defect}
-    named = {item.identifier: item.reason for item in summary.expected_rejects if item.table == "videos"}
-    assert defects.items() <= named.items()
-    assert ExpectedReject("videos", "nulldurationx", DropReason.MISSING_VALUE) in summary.expected_rejects
-    assert summary.sample_size == 32
-
-
-@pytest.mark.usefixtures("unfilmed")
-def test_progress_counts_every_film_once(tmp_path: Path) -> None:
-    calls: list[tuple[int, int]] = []
-    write_corpus(tmp_path, videos=24, progress=lambda done, total: calls.append((done, total)))
-    assert calls == [(done, 28) for done in range(1, 29)]
-
-
-@pytest.mark.usefixtures("unfilmed")
-def test_another_corpus_is_replaced_and_an_unfinished_one_is_finished(tmp_path: Path) -> None:
-    write_corpus(tmp_path / "corpus", videos=24)
-    write_corpus(tmp_path / "corpus", videos=24, seed=1, nested_labels=True)
-    write_corpus(tmp_path / "direct", videos=24, seed=1, nested_labels=True)
-    assert everything(tmp_path / "corpus") == everything(tmp_path / "direct")
-    (tmp_path / "corpus" / MARK).write_text("")
-    (tmp_path / "corpus" / "entities.csv").unlink()
-    write_corpus(tmp_path / "corpus", videos=24, seed=1, nested_labels=True)
-    assert everything(tmp_path / "corpus") == everything(tmp_path / "direct")
-
-
-def test_an_interrupted_corpus_is_marked_so_that_it_can_be_replaced(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(corpus, "_write_film", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        write_corpus(tmp_path / "corpus", videos=24)
-    monkeypatch.setattr(corpus, "_write_film", lambda path, *_: path.touch())
-    write_corpus(tmp_path / "corpus", videos=24)
-    assert len(list((tmp_path / "corpus" / "videos").iterdir())) == 28
-
-
-@pytest.mark.usefixtures("unfilmed")
-@pytest.mark.parametrize("name", ["videos/holiday.mp4", "videos.parquet", "notes.txt"])
-def test_a_folder_of_someone_else_is_refused_and_left_alone(tmp_path: Path, name: str) -> None:
-    top = Path(name).parts[0]
-    (tmp_path / name).parent.mkdir(exist_ok=True)
-    (tmp_path / name).write_text("precious")
-    with pytest.raises(UsageError, match=rf"(?s)holds something else.*it has {top}, which is no part"):
-        write_corpus(tmp_path, videos=24)
-    assert everything(tmp_path) == {name: b"precious"}
-
-
-@pytest.mark.usefixtures("unfilmed")
-def test_a_corpus_with_a_foreign_file_beside_it_is_not_replaced(tmp_path: Path) -> None:
-    write_corpus(tmp_path, videos=24)
-    (tmp_path / "notes.txt").write_text("precious")
-    with pytest.raises(UsageError, match=r"it has notes\.txt"):
-        write_corpus(tmp_path, videos=24, seed=1)
-    assert (tmp_path / "notes.txt").read_text() == "precious"
-
-
-def test_too_few_videos_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"(?s)too small.*23 is below 24"):
-        write_corpus(tmp_path, videos=23)
-    assert not list(tmp_path.iterdir())
+    def test_too_few_films_are_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(UsageError, match=r"too small[^$]*23 is below 24"):
+            write_corpus(tmp_path / "new", videos=23)
+        assert not list(tmp_path.iterdir())

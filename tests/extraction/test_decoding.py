@@ -39,6 +39,7 @@ def rejection(film: bytes) -> VideoRejected:
 def plain_decode(path: Path) -> tuple[list[Fraction], Fraction, list[UInt8Array]]:
     """Every frame's pts, the end of the last one, and every frame as a square: no grid, no early end."""
     with av.open(path) as container:
+        container.streams.video[0].codec_context.thread_count = 1  # FFmpeg's threaded VP8 errs now and then
         base = container.streams.video[0].time_base
         assert base is not None
         flags = Interpolation.AREA | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND | Interpolation.BITEXACT

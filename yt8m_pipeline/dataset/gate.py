@@ -49,7 +49,7 @@ def check_train_frames(summaries: Mapping[str, PartitionSummary], config: Config
             layout.root,
             f"{train.frames} train frames of {train.videos} videos cannot fit {config.pca.components} components, "
             f"at least {config.pca.components + 1} are needed",
-            f"give more videos, or set pca.components below {max(train.frames, 1)}",
+            "give more videos" + (f", or set pca.components below {train.frames}" if train.frames > 1 else ""),
         )
 
 

@@ -1,0 +1,519 @@
+"""Every number of the paper is a config field, and none is dead: changing it changes the result."""
+
+import json
+import types
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeAlias, Union, get_args, get_origin
+
+import apache_beam as beam
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+from apache_beam.testing.util import assert_that, equal_to
+from pydantic import BaseModel
+
+from tests.conftest import Workshop
+from yt8m_pipeline.compression.pca import Pca
+from yt8m_pipeline.compression.quantization import Quantizer
+from yt8m_pipeline.config import Config, load
+from yt8m_pipeline.data_model import DropReason, Float32Array, Partition, UInt8Array, Video
+from yt8m_pipeline.dataset.gate import check_failures
+from yt8m_pipeline.dataset.layout import Layout
+from yt8m_pipeline.dataset.manifest import StageCount
+from yt8m_pipeline.dataset.records import FrameRecord, parse_frame_record
+from yt8m_pipeline.dataset.session import begin, exclusive, finish
+from yt8m_pipeline.dataset.shards import Encoding, shard_of
+from yt8m_pipeline.dataset.tables import TableFiles, read_batches, schema
+from yt8m_pipeline.dataset.tfrecord import read_records
+from yt8m_pipeline.errors import DataError, VideoRejected
+from yt8m_pipeline.extraction.feature_store import FeatureStore, open_store, open_stored
+from yt8m_pipeline.extraction.inception import describe
+from yt8m_pipeline.extraction.inception import load as load_network
+from yt8m_pipeline.extraction.sandbox import Sandbox
+from yt8m_pipeline.outcome import Outcome, drop_duplicates
+from yt8m_pipeline.pipeline import build_dataset, extract_features
+from yt8m_pipeline.plan import plan_build
+from yt8m_pipeline.selection.partitioning import assign_partitions
+from yt8m_pipeline.selection.rater_scores import prune_by_rater_score
+from yt8m_pipeline.selection.video_sampling import (
+    attach_labels,
+    count_videos,
+    filter_eligible,
+    keep_frequent,
+    keep_labels,
+    keep_popular,
+    sample_videos,
+)
+from yt8m_pipeline.selection.vocabulary import filter_by_type
+from yt8m_pipeline.transforms.ledger import Ledger
+from yt8m_pipeline.transforms.selection import JoinByHash
+
+Features: TypeAlias = npt.NDArray[np.floating]
+
+SELECTION: Mapping[str, Any] = {
+    "tables.entities": "shorter_entities.csv",
+    "tables.ratings": "shorter_ratings.jsonl",
+    "tables.videos": "shorter_videos.parquet",
+    "tables.annotations": "shorter_annotations.csv",
+    "vocabulary.type_whitelist": ["sport", "animal", "food", "vehicle", "musical_instrument", "tourist_attraction"],
+    "vocabulary.type_blacklist": ["music_artist", "music_composition", "album"],
+    "rater_scores.min_raters": 2,
+    "rater_scores.min_score": 0,
+    "rater_scores.max_score": 6,
+    "rater_scores.max_mean_score": 2.7,
+    "video_sampling.min_views": 100_000,
+    "video_sampling.min_duration_seconds": 2.05,
+    "video_sampling.max_duration_seconds": 80,
+    "video_sampling.popular_videos_above": 1,
+    "video_sampling.sample_size": 14,
+    "video_sampling.min_videos_per_entity": 1,
+    "video_sampling.salt": "another",
+    "partitioning.train": 0.4,
+    "partitioning.validate": 0.4,
+    "partitioning.test": 0.4,
+    "partitioning.salt": "another",
+}
+COMPANIONS: Mapping[str, Mapping[str, float]] = {
+    "partitioning.train": {"partitioning.validate": 0.5},
+    "partitioning.validate": {"partitioning.train": 0.5},
+    "partitioning.test": {"partitioning.train": 0.4},
+}
+"""What changes along with a share, since the three sum to one."""
+SHARES = {"partitioning.train": 0.4, "partitioning.validate": 0.3, "partitioning.test": 0.3}
+
+DECODING: Mapping[str, Any] = {
+    "decoding.frames_per_second": 2,
+    "decoding.max_seconds": 2,
+    "decoding.timeout_seconds": 1e-6,
+    "decoding.memory_limit_mib": 256,
+}
+EXTRACTION: Mapping[str, Any] = {
+    "inception.image_size": 48,
+    "inception.dtype": "float16",
+    "inception.model.saved_model": "other_model",
+}
+OTHER_MODELS: Mapping[str, tuple[Any, Any]] = {
+    "inception.model.random": (1, 2),
+    "inception.model.keras": ("weights.h5", "other_weights.h5"),
+    "inception.model.tfhub": ("model", "other_model"),
+}
+COMPRESSION: Mapping[str, Any] = {
+    "pca.components": 8,
+    "pca.epsilon": 0.5,
+    "quantizer.levels": 16,
+    "shards.train": 5,
+    "shards.validate": 3,
+    "shards.test": 1,
+    "shards.salt": "another",
+}
+ALONE: Mapping[str, Any] = {
+    "tables.root": "other_corpus",
+    "store": "other_features",
+    "output": "other_dataset",
+    "inception.batch_size": 3,
+    "quantizer.method": "uniform",
+    "max_failure_fraction": 0.1,
+    "table_buckets": 3,
+}
+"""The knobs that have a test of their own."""
+
+CHANGES = {**SELECTION, **DECODING, **EXTRACTION, **COMPRESSION, **ALONE}
+CHANGES |= {field: pair[1] for field, pair in OTHER_MODELS.items()}
+
+NO_BYTES = {"tables.root", "store", "output", "table_buckets"}
+"""The fields that change where or how a dataset is built, and no byte of it."""
+
+
+def leaves(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """The dotted path of every field that has no fields of its own."""
+    for name, field in section.model_fields.items():
+        path = f"{prefix}{field.alias or name}"
+        sections = [item for item in _members(field.annotation) if isinstance(item, type)]
+        below = [item for item in sections if issubclass(item, BaseModel)]
+        yield from (leaf for item in below for leaf in leaves(item, f"{path}."))
+        if not below:
+            yield path
+
+
+def _members(annotation: Any) -> tuple[Any, ...]:
+    return get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A folder with the workshop's corpus and network, and with others of each."""
+
+    folder: Path
+    workshop: Workshop
+
+    def config(self, changes: Mapping[str, Any]) -> Config:
+        fields: dict[str, Any] = {"tables__root": "corpus", "store": "features", "output": "dataset"}
+        fields |= {"inception__model": {"saved_model": "model"}}
+        for field, value in changes.items():
+            *parents, source = field.split(".")
+            if parents == ["inception", "model"]:
+                fields["inception__model"] = {source: value}
+            else:
+                fields[field.replace(".", "__")] = value
+        return load(self.workshop.config(self.folder, **fields))
+
+
+@pytest.fixture(scope="module")
+def bench(workshop: Workshop, built: Path, tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    folder = tmp_path_factory.mktemp("knobs")
+    for corpus in ("corpus", "other_corpus"):
+        (folder / corpus).mkdir()
+        for path in workshop.corpus.iterdir():
+            (folder / corpus / path.name).symlink_to(path)
+    for name in ("entities.csv", "ratings.jsonl", "annotations.csv"):
+        lines = (workshop.corpus / name).read_text().splitlines(keepends=True)
+        (folder / "corpus" / f"shorter_{name}").write_text("".join(lines[:-1]))
+    videos = pq.read_table(workshop.corpus / "videos.parquet")
+    pq.write_table(videos.slice(0, videos.num_rows - 1), folder / "corpus" / "shorter_videos.parquet")
+    (folder / "other_corpus" / "videos.parquet").unlink()
+    pq.write_table(videos.slice(1), folder / "other_corpus" / "videos.parquet")
+    (folder / "model").symlink_to(workshop.model)
+    _save_mean_colours(folder / "other_model")
+    for name in ("weights.h5", "other_weights.h5"):
+        (folder / name).write_text(name)
+    _copy_store(built / "features", folder / "features")
+    return Bench(folder, workshop)
+
+
+def _save_mean_colours(folder: Path) -> None:
+    """Another network: the mean of each colour."""
+    import tensorflow as tf
+
+    class MeanColours(tf.Module):  # type: ignore[misc]
+        @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32)])  # type: ignore[untyped-decorator]
+        def __call__(self, images: Any) -> Any:
+            return tf.reduce_mean(images, axis=[1, 2])
+
+    tf.saved_model.save(MeanColours(), str(folder))
+
+
+def _copy_store(source: Path, target: Path) -> None:
+    for path in source.rglob("*"):
+        if path.is_file():
+            copy = target / path.relative_to(source)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(path.read_bytes())
+
+
+def build(config: Config) -> Path:
+    """Builds a dataset in this process."""
+    plan = plan_build(config)
+    with exclusive(plan.layout):
+        begin(plan.layout, plan.previous, None)
+        open_store(config.store, plan.space)
+        with beam.Pipeline(runner=FnApiRunner()) as root:
+            build_dataset(root, plan)
+        finish(plan.layout)
+    return Path(config.output)
+
+
+def test_every_field_has_exactly_one_test() -> None:
+    tables = (SELECTION, DECODING, EXTRACTION, OTHER_MODELS, COMPRESSION, ALONE)
+    assert sorted(leaves(Config)) == sorted(field for table in tables for field in table)
+
+
+@pytest.mark.parametrize("field", sorted(CHANGES))
+def test_a_change_asks_for_a_new_build_and_for_new_features_only_if_it_changes_them(bench: Bench, field: str) -> None:
+    before = plan_build(bench.config({}))
+    after = plan_build(bench.config({field: CHANGES[field], **COMPANIONS.get(field, {})}))
+    changes_features = field.startswith("inception.model") or field in (
+        "decoding.frames_per_second",
+        "decoding.max_seconds",
+        "inception.image_size",
+        "inception.dtype",
+    )
+    assert (after.store.space != before.store.space) == changes_features
+    if field != "tables.root":
+        assert (after.key == before.key) == (field in NO_BYTES)
+
+
+@dataclass(frozen=True)
+class Selected:
+    """Video id → (partition, entity ids), and how often each (table, id, reason) was rejected."""
+
+    videos: Mapping[str, tuple[str, tuple[str, ...]]]
+    rejects: Counter[tuple[str, str, str]]
+
+
+def select(config: Config) -> Selected:
+    """Stages 1 to 3 by the acts' own functions, without Beam."""
+    sources, sampling = plan_build(config).sources, config.video_sampling
+    books: list[pa.Table] = []
+
+    def keep(outcome: Outcome) -> pa.Table:
+        books.append(outcome.rejects)
+        return outcome.kept
+
+    def read(table: str) -> pa.Table:
+        return pa.concat_tables([schema(table).empty_table(), *(keep(item) for item in batches(sources[table]))])
+
+    def unique(table: str, key: str) -> pa.Table:
+        return keep(drop_duplicates(read(table), [key], stage="unique", table_name=table))
+
+    entities, videos = unique("entities", "entity_id"), unique("videos", "video_id")
+    entity_ids, video_ids = entities["entity_id"].combine_chunks(), videos["video_id"].combine_chunks()
+    typed = keep(filter_by_type(entities, config.vocabulary))
+    pruned = prune_by_rater_score(typed, read("ratings"), config.rater_scores, all_entity_ids=entity_ids)
+    visual, _ = keep(pruned.entities), keep(pruned.ratings)
+    labelled = attach_labels(
+        keep(filter_eligible(videos, sampling)),
+        read("annotations"),
+        all_video_ids=video_ids,
+        vocabulary_ids=visual["entity_id"].combine_chunks(),
+        all_entity_ids=entity_ids,
+    )
+    keep(labelled.annotations)
+    popular = keep(keep_popular(visual, count_videos(labelled.videos), sampling))
+    candidates = keep(keep_labels(labelled.videos, ids(popular), DropReason.NO_VOCABULARY_LABEL))
+    sampled = keep(sample_videos(candidates, sampling))
+    frequent = keep(keep_frequent(popular, count_videos(sampled), sampling))
+    chosen = assign_partitions(keep(keep_labels(sampled, ids(frequent), DropReason.NO_LABEL_LEFT)), config.partitioning)
+    rows = {row["video_id"]: (row["partition"], tuple(row["entity_ids"])) for row in chosen.to_pylist()}
+    return Selected(rows, rejected(pa.concat_tables(books)))
+
+
+def batches(source: TableFiles) -> Iterator[Outcome]:
+    for file in source.files:
+        yield from read_batches(source, file)
+
+
+def ids(entities: pa.Table) -> list[str]:
+    return list(entities["entity_id"].to_pylist())
+
+
+def rejected(rows: pa.Table) -> Counter[tuple[str, str, str]]:
+    return Counter((row["table"], row["id"], row["reason"]) for row in rows.to_pylist())
+
+
+class TestSelection:
+    @pytest.mark.parametrize("field", sorted(SELECTION))
+    def test_each_knob_changes_what_is_selected_or_why_not(self, bench: Bench, field: str) -> None:
+        changed = bench.config({field: SELECTION[field], **COMPANIONS.get(field, {})})
+        assert select(changed) != select(bench.config({}))
+
+    def test_the_pipeline_takes_all_of_them(self, bench: Bench, changed: Path) -> None:
+        expected = select(bench.config({**SELECTION, **SHARES}))
+        rows = pq.read_table(changed / "rejects.parquet")
+        failed = {row["id"] for row in rows.to_pylist() if row["stage"] in ("decode", "extract")}
+        earlier = rows.filter(pa.array([stage not in ("decode", "extract") for stage in rows["stage"].to_pylist()]))
+        kept = pq.read_table(changed / "videos.parquet").to_pylist()
+        assert rejected(earlier) == expected.rejects
+        assert {row["video_id"]: row["partition"] for row in kept} == {
+            name: partition for name, (partition, _) in expected.videos.items() if name not in failed
+        }
+
+    @pytest.mark.parametrize("field", sorted(SELECTION))
+    def test_the_pipeline_would_differ_without_any_one_of_them(self, bench: Bench, field: str) -> None:
+        """So the test above fails if the pipeline takes one knob's value from elsewhere."""
+        changes = {**SELECTION, **SHARES}
+        left_out = SHARES.keys() if field in SHARES else {field}
+        without = {name: value for name, value in changes.items() if name not in left_out}
+        assert select(bench.config(without)) != select(bench.config(changes))
+
+
+@pytest.fixture(scope="module")
+def changed(bench: Bench) -> Path:
+    """A dataset with every knob of selection, compression and shards changed at once."""
+    changes = {**SELECTION, **SHARES, **COMPRESSION, "output": "changed", "max_failure_fraction": 1}
+    return build(bench.config(changes))
+
+
+@pytest.fixture(scope="module")
+def clip(workshop: Workshop) -> str:
+    """The longest WebM film."""
+    return str(max((workshop.corpus / "videos").glob("*.webm"), key=lambda path: path.stat().st_size))
+
+
+class TestDecoding:
+    def frames(self, bench: Bench, clip: str, *fields: str, size: int = 64) -> int:
+        with Sandbox(bench.config({field: DECODING[field] for field in fields}).decoding, size) as sandbox:
+            return len(list(sandbox.decode(clip)))
+
+    def test_the_rate_doubles_the_frames(self, bench: Bench, clip: str) -> None:
+        usual = self.frames(bench, clip)
+        assert usual > DECODING["decoding.max_seconds"]
+        assert self.frames(bench, clip, "decoding.frames_per_second") in (2 * usual, 2 * usual - 1)
+
+    def test_the_length_cuts_the_film(self, bench: Bench, clip: str) -> None:
+        assert self.frames(bench, clip, "decoding.max_seconds") == DECODING["decoding.max_seconds"]
+
+    def test_the_time_limit_ends_the_decoder(self, bench: Bench, clip: str) -> None:
+        with pytest.raises(VideoRejected) as caught:
+            self.frames(bench, clip, "decoding.timeout_seconds")
+        assert caught.value.reason == DropReason.DECODE_TIMEOUT
+
+    def test_the_memory_limit_ends_the_decoder(self, bench: Bench, clip: str) -> None:
+        """One frame of 6000² pixels is 103 MiB."""
+        limits = ("decoding.max_seconds", "decoding.memory_limit_mib")
+        assert self.frames(bench, clip, limits[0], size=6000) == 2
+        with pytest.raises(VideoRejected) as caught:
+            self.frames(bench, clip, *limits, size=6000)
+        assert caught.value.reason == DropReason.DECODER_CRASHED
+
+
+def extract(bench: Bench, clip: str, changes: Mapping[str, Any]) -> Features:
+    """What stages 4 and 5 of the pipeline store of one film."""
+    plan = plan_build(bench.config({"store": "extracted", "output": "none", **changes}))
+    video = Video("a film", clip, Partition.TRAIN, ("/m/0k4j",))
+    with beam.Pipeline(runner=FnApiRunner()) as root:
+        extract_features(root | beam.Create([video]), plan, Ledger())
+    return plan.store.read("a film").features
+
+
+@pytest.fixture(scope="module")
+def usual(bench: Bench, clip: str) -> Features:
+    return extract(bench, clip, {})
+
+
+def run_network(config: Config, frames: UInt8Array) -> tuple[Float32Array, list[int]]:
+    """The features, and how many frames each call of the network got."""
+    extractor = load_network(config.inception)
+    calls: list[int] = []
+
+    def network(batch: Any) -> Any:
+        calls.append(len(batch))
+        return extractor.network(batch)
+
+    return replace(extractor, network=network)(frames), calls
+
+
+class TestExtraction:
+    def test_the_image_size_changes_the_features(self, bench: Bench, clip: str, usual: Features) -> None:
+        small = extract(bench, clip, {"inception.image_size": EXTRACTION["inception.image_size"]})
+        assert small.shape == usual.shape
+        assert not np.allclose(small, usual, rtol=1e-2)
+
+    def test_the_type_is_the_one_stored(self, bench: Bench, clip: str, usual: Features) -> None:
+        half = extract(bench, clip, {"inception.dtype": EXTRACTION["inception.dtype"]})
+        assert (usual.dtype.name, half.dtype.name) == ("float32", "float16")
+        np.testing.assert_array_equal(half, usual.astype(np.float16))
+
+    def test_another_network_gives_other_features(self, bench: Bench, clip: str, usual: Features) -> None:
+        colours = extract(bench, clip, {"inception.model.saved_model": EXTRACTION["inception.model.saved_model"]})
+        assert (usual.shape[1], colours.shape[1]) == (40, 3)
+
+    @pytest.mark.parametrize("field", sorted(OTHER_MODELS))
+    def test_another_model_of_each_source_is_another_network(self, bench: Bench, field: str) -> None:
+        """tests/extraction/test_inception.py loads each source."""
+        first, second = (describe(bench.config({field: value}).inception)["model"] for value in OTHER_MODELS[field])
+        assert first != second
+
+    def test_the_batch_size_reaches_the_network_and_changes_no_feature(self, bench: Bench) -> None:
+        frames = np.random.default_rng(0).integers(0, 256, (10, 64, 64, 3), np.uint8)
+        by_eight, eights = run_network(bench.config({}), frames)
+        by_three, threes = run_network(bench.config({"inception.batch_size": ALONE["inception.batch_size"]}), frames)
+        assert (eights, threes) == ([8, 8], [3, 3, 3, 3])
+        np.testing.assert_allclose(by_eight, by_three, rtol=1e-5, atol=1e-5)
+
+
+class TestCompressionAndShards:
+    @pytest.mark.parametrize("field", sorted(COMPRESSION))
+    def test_each_knob_is_what_stands_on_disk(self, bench: Bench, built: Path, changed: Path, field: str) -> None:
+        section, name = field.split(".")
+        usual = bench.config({}).model_dump(by_alias=True)[section][name]
+        assert usual != COMPRESSION[field]
+        assert ON_DISK[field](built / "dataset", usual, bench.folder / "features")
+        assert not ON_DISK[field](changed, usual, bench.folder / "features")
+        assert ON_DISK[field](changed, COMPRESSION[field], bench.folder / "features")
+
+    def test_the_method_names_the_codes(self, bench: Bench, built: Path) -> None:
+        uniform = build(bench.config({"quantizer.method": ALONE["quantizer.method"], "output": "uniform"}))
+        usual = frame_records(built / "dataset")
+        assert {record.feature_name for record in usual} == {"rgb_codes"}
+        assert {record.feature_name for record in frame_records(uniform)} == {"rgb"}
+        assert len(frame_records(uniform)) == len(usual)
+
+
+def frame_records(dataset: Path) -> list[FrameRecord]:
+    return [
+        parse_frame_record(data, str(path))
+        for path in sorted(dataset.glob("frame/*/*.tfrecord"))
+        for data in read_records(path.open("rb"), str(path))
+    ]
+
+
+def has_components(dataset: Path, number: int, _: Path) -> bool:
+    components = len(np.load(dataset / "pca" / "eigenvals.npy"))
+    return [components, frame_records(dataset)[0].codes.shape[1]] == [number, number]
+
+
+def has_epsilon(dataset: Path, epsilon: float, store: Path) -> bool:
+    """Whether the codes are those of features whitened with this epsilon."""
+    record = frame_records(dataset)[0]
+    encoding = Encoding(Pca.load(str(dataset / "pca"), epsilon), Quantizer.load(str(dataset / "quantizer.npz")))
+    stored = {file.video.video_id: file.video for file in map(open_stored, map(str, store.rglob("*.npz")))}
+    return np.array_equal(encoding.encode(stored[record.video_id].features), record.codes)
+
+
+def has_levels(dataset: Path, number: int, _: Path) -> bool:
+    highest = max(int(record.codes.max()) for record in frame_records(dataset))
+    return len(Quantizer.load(str(dataset / "quantizer.npz")).levels) == number == highest + 1
+
+
+def has_shards(partition: Partition) -> Callable[[Path, int, Path], bool]:
+    def has_files(dataset: Path, number: int, _: Path) -> bool:
+        names = {path.name for path in (dataset / "frame" / partition).iterdir()}
+        return names == {f"{partition}-{index:05d}-of-{number:05d}.tfrecord" for index in range(number)}
+
+    return has_files
+
+
+def is_salted(dataset: Path, salt: str, _: Path) -> bool:
+    shards = json.loads((dataset / "manifest.json").read_text())["config"]["shards"]
+    rows = pq.read_table(dataset / "videos.parquet").to_pylist()
+    return all(
+        row["shard"] == shard_of(row["video_id"], Partition(row["partition"]), shards[row["partition"]], salt).name
+        for row in rows
+    )
+
+
+ON_DISK: Mapping[str, Callable[[Path, Any, Path], bool]] = {
+    "pca.components": has_components,
+    "pca.epsilon": has_epsilon,
+    "quantizer.levels": has_levels,
+    "shards.train": has_shards(Partition.TRAIN),
+    "shards.validate": has_shards(Partition.VALIDATE),
+    "shards.test": has_shards(Partition.TEST),
+    "shards.salt": is_salted,
+}
+
+
+def test_the_root_is_where_the_tables_are(bench: Bench) -> None:
+    assert select(bench.config({"tables.root": ALONE["tables.root"]})) != select(bench.config({}))
+
+
+def test_the_store_and_the_dataset_are_where_the_config_says(bench: Bench) -> None:
+    plan = plan_build(bench.config({"store": ALONE["store"], "output": ALONE["output"]}))
+    assert plan.store == FeatureStore(str(bench.folder / "other_features"), plan.store.space)
+    assert plan.layout == Layout(str(bench.folder / "other_dataset"))
+
+
+def test_the_failure_fraction_decides_whether_a_build_stands(bench: Bench) -> None:
+    counts = [StageCount("decode", "videos", 4, (("truncated", 1),))]
+    check_failures(counts, bench.config({}), Layout("dataset"))
+    with pytest.raises(DataError, match=r"max_failure_fraction 0\.1 allows 0\.5"):
+        check_failures(counts, bench.config({"max_failure_fraction": 0.1}), Layout("dataset"))
+
+
+@pytest.mark.parametrize("field", [None, "table_buckets"])
+def test_the_buckets_change_how_many_joins_there_are_and_no_row_of_them(bench: Bench, field: str | None) -> None:
+    """tests/test_resume.py compares the bytes of whole datasets."""
+    config = bench.config({field: ALONE[field]} if field else {})
+    rows = pa.concat_tables([item.kept for item in batches(plan_build(config).sources["videos"])])
+    with beam.Pipeline(runner=FnApiRunner()) as root:
+        join_by = JoinByHash({"videos": ("video_id", schema("videos"))}, config.table_buckets)
+        joined = {"videos": root | beam.Create([rows])} | join_by | beam.Map(lambda tables: tables["videos"])
+        numbers = joined | beam.FlatMap(lambda table: table["_row"].to_pylist())
+        assert_that(joined | beam.combiners.Count.Globally(), equal_to([3 if field else 2]), label="buckets")
+        assert_that(numbers, equal_to(rows["_row"].to_pylist()), label="rows")
