@@ -29,6 +29,7 @@ class StageProgress(logging.Handler):
             disable=not console.is_terminal,
         )
         self._stages: dict[str, _Stage] = {}
+        self._last = time.monotonic()
 
     def emit(self, record: logging.LogRecord) -> None:
         event: dict[str, Any] = record.__dict__
@@ -39,6 +40,9 @@ class StageProgress(logging.Handler):
         stage = self._stages.get(name)
         if stage is None:
             stage = self._stages[name] = _Stage(name, self._bars.add_task(name, total=None, rate=""))
+        if not stage.done:
+            stage.start = self._last
+        self._last = time.monotonic()
         stage.total = stage.total if total is None else total
         stage.done += done
         stage.frames += frames
@@ -61,16 +65,18 @@ class StageProgress(logging.Handler):
 
 
 class _Stage:
+    """How far a stage is. It starts when whatever went before its first finished video ended."""
+
     def __init__(self, name: str, task: TaskID) -> None:
         self.name, self.task = name, task
         self.total: int | None = None
         self.done = self.frames = 0
-        self._start = self._shown = time.monotonic()
+        self.start = self._shown = time.monotonic()
 
     @property
     def rate(self) -> str:
         """The frames per second, or "" where a stage counts no frames."""
-        return f"{self.frames / max(time.monotonic() - self._start, 1e-3):,.1f} frames/s" if self.frames else ""
+        return f"{self.frames / max(time.monotonic() - self.start, 1e-3):,.1f} frames/s" if self.frames else ""
 
     def is_due(self) -> bool:
         due = self.done == self.total or time.monotonic() - self._shown >= PLAIN_SECONDS
@@ -79,7 +85,7 @@ class _Stage:
 
     def line(self) -> str:
         of = "" if self.total is None else f"/{self.total}"
-        elapsed = time.monotonic() - self._start
+        elapsed = time.monotonic() - self.start
         left = "" if not self.total else f", {elapsed / self.done * (self.total - self.done):.0f} s left"
         frames = f", {self.frames} frames, {self.rate}" if self.frames else ""
         return f"{self.name}: {self.done}{of} videos{frames}{left}"

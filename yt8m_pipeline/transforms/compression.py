@@ -204,6 +204,8 @@ def _unless_fitted(
 ) -> Iterator[Sequence[StoredVideo]]:
     if fitting.find(name, key) is None:
         yield unit
+    else:
+        advance(name, videos=len(unit))
 
 
 def _record(fitting: Fitting, name: str, key: str, paths: Iterable[str], facts: dict[str, Any]) -> Step:

@@ -28,7 +28,8 @@ from yt8m_pipeline.dataset.shards import PUBLISHED, Encoding, Member, published_
 from yt8m_pipeline.errors import DataError
 from yt8m_pipeline.plan import BuildPlan, library_versions, recipe
 from yt8m_pipeline.transforms.combiners import Sum
-from yt8m_pipeline.transforms.monitoring import advance, timed
+from yt8m_pipeline.transforms.compression import PCA, QUANTIZER
+from yt8m_pipeline.transforms.monitoring import advance, announce, timed
 
 WRITE = "write"
 
@@ -131,6 +132,10 @@ def _check_build(
     check_failures(counts, plan.config, plan.layout)
     check_videos_left(counts, plan.layout)
     check_train_frames(summaries, plan.config, plan.layout)
+    announce(PCA, summaries[Partition.TRAIN.value].videos)
+    if plan.config.quantizer.method == "optimal":
+        announce(QUANTIZER, summaries[Partition.TRAIN.value].videos)
+    announce(WRITE, sum(summary.videos for summary in summaries.values()))
     return True
 
 
@@ -153,12 +158,13 @@ def _write(group: Group, plan: BuildPlan, pca: Step, quantizer: Step, indices: M
     key = step_key(shard.name, contents, pca.key, quantizer.key)
     known = plan.journal.find(shard.name, key)
     if known and shard.partition != plan.anew:
+        advance(WRITE, videos=len(members))
         return known
     if plan.anew not in (None, shard.partition):
         raise _changed(shard, plan.layout)
     with timed(WRITE):
         step = write_shard(plan.layout, shard, key, members, plan.store.read, _load_encoding(plan.layout, pca))
-    advance(WRITE, frames=step.facts["frames"])
+    advance(WRITE, videos=len(members), frames=step.facts["frames"])
     return plan.journal.record(step)
 
 

@@ -15,14 +15,14 @@ NAMESPACE = "yt8m"
 
 
 def announce(stage: str, total: int) -> None:
-    """Says how many units of work a stage has before it."""
+    """Says how many videos a stage has before it."""
     PROGRESS.info("%s: %d to do", stage, total, extra={"stage": stage, "total": total})
 
 
-def advance(stage: str, *, frames: int = 0) -> None:
-    """Says that a stage finished one unit of work."""
-    PROGRESS.info("%s: one done, %d frames", stage, frames, extra={"stage": stage, "done": 1, "frames": frames})
-    Metrics.counter(NAMESPACE, f"{stage}_done").inc()
+def advance(stage: str, *, videos: int = 1, frames: int = 0) -> None:
+    """Says that a stage has finished with some videos, and how many frames it worked on."""
+    PROGRESS.info("%s: %d done", stage, videos, extra={"stage": stage, "done": videos, "frames": frames})
+    Metrics.counter(NAMESPACE, f"{stage}_videos").inc(videos)
     Metrics.counter(NAMESPACE, f"{stage}_frames").inc(frames)
 
 
