@@ -38,6 +38,8 @@ Output = Annotated[str | None, typer.Option("--output", help="Folder of the data
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 TOTALS = ("videos", "frames", "labels")
 BEAM = {"allow_extra_args": True}
+PIPED_WIDTH = 250
+"""Columns of the tables where there is no terminal to fit them into."""
 INTERRUPTED = 130
 """The exit code that shells and Typer give to Ctrl-C."""
 
@@ -319,7 +321,7 @@ def _show(facts: Mapping[str, Any], as_json: bool, title: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
     console.print(title, style="bold", markup=False)
     for name, value in facts.items():
         if not isinstance(value, list):
