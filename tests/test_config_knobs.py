@@ -23,11 +23,11 @@ from yt8m_pipeline.compression.pca import Pca
 from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.config import Config, load
 from yt8m_pipeline.data_model import DropReason, Float32Array, Partition, UInt8Array, Video
+from yt8m_pipeline.dataset.build_folder import begin, exclusive, finish
 from yt8m_pipeline.dataset.gate import check_failures
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.manifest import StageCount
 from yt8m_pipeline.dataset.records import FrameRecord, parse_frame_record
-from yt8m_pipeline.dataset.session import begin, exclusive, finish
 from yt8m_pipeline.dataset.shards import Encoding, shard_of
 from yt8m_pipeline.dataset.tables import TableFiles, read_batches, schema
 from yt8m_pipeline.dataset.tfrecord import read_records

@@ -183,8 +183,8 @@ def _load(path: Path, settings: Sequence[str] | None, output: str | None) -> "Co
 def _build(
     config: "Config", anew: "Partition | None", beam_args: Sequence[str], as_json: bool, retry_failed: bool
 ) -> None:
+    from yt8m_pipeline.dataset.build_folder import begin, exclusive, finish, withdraw
     from yt8m_pipeline.dataset.manifest import Manifest
-    from yt8m_pipeline.dataset.session import begin, exclusive, finish, withdraw
     from yt8m_pipeline.extraction.feature_store import open_store
     from yt8m_pipeline.files import delete_temporaries
     from yt8m_pipeline.plan import plan_build

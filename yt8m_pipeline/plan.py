@@ -9,10 +9,10 @@ from typing import Any
 from yt8m_pipeline import __version__, files
 from yt8m_pipeline.config import Config, as_dict
 from yt8m_pipeline.data_model import Partition
+from yt8m_pipeline.dataset.build_folder import is_rebuildable
 from yt8m_pipeline.dataset.journal import Journal, step_key
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.manifest import Manifest
-from yt8m_pipeline.dataset.session import is_rebuildable
 from yt8m_pipeline.dataset.tables import TableFiles, check_schema, find_files
 from yt8m_pipeline.errors import UsageError
 from yt8m_pipeline.extraction.feature_store import FeatureStore, feature_space

@@ -16,6 +16,7 @@ from yt8m_pipeline.compression.moments import Moments, grid_exponent
 from yt8m_pipeline.compression.pca import Pca
 from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.data_model import DropReason, Partition, StoredVideo, Video, VideoFeatures
+from yt8m_pipeline.dataset.build_folder import finish
 from yt8m_pipeline.dataset.index import (
     read_parquet,
     video_rows,
@@ -28,7 +29,6 @@ from yt8m_pipeline.dataset.index import (
 from yt8m_pipeline.dataset.journal import Step, file_entry
 from yt8m_pipeline.dataset.layout import Layout, Shard
 from yt8m_pipeline.dataset.manifest import PartitionSummary, StageCount, fitted_row, shard_rows, write_manifest
-from yt8m_pipeline.dataset.session import finish
 from yt8m_pipeline.dataset.shards import Encoding, Member, write_shard
 from yt8m_pipeline.dataset.verify import Fault, verify
 from yt8m_pipeline.errors import DataError

@@ -14,16 +14,16 @@ from pathlib import Path
 import pytest
 
 from yt8m_pipeline.data_model import Partition
+from yt8m_pipeline.dataset.build_folder import begin, exclusive, finish, is_rebuildable, withdraw
 from yt8m_pipeline.dataset.journal import FileEntry, Journal, Step, file_entry
 from yt8m_pipeline.dataset.layout import LEVELS, Layout, Shard
 from yt8m_pipeline.dataset.manifest import Manifest, fitted_row, shard_rows, write_manifest
-from yt8m_pipeline.dataset.session import begin, exclusive, finish, is_rebuildable, withdraw
 from yt8m_pipeline.errors import DataError, UsageError
 
 HOLD = """
 import sys
 from yt8m_pipeline.dataset.layout import Layout
-from yt8m_pipeline.dataset.session import exclusive
+from yt8m_pipeline.dataset.build_folder import exclusive
 with exclusive(Layout(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
