@@ -130,13 +130,20 @@ class TestBuild:
         assert "decode" in {row["stage"] for row in facts["seconds"]}
 
 
+def listen_to_interrupts() -> None:
+    """A shell starts what it runs in the background with SIGINT ignored, and that is inherited."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class TestInterrupt:
     @pytest.mark.parametrize("seconds", [0.0, 1.0, 3.0])
     def test_ctrl_c_ends_a_build_with_130_and_no_traceback(
         self, workshop: Workshop, tmp_path: Path, seconds: float
     ) -> None:
         command = [sys.executable, "-m", "yt8m_pipeline", "build", str(workshop.config(tmp_path))]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=listen_to_interrupts
+        )
         while not (tmp_path / "dataset" / ".unfinished").exists():
             assert process.poll() is None
             time.sleep(0.01)
@@ -359,7 +366,7 @@ class TestDemo:
         command = ("demo", str(tmp_path / "corpus"), "--videos", "24", "--seconds", "2")
         first = run(*command)
         assert first.returncode == 0, first.stderr
-        assert first.stdout.startswith(f"Wrote the demo corpus to {tmp_path}/corpus\n")
+        assert first.stdout.startswith(f"The demo corpus is in {tmp_path}/corpus; ")
         assert first.stderr.splitlines()[-1] == "encode: 28/28 videos, 0 s left"
         before = {path: path.stat().st_mtime_ns for path in (tmp_path / "corpus").rglob("*")}
         again = run(*command, "--json")

@@ -89,7 +89,7 @@ def demo(
         summary = write_corpus(
             folder, videos=videos, seconds=seconds, seed=seed, nested_labels=nested_labels, progress=progress
         )
-    _show(summary.to_json(), as_json, f"Wrote the demo corpus to {folder}")
+    _show(summary.to_json(), as_json, f"The demo corpus is in {folder}; configs/smoke.yaml builds a dataset of it")
 
 
 @app.command(context_settings=BEAM)
