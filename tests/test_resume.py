@@ -135,6 +135,7 @@ def test_a_damaged_stored_video_is_extracted_again(copied: Path, built: Path) ->
     victim.write_bytes(data)
     finished = yt8m("build", str(copied / "config.yaml"), "--retry-failed")
     assert finished.returncode == 0, finished.stderr
+    assert "are damaged" in finished.stderr
     relative = victim.relative_to(copied)
     assert victim.read_bytes() == (built / relative).read_bytes()
     assert published_bytes(copied / "dataset") == published_bytes(built / "dataset")

@@ -216,6 +216,7 @@ def _beam_pipeline(arguments: Sequence[str]) -> Any:
         UsageError: if Beam does not know or take one of them; Beam itself ignores those that it does not know.
     """
     logging.getLogger().setLevel(logging.ERROR)
+    logging.getLogger("yt8m_pipeline").setLevel(logging.WARNING)
     import apache_beam as beam
     from apache_beam.options.pipeline_options import PipelineOptions
     from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
