@@ -1,5 +1,6 @@
 """Files, local or in a bucket, through pyarrow's filesystems: read, list, and write all or nothing."""
 
+import hashlib
 import os
 import socket
 from collections.abc import Iterator
@@ -59,6 +60,15 @@ def read_bytes(uri: str) -> bytes:
         return stream.read()
 
 
+def sha256(uri: str) -> str:
+    """The SHA-256 of a file's bytes, hexadecimal; memory is bounded whatever its size."""
+    digest = hashlib.sha256()
+    with open_read(uri) as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
 @contextmanager
 def open_atomic(uri: str) -> Iterator[IO[bytes]]:
     """A writable binary stream. The file appears under its name whole, when the block ends well, or not at all.
@@ -74,13 +84,11 @@ def open_atomic(uri: str) -> Iterator[IO[bytes]]:
             yield cast(IO[bytes], stream)
         filesystem.move(temporary, path)
     except OSError as error:
-        _discard(filesystem, temporary)
         raise DataError(
             "A file cannot be written", uri, str(error), "free space, or check the permissions of the folder"
         ) from error
-    except BaseException:
+    finally:
         _discard(filesystem, temporary)
-        raise
 
 
 def write_bytes(uri: str, data: bytes) -> None:

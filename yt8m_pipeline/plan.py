@@ -1,6 +1,5 @@
 """What a build will do, found out before it starts: its tables, feature space, output and key."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -127,12 +126,8 @@ def _find_sources(config: Config) -> dict[str, TableFiles]:
 
 
 def _describe_file(source: TableFiles, name: str) -> dict[str, Any]:
-    digest, size = hashlib.sha256(), 0
-    with files.open_read(source.path(name)) as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-            size += len(block)
-    return {"file": name, "bytes": size, "sha256": digest.hexdigest()}
+    uri = source.path(name)
+    return {"file": name, "bytes": files.describe(uri)[0], "sha256": files.sha256(uri)}
 
 
 def _require_own_folder(layout: Layout) -> None:

@@ -1,7 +1,6 @@
 """One build at a time in a folder: taking it, going on where a killed build stopped, and closing it."""
 
 import fcntl
-import hashlib
 import json
 import os
 import socket
@@ -156,5 +155,5 @@ def finish(layout: Layout) -> None:
                 files.delete(layout.path(f"{level}/{name}"))
     Journal(layout).clear()
     files.delete(layout.path(Layout.UNFINISHED))
-    digest = hashlib.sha256(files.read_bytes(layout.path(Layout.MANIFEST))).hexdigest()
+    digest = files.sha256(layout.path(Layout.MANIFEST))
     files.write_bytes(layout.path(Layout.COMPLETE), f"{digest}  {Layout.MANIFEST}\n".encode())

@@ -85,10 +85,5 @@ class Journal:
 
 def file_entry(layout: Layout, path: str) -> FileEntry:
     """Describes a file that stands in the dataset."""
-    digest = hashlib.sha256()
-    size = 0
-    with files.open_read(layout.path(path)) as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-            size += len(block)
-    return FileEntry(path, size, digest.hexdigest())
+    uri = layout.path(path)
+    return FileEntry(path, files.describe(uri)[0], files.sha256(uri))

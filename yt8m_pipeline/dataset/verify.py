@@ -1,7 +1,6 @@
 """Everything on disk against the manifest: files, records, ids, labels and the accounting of rows."""
 
 import csv
-import hashlib
 import io
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -59,7 +58,7 @@ def _check_completion(layout: Layout) -> Iterator[Fault]:
     if not files.exists(path):
         yield Fault(Layout.COMPLETE, "missing: the build has not ended")
         return
-    digest = hashlib.sha256(files.read_bytes(layout.path(Layout.MANIFEST))).hexdigest()
+    digest = files.sha256(layout.path(Layout.MANIFEST))
     if not files.read_bytes(path).startswith(digest.encode()):
         yield Fault(Layout.MANIFEST, "is not the manifest that the build completed with")
 

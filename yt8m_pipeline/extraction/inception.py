@@ -272,14 +272,9 @@ def _identity(model: Model) -> dict[str, Any]:
 def _sha256(path: str) -> str:
     """Of a file; of a folder, that of the list which `sha256sum` prints for its files, sorted by name."""
     if files.exists(path):
-        return _file_sha256(path)
-    listing = "".join(f"{_file_sha256(files.join(path, name))}  {name}\n" for name in files.list_files(path))
+        return files.sha256(path)
+    listing = "".join(f"{files.sha256(files.join(path, name))}  {name}\n" for name in files.list_files(path))
     return hashlib.sha256(listing.encode()).hexdigest()
-
-
-def _file_sha256(path: str) -> str:
-    with files.open_read(path) as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
 def _locate(model: Model) -> str:
