@@ -102,7 +102,24 @@ class Decoding(Section):
 
     frames_per_second: float = Field(1.0, gt=0, le=120, description="§3.3: 1 frame per second.")
     max_seconds: float = Field(360.0, gt=0, description="§3.3: up to the first 360 seconds.")
-    timeout_seconds: float = Field(600.0, gt=0, description="Wall-clock limit for decoding one video.")
+    sampling: Literal["exact", "keyframes"] = Field(
+        "exact",
+        description="exact: the frame on screen; keyframes: the keyframe nearest to each grid time, cheaper but off.",
+    )
+    damage: Literal["strict", "salvage"] = Field(
+        "strict", description="strict: a damaged film is rejected; salvage: its sound frames are used."
+    )
+    min_decoded_fraction: Share = Field(
+        0.9, description="Under salvage, a film is rejected if a smaller share of its frames is sound."
+    )
+    demuxers: tuple[str, ...] = Field(
+        ("mov", "matroska", "flv", "avi", "mpegts", "mpeg", "ogg", "asf"),
+        min_length=1,
+        description="FFmpeg's demuxers of self-contained files: no playlist, image sequence or session description.",
+    )
+    protocols: tuple[str, ...] = Field((), description="FFmpeg's protocols that a demuxer may open by itself: none.")
+    timeout_seconds: float = Field(120.0, gt=0, description="Wall-clock limit for opening a film …")
+    timeout_seconds_per_frame: float = Field(20.0, ge=0, description="… and as much more for each frame of the grid.")
     memory_limit_mib: int = Field(4096, ge=256, description="Address space of a decoding child process.")
 
     @property

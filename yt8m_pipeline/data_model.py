@@ -66,10 +66,21 @@ class DropReason(StrEnum):
     NO_FRAMES = "no_frames"
     TRUNCATED = "truncated"
     DAMAGED = "damaged"
+    TOO_DAMAGED = "too_damaged"
     DECODE_TIMEOUT = "decode_timeout"
     DECODER_CRASHED = "decoder_crashed"
     # 5 Extraction
     NON_FINITE_FEATURES = "non_finite_features"
+
+    @property
+    def is_transient(self) -> bool:
+        """Whether the same bytes may do better another time: the place or the machine failed, not the film."""
+        return self in _TRANSIENT
+
+
+_TRANSIENT = frozenset(
+    {DropReason.MISSING_FILE, DropReason.IO_ERROR, DropReason.DECODE_TIMEOUT, DropReason.DECODER_CRASHED}
+)
 
 
 STAGES = (

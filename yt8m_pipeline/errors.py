@@ -39,8 +39,9 @@ class VideoRejected(Exception):
     Args:
         reason: A stable, enumerated reason.
         detail: One line for a person: what was seen, and where.
+        decoded_fraction: The share of its frames that are sound; None where it is not known.
     """
 
-    def __init__(self, reason: DropReason, detail: str) -> None:
-        super().__init__(reason, detail)
-        self.reason, self.detail = reason, detail
+    def __init__(self, reason: DropReason, detail: str, decoded_fraction: float | None = None) -> None:
+        super().__init__(reason, detail, decoded_fraction)
+        self.reason, self.detail, self.decoded_fraction = reason, detail, decoded_fraction

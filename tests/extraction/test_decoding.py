@@ -11,6 +11,7 @@ import pytest
 from av.video.reformatter import Interpolation
 from av.video.stream import VideoStream
 
+from yt8m_pipeline.config import Decoding
 from yt8m_pipeline.data_model import DropReason, SampledFrame, UInt8Array
 from yt8m_pipeline.errors import VideoRejected
 from yt8m_pipeline.extraction.decoding import decode_frames, library_version
@@ -23,7 +24,7 @@ TEN_FPS = range(0, 3500, 100)
 
 
 def sampled(film: bytes, *, rate: Fraction = Fraction(1), max_seconds: float = 360.0) -> list[SampledFrame]:
-    return list(decode_frames(io.BytesIO(film), rate=rate, max_seconds=max_seconds, size=SIZE))
+    return list(decode_frames(io.BytesIO(film), Decoding(frames_per_second=float(rate), max_seconds=max_seconds), SIZE))
 
 
 def numbers(film: bytes, *, rate: Fraction = Fraction(1), max_seconds: float = 360.0) -> list[int]:
@@ -276,7 +277,7 @@ def test_damage_inside_the_film_is_damage_and_comes_after_the_good_frames() -> N
     film = bytearray(encode(TEN_FPS, options={"bf": "0", "g": "10"}))
     place, size = packets_of(bytes(film))[25]
     film[place : place + size] = b"\xff" * size
-    frames = decode_frames(io.BytesIO(film), rate=Fraction(1), max_seconds=9.0, size=SIZE)
+    frames = decode_frames(io.BytesIO(film), Decoding(max_seconds=9.0), SIZE)
     assert [number_of(next(frames).rgb) for _ in range(3)] == [0, 10, 20]
     with pytest.raises(VideoRejected, match="the h264 stream cannot be decoded: Invalid data found") as caught:
         next(frames)
@@ -327,7 +328,7 @@ def test_a_file_that_cannot_be_read_is_an_io_error() -> None:
             raise OSError(5, "Input/output error")
 
     with pytest.raises(VideoRejected, match="Input/output error") as caught:
-        list(decode_frames(Failing(b"x" * 100), rate=Fraction(1), max_seconds=1.0, size=SIZE))
+        list(decode_frames(Failing(b"x" * 100), Decoding(max_seconds=1.0), SIZE))
     assert caught.value.reason is DropReason.IO_ERROR
 
 

@@ -17,20 +17,17 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
-from fractions import Fraction
 from shutil import copyfileobj
 from struct import Struct
 from time import monotonic
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Self, cast
+from typing import IO, Self, cast
 
 import numpy as np
 
+from yt8m_pipeline.config import Decoding
 from yt8m_pipeline.data_model import DropReason, SampledFrame
 from yt8m_pipeline.errors import DataError, VideoRejected
-
-if TYPE_CHECKING:
-    from yt8m_pipeline.config import Decoding
 
 MODULE = "yt8m_pipeline.extraction.sandbox"
 
@@ -55,7 +52,7 @@ class Sandbox:
         size: Height and width of the frames, pixels.
     """
 
-    def __init__(self, decoding: "Decoding", size: int) -> None:
+    def __init__(self, decoding: Decoding, size: int) -> None:
         self._decoding, self._size = decoding, size
         self._idle: _Child | None = None
 
@@ -111,9 +108,9 @@ class Sandbox:
 class _Child:
     """The parent's end of one child process."""
 
-    def __init__(self, decoding: "Decoding", size: int) -> None:
+    def __init__(self, decoding: Decoding, size: int) -> None:
         self._socket, theirs = socket.socketpair()
-        settings = map(str, (decoding.rate, decoding.max_seconds, size, decoding.memory_limit_mib))
+        settings = (decoding.model_dump_json(), str(size))
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603  our own module, no shell
                 [sys.executable, "-B", "-P", "-m", MODULE, *settings],
@@ -258,10 +255,10 @@ def _download(uri: str) -> int:
         return os.dup(local.fileno())
 
 
-def _child(rate: Fraction, max_seconds: float, size: int, memory_limit_mib: int) -> None:
+def _child(decoding: Decoding, size: int) -> None:
     """The child process: decodes one descriptor after another from the socket that is its standard input."""
     for limit, value in (
-        (resource.RLIMIT_AS, memory_limit_mib * MIB),
+        (resource.RLIMIT_AS, decoding.memory_limit_mib * MIB),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, 0),
     ):
@@ -275,7 +272,7 @@ def _child(rate: Fraction, max_seconds: float, size: int, memory_limit_mib: int)
         while descriptors := socket.recv_fds(parent, 1, 1)[1]:
             try:
                 with open(descriptors[0], "rb", buffering=0) as stream:
-                    for frame in decode_frames(stream, rate=rate, max_seconds=max_seconds, size=size):
+                    for frame in decode_frames(stream, decoding, size):
                         parent.sendall(HEADER.pack(FRAME, frame.index, frame.pts_seconds, frame.rgb.nbytes))
                         parent.sendall(frame.rgb.data)
                 answer = HEADER.pack(IDLE, 0, 0.0, 0)
@@ -294,4 +291,4 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    _child(Fraction(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
+    _child(Decoding.model_validate_json(sys.argv[1]), int(sys.argv[2]))
