@@ -5,6 +5,8 @@ Everything here may crash or hang on hostile bytes: run it in a `Sandbox`.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
 from io import SEEK_END
 from struct import Struct
 from typing import BinaryIO, TypeAlias
@@ -14,14 +16,19 @@ import av.subtitles.codeccontext
 import av.subtitles.stream  # PyAV imports these two on first use, when a sandbox can open no file any more
 from av.container import InputContainer
 from av.index import IndexEntries
+from av.packet import Packet
 from av.stream import Discard, Disposition
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from yt8m_pipeline.config import Decoding
 from yt8m_pipeline.data_model import DropReason
 from yt8m_pipeline.errors import VideoRejected
+from yt8m_pipeline.extraction.frame_times import Grid
 
 Log: TypeAlias = list[tuple[int, str, str]]
+VideoPacket: TypeAlias = "Packet[VideoStream]"
 
 BOX = Struct(">I4sQ")
 """The head of an MP4 box: its length, its kind, and the length again if it needs 64 bits."""
@@ -30,6 +37,88 @@ PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails
 
 CUT_OFF_MESSAGES = ("moov atom not found", "File ended prematurely")
 """What FFmpeg 8 logs for an MP4 that ends before its index, and for a Matroska file that ends inside an element."""
+
+
+@dataclass(frozen=True, slots=True)
+class Film:
+    """An opened film, to be read once from its start.
+
+    Attributes:
+        container: The file.
+        video: The one stream of it that is read.
+        ending: Tells whether the file was cut off.
+        grid: The grid times, per second.
+    """
+
+    container: InputContainer
+    video: VideoStream
+    ending: "Ending"
+    grid: Grid
+
+    @property
+    def tick(self) -> Fraction:
+        """Seconds."""
+        return self.video.time_base or Fraction(1)
+
+    @property
+    def decoder(self) -> VideoCodecContext:
+        return self.video.codec_context
+
+    @property
+    def times_from_header(self) -> int:
+        """How many grid times the film has by its header; 0 where that tells no duration."""
+        ticks = self.video.duration
+        seconds = ticks * self.tick if ticks else Fraction(self.container.duration or 0, av.time_base)
+        return self.grid.between(Fraction(0), max(seconds, Fraction(0))).stop
+
+    def shortfall(self, times: int) -> VideoRejected | None:
+        """Why a film that ended after so many grid times may have been longer; None: there is no sign of that."""
+        if times == self.grid.count:
+            return None
+        if self.ending.is_cut_off():
+            what = "the file ends before the packets that its index or size promises"
+            return VideoRejected(DropReason.TRUNCATED, what)
+        complaint = self.ending.complaint(self.container.format.name)
+        if complaint and times < self.times_from_header:
+            return VideoRejected(DropReason.DAMAGED, f"the file cannot be read to its end: {complaint}")
+        return None
+
+    def packets(self) -> Iterator[VideoPacket]:
+        """The packets that hold something, in decoding order."""
+        return (packet for packet in self.container.demux(self.video) if packet.size)
+
+    def drained(self) -> Iterator[VideoFrame]:
+        """The frames that the decoder still holds; then it is empty, and can begin anew."""
+        yield from self.decoder.decode(None)
+        self.decoder.flush_buffers()
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A frame of the grid, as it came from the decoder.
+
+    Attributes:
+        index: k.
+        pts_seconds: Its presentation time after the film's start.
+        frame: The frame.
+    """
+
+    index: int
+    pts_seconds: Fraction
+    frame: VideoFrame
+
+
+@contextmanager
+def open_film(stream: BinaryIO, decoding: Decoding) -> Iterator[Film]:
+    """The film of a file, from its start.
+
+    Raises:
+        VideoRejected: NOT_A_VIDEO, NO_VIDEO_STREAM, UNSUPPORTED_CODEC, TRUNCATED, DAMAGED, IO_ERROR.
+    """
+    stream.seek(0)
+    with opened(stream, decoding) as (container, ending):
+        grid = Grid.of(decoding.rate, Fraction(str(decoding.max_seconds)))
+        yield Film(container, video_stream(container, ending), ending, grid)
 
 
 @contextmanager
@@ -49,6 +138,7 @@ def opened(stream: BinaryIO, decoding: Decoding) -> "Iterator[tuple[InputContain
         ending = Ending(stream, log, decoding.demuxers)
         with rejecting("the container cannot be opened", ending.reason_not_opened):
             container = av.open(stream, "r", container_options=options, metadata_errors="replace")
+        ending.is_opened()
         with container:
             yield container, ending
 
@@ -95,6 +185,16 @@ class Ending:
     def __init__(self, stream: BinaryIO, log: Log, demuxers: Sequence[str]) -> None:
         self._stream, self._log, self._demuxers = stream, log, demuxers
         self.index: IndexEntries | tuple[()] = ()
+        self._said_at_opening = 0
+
+    def is_opened(self) -> None:
+        """What was logged so far is not about the film's end."""
+        self._said_at_opening = len(self._log)
+
+    def complaint(self, demuxer: str) -> str | None:
+        """The first error that a demuxer has met since the file was opened."""
+        said = (text for _, component, text in self._log[self._said_at_opening :] if component == demuxer)
+        return next((text.strip() for text in said), None)
 
     def is_cut_off(self) -> bool:
         """Whether the container says that there is more than what is there."""

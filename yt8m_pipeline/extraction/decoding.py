@@ -1,30 +1,31 @@
 """Decoding a video at a fixed rate with FFmpeg (through PyAV): exact frames, untrusted input (DESIGN §4.3, §4.4).
 
+A film is decoded in one of three ways, all with one decoder thread: *sparingly*, where its packets tell which of them
+the chosen frames depend on; *plainly*, every packet, where they do not, or where anything is amiss; or at its
+*keyframes* alone, if the config says so. The first two give the same pixels.
+
 Everything here may crash or hang on hostile bytes: run it in a `Sandbox`.
 """
 
-from collections.abc import Generator, Iterator
-from fractions import Fraction
+from collections.abc import Generator
 from typing import BinaryIO
 
 import av
 import numpy as np
-from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
-from av.video.stream import VideoStream
 
 from yt8m_pipeline.config import Decoding
 from yt8m_pipeline.data_model import DropReason, SampledFrame, UInt8Array
-from yt8m_pipeline.errors import VideoRejected
-from yt8m_pipeline.extraction.container import Ending, opened, rejecting, video_stream
-from yt8m_pipeline.extraction.frame_times import TimedFrame, frames_on_grid
+from yt8m_pipeline.extraction.coded_pictures import Unplannable
+from yt8m_pipeline.extraction.container import Chosen, open_film, rejecting
+from yt8m_pipeline.extraction.damage import Account
+from yt8m_pipeline.extraction.keyframe_decoder import decode_keyframes
+from yt8m_pipeline.extraction.plain_decoder import decode_plainly
+from yt8m_pipeline.extraction.sparing_decoder import decode_sparingly
 
 RESIZING = Interpolation.AREA | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 """Area averaging, with results that do not depend on the processor's vector instructions."""
-
-NOMINAL_RATE = Fraction(25)
-"""Frames per second of a stream that gives neither times nor a rate."""
 
 
 def library_version() -> str:
@@ -38,9 +39,13 @@ def decode_frames(
 ) -> Generator[SampledFrame, None, float]:
     """Yields the frame on screen at k / rate seconds after the first one, for every k of `frames_on_grid`.
 
-    Frames are decoded in order by one thread until the last grid time is settled; only the chosen ones are converted:
-    area-averaged to a square (which absorbs the sample aspect ratio), to RGB by the frame's own colour matrix and
-    range (BT.601 limited where it names none), and turned upright by the display matrix.
+    Only what these frames depend on is decoded, and only they are converted: area-averaged to a square (which absorbs
+    the sample aspect ratio), to RGB by the frame's own colour matrix and range (BT.601 limited where it names none),
+    and turned upright by the display matrix. Damage that no chosen frame depends on does not show.
+
+    Under `damage: salvage`, a frame that is damaged or may depend on damage (up to the next keyframe) is replaced by
+    the last sound one, or at the beginning by the first. Under `sampling: keyframes`, the keyframe nearest to each
+    grid time is taken.
 
     Args:
         stream: The file's bytes, seekable. Nothing else is opened.
@@ -48,48 +53,51 @@ def decode_frames(
         size: Height and width of the frames, pixels; None: each frame has its own size.
 
     Returns:
-        The share of the film's grid times whose frame is sound.
+        The share of the film's grid times whose frame is sound. The grid times that a film lacks because it was cut
+        off count as not sound, as far as its header tells how long it was.
 
     Raises:
-        VideoRejected: NOT_A_VIDEO, NO_VIDEO_STREAM, UNSUPPORTED_CODEC, NO_FRAMES, IO_ERROR; TRUNCATED or DAMAGED for
-            any damage met before the last grid time is settled, whatever was yielded before.
+        VideoRejected: NOT_A_VIDEO, NO_VIDEO_STREAM, UNSUPPORTED_CODEC, NO_FRAMES, IO_ERROR; TRUNCATED or DAMAGED
+            where that is not salvaged, whatever was yielded before, with the share of frames that are sound.
         MemoryError: when FFmpeg gets no memory.
     """
-    with opened(stream, decoding) as (container, ending):
-        video = video_stream(container, ending)
-        limit = Fraction(str(decoding.max_seconds))
-        grid = frames_on_grid(_frames(container, video, ending), rate=decoding.rate, max_seconds=limit)
-        reformatter, start, previous = VideoReformatter(), None, None
-        for index, shown in grid:
-            start = shown.pts_seconds if start is None else start
-            if shown is not previous:
-                rgb, previous = _upright(reformatter, shown.image, size), shown
-            yield SampledFrame(index, float(shown.pts_seconds - start), rgb)
-        if start is None:
-            raise VideoRejected(DropReason.NO_FRAMES, f"the {video.name} stream has no frame to show")
-    return 1.0
+    way = {"exact": _exactly, "keyframes": _at_keyframes}[decoding.sampling]
+    return (yield from _converted(way(stream, decoding), size))
 
 
-def _frames(container: InputContainer, video: VideoStream, ending: Ending) -> Iterator[TimedFrame[VideoFrame]]:
-    """Every frame in presentation order. A missing pts is the end of the frame before."""
-    tick = video.time_base or Fraction(1)
-    nominal = round(1 / ((video.guessed_rate or NOMINAL_RATE) * tick))
-    next_pts = 0
-    with rejecting(f"the {video.name} stream cannot be decoded", ending.reason):
-        for packet in container.demux(video):
-            if packet.is_corrupt:
-                raise VideoRejected(
-                    ending.reason_of_partial_packet(), f"the packet with pts {packet.pts} is incomplete"
-                )
-            for frame in packet.decode():
-                pts = next_pts if frame.pts is None else frame.pts
-                if frame.is_corrupt:
-                    raise VideoRejected(ending.reason(), f"the frame at {float(pts * tick):.3f} s is damaged")
-                duration = max(frame.duration, 0)
-                next_pts = pts + (duration or nominal)
-                yield TimedFrame(pts * tick, duration * tick, frame)
-    if ending.is_cut_off():
-        raise VideoRejected(DropReason.TRUNCATED, "the file ends before the packets that its index or size promises")
+def _converted(chosen: Generator[Chosen, None, float], size: int | None) -> Generator[SampledFrame, None, float]:
+    """A frame that stands for several grid times is converted once."""
+    reformatter = VideoReformatter()
+    previous: VideoFrame | None = None
+    try:
+        while True:
+            item = next(chosen)
+            if item.frame is not previous:
+                previous, rgb = item.frame, _upright(reformatter, item.frame, size)
+            yield SampledFrame(item.index, float(item.pts_seconds), rgb)
+    except StopIteration as end:
+        return float(end.value)
+
+
+def _exactly(stream: BinaryIO, decoding: Decoding) -> Generator[Chosen, None, float]:
+    """Sparingly, and where that does not work out plainly, from the beginning."""
+    done = 0
+    try:
+        with open_film(stream, decoding) as film:
+            for chosen in decode_sparingly(film):
+                yield chosen
+                done = chosen.index + 1
+            return 1.0
+    except Unplannable:
+        with open_film(stream, decoding) as film:
+            account = Account(film, is_strict=decoding.damage == "strict")
+            return (yield from account.settle(decode_plainly(film, account), begin=done))
+
+
+def _at_keyframes(stream: BinaryIO, decoding: Decoding) -> Generator[Chosen, None, float]:
+    with open_film(stream, decoding) as film:
+        account = Account(film, is_strict=decoding.damage == "strict")
+        return (yield from account.settle(decode_keyframes(film, account)))
 
 
 def _upright(reformatter: VideoReformatter, frame: VideoFrame, size: int | None) -> UInt8Array:

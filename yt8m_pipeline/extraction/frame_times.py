@@ -7,6 +7,7 @@ from math import ceil
 from typing import Generic, TypeVar
 
 Image = TypeVar("Image")
+Time = TypeVar("Time", int, Fraction)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +29,34 @@ class TimedFrame(Generic[Image]):
             raise ValueError(f"a frame cannot last {float(self.duration_seconds)} s")
 
 
-def frames_on_grid(
-    frames: Iterable[TimedFrame[Image]], *, rate: Fraction, max_seconds: Fraction
-) -> Iterator[tuple[int, TimedFrame[Image]]]:
-    """Yields (k, the frame on screen at start + k / rate seconds) for k = 0, 1, … < rate · min(duration, max_seconds).
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """The times k / rate after a film's start, for k = 0, 1, … < count.
+
+    Attributes:
+        rate: Grid times per unit of time, above 0.
+        count: How many there are at most, above 0.
+    """
+
+    rate: Fraction
+    count: int
+
+    @classmethod
+    def of(cls, rate: Fraction, max_seconds: Fraction) -> "Grid":
+        """Grid times per second; those at and after `max_seconds` are left out."""
+        return cls(rate, ceil(max_seconds * rate))
+
+    def in_ticks(self, time_base: Fraction) -> "Grid":
+        """The same times, in ticks of `time_base` seconds."""
+        return Grid(self.rate * time_base, self.count)
+
+    def between(self, begin: Time, end: Time) -> range:
+        """Every k with begin ≤ k / rate < end, both counted from the film's start."""
+        return range(min(self.count, ceil(begin * self.rate)), min(self.count, ceil(end * self.rate)))
+
+
+def frames_on_grid(frames: Iterable[TimedFrame[Image]], grid: Grid) -> Iterator[tuple[int, TimedFrame[Image]]]:
+    """Yields (k, the frame on screen at start + k / rate seconds) for k = 0, 1, … < rate · duration.
 
     Start is the first frame's pts, duration the end of the last frame's display minus start; neither comes from a
     header. The frame on screen at t is the last one, in the order given, with pts ≤ t. A pts that goes back is
@@ -40,24 +65,21 @@ def frames_on_grid(
 
     Args:
         frames: In presentation order.
-        rate: Grid times per second, above 0.
-        max_seconds: Grid times at and after this are left out; above 0.
+        grid: Grid times per second.
     """
-    count = ceil(max_seconds * rate)
-    k, gap = 0, Fraction(0)
     remaining = iter(frames)
     shown = next(remaining, None)
     if shown is None:
         return
-    start = shown.pts_seconds
+    start, gap = shown.pts_seconds, Fraction(0)
     for following in remaining:
-        while k < count and start + k / rate < following.pts_seconds:
-            yield k, shown
-            k += 1
-        if k == count:
+        until = max(following.pts_seconds, shown.pts_seconds)
+        times = grid.between(shown.pts_seconds - start, until - start)
+        yield from ((k, shown) for k in times)
+        if times.stop == grid.count:
             return
-        gap = max(following.pts_seconds - shown.pts_seconds, Fraction(0))
-        shown = replace(following, pts_seconds=shown.pts_seconds + gap)
-    duration = shown.pts_seconds + (shown.duration_seconds or gap) - start
-    for last in range(k, max(1, min(count, ceil(duration * rate)))):
-        yield last, shown
+        gap = until - shown.pts_seconds
+        shown = following if until == following.pts_seconds else replace(following, pts_seconds=until)
+    end = shown.pts_seconds + (shown.duration_seconds or gap)
+    times = grid.between(shown.pts_seconds - start, end - start)
+    yield from ((k, shown) for k in times or range(shown.pts_seconds == start))

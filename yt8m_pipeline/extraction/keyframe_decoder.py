@@ -1,0 +1,63 @@
+"""Decoding keyframes alone: the one nearest to each grid time. Cheap, and as far off as keyframes are apart."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+from av.video.frame import VideoFrame
+
+from yt8m_pipeline.errors import VideoRejected
+from yt8m_pipeline.extraction.container import Film, VideoPacket, rejecting
+from yt8m_pipeline.extraction.damage import Account, OnScreen
+
+
+def decode_keyframes(film: Film, account: Account) -> Iterator[tuple[int, OnScreen]]:
+    """Yields (k, the keyframe nearest to grid time k), the film's start being its first keyframe.
+
+    Raises:
+        VideoRejected: at damage, if the account is strict.
+    """
+    for packet, pts, times in _nearest(film):
+        frame: VideoFrame | None = None
+        try:
+            frame = _decoded(film, packet)
+        except VideoRejected as damage:
+            account.note(damage)
+        screen = account.shown(frame, pts * film.tick)
+        yield from ((index, screen) for index in times)
+
+
+def _nearest(film: Film) -> Iterator[tuple[VideoPacket, int, range]]:
+    """Each keyframe that is nearest to a grid time, its time in ticks, and those grid times; at a tie the later."""
+    grid = film.grid.in_ticks(film.tick)
+    begin, end, start = Fraction(0), 0, 0
+    key: tuple[VideoPacket, int] | None = None
+    for packet, pts in _timed(film):
+        end = max(end, pts + max(packet.duration or 0, 0))
+        if key is None and packet.is_keyframe:
+            key, start = (packet, pts), pts
+        elif key is not None and packet.is_keyframe and pts > key[1]:
+            middle = Fraction(key[1] + pts, 2) - start
+            if times := grid.between(begin, middle):
+                yield *key, times
+                if times.stop == grid.count:
+                    return
+            key, begin = (packet, pts), middle
+    if key is not None:
+        yield *key, grid.between(begin, Fraction(end - start)) or range(begin == 0)
+
+
+def _timed(film: Film) -> Iterator[tuple[VideoPacket, int]]:
+    """Packets that have a time; the frame that comes from one is shown then."""
+    for packet in film.packets():
+        pts = packet.dts if packet.pts is None else packet.pts
+        if pts is not None and not packet.is_discard:
+            yield packet, pts
+
+
+def _decoded(film: Film, packet: VideoPacket) -> VideoFrame:
+    """The one frame of a packet, which needs no other."""
+    with rejecting(f"a keyframe of the {film.video.name} stream cannot be decoded", film.ending.reason):
+        frames = [*film.decoder.decode(packet), *film.drained()]
+    if not frames:
+        raise VideoRejected(film.ending.reason(), f"the keyframe with pts {packet.pts} gives no frame")
+    return frames[0]

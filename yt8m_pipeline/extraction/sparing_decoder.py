@@ -1,0 +1,86 @@
+"""Decoding only what the chosen frames depend on. The frames are those of a plain decode, to the bit."""
+
+from bisect import insort
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+
+import av
+from av.video.frame import VideoFrame
+
+from yt8m_pipeline.extraction.coded_pictures import Unplannable, coding_of
+from yt8m_pipeline.extraction.container import Chosen, Film, VideoPacket
+from yt8m_pipeline.extraction.packet_choice import CodedFrame, Step, needed_packets
+
+MAX_HELD_BYTES = 64 * 2**20
+"""Of packets of which it is open whether they are needed: usually about a second's."""
+
+
+def decode_sparingly(film: Film) -> Iterator[Chosen]:
+    """Yields the frames of the grid.
+
+    Raises:
+        Unplannable: if the packets do not tell which they depend on, if the decoder does not give what the packets
+            promise, and at any damage. What was yielded before is right all the same.
+    """
+    awaited = _Awaited(film.tick)
+    try:
+        for step in steps(film):
+            if step.is_fresh:
+                yield from awaited.among(film.drained())
+                awaited.is_fresh = True
+            awaited.add(step)
+            yield from awaited.among(film.decoder.decode(step.packet))
+        yield from awaited.among(film.drained())
+    except MemoryError:
+        raise
+    except (av.FFmpegError, OSError) as error:
+        raise Unplannable(str(error)) from error
+    if awaited.steps or film.shortfall(awaited.next_index):
+        raise Unplannable("frames are missing at the end")
+
+
+def steps(film: Film) -> Iterator[Step[VideoPacket]]:
+    """The packets that the frames of the grid depend on, in decoding order."""
+    return needed_packets(_coded_frames(film), film.grid.in_ticks(film.tick), max_bytes=MAX_HELD_BYTES)
+
+
+def _coded_frames(film: Film) -> Iterator[CodedFrame[VideoPacket]]:
+    coding = coding_of(film.decoder.codec.canonical_name, film.decoder.extradata or b"")
+    if coding is None:
+        raise Unplannable("of this codec, only decoding everything is known to be exact")
+    for packet in film.packets():
+        if packet.is_corrupt or packet.pts is None:
+            raise Unplannable("a packet is incomplete or has no time")
+        picture = coding.read(bytes(packet), is_keyframe=packet.is_keyframe)
+        pts = packet.pts if picture.is_shown and not packet.is_discard else None
+        yield CodedFrame(packet, pts, max(packet.duration or 0, 0), packet.size, picture)
+
+
+class _Awaited:
+    """The chosen frames that have not come out of the decoder yet, by time."""
+
+    def __init__(self, tick: Fraction) -> None:
+        self._tick = tick
+        self._start: int | None = None
+        self.steps: list[tuple[int, range]] = []
+        self.next_index = 0
+        self.is_fresh = False
+
+    def add(self, step: Step[VideoPacket]) -> None:
+        if step.pts is not None and step.grid:
+            insort(self.steps, (step.pts, step.grid), key=lambda item: item[0])
+
+    def among(self, frames: Iterable[VideoFrame]) -> Iterator[Chosen]:
+        for frame in frames:
+            if frame.is_corrupt or frame.pts is None or (self.is_fresh and not frame.key_frame):
+                raise Unplannable("a frame is damaged, has no time, or is not the keyframe that it must be")
+            self.is_fresh = False
+            if self.steps and frame.pts >= self.steps[0][0]:
+                yield from self._chosen(frame, *self.steps.pop(0))
+
+    def _chosen(self, frame: VideoFrame, pts: int, grid: range) -> Iterator[Chosen]:
+        if frame.pts != pts:
+            raise Unplannable(f"there is no frame with the pts {pts}")
+        self._start = pts if self._start is None else self._start
+        self.next_index = grid.stop
+        yield from (Chosen(index, (pts - self._start) * self._tick, frame) for index in grid)
