@@ -365,4 +365,4 @@ def test_a_real_clip_has_a_frame_for_every_second_that_begins(name: str, frames:
 def test_a_really_corrupted_clip_is_damaged() -> None:
     refused = rejection(real_clip("corrupted.mp4").read_bytes())
     assert refused.reason is DropReason.DAMAGED
-    assert "Error splitting the input into NAL units" in refused.detail
+    assert "the h264 stream is damaged: concealing" in refused.detail

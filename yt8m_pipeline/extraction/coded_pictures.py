@@ -5,7 +5,8 @@ eight slots; for the others one slot is the chain of all reference pictures. Not
 read. Where a header is not understood, the picture is taken to read and write everything, which is always safe.
 
 Sources: ITU-T H.264 §7.3 and §7.4.1, ITU-T H.265 §7.3 and §7.4.2, AV1 Bitstream & Decoding Process §5.5 and §5.9,
-RFC 6386 §9.1 (VP8), ISO/IEC 14496-15 §5.3 and §8.3 (NAL units in MP4), ISO/IEC 10918-1 §B.2 (JPEG).
+RFC 6386 §9.1 (VP8), ISO/IEC 13818-2 §6.3.11 (MPEG-2), ISO/IEC 14496-15 §5.3 and §8.3 (NAL units in MP4), ISO/IEC
+10918-1 §B.2 (JPEG).
 """
 
 from collections.abc import Callable, Iterator
@@ -70,7 +71,8 @@ def coding_of(codec: str, extradata: bytes) -> Coding | None:
         "av1": lambda: Av1(extradata),
         "vp8": Vp8,
         "mjpeg": Mjpeg,
-        **dict.fromkeys(("vp9", "mpeg4", "mpeg1video", "mpeg2video", "h263", "flv1", "theora"), ByKeyframes),
+        **dict.fromkeys(("mpeg1video", "mpeg2video"), Mpeg2),
+        **dict.fromkeys(("vp9", "mpeg4", "h263", "flv1", "theora"), ByKeyframes),
         **dict.fromkeys(("prores", "dnxhd"), IntraOnly),
     }
     return makers[codec]() if codec in makers else None
@@ -81,6 +83,15 @@ class ByKeyframes:
 
     def read(self, data: bytes, *, is_keyframe: bool) -> Picture:  # noqa: ARG002
         return ENTRY if is_keyframe else REFERENCE
+
+
+class Mpeg2:
+    """MPEG-1 and MPEG-2: quantization matrices hold on until the next sequence header, so an entry must have one."""
+
+    SEQUENCE_HEADER = b"\0\0\1\xb3"
+
+    def read(self, data: bytes, *, is_keyframe: bool) -> Picture:
+        return ENTRY if is_keyframe and self.SEQUENCE_HEADER in data else REFERENCE
 
 
 class IntraOnly:

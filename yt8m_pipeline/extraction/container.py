@@ -4,7 +4,7 @@ Everything here may crash or hang on hostile bytes: run it in a `Sandbox`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from io import SEEK_END
@@ -14,6 +14,7 @@ from typing import BinaryIO, TypeAlias
 import av
 import av.subtitles.codeccontext
 import av.subtitles.stream  # PyAV imports these two on first use, when a sandbox can open no file any more
+from av.codec.context import Flags
 from av.container import InputContainer
 from av.index import IndexEntries
 from av.packet import Packet
@@ -37,6 +38,16 @@ PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails
 
 CUT_OFF_MESSAGES = ("moov atom not found", "File ended prematurely")
 """What FFmpeg 8 logs for an MP4 that ends before its index, and for a Matroska file that ends inside an element."""
+
+
+HARMLESS_MESSAGES = frozenset({"mmco: unref short failure"})
+"""Errors of decoders that cost no pixel: an H.264 stream that begins at a recovery point releases what it never had."""
+
+
+def _is_error(line: tuple[int, str, str]) -> bool:
+    """That FFmpeg made up a part of a picture, it tells as mere information."""
+    level, _, text = line
+    return level <= av.logging.ERROR or text.startswith("concealing ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +94,22 @@ class Film:
             return VideoRejected(DropReason.DAMAGED, f"the file cannot be read to its end: {complaint}")
         return None
 
+    def damage(self) -> VideoRejected | None:
+        """What the decoder has complained of since this was last asked: FFmpeg conceals damage, and only says so."""
+        complaint = self.ending.complaint(self.decoder.codec.name)
+        return (
+            VideoRejected(self.ending.reason(), f"the {self.video.name} stream is damaged: {complaint}")
+            if complaint
+            else None
+        )
+
     def packets(self) -> Iterator[VideoPacket]:
-        """The packets that hold something, in decoding order."""
-        return (packet for packet in self.container.demux(self.video) if packet.size)
+        """The packets that hold something, in decoding order.
+
+        After the last one PyAV 18 flushes each stream, and fails on those that FFmpeg found after opening the file.
+        """
+        with suppress(IndexError):
+            yield from (packet for packet in self.container.demux(self.video) if packet.size)
 
     def drained(self) -> Iterator[VideoFrame]:
         """The frames that the decoder still holds; then it is empty, and can begin anew."""
@@ -125,12 +149,15 @@ def open_film(stream: BinaryIO, decoding: Decoding) -> Iterator[Film]:
 def opened(stream: BinaryIO, decoding: Decoding) -> "Iterator[tuple[InputContainer, Ending]]":
     """A container of one of the whitelisted kinds. Nothing but the stream is read.
 
+    Packets without pts stay without: FFmpeg's guesses run backwards where frames are reordered.
+
     Raises:
         VideoRejected: NOT_A_VIDEO, TRUNCATED, DAMAGED, IO_ERROR.
     """
-    av.logging.set_level(av.logging.ERROR)
+    av.logging.set_level(av.logging.INFO)
     av.logging.set_skip_repeated(False)
     options = {
+        "fflags": "-genpts",
         "format_whitelist": ",".join(decoding.demuxers),
         "protocol_whitelist": ",".join(decoding.protocols),
     }
@@ -160,7 +187,8 @@ def rejecting(what: str, reason: Callable[[], DropReason]) -> Iterator[None]:
 def video_stream(container: InputContainer, ending: "Ending") -> VideoStream:
     """FFmpeg's best video stream that is a film; the other streams are not read.
 
-    It gets one decoder thread: with several, FFmpeg 8 decodes VP8 to other pixels once in some 25 times under load.
+    It gets one decoder thread: with several, FFmpeg 8 decodes VP8 to other pixels once in some 25 times under load. Its
+    decoder is bit-exact: otherwise MPEG-4 is rounded in another way on each kind of processor.
     """
     films = [stream for stream in container.streams.video if not stream.disposition & PICTURES]
     if not films:
@@ -172,6 +200,7 @@ def video_stream(container: InputContainer, ending: "Ending") -> VideoStream:
     if video.codec_context is None:
         raise VideoRejected(DropReason.UNSUPPORTED_CODEC, f"no decoder for stream {video.index}")
     video.codec_context.thread_count = 1
+    video.codec_context.flags |= Flags.bitexact
     for other in container.streams:
         if other is not video:
             other.discard = Discard.all
@@ -180,21 +209,24 @@ def video_stream(container: InputContainer, ending: "Ending") -> VideoStream:
 
 
 class Ending:
-    """Tells a file that was cut off from one that is damaged inside. Ask when decoding is over: the stream is moved."""
+    """Tells a file that was cut off from one that is damaged inside."""
 
     def __init__(self, stream: BinaryIO, log: Log, demuxers: Sequence[str]) -> None:
         self._stream, self._log, self._demuxers = stream, log, demuxers
         self.index: IndexEntries | tuple[()] = ()
         self._said_at_opening = 0
+        self._noticed: dict[str, int] = {}
 
     def is_opened(self) -> None:
-        """What was logged so far is not about the film's end."""
+        """What was logged so far will be met again, or does not matter."""
         self._said_at_opening = len(self._log)
 
-    def complaint(self, demuxer: str) -> str | None:
-        """The first error that a demuxer has met since the file was opened."""
-        said = (text for _, component, text in self._log[self._said_at_opening :] if component == demuxer)
-        return next((text.strip() for text in said), None)
+    def complaint(self, component: str) -> str | None:
+        """The first error that a demuxer or decoder has logged since its complaints were last asked for."""
+        news = self._log[self._noticed.get(component, self._said_at_opening) :]
+        self._noticed[component] = len(self._log)
+        said = (line[2].strip() for line in news if line[1] == component and _is_error(line))
+        return next((text for text in said if text not in HARMLESS_MESSAGES), None)
 
     def is_cut_off(self) -> bool:
         """Whether the container says that there is more than what is there."""
@@ -206,7 +238,7 @@ class Ending:
 
     def reason_not_opened(self) -> DropReason:
         """A file whose damage no demuxer of ours has met is no video."""
-        ours = any(component.split(",")[0] in self._demuxers for _, component, _ in self._log)
+        ours = any(_is_error(line) and line[1].split(",")[0] in self._demuxers for line in self._log)
         return self.reason() if ours else DropReason.NOT_A_VIDEO
 
     def reason_of_partial_packet(self) -> DropReason:
@@ -219,17 +251,23 @@ class Ending:
     def _ends_inside_box(self, *kinds: bytes) -> bool:
         """Walks the top-level boxes of an MP4 (ISO/IEC 14496-12 §4.2)."""
         place, end = 0, self._size()
-        while place + 8 <= end:
-            self._stream.seek(place)
-            length, kind, long_length = BOX.unpack(self._stream.read(BOX.size).ljust(BOX.size, b"\0"))
-            length = {0: end - place, 1: long_length}.get(length, length)
-            if length < 8 or place + length > end:
-                return length >= 8 and kind in kinds
-            place += length
+        with self._returning():
+            while place + 8 <= end:
+                self._stream.seek(place)
+                length, kind, long_length = BOX.unpack(self._stream.read(BOX.size).ljust(BOX.size, b"\0"))
+                length = {0: end - place, 1: long_length}.get(length, length)
+                if length < 8 or place + length > end:
+                    return length >= 8 and kind in kinds
+                place += length
         return False
 
     def _size(self) -> int:
+        with self._returning():
+            return self._stream.seek(0, SEEK_END)
+
+    @contextmanager
+    def _returning(self) -> Iterator[None]:
+        """Puts the stream back to where it was: a demuxer that reads on does not see that it was moved."""
         here = self._stream.tell()
-        size = self._stream.seek(0, SEEK_END)
+        yield
         self._stream.seek(here)
-        return size

@@ -31,32 +31,24 @@ class Account:
 
     Args:
         film: The film.
-        is_strict: Whether any damage ends it. Else it taints all frames up to the next keyframe, since they may depend
-            on it.
+        is_strict: Whether any damage ends it.
     """
 
     def __init__(self, film: Film, *, is_strict: bool) -> None:
         self._film, self._is_strict = film, is_strict
         self._start: Fraction | None = None
         self._last_sound = OnScreen(None, Fraction(0), is_sound=False)
-        self._is_tainted = False
         self._first: VideoRejected | None = None
 
     def note(self, damage: VideoRejected) -> None:
         if self._is_strict:
             raise damage
         self._first = self._first or damage
-        self._is_tainted = True
 
     def shown(self, frame: VideoFrame | None, pts_seconds: Fraction) -> OnScreen:
-        """What is on screen when a frame comes from the decoder, or does not come (None) where one should."""
+        """What is on screen for a sound frame, or for one that is not (None)."""
         self._start = pts_seconds if self._start is None else self._start
-        if frame is not None and frame.is_corrupt:
-            reason = self._film.ending.reason()
-            self.note(VideoRejected(reason, f"the frame at {float(pts_seconds):.3f} s is damaged"))
-        elif frame is not None and frame.key_frame:
-            self._is_tainted = False
-        if frame is None or self._is_tainted:
+        if frame is None:
             return replace(self._last_sound, is_sound=False)
         self._last_sound = OnScreen(frame, pts_seconds - self._start, is_sound=True)
         return self._last_sound

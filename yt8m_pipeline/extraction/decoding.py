@@ -8,10 +8,12 @@ Everything here may crash or hang on hostile bytes: run it in a `Sandbox`.
 """
 
 from collections.abc import Generator
+from struct import Struct
 from typing import BinaryIO
 
 import av
 import numpy as np
+from av.sidedata.sidedata import SideData
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 
@@ -26,6 +28,10 @@ from yt8m_pipeline.extraction.sparing_decoder import decode_sparingly
 
 RESIZING = Interpolation.AREA | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 """Area averaging, with results that do not depend on the processor's vector instructions."""
+
+
+MATRIX = Struct("=5i")
+"""The first numbers of a display matrix, a b u c d, in 16.16 fixed point (ISO/IEC 14496-12 §6.2.2)."""
 
 
 def library_version() -> str:
@@ -100,10 +106,19 @@ def _at_keyframes(stream: BinaryIO, decoding: Decoding) -> Generator[Chosen, Non
         return (yield from account.settle(decode_keyframes(film, account)))
 
 
+def orientation(frame: VideoFrame) -> tuple[bool, int]:
+    """How the display matrix shows a frame: whether it is mirrored from left to right, and then how many quarter turns
+    counterclockwise it is given, the nearest to the matrix's angle."""
+    turns = round(frame.rotation / 90)
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    a, b, _, c, d = MATRIX.unpack_from(matrix) if isinstance(matrix, SideData) else (1, 0, 0, 0, 1)
+    return (True, turns + 2) if a * d < b * c else (False, turns)
+
+
 def _upright(reformatter: VideoReformatter, frame: VideoFrame, size: int | None) -> UInt8Array:
-    """uint8, (size, size, 3), or of the frame's size. The display matrix is taken to the nearest quarter turn."""
+    """uint8, (size, size, 3), or of the frame's size."""
     kind = f"{frame.format.name} with colour matrix {frame.colorspace}"
     with rejecting(f"{kind} cannot be converted to RGB", lambda: DropReason.UNSUPPORTED_CODEC):
-        rgb = reformatter.reformat(frame, size, size, "rgb24", interpolation=RESIZING, threads=1)
-    turns_counterclockwise = round(frame.rotation / 90)
-    return np.ascontiguousarray(np.rot90(rgb.to_ndarray(), turns_counterclockwise))
+        rgb = reformatter.reformat(frame, size, size, "rgb24", interpolation=RESIZING, threads=1).to_ndarray()
+    is_mirrored, turns_counterclockwise = orientation(frame)
+    return np.ascontiguousarray(np.rot90(np.fliplr(rgb) if is_mirrored else rgb, turns_counterclockwise))

@@ -52,7 +52,9 @@ class Grid:
 
     def between(self, begin: Time, end: Time) -> range:
         """Every k with begin ≤ k / rate < end, both counted from the film's start."""
-        return range(min(self.count, ceil(begin * self.rate)), min(self.count, ceil(end * self.rate)))
+        numerator, denominator = self.rate.numerator, self.rate.denominator
+        first, stop = -(-begin * numerator // denominator), -(-end * numerator // denominator)
+        return range(min(self.count, first), min(self.count, stop))
 
 
 def frames_on_grid(frames: Iterable[TimedFrame[Image]], grid: Grid) -> Iterator[tuple[int, TimedFrame[Image]]]:

@@ -58,6 +58,6 @@ def _decoded(film: Film, packet: VideoPacket) -> VideoFrame:
     """The one frame of a packet, which needs no other."""
     with rejecting(f"a keyframe of the {film.video.name} stream cannot be decoded", film.ending.reason):
         frames = [*film.decoder.decode(packet), *film.drained()]
-    if not frames:
-        raise VideoRejected(film.ending.reason(), f"the keyframe with pts {packet.pts} gives no frame")
+    if not frames or frames[0].is_corrupt:
+        raise VideoRejected(film.ending.reason(), f"the keyframe with pts {packet.pts} gives no sound frame")
     return frames[0]

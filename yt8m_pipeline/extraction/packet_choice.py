@@ -179,9 +179,10 @@ class _Undecided(Generic[Packet]):
 
     def settle(self, frame: CodedFrame[Packet]) -> None:
         """Its grid times are known."""
-        frame.is_settled = self._is_changed = True
+        frame.is_settled = True
         if frame.grid:
             _need(frame)
+            self._is_changed = True
         elif not frame.is_needed and not frame.picture.writes:
             self._frames.remove(frame)
             self.bytes -= frame.size

@@ -1,7 +1,9 @@
 """Decoding every packet of a film: always right, and where all damage shows."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
+from heapq import heappop, heappush
+from math import inf
 
 from av.video.frame import VideoFrame
 
@@ -28,19 +30,22 @@ class _PlainDecoder:
     def __init__(self, film: Film, account: Account) -> None:
         self._film, self._account = film, account
         self._nominal_ticks = round(1 / ((film.video.guessed_rate or NOMINAL_RATE) * film.tick))
-        self._next_pts = 0
+        self._next_pts: int | None = None
+        self._latest: int | None = None
+        self._missing: list[int] = []
+        self._taint = _Taint()
 
     def frames(self) -> Iterator[TimedFrame[OnScreen]]:
-        """Every frame in presentation order, and one that is not there for each packet that cannot be decoded."""
+        """Every frame in presentation order, and one that is not sound for each packet that cannot be decoded.
+
+        A frame that comes after one with a greater pts is shown at once.
+        """
         for packet in self._packets():
-            try:
-                decoded = self._decoded(packet)
-            except VideoRejected as damage:
-                self._account.note(damage)
-                yield self._shown(None, packet.pts, 0)
-            else:
-                yield from map(self._timed, decoded)
-        yield from map(self._timed, self._film.drained())
+            for frame in self._attempted(packet):
+                yield from self._in_turn(frame)
+        for frame in self._attempted(None):
+            yield from self._in_turn(frame)
+        yield from self._missing_before(inf)
 
     def _packets(self) -> Iterator[VideoPacket]:
         """A demuxer that fails ends the film."""
@@ -50,20 +55,70 @@ class _PlainDecoder:
         except VideoRejected as damage:
             self._account.note(damage)
 
-    def _decoded(self, packet: VideoPacket) -> Iterable[VideoFrame]:
+    def _attempted(self, packet: "VideoPacket | None") -> list[VideoFrame]:
+        """The frames that a packet brings to light, or the end of the film (None)."""
+        frames: list[VideoFrame] = []
+        try:
+            frames = self._decoded(packet)
+            damage = self._film.damage()
+        except VideoRejected as failure:
+            damage = failure
+            if packet and packet.pts is not None:
+                heappush(self._missing, packet.pts)
+        if damage:
+            self._account.note(damage)
+        if packet:
+            self._taint.follow(packet, is_damaged=damage is not None)
+        return frames
+
+    def _decoded(self, packet: "VideoPacket | None") -> list[VideoFrame]:
         ending = self._film.ending
-        if packet.is_corrupt:
+        if packet and packet.is_corrupt:
             raise VideoRejected(ending.reason_of_partial_packet(), f"the packet with pts {packet.pts} is incomplete")
         with rejecting(f"the {self._film.video.name} stream cannot be decoded", ending.reason):
-            return self._film.decoder.decode(packet)
+            return self._film.decoder.decode(packet) if packet else list(self._film.drained())
 
-    def _timed(self, frame: VideoFrame) -> TimedFrame[OnScreen]:
-        duration = max(frame.duration or 0, 0)
-        return self._shown(frame, frame.pts, duration)
+    def _in_turn(self, frame: VideoFrame) -> Iterator[TimedFrame[OnScreen]]:
+        """A frame, after those before it that could not be decoded."""
+        pts = frame.dts if frame.pts is None else frame.pts
+        if frame.is_corrupt:
+            what = f"the frame at {float((pts or 0) * self._film.tick):.3f} s is damaged"
+            self._account.note(VideoRejected(self._film.ending.reason(), what))
+        yield from self._missing_before(-inf if pts is None else pts)
+        is_sound = not frame.is_corrupt and not self._taint.covers(frame)
+        yield self._shown(frame if is_sound else None, pts, max(frame.duration or 0, 0))
+
+    def _missing_before(self, pts: float) -> Iterator[TimedFrame[OnScreen]]:
+        while self._missing and self._missing[0] < pts:
+            yield self._shown(None, heappop(self._missing), 0)
 
     def _shown(self, frame: VideoFrame | None, pts: int | None, duration: int) -> TimedFrame[OnScreen]:
-        """A missing pts is the end of the frame before."""
-        pts = self._next_pts if pts is None else pts
+        """Where there is no time, a frame follows the end of the one before."""
+        pts = (self._next_pts or 0) if pts is None else pts
+        self._latest = pts if self._latest is None else max(pts, self._latest)
         self._next_pts = pts + (duration or self._nominal_ticks)
-        screen = self._account.shown(frame, pts * self._film.tick)
-        return TimedFrame(pts * self._film.tick, duration * self._film.tick, screen)
+        pts_seconds = self._latest * self._film.tick
+        return TimedFrame(pts_seconds, duration * self._film.tick, self._account.shown(frame, pts_seconds))
+
+
+class _Taint:
+    """Which frames may depend on damage: those that follow it in decoding order, up to the next keyframe.
+
+    Frames that follow a keyframe in decoding order and precede it in presentation order may depend on what was before.
+    """
+
+    def __init__(self) -> None:
+        self._is_tainted = self._was_tainted = False
+        self._keyframe_pts = 0
+        self._tainted_pts: set[int | None] = set()
+
+    def follow(self, packet: VideoPacket, *, is_damaged: bool) -> None:
+        pts = self._keyframe_pts if packet.pts is None else packet.pts
+        if packet.is_keyframe:
+            self._was_tainted, self._is_tainted, self._keyframe_pts = self._is_tainted, False, pts
+        self._is_tainted |= is_damaged
+        if self._is_tainted or (self._was_tainted and pts < self._keyframe_pts):
+            self._tainted_pts.add(packet.pts)
+
+    def covers(self, frame: VideoFrame) -> bool:
+        return frame.pts in self._tainted_pts

@@ -29,14 +29,21 @@ def decode_sparingly(film: Film) -> Iterator[Chosen]:
                 yield from awaited.among(film.drained())
                 awaited.is_fresh = True
             awaited.add(step)
-            yield from awaited.among(film.decoder.decode(step.packet))
+            yield from awaited.among(_decoded(film, step.packet))
         yield from awaited.among(film.drained())
     except MemoryError:
         raise
     except (av.FFmpegError, OSError) as error:
         raise Unplannable(str(error)) from error
-    if awaited.steps or film.shortfall(awaited.next_index):
+    if awaited.steps or not awaited.next_index or film.shortfall(awaited.next_index):
         raise Unplannable("frames are missing at the end")
+
+
+def _decoded(film: Film, packet: VideoPacket) -> list[VideoFrame]:
+    frames = film.decoder.decode(packet)
+    if damage := film.damage():
+        raise Unplannable(damage.detail)
+    return frames
 
 
 def steps(film: Film) -> Iterator[Step[VideoPacket]]:
@@ -65,6 +72,7 @@ class _Awaited:
         self.steps: list[tuple[int, range]] = []
         self.next_index = 0
         self.is_fresh = False
+        self._latest: int | None = None
 
     def add(self, step: Step[VideoPacket]) -> None:
         if step.pts is not None and step.grid:
@@ -74,7 +82,9 @@ class _Awaited:
         for frame in frames:
             if frame.is_corrupt or frame.pts is None or (self.is_fresh and not frame.key_frame):
                 raise Unplannable("a frame is damaged, has no time, or is not the keyframe that it must be")
-            self.is_fresh = False
+            if self._latest is not None and frame.pts <= self._latest:
+                raise Unplannable(f"the frame at {frame.pts} comes after that at {self._latest}")
+            self.is_fresh, self._latest = False, frame.pts
             if self.steps and frame.pts >= self.steps[0][0]:
                 yield from self._chosen(frame, *self.steps.pop(0))
 
