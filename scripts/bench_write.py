@@ -12,6 +12,7 @@ import resource
 import subprocess
 import sys
 import time
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ import numpy as np
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
 from yt8m_pipeline.config import Config
-from yt8m_pipeline.data_model import Partition, StoredVideo, Video, VideoFeatures
+from yt8m_pipeline.data_model import Partition, StoredEntry, StoredVideo, Video, VideoFeatures
 from yt8m_pipeline.dataset.layout import Layout
+from yt8m_pipeline.extraction.failures import Source
 from yt8m_pipeline.extraction.feature_store import FeatureStore
 from yt8m_pipeline.plan import BuildPlan
 from yt8m_pipeline.transforms.compression import FitPca, FitQuantizer, Fitting
@@ -80,7 +82,7 @@ def fill_store(options: argparse.Namespace, count: int) -> None:
     start, written = time.monotonic(), 0
     for index in range(count):
         if not Path(store.path(f"synthetic-{index:06d}")).exists():
-            store.write(features_of(index, options), "synthetic", 0, "")
+            store.write(features_of(index, options), Source("synthetic", 0, ""), 1.0, Fraction(1))
             written += 1
     print(f"filled the store with {written} videos in {time.monotonic() - start:.0f} s", flush=True)
 
@@ -116,7 +118,7 @@ def plan_of(options: argparse.Namespace) -> BuildPlan:
 
 def _stored(index: int, options: argparse.Namespace) -> StoredVideo:
     video = Video(f"synthetic-{index:06d}", "synthetic", Partition.TRAIN, ("/m/0342h",))
-    return StoredVideo(video, options.frames, 32.0, f"{index:064x}")
+    return StoredVideo(video, StoredEntry(options.frames, 32.0, f"{index:064x}", 1.0, 0.0))
 
 
 if __name__ == "__main__":

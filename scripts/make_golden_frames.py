@@ -28,11 +28,11 @@ GOLDEN = Path(__file__).parent.parent / "tests" / "extraction" / "golden"
 MAX_SECONDS = 360
 QUIET = "-nostdin -v error -y"
 DIGEST = (
-    "-nostdin -nostats -threads 1 -flags bitexact -noautorotate -copyts -i {film} -fps_mode passthrough "
+    "-nostdin -nostats -threads 1 -noautorotate -copyts -i {film} -fps_mode passthrough "
     "-enc_time_base demux -noautoscale "
     "-vf scale={scale}flags=area+accurate_rnd+full_chroma_int+bitexact,format=rgb24{turn},showinfo -f rawvideo -"
 )
-"""Decodes everything with one thread, on every processor alike; no frame is dropped, repeated, scaled or shifted."""
+"""Decodes everything with one thread; no frame is dropped, repeated, scaled or shifted."""
 
 TIME_BASE = re.compile(r"showinfo.*config in time_base: (\d+/\d+)")
 SHOWN = re.compile(r"showinfo.* pts: *(-?\d+) .*duration: *(\d+) .* s:(\d+)x(\d+) ")

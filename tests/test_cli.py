@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -43,6 +44,7 @@ class TestUsage:
             (("build",), "Missing argument 'CONFIG'"),
             (("build", "config.yaml", "--outptu", "x"), "No such option: --outptu"),
             (("rebuild-split", "dev", "config.yaml"), "'dev' is not one of 'train', 'validate', 'test'"),
+            (("build", "config.yaml", "--retry", "some"), "'some' is not one of 'transient', 'all', 'none'"),
             (("demo", "corpus", "--videos", "3"), "Invalid value for '--videos'"),
             (("inspect", "file", "--records", "many"), "Invalid value for '--records'"),
         ],
@@ -55,7 +57,7 @@ class TestUsage:
     def test_help_names_every_command(self) -> None:
         shown = run("--help")
         assert shown.returncode == 0
-        for command in ("demo", "build", "rebuild-split", "verify", "inspect", "config"):
+        for command in ("demo", "build", "rebuild-split", "verify", "probe", "inspect", "config"):
             assert f" {command} " in shown.stdout
 
     @pytest.mark.parametrize(
@@ -83,9 +85,10 @@ class TestUsage:
 def finished(
     workshop: Workshop, built: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> "subprocess.CompletedProcess[str]":
-    """A build with nothing to extract, with one of Beam's own options, in a folder of its own."""
+    """A build with nothing but failures to extract, with one of Beam's own options, in a folder of its own."""
     config = workshop.config(tmp_path_factory.mktemp("build"), store=str(built / "features"))
-    finished = yt8m("build", str(config), "--json", "--", "--direct_num_workers=1")
+    options = ("--retry", "all", "--json", "--", "--direct_num_workers=1")
+    finished = yt8m("build", str(config), *options)
     assert finished.returncode == 0, finished.stderr
     return finished
 
@@ -124,10 +127,19 @@ class TestBuild:
                 assert [row["stage"], row["table"], reason, str(number)] in lines
         assert ["rejects", f"{built}/dataset/rejects.parquet"] in lines
 
-    def test_retrying_tries_the_failed_videos_again(self, copied: Path) -> None:
-        facts = printed_json("build", str(copied / "config.yaml"), "--retry-failed")
+    def test_a_finished_dataset_is_built_again_for_failures_of_the_kind_to_retry(self, copied: Path) -> None:
+        config = str(copied / "config.yaml")
+        assert printed_json("build", config, "--retry", "none")["title"].startswith("Nothing to do")
+        facts = printed_json("build", config, "--retry", "transient")
         assert facts["title"].startswith("Built in ")
         assert "decode" in {row["stage"] for row in facts["seconds"]}
+
+    def test_a_finished_dataset_without_failures_of_the_kind_to_retry_is_left_alone(self, copied: Path) -> None:
+        path = copied / "dataset" / "rejects.parquet"
+        rejects = pq.read_table(path)
+        pq.write_table(rejects.filter(pc.not_equal(rejects["reason"], "missing_file")), path)
+        facts = printed_json("build", str(copied / "config.yaml"), "--retry", "transient")
+        assert facts["title"].startswith("Nothing to do")
 
 
 def listen_to_interrupts() -> None:
@@ -239,7 +251,7 @@ class TestVerify:
         [
             (None, "There is no dataset to verify"),
             ("no JSON", "The manifest cannot be read"),
-            ('{"format": 1}', "The manifest cannot be read"),
+            ('{"format": 2}', "The manifest cannot be read"),
             ('{"format": 99}', "The manifest has another format"),
         ],
     )
@@ -293,6 +305,14 @@ class TestInspect:
         assert (facts["kind"], facts["dimensions"], facts["dtype"]) == ("features of one video", 40, "float32")
         assert [row["k"] for row in facts["first"]] == list(range(min(3, facts["frames"])))
 
+    def test_a_failed_video_shows_why(self, built: Path) -> None:
+        rejects = pq.read_table(built / "dataset" / "rejects.parquet").to_pylist()
+        row = next(row for row in rejects if row["reason"] == "truncated")
+        (path,) = (built / "features").rglob(f"{row['id']}-*.failed.json")
+        facts = printed_json("inspect", str(path))
+        assert (facts["kind"], facts["video_id"], facts["uri"]) == ("failure of one video", row["id"], row["file"])
+        assert (facts["reason"], facts["detail"]) == (row["reason"], row["detail"])
+
     @pytest.mark.parametrize(
         ("name", "what"),
         [
@@ -316,6 +336,7 @@ class TestInspect:
             ("a.tfrecord", "A TFRecord file is truncated or damaged"),
             ("a.npz", "A stored file is damaged"),
             ("quantizer.npz", "A fitted artefact cannot be read"),
+            ("a.failed.json", "A stored file is damaged"),
             ("a.npy", "A fitted artefact cannot be read"),
             ("a.parquet", "A table is damaged"),
         ],

@@ -5,6 +5,7 @@ import types
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeAlias, Union, get_args, get_origin
 
@@ -22,7 +23,7 @@ from tests.conftest import Workshop
 from yt8m_pipeline.compression.pca import Pca
 from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.config import Config, load
-from yt8m_pipeline.data_model import DropReason, Float32Array, Partition, UInt8Array, Video
+from yt8m_pipeline.data_model import DropReason, Float32Array, Partition, SampledFrame, UInt8Array, Video
 from yt8m_pipeline.dataset.build_folder import begin, exclusive, finish
 from yt8m_pipeline.dataset.gate import check_failures
 from yt8m_pipeline.dataset.layout import Layout
@@ -32,6 +33,7 @@ from yt8m_pipeline.dataset.shards import Encoding, shard_of
 from yt8m_pipeline.dataset.tables import TableFiles, read_batches, schema
 from yt8m_pipeline.dataset.tfrecord import read_records
 from yt8m_pipeline.errors import DataError, VideoRejected
+from yt8m_pipeline.extraction.failures import check_damage
 from yt8m_pipeline.extraction.feature_store import FeatureStore, open_store, open_stored
 from yt8m_pipeline.extraction.inception import describe
 from yt8m_pipeline.extraction.inception import load as load_network
@@ -90,7 +92,13 @@ SHARES = {"partitioning.train": 0.4, "partitioning.validate": 0.3, "partitioning
 DECODING: Mapping[str, Any] = {
     "decoding.frames_per_second": 2,
     "decoding.max_seconds": 2,
+    "decoding.sampling": "keyframes",
+    "decoding.damage": "salvage",
+    "decoding.min_decoded_fraction": 0.1,
+    "decoding.demuxers": ["mov"],
+    "decoding.protocols": ["file"],
     "decoding.timeout_seconds": 1e-6,
+    "decoding.timeout_seconds_per_frame": 0,
     "decoding.memory_limit_mib": 256,
 }
 EXTRACTION: Mapping[str, Any] = {
@@ -230,6 +238,8 @@ def test_a_change_asks_for_a_new_build_and_for_new_features_only_if_it_changes_t
     changes_features = field.startswith("inception.model") or field in (
         "decoding.frames_per_second",
         "decoding.max_seconds",
+        "decoding.sampling",
+        "decoding.damage",
         "inception.image_size",
         "inception.dtype",
     )
@@ -335,31 +345,84 @@ def clip(workshop: Workshop) -> str:
     return str(max((workshop.corpus / "videos").glob("*.webm"), key=lambda path: path.stat().st_size))
 
 
+@pytest.fixture
+def cut_clip(clip: str, tmp_path: Path) -> str:
+    """Two thirds of it."""
+    data = Path(clip).read_bytes()
+    (tmp_path / "cut.webm").write_bytes(data[: len(data) * 2 // 3])
+    return str(tmp_path / "cut.webm")
+
+
 class TestDecoding:
-    def frames(self, bench: Bench, clip: str, *fields: str, size: int = 64) -> int:
-        with Sandbox(bench.config({field: DECODING[field] for field in fields}).decoding, size) as sandbox:
-            return len(list(sandbox.decode(clip)))
+    def decode(self, bench: Bench, clip: str, *fields: str, size: int = 64, **others: Any) -> list[SampledFrame]:
+        changes = {field: DECODING[field] for field in fields}
+        changes |= {f"decoding.{name}": value for name, value in others.items()}
+        with Sandbox(bench.config(changes).decoding, size) as sandbox:
+            return list(sandbox.decode(clip))
+
+    def rejection(self, bench: Bench, clip: str, *fields: str, size: int = 64, **others: Any) -> VideoRejected:
+        with pytest.raises(VideoRejected) as caught:
+            self.decode(bench, clip, *fields, size=size, **others)
+        return caught.value
 
     def test_the_rate_doubles_the_frames(self, bench: Bench, clip: str) -> None:
-        usual = self.frames(bench, clip)
+        usual = len(self.decode(bench, clip))
         assert usual > DECODING["decoding.max_seconds"]
-        assert self.frames(bench, clip, "decoding.frames_per_second") in (2 * usual, 2 * usual - 1)
+        assert len(self.decode(bench, clip, "decoding.frames_per_second")) in (2 * usual, 2 * usual - 1)
 
     def test_the_length_cuts_the_film(self, bench: Bench, clip: str) -> None:
-        assert self.frames(bench, clip, "decoding.max_seconds") == DECODING["decoding.max_seconds"]
+        assert len(self.decode(bench, clip, "decoding.max_seconds")) == DECODING["decoding.max_seconds"]
+
+    def test_the_sampling_changes_which_frames_are_taken(self, bench: Bench, clip: str) -> None:
+        exact, keyframes = self.decode(bench, clip), self.decode(bench, clip, "decoding.sampling")
+        assert len({frame.pts_seconds for frame in keyframes}) < len({frame.pts_seconds for frame in exact})
+
+    def test_salvage_keeps_the_sound_frames_of_a_damaged_film(self, bench: Bench, clip: str, cut_clip: str) -> None:
+        assert self.rejection(bench, cut_clip).reason == DropReason.TRUNCATED
+        salvaged = self.decode(bench, cut_clip, "decoding.damage")
+        whole = self.decode(bench, clip)
+        assert 0 < len(salvaged) < len(whole)
+        assert all(np.array_equal(a.rgb, b.rgb) for a, b in zip(salvaged, whole, strict=False))
+
+    def test_the_decoded_fraction_decides_whether_a_salvaged_film_is_used(self, bench: Bench) -> None:
+        field = "decoding.min_decoded_fraction"
+        check_damage(0.5, bench.config({field: DECODING[field]}).decoding)
+        with pytest.raises(VideoRejected, match=r"min_decoded_fraction asks for 0\.9") as caught:
+            check_damage(0.5, bench.config({}).decoding)
+        assert caught.value.reason == DropReason.TOO_DAMAGED
+
+    def test_another_demuxer_than_those_listed_is_refused(self, bench: Bench, clip: str) -> None:
+        refused = self.rejection(bench, clip, "decoding.demuxers")
+        assert refused.reason == DropReason.NOT_A_VIDEO
+        assert "Format not on whitelist 'mov'" in refused.detail
+
+    def test_another_protocol_than_those_listed_is_refused_and_a_listed_one_finds_no_descriptor(
+        self, bench: Bench, tmp_path: Path
+    ) -> None:
+        """No protocol that is listed makes frames: the sandbox has a second wall behind the list."""
+        (tmp_path / "list.mp4").write_text("ffconcat version 1.0\nfile film.mp4\n")
+        listed = str(tmp_path / "list.mp4")
+        assert "Invalid argument" in self.rejection(bench, listed, demuxers=["concat"]).detail
+        opened = self.rejection(bench, listed, "decoding.protocols", demuxers=["concat"])
+        assert "Too many open files" in opened.detail
 
     def test_the_time_limit_ends_the_decoder(self, bench: Bench, clip: str) -> None:
-        with pytest.raises(VideoRejected) as caught:
-            self.frames(bench, clip, "decoding.timeout_seconds")
-        assert caught.value.reason == DropReason.DECODE_TIMEOUT
+        assert self.rejection(bench, clip, "decoding.timeout_seconds").reason == DropReason.DECODE_TIMEOUT
+
+    def test_the_time_for_each_frame_keeps_the_decoder_going(
+        self, bench: Bench, clip: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """On a clock on which every look at it takes a second, and so a frame some five."""
+        monkeypatch.setattr("yt8m_pipeline.extraction.sandbox.monotonic", count().__next__)
+        assert self.decode(bench, clip, timeout_seconds=11)
+        slow = self.rejection(bench, clip, "decoding.timeout_seconds_per_frame", timeout_seconds=11)
+        assert slow.reason == DropReason.DECODE_TIMEOUT
 
     def test_the_memory_limit_ends_the_decoder(self, bench: Bench, clip: str) -> None:
         """One frame of 6000² pixels is 103 MiB."""
         limits = ("decoding.max_seconds", "decoding.memory_limit_mib")
-        assert self.frames(bench, clip, limits[0], size=6000) == 2
-        with pytest.raises(VideoRejected) as caught:
-            self.frames(bench, clip, *limits, size=6000)
-        assert caught.value.reason == DropReason.DECODER_CRASHED
+        assert len(self.decode(bench, clip, limits[0], size=6000)) == 2
+        assert self.rejection(bench, clip, *limits, size=6000).reason == DropReason.DECODER_CRASHED
 
 
 def extract(bench: Bench, clip: str, changes: Mapping[str, Any]) -> Features:

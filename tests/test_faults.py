@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import resource
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import pytest
 import yaml
 
 from tests.command_line import four_parts, run
-from tests.conftest import Workshop, yt8m
+from tests.conftest import Workshop, published_bytes, yt8m
 from yt8m_pipeline.config import load
 from yt8m_pipeline.dataset.verify import verify
 from yt8m_pipeline.errors import UsageError
@@ -104,7 +105,11 @@ def bench(workshop: Workshop, built: Path) -> Bench:
 
 
 def rejects_of(dataset: Path) -> list[Row]:
-    rows: list[Row] = pq.read_table(dataset / "rejects.parquet").to_pylist()
+    return read_rows(dataset / "rejects.parquet")
+
+
+def read_rows(table: Path) -> list[Row]:
+    rows: list[Row] = pq.read_table(table).to_pylist()
     return rows
 
 
@@ -502,7 +507,7 @@ BROKEN = {
 def write_broken(bench: Bench, folder: Path) -> Path:
     """The tables of a corpus with a video of every kind that cannot be used, and those videos."""
     planted = {item.reason.value: item.identifier for item in bench.workshop.summary.expected_rejects}
-    films = {row["video_id"]: row for row in pq.read_table(bench.workshop.corpus / "videos.parquet").to_pylist()}
+    films = {row["video_id"]: row for row in read_rows(bench.workshop.corpus / "videos.parquet")}
 
     def film(reason: str) -> str:
         return str(bench.workshop.corpus / films[planted[reason]]["uri"])
@@ -517,16 +522,67 @@ def write_broken(bench: Bench, folder: Path) -> Path:
     return folder
 
 
-def test_a_broken_video_costs_itself_only(bench: Bench, tmp_path: Path) -> None:
-    config = bench.config(write_broken(bench, tmp_path / "corpus"), max_failure_fraction=1.0)
-    finished = run("build", str(config))
+@pytest.fixture(scope="module")
+def broken(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a build, in dataset/, of a corpus with a video of every kind that cannot be used, each tried."""
+    folder = tmp_path_factory.mktemp("broken")
+    config = bench.config(write_broken(bench, folder / "corpus"), max_failure_fraction=1.0)
+    finished = run("build", str(config), "--retry", "all")
     assert finished.returncode == 0, finished.stderr
-    rejects = {row["id"]: row for row in rejects_of(tmp_path / "dataset") if row["stage"] == "decode"}
+    assert f"extract: {len(BROKEN)}/{len(BROKEN)} videos" in finished.stderr
+    return folder
+
+
+def test_a_broken_video_costs_itself_only(bench: Bench, broken: Path) -> None:
+    rejects = {row["id"]: row for row in rejects_of(broken / "dataset") if row["stage"] == "decode"}
     assert {name: row["reason"] for name, row in rejects.items()} == {name: BROKEN[name][0] for name in BROKEN}
     assert all(BROKEN[name][1] in row["detail"] for name, row in rejects.items())
-    kept = pq.read_table(tmp_path / "dataset" / "videos.parquet")["video_id"].to_pylist()
+    films = {row["video_id"]: row["uri"] for row in map(json.loads, (broken / "corpus" / "videos.jsonl").open())}
+    corpus = broken / "corpus"
+    assert {name: row["file"] for name, row in rejects.items()} == {name: str(corpus / films[name]) for name in BROKEN}
+    kept = pq.read_table(broken / "dataset" / "videos.parquet")["video_id"].to_pylist()
     assert kept == sorted(row["video_id"] for row in bench.corpus().videos)
-    assert verify(str(tmp_path / "dataset")) == []
+    assert verify(str(broken / "dataset")) == []
+
+
+@pytest.mark.parametrize(("retry", "tried"), [(("--retry", "none"), 0), ((), 1)])
+def test_a_build_with_remembered_failures_equals_a_fresh_one(
+    broken: Path, tmp_path: Path, retry: tuple[str, ...], tried: int
+) -> None:
+    """Only the missing file may be there now."""
+    output = tmp_path / "dataset"
+    again = run("build", str(broken / "config.yaml"), "--output", str(output), *retry)
+    assert again.returncode == 0, again.stderr
+    assert re.findall(r"extract: \d+/(\d+) videos", again.stderr)[-1:] == [str(tried)] * tried
+    assert published_bytes(output) == published_bytes(broken / "dataset")
+
+
+def test_a_salvaged_video_is_decoded_once_and_kept_or_not_by_the_config_of_the_day(
+    bench: Bench, tmp_path: Path
+) -> None:
+    planted = {item.reason.value: item.identifier for item in bench.workshop.summary.expected_rejects}
+    films = {row["video_id"]: row["uri"] for row in read_rows(bench.workshop.corpus / "videos.parquet")}
+    corpus = bench.corpus()
+    names = [*(row["video_id"] for row in corpus.videos[:9]), planted["truncated"]]
+    corpus.videos = [video_row(name, str(bench.workshop.corpus / films[name])) for name in names]
+    corpus.annotations = [{"video_id": name, "entity_id": CAT, "score": 1} for name in names]
+    config = bench.config(corpus.write(tmp_path / "corpus"), decoding__damage="salvage", pca__components=4)
+    dataset = tmp_path / "dataset"
+
+    kept = run("build", str(config), "--set", "decoding.min_decoded_fraction=0.1")
+    assert kept.returncode == 0, kept.stderr
+    fractions = {row["video_id"]: row["decoded_fraction"] for row in read_rows(dataset / "videos.parquet")}
+    assert [name for name, fraction in fractions.items() if fraction < 1] == [planted["truncated"]]
+    partitions = json.loads((dataset / "manifest.json").read_text())["partitions"]
+    assert sum(partition["salvaged"] for partition in partitions.values()) == 1
+
+    rejected = run("build", str(config))
+    assert rejected.returncode == 0, rejected.stderr
+    assert "extract:" not in rejected.stderr
+    (reject,) = (row for row in rejects_of(dataset) if row["stage"] == "decode")
+    assert (reject["id"], reject["reason"]) == (planted["truncated"], "too_damaged")
+    assert reject["decoded_fraction"] == fractions[planted["truncated"]]
+    assert verify(str(dataset)) == []
 
 
 def test_too_many_broken_videos_fail_the_build_after_the_rejects_are_written(bench: Bench, tmp_path: Path) -> None:

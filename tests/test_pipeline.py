@@ -4,6 +4,8 @@ import csv
 import hashlib
 import json
 from collections import Counter
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,9 @@ import pytest
 import yaml
 
 from tests.conftest import Workshop, published_bytes, yt8m
-from yt8m_pipeline.data_model import Partition, VideoFeatures
+from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.reader import read_frames, read_videos
+from yt8m_pipeline.extraction.failures import Source
 from yt8m_pipeline.extraction.feature_store import FeatureStore, open_stored
 
 
@@ -208,9 +211,10 @@ def test_changing_validate_and_test_frames_changes_no_byte_of_the_fit(copied: Pa
     store = FeatureStore(str(copied / "features"), space)
     for video_id in changed:
         video = store.read(video_id)
-        store.write(VideoFeatures(video_id, video.features * 2 + 1, video.pts_seconds), "changed", 1, None)
+        changed_video = replace(video, features=video.features * 2 + 1)
+        store.write(changed_video, Source("changed", 1, ""), 1.0, Fraction(1))
     frames = published_bytes(copied / "dataset", lambda name: name.startswith("frame/validate"))
-    assert yt8m("build", str(copied / "config.yaml"), "--retry-failed").returncode == 0
+    assert yt8m("build", str(copied / "config.yaml"), "--retry", "all").returncode == 0
     after = published_bytes(copied / "dataset", lambda name: name.startswith(("pca/", "quantizer", "frame/train")))
     assert after == before
     assert published_bytes(copied / "dataset", lambda name: name.startswith("frame/validate")) != frames

@@ -133,7 +133,7 @@ def test_a_damaged_stored_video_is_extracted_again(copied: Path, built: Path) ->
     data = bytearray(victim.read_bytes())
     data[len(data) // 2] ^= 1
     victim.write_bytes(data)
-    finished = yt8m("build", str(copied / "config.yaml"), "--retry-failed")
+    finished = yt8m("build", str(copied / "config.yaml"), "--retry", "transient")
     assert finished.returncode == 0, finished.stderr
     assert "are damaged" in finished.stderr
     relative = victim.relative_to(copied)

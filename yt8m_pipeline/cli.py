@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import re
 import sys
 import time
@@ -14,12 +15,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from yt8m_pipeline.errors import DataError, PipelineError, UsageError
+from yt8m_pipeline.data_model import Retry
+from yt8m_pipeline.errors import DataError, PipelineError, UsageError, VideoRejected
 
 if TYPE_CHECKING:
     from yt8m_pipeline.config import Config
-    from yt8m_pipeline.data_model import Partition
+    from yt8m_pipeline.data_model import FilmFacts, Partition
     from yt8m_pipeline.plan import BuildPlan
+    from yt8m_pipeline.preflight import Probing
 
 app = typer.Typer(
     name="yt8m",
@@ -42,6 +45,7 @@ PIPED_WIDTH = 250
 """Columns of the tables where there is no terminal to fit them into."""
 INTERRUPTED = 130
 """The exit code that shells and Typer give to Ctrl-C."""
+RESUMABLE = ("build", "rebuild-split")
 
 
 class Split(StrEnum):
@@ -61,7 +65,8 @@ def main() -> None:
         sys.exit(error.exit_code)
     except SystemExit as end:
         if end.code == INTERRUPTED:
-            print("stopped; the same command goes on from here", file=sys.stderr)
+            goes_on = "; the same command goes on from here" * (sys.argv[1] in RESUMABLE)
+            print(f"stopped{goes_on}", file=sys.stderr)
         raise
 
 
@@ -98,13 +103,17 @@ def build(
     config: ConfigPath,
     output: Output = None,
     settings: Settings = None,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Run even if the dataset is complete; failed videos are tried again.")
-    ] = False,
+    retry: Annotated[
+        Retry | None,
+        typer.Option(
+            help="Which failed videos to try again, also if the dataset is complete. An unfinished or changed build "
+            "tries the transient failures again, if this does not say otherwise."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Build the dataset, or go on where a stopped build left it. Beam's own options go after `--`."""
-    _build(_load(config, settings, output), None, context.args, as_json, retry_failed)
+    _build(_load(config, settings, output), None, context.args, as_json, retry)
 
 
 @app.command(context_settings=BEAM)
@@ -119,7 +128,7 @@ def rebuild_split(
     """Write one split's shards again with the existing PCA, codebook and vocabulary; the others stay untouched."""
     from yt8m_pipeline.data_model import Partition
 
-    _build(_load(config, settings, output), Partition(split.value), context.args, as_json, retry_failed=True)
+    _build(_load(config, settings, output), Partition(split.value), context.args, as_json, retry=None)
 
 
 @app.command("verify")
@@ -145,6 +154,34 @@ def inspect(
     from yt8m_pipeline.inspection import inspect_file
 
     _show(inspect_file(file, records), as_json, file)
+
+
+@app.command()
+def probe(
+    films: Annotated[list[str] | None, typer.Argument(metavar="FILE", help="Videos, local or gs://.")] = None,
+    *,
+    table: Annotated[str | None, typer.Option(help="Probe the videos of a videos table; globs allowed.")] = None,
+    output: Annotated[str, typer.Option(help="Where the table of problems of --table goes.")] = "problems.parquet",
+    config: Annotated[Path | None, typer.Option(help="Take `decoding` and `tables.root` from a config.")] = None,
+    frames: Annotated[bool, typer.Option("--frames", help="Decode all frames that a build would take.")] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="Films at once; by default one per core.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what films are, or why a build cannot use them; of one, a few or all that a table lists."""
+    from yt8m_pipeline.config import Decoding
+    from yt8m_pipeline.preflight import Probing
+
+    if bool(films) == bool(table):
+        why = "there are both" if films else "there is neither"
+        raise UsageError("Films and a table exclude each other", "yt8m probe", why, "give FILE... or --table TABLE")
+    loaded = _load(config, None, None) if config else None
+    probing = Probing(loaded.decoding if loaded else Decoding(), frames, workers or os.cpu_count() or 1)
+    if table:
+        all_sound = _probe_table(table, loaded.tables.root if loaded else None, output, probing, as_json)
+    else:
+        all_sound = _probe_films(films or [], probing, as_json)
+    if not all_sound:
+        raise typer.Exit(1)
 
 
 @config_app.command("show")
@@ -180,8 +217,86 @@ def _load(path: Path, settings: Sequence[str] | None, output: str | None) -> "Co
     return load(path, [*(settings or []), *([f"output={json.dumps(output)}"] if output else [])])
 
 
+def _probe_table(table: str, root: str | None, output: str, probing: "Probing", as_json: bool) -> bool:
+    """Shows what is wrong in a videos table; whether nothing is."""
+    from rich.console import Console
+
+    from yt8m_pipeline.cli_progress import StageProgress
+    from yt8m_pipeline.config import absolute_path
+    from yt8m_pipeline.dataset.tables import check_schema, find_files
+    from yt8m_pipeline.preflight import count_videos, probe_table
+
+    source = find_files(".", absolute_path(table, Path.cwd()), "videos")
+    for name in source.files:
+        check_schema(source.path(name), "videos")
+    bars = StageProgress(Console(stderr=True))
+    with bars.shown():
+        bars.update("probe", total=count_videos(source))
+        found = probe_table(source, root or source.root, output, probing, lambda: bars.update("probe", done=1))
+    problems = found.problems.total()
+    facts = {
+        "videos": found.videos,
+        "problems": [{"reason": reason, "rows": rows} for reason, rows in found.problems.most_common()],
+        "wrong_durations": found.wrong_durations,
+        "worst_durations": [_readable(duration._asdict()) for duration in found.worst_durations],
+        "table_of_problems": output,
+    }
+    _show(facts, as_json, f"{table}: {problems or 'no'} problem{'s' * (problems != 1)}")
+    return not problems
+
+
+def _probe_films(uris: Sequence[str], probing: "Probing", as_json: bool) -> bool:
+    """Shows what each film is, or why a build cannot use it; whether it can use all."""
+    from yt8m_pipeline.preflight import prober
+
+    with prober(probing) as probe:
+        results = dict(probe(uris))
+    films = [{"file": uri, **_film_facts(results[number])} for number, uri in enumerate(uris)]
+    rejected = [film for film in films if "reason" in film]
+    title = f"{len(films)} film{'s' * (len(films) != 1)}, {len(rejected) or 'none'} of them unusable"
+    if as_json or len(films) == 1:
+        _show({"films": films} if as_json else _readable(films[0]), as_json, title)
+    else:
+        tables = {
+            "films": [_film_row(film) for film in films if "reason" not in film],
+            "unusable": [{name: film[name] for name in ("file", "reason", "detail")} for film in rejected],
+            "frames": [{"file": film["file"], **frame} for film in films for frame in film.get("frames", ())],
+        }
+        _show(tables, as_json, title)
+    return not rejected
+
+
+def _film_facts(result: "FilmFacts | VideoRejected") -> dict[str, Any]:
+    from yt8m_pipeline.data_model import FilmFacts
+
+    if isinstance(result, FilmFacts):
+        return result.to_json()
+    return {"reason": result.reason.value, "detail": result.detail, "decoded_fraction": result.decoded_fraction}
+
+
+def _film_row(film: Mapping[str, Any]) -> dict[str, Any]:
+    """What a table of several films has room for."""
+    facts = _readable(film)
+    return {
+        "file": facts["file"],
+        "codec": facts["codec"],
+        "size": f"{facts['width']}×{facts['height']}",
+        "rotation": facts["rotation_degrees"],
+        "frame_rate": facts.get("frame_rate", ""),
+        "in_header": facts.get("duration_seconds_from_header", ""),
+        "seconds": facts["duration_seconds_from_content"],
+        "frames": facts["grid_frames"],
+    }
+
+
+def _readable(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The known facts, with times in milliseconds."""
+    known = {name: value for name, value in facts.items() if value is not None}
+    return {name: round(value, 3) if isinstance(value, float) else value for name, value in known.items()}
+
+
 def _build(
-    config: "Config", anew: "Partition | None", beam_args: Sequence[str], as_json: bool, retry_failed: bool
+    config: "Config", anew: "Partition | None", beam_args: Sequence[str], as_json: bool, retry: Retry | None
 ) -> None:
     from yt8m_pipeline.dataset.build_folder import begin, exclusive, finish, withdraw
     from yt8m_pipeline.dataset.manifest import Manifest
@@ -189,8 +304,8 @@ def _build(
     from yt8m_pipeline.files import delete_temporaries
     from yt8m_pipeline.plan import plan_build
 
-    plan = plan_build(config, anew)
-    if plan.is_done and not retry_failed:
+    plan = plan_build(config, anew, retry or Retry.TRANSIENT)
+    if plan.is_done and not anew and not (retry and plan.has_failures_to_retry):
         _report(plan, {}, as_json, "Nothing to do: the dataset is complete, and its config and tables are the same")
         return
     root = _beam_pipeline(beam_args)
@@ -321,6 +436,7 @@ def _show(facts: Mapping[str, Any], as_json: bool, title: str) -> None:
         return
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     console = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
     console.print(title, style="bold", markup=False)
@@ -330,5 +446,5 @@ def _show(facts: Mapping[str, Any], as_json: bool, title: str) -> None:
         elif value:
             table = Table(*value[0], title=name, title_justify="left")
             for row in value:
-                table.add_row(*(str(cell) for cell in row.values()))
+                table.add_row(*(Text(str(cell)) for cell in row.values()))
             console.print(table)

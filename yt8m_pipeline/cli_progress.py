@@ -75,8 +75,9 @@ class _Stage:
 
     @property
     def rate(self) -> str:
-        """The frames per second, or "" where a stage counts no frames."""
-        return f"{self.frames / max(time.monotonic() - self.start, 1e-3):,.1f} frames/s" if self.frames else ""
+        """The frames per second, or the videos where a stage counts no frames."""
+        done, unit = (self.frames, "frames") if self.frames else (self.done, "videos")
+        return f"{done / max(time.monotonic() - self.start, 1e-3):,.1f} {unit}/s"
 
     def is_due(self) -> bool:
         due = self.done == self.total or time.monotonic() - self._shown >= PLAIN_SECONDS

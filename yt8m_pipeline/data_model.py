@@ -1,8 +1,11 @@
 """What flows through the pipeline: small, frozen values that check themselves at birth."""
 
-from dataclasses import dataclass
+import json
+import re
+from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import TypeAlias
+from math import inf
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -83,6 +86,17 @@ _TRANSIENT = frozenset(
 )
 
 
+class Retry(StrEnum):
+    """Which of the failures that the feature store remembers a build tries again."""
+
+    TRANSIENT = "transient"
+    ALL = "all"
+    NONE = "none"
+
+    def covers(self, reason: DropReason) -> bool:
+        return self == Retry.ALL or (self == Retry.TRANSIENT and reason.is_transient)
+
+
 STAGES = (
     "read",
     "unique",
@@ -143,6 +157,96 @@ class SampledFrame:
 
 
 @dataclass(frozen=True, slots=True)
+class ProbedFrame:
+    """One frame of the grid as the build would see it, in its own size.
+
+    Attributes:
+        k: This is the frame on screen k / frames_per_second after the film's start.
+        pts_seconds: The frame's own presentation time, seconds after the film's start.
+        width: Pixels, upright.
+        height: Pixels, upright.
+        sha256: The digest of its RGB24 bytes, row by row, hexadecimal.
+    """
+
+    k: int
+    pts_seconds: float
+    width: int
+    height: int
+    sha256: str
+
+    def __post_init__(self) -> None:
+        if min(self.width, self.height) < 1 or not re.fullmatch("[0-9a-f]{64}", self.sha256):
+            raise ValueError(f"a probed frame has pixels and a SHA-256, got {self}")
+
+
+@dataclass(frozen=True, slots=True)
+class FilmFacts:
+    """What a film is, by its header and by its content. Unknown is None.
+
+    Attributes:
+        container: FFmpeg's name of the demuxer.
+        codec: FFmpeg's name of the codec.
+        profile: FFmpeg's name of the codec's profile.
+        pixel_format: FFmpeg's name of the first frame's pixel format.
+        width: Of the first frame as it is coded, pixels.
+        height: Of the first frame as it is coded, pixels.
+        is_mirrored: Whether the display matrix mirrors the picture from left to right …
+        rotation_degrees: … and then how far it turns it clockwise: 0, 90, 180 or 270.
+        sample_aspect_ratio: Width : height of a pixel.
+        frame_rate: Frames per second by the header, a rational number.
+        start_seconds: The presentation time of the first frame, by the container's clock.
+        duration_seconds_from_header: As the header has it, or FFmpeg estimates where it has none.
+        duration_seconds_from_content: From the first frame's presentation time to the end of the last frame's.
+        frames_from_header: How many frames the header counts.
+        frames_from_content: How many packets there are; a packet is a frame, but for codecs with hidden ones (VP8).
+        grid_frames: How many grid times the content covers: the frames that a build takes.
+        decoded_fraction: The share of them that is sound; None where they were not decoded.
+        frames: The frames of the grid; () where they were not decoded.
+    """
+
+    container: str
+    codec: str
+    profile: str | None
+    pixel_format: str
+    width: int
+    height: int
+    is_mirrored: bool
+    rotation_degrees: int
+    sample_aspect_ratio: str | None
+    frame_rate: str | None
+    start_seconds: float
+    duration_seconds_from_header: float | None
+    duration_seconds_from_content: float
+    frames_from_header: int | None
+    frames_from_content: int
+    grid_frames: int
+    decoded_fraction: float | None
+    frames: tuple[ProbedFrame, ...]
+
+    def __post_init__(self) -> None:
+        if min(self.width, self.height, self.frames_from_content, self.grid_frames) < 1:
+            raise ValueError(f"a film has pixels, packets and frames, got {self}")
+        texts = (self.container, self.codec, self.profile, self.pixel_format, self.sample_aspect_ratio, self.frame_rate)
+        if not all((text or "").isprintable() for text in texts):
+            raise ValueError(f"a name is one line of printable text, got {self}")
+
+    def to_json(self) -> dict[str, Any]:
+        """The attributes by name, in values that JSON knows."""
+        return asdict(self) | {"frames": [asdict(frame) for frame in self.frames]}
+
+    @classmethod
+    def from_json(cls, values: object) -> "FilmFacts":
+        """The inverse of `to_json`, for values that nobody vouches for.
+
+        Raises:
+            ValueError: if a name is missing or unknown, a value has the wrong type, or a number is not finite.
+        """
+        from pydantic import TypeAdapter  # noqa: PLC0415  `yt8m --help` does not need it
+
+        return TypeAdapter(cls).validate_json(json.dumps(values, allow_nan=False), strict=True, extra="forbid")
+
+
+@dataclass(frozen=True, slots=True)
 class VideoFeatures:
     """The features of one video, as the feature store keeps them.
 
@@ -167,21 +271,33 @@ class VideoFeatures:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredVideo:
-    """A selected video whose features are in the store: what crosses Beam in place of them.
+class StoredEntry:
+    """What the feature store has of one video, in brief.
 
     Attributes:
-        video: The video.
-        frames: How many frames the store has of it, at least one.
-        magnitude: The largest absolute value of its features.
-        sha256: The digest of its features and presentation times.
+        frames: How many frames, at least one.
+        magnitude: The largest absolute value of its features, as stored.
+        sha256: Of the features and presentation times, hexadecimal: it changes when they do, and only then.
+        decoded_fraction: The share of its grid times whose frame is sound.
+        deviation_seconds: The largest distance of a frame's presentation time from its grid time.
     """
 
-    video: Video
     frames: int
     magnitude: float
     sha256: str
+    decoded_fraction: float
+    deviation_seconds: float
 
     def __post_init__(self) -> None:
-        if self.frames < 1 or not self.magnitude >= 0:
-            raise ValueError(f"a stored video has frames and a finite magnitude, got {self}")
+        if self.frames < 1 or not (0 <= self.magnitude < inf and 0 <= self.deviation_seconds < inf):
+            raise ValueError(f"a stored video has frames, and its magnitude and deviation are finite, got {self}")
+        if not 0 <= self.decoded_fraction <= 1:
+            raise ValueError(f"a decoded fraction is in 0 … 1, got {self}")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredVideo:
+    """A selected video whose features are in the store: what crosses Beam in place of them."""
+
+    video: Video
+    entry: StoredEntry

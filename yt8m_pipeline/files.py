@@ -29,6 +29,11 @@ def join(root: str, *parts: str) -> str:
     return "/".join([root.rstrip("/"), *parts])
 
 
+def absolute(uri: str, root: str) -> str:
+    """A URI or an absolute path as it is, a relative path from a root folder."""
+    return uri if "://" in uri or uri.startswith("/") else join(root, uri)
+
+
 def file_size(uri: str) -> int | None:
     """The size in bytes, or None where there is no such file."""
     filesystem, path = resolve(uri)

@@ -17,7 +17,7 @@ from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.records import FrameRecord, VideoRecord, parse_frame_record, parse_video_record
 from yt8m_pipeline.dataset.tfrecord import read_records
 from yt8m_pipeline.errors import DataError, UsageError
-from yt8m_pipeline.extraction.feature_store import open_stored
+from yt8m_pipeline.extraction.feature_store import FAILURE_SUFFIX, open_failure, open_stored
 
 Facts = dict[str, Any]
 
@@ -119,6 +119,15 @@ def _inspect_parquet(uri: str, rows: int) -> Facts:
     return {"kind": "table", "rows": table.num_rows, "first": table.slice(0, rows).to_pylist()}
 
 
+def _inspect_json(uri: str, rows: int) -> Facts:
+    return _inspect_failure(uri) if uri.endswith(FAILURE_SUFFIX) else _inspect_text(uri, rows)
+
+
+def _inspect_failure(uri: str) -> Facts:
+    failure = asdict(open_failure(uri))
+    return {"kind": "failure of one video", **failure.pop("source"), **failure}
+
+
 def _inspect_text(uri: str, rows: int) -> Facts:
     with files.open_read(uri) as stream:
         lines = stream.read().decode("utf-8", "replace").splitlines()
@@ -131,5 +140,5 @@ _INSPECTORS: dict[str, Callable[[str, int], Facts]] = {
     ".npy": _inspect_npy,
     ".parquet": _inspect_parquet,
     ".csv": _inspect_text,
-    ".json": _inspect_text,
+    ".json": _inspect_json,
 }

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from yt8m_pipeline.data_model import DropReason, Int64Array
+from yt8m_pipeline.errors import VideoRejected
 
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
 
@@ -29,9 +30,13 @@ REJECTS = pa.schema(
         ("detail", pa.string()),
         ("file", pa.string()),
         ("row", pa.int64()),
+        ("decoded_fraction", pa.float64()),
     ]
 )
-"""One rejected row of an input table, or one rejected video. `id`, `file` and `row` may be null."""
+"""One rejected row of an input table, or one rejected video. `id` and the last three may be null.
+
+`file` is that of the table, and of a video that cannot be used the video's own.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +114,17 @@ def duplicates(table: pa.Table, keys: Sequence[str]) -> Drop:
     )
 
 
-def reject_row(stage: str, table_name: str, identifier: str, reason: DropReason, detail: str) -> pa.Table:
-    """One reject that has no row in an input file: schema `REJECTS`, (1,)."""
-    row = {"stage": stage, "table": table_name, "id": identifier, "reason": reason.value, "detail": detail}
+def reject_video(stage: str, video_id: str, uri: str, rejection: VideoRejected) -> pa.Table:
+    """One video that cannot be used: schema `REJECTS`, (1,)."""
+    row = {
+        "stage": stage,
+        "table": "videos",
+        "id": video_id,
+        "reason": rejection.reason.value,
+        "detail": rejection.detail,
+        "file": uri,
+        "decoded_fraction": rejection.decoded_fraction,
+    }
     return pa.Table.from_pylist([row], schema=REJECTS)
 
 
@@ -137,8 +150,9 @@ def _rejects(
 ) -> pa.Table:
     rows = table.filter(pa.array(applies))
     stages, tables, reasons = (pa.repeat(text, rows.num_rows) for text in (*stage_and_table, drop.reason.value))
-    details = _details(drop, rows, applies)
-    return pa.table([stages, tables, rows[id_column], reasons, details, rows["_file"], rows["_row"]], schema=REJECTS)
+    details, unknown = _details(drop, rows, applies), pa.nulls(rows.num_rows, pa.float64())
+    columns = [stages, tables, rows[id_column], reasons, details, rows["_file"], rows["_row"], unknown]
+    return pa.table(columns, schema=REJECTS)
 
 
 def _details(drop: Drop, rows: pa.Table, applies: BoolArray) -> pa.ChunkedArray:

@@ -102,14 +102,14 @@ def extract_features(videos: Any, plan: BuildPlan, ledger: Ledger) -> Any:
     config = plan.config
     ours = videos | "Ours" >> beam.Filter(lambda video: plan.anew in (None, video.partition))  # Video
     others = videos | "Others" >> beam.Filter(lambda video: plan.anew not in (None, video.partition))  # Video
-    found = ours | FindInStore(plan.store)
+    found = ours | FindInStore(plan.store, config.decoding, plan.retry)
     extracted = ledger.keep(
         found[LACKING]
         | DecodeFrames(config.decoding, config.inception)  # [FrameBatch]: 4. one frame per second (§3.3)
         | ExtractPool3(config.inception)  # FeatureBatch: 5. Inception pool_3 (§3.3)
-        | StoreFeatures(plan.store, config.inception.dtype)  # StoredVideo
+        | StoreFeatures(plan.store, config.decoding, config.inception.dtype)  # StoredVideo
     )
-    recalled = ledger.keep(others | RecallVideos(plan.layout))  # StoredVideo
+    recalled = ledger.keep(others | RecallVideos(plan.layout, config.decoding))  # StoredVideo
     return (ledger.keep(found), extracted, recalled) | "Stored" >> beam.Flatten()
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from yt8m_pipeline import __version__, files
 from yt8m_pipeline.config import Config, as_dict
-from yt8m_pipeline.data_model import Partition
+from yt8m_pipeline.data_model import DropReason, Partition, Retry
 from yt8m_pipeline.dataset.build_folder import is_rebuildable
+from yt8m_pipeline.dataset.index import failed_videos
 from yt8m_pipeline.dataset.journal import Journal, step_key
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.manifest import Manifest
@@ -36,6 +37,7 @@ class BuildPlan:
         key: SHA-256 over all that the dataset depends on, but for the videos themselves.
         anew: The one partition that `rebuild-split` writes; None for a whole build.
         previous: The manifest that the folder has already.
+        retry: Which of the failures that the store remembers are tried again.
     """
 
     config: Config
@@ -47,6 +49,7 @@ class BuildPlan:
     key: str
     anew: Partition | None
     previous: Manifest | None
+    retry: Retry = Retry.TRANSIENT
 
     @property
     def journal(self) -> Journal:
@@ -61,8 +64,14 @@ class BuildPlan:
             files.list_files(self.layout.root)
         )
 
+    @property
+    def has_failures_to_retry(self) -> bool:
+        """Whether the finished dataset lacks a video that is to be tried again."""
+        reasons = failed_videos(self.layout)["reason"].unique().to_pylist()
+        return any(self.retry.covers(DropReason(reason)) for reason in reasons)
 
-def plan_build(config: Config, anew: Partition | None = None) -> BuildPlan:
+
+def plan_build(config: Config, anew: Partition | None = None, retry: Retry = Retry.TRANSIENT) -> BuildPlan:
     """Looks at the tables' headers, the model's files and the output folder.
 
     Raises:
@@ -83,7 +92,7 @@ def plan_build(config: Config, anew: Partition | None = None) -> BuildPlan:
         )
     store = FeatureStore(config.store, feature_space(space))
     key = step_key(__version__, recipe(config), inputs, store.space)
-    return BuildPlan(config, layout, store, space, sources, inputs, key, anew, previous)
+    return BuildPlan(config, layout, store, space, sources, inputs, key, anew, previous, retry)
 
 
 def recipe(config: Config) -> dict[str, Any]:
@@ -107,6 +116,8 @@ def _sampling(config: Config) -> dict[str, Any]:
     return {
         "frames_per_second": config.decoding.frames_per_second,
         "max_seconds": config.decoding.max_seconds,
+        "sampling": config.decoding.sampling,
+        "damage": config.decoding.damage,
         "decoder": f"av {version('av').split('.')[0]}",
         "resize": f"decoder, area, {config.inception.image_size}x{config.inception.image_size}",
     }

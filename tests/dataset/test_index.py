@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.selection.rows import STRINGS, table
-from yt8m_pipeline.data_model import DropReason, Partition, StoredVideo, Video
+from yt8m_pipeline.data_model import STAGES, DropReason, Partition, StoredEntry, StoredVideo, Video
 from yt8m_pipeline.dataset.index import (
     VOCABULARY_COLUMNS,
+    failed_videos,
     label_indices,
     read_parquet,
     video_rows,
@@ -26,8 +27,8 @@ from yt8m_pipeline.dataset.index import (
 )
 from yt8m_pipeline.dataset.journal import file_entry
 from yt8m_pipeline.dataset.layout import Layout, Shard
-from yt8m_pipeline.errors import DataError
-from yt8m_pipeline.outcome import REJECTS, reject_row
+from yt8m_pipeline.errors import DataError, VideoRejected
+from yt8m_pipeline.outcome import REJECTS, reject_video
 
 COLUMNS = {
     "entity_id": pa.string(),
@@ -127,7 +128,8 @@ def with_newlines(text: str) -> str:
 
 
 def stored(video_id: str, partition: Partition, *entity_ids: str) -> StoredVideo:
-    return StoredVideo(Video(video_id, "uri", partition, entity_ids), 5, 1.5, f"digest of {video_id}")
+    entry = StoredEntry(5, 1.5, f"digest of {video_id}", decoded_fraction=0.75, deviation_seconds=0.25)
+    return StoredVideo(Video(video_id, "uri", partition, entity_ids), entry)
 
 
 INDICES = {"/m/a": 2, "/m/b": 0, "/m/c": 1}
@@ -182,6 +184,8 @@ class TestVideos:
             "shard": "train-00001-of-00004",
             "features_sha256": "digest of t1",
             "features_magnitude": 1.5,
+            "decoded_fraction": 0.75,
+            "deviation_seconds": 0.25,
         }
 
     def test_the_order_of_the_tables_changes_no_byte(self, layout: Layout) -> None:
@@ -198,7 +202,7 @@ class TestVideos:
 class TestRejects:
     def test_they_are_sorted_so_that_their_order_changes_no_byte(self, layout: Layout, tmp_path: Path) -> None:
         tables = [
-            reject_row("decode", "videos", name, reason, "detail")
+            reject_video("decode", name, "uri", VideoRejected(reason, "detail"))
             for name, reason in (("b", DropReason.TRUNCATED), ("a", DropReason.NO_FRAMES), ("a", DropReason.DAMAGED))
         ]
         tables.append(pa.Table.from_pylist([{"stage": "read", "table": "videos", "row": 2}], schema=REJECTS))
@@ -216,3 +220,10 @@ class TestRejects:
     def test_none_are_an_empty_table(self, layout: Layout) -> None:
         write_rejects(layout, [])
         assert read_parquet(layout, "rejects.parquet").schema == REJECTS
+        assert failed_videos(layout).num_rows == 0
+
+    def test_videos_that_failed_are_those_of_the_last_two_stages(self, layout: Layout) -> None:
+        rejection = VideoRejected(DropReason.TOO_DAMAGED, "detail", 0.5)
+        tables = [reject_video(stage, stage, "uri", rejection) for stage in STAGES]
+        write_rejects(layout, tables)
+        assert failed_videos(layout)["id"].to_pylist() == ["decode", "extract"]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yt8m_pipeline.data_model import Partition, StoredVideo, Video
+from yt8m_pipeline.data_model import Partition, StoredEntry, StoredVideo, Video
 from yt8m_pipeline.dataset.journal import FileEntry, Step
 from yt8m_pipeline.dataset.layout import LEVELS, Layout, Shard
 from yt8m_pipeline.dataset.manifest import (
@@ -29,11 +29,19 @@ numbers = st.integers(0, 1000)
 reasons = st.dictionaries(st.sampled_from(["duplicate", "too_long", "too_short"]), st.integers(1, 1000))
 counts = st.builds(lambda kept, some: StageCount("read", "videos", kept, tuple(sorted(some.items()))), numbers, reasons)
 entity_ids = st.sets(st.text(min_size=1, max_size=3), min_size=1, max_size=3).map(lambda ids: tuple(sorted(ids)))
+entries = st.builds(
+    StoredEntry,
+    frames=st.integers(1, 400),
+    magnitude=st.just(1.0),
+    sha256=st.just(""),
+    decoded_fraction=st.just(1.0) | st.floats(0, 1),
+    deviation_seconds=st.floats(0, 1e6),
+)
 stored_videos = st.builds(
-    lambda video_id, ids, frames: StoredVideo(Video(video_id, "uri", Partition.TRAIN, ids), frames, 1.0, ""),
+    lambda video_id, ids, entry: StoredVideo(Video(video_id, "uri", Partition.TRAIN, ids), entry),
     st.text(min_size=1, max_size=3),
     entity_ids,
-    st.integers(1, 400),
+    entries,
 )
 
 
@@ -78,15 +86,26 @@ class TestPartitionSummary:
         total = summarize(videos)
         assert summarize(shuffled) == total
         assert summarize(shuffled[:2]) + summarize(shuffled[2:]) == total
-        assert (total.videos, total.frames) == (len(videos), sum(video.frames for video in videos))
+        assert (total.videos, total.frames) == (len(videos), sum(video.entry.frames for video in videos))
         assert total.labels == sum(len(video.video.entity_ids) for video in videos)
+        assert total.salvaged == sum(video.entry.decoded_fraction < 1 for video in videos)
+
+    @given(st.lists(stored_videos, min_size=1, max_size=5))
+    def test_the_deviation_is_told_in_seconds_to_the_microsecond(self, videos: list[StoredVideo]) -> None:
+        deviations = [video.entry.deviation_seconds for video in videos]
+        found = summarize(videos).deviation_seconds()
+        assert found["mean"] == pytest.approx(sum(deviations) / len(videos), abs=1e-6)
+        assert found["max"] == pytest.approx(max(deviations), abs=1e-6)
+
+    def test_no_videos_deviate_by_nothing(self) -> None:
+        assert PartitionSummary().deviation_seconds() == {"mean": 0.0, "max": 0.0}
 
     @given(stored_videos, stored_videos)
     def test_the_digest_tells_the_videos_and_their_labels_apart(self, a: StoredVideo, b: StoredVideo) -> None:
         same = (a.video.video_id, a.video.entity_ids) == (b.video.video_id, b.video.entity_ids)
         assert (PartitionSummary.of(a).digest == PartitionSummary.of(b).digest) == same
 
-    @given(st.builds(PartitionSummary, numbers, numbers, numbers, st.integers(0, 2**256 - 1)))
+    @given(st.builds(PartitionSummary, numbers, numbers, numbers, st.integers(0, 2**256 - 1), *[numbers] * 3))
     def test_it_survives_json(self, summary: PartitionSummary) -> None:
         assert PartitionSummary.from_json(json.loads(json.dumps(summary.to_json()))) == summary
 
@@ -157,7 +176,7 @@ class TestManifest:
     def test_no_manifest_is_none(self, layout: Layout) -> None:
         assert Manifest.read(layout) is None
 
-    @pytest.mark.parametrize("text", ['{"format": 1', "[]", "{}", "7", '"text"', '{"format": 1}'])
+    @pytest.mark.parametrize("text", ['{"format": 2', "[]", "{}", "7", '"text"', '{"format": 2}'])
     def test_what_is_no_manifest_cannot_be_read(self, layout: Layout, tmp_path: Path, text: str) -> None:
         (tmp_path / "manifest.json").write_text(text)
         with pytest.raises(DataError, match="The manifest cannot be read") as caught:
@@ -170,6 +189,6 @@ class TestManifest:
             Manifest.read(layout)
 
     def test_another_format_is_named(self, layout: Layout, tmp_path: Path) -> None:
-        (tmp_path / "manifest.json").write_text('{"format": 2}')
-        with pytest.raises(DataError, match=r"another format[^$]*format 2, this version reads 1"):
+        (tmp_path / "manifest.json").write_text('{"format": 1}')
+        with pytest.raises(DataError, match=r"another format[^$]*format 1, this version reads 2"):
             Manifest.read(layout)

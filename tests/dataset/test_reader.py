@@ -99,7 +99,7 @@ class Dataset:
     def write_manifest(self, **changes: Any) -> None:
         values = {
             **dict.fromkeys(PARTS),
-            "format": 1,
+            "format": 2,
             "pca": {"components": DIMENSIONS},
             "quantizer": {"method": self.quantizer.name, "fingerprint": self.quantizer.fingerprint},
             "shards": self.shards,

@@ -362,6 +362,7 @@ def test_a_bad_cell_costs_its_row_and_says_where_it_is(
         "reason": reason,
         "file": "r.csv",
         "row": 2,
+        "decoded_fraction": None,
     }
 
 

@@ -15,7 +15,7 @@ from yt8m_pipeline.compression.histogram import Histogram
 from yt8m_pipeline.compression.moments import Moments, grid_exponent
 from yt8m_pipeline.compression.pca import Pca
 from yt8m_pipeline.compression.quantization import Quantizer
-from yt8m_pipeline.data_model import DropReason, Partition, StoredVideo, Video, VideoFeatures
+from yt8m_pipeline.data_model import DropReason, Partition, StoredEntry, StoredVideo, Video, VideoFeatures
 from yt8m_pipeline.dataset.build_folder import finish
 from yt8m_pipeline.dataset.index import (
     read_parquet,
@@ -31,8 +31,8 @@ from yt8m_pipeline.dataset.layout import Layout, Shard
 from yt8m_pipeline.dataset.manifest import PartitionSummary, StageCount, fitted_row, shard_rows, write_manifest
 from yt8m_pipeline.dataset.shards import Encoding, Member, write_shard
 from yt8m_pipeline.dataset.verify import Fault, verify
-from yt8m_pipeline.errors import DataError
-from yt8m_pipeline.outcome import reject_row
+from yt8m_pipeline.errors import DataError, VideoRejected
+from yt8m_pipeline.outcome import reject_video
 
 INDICES = {"/m/a": 0, "/m/b": 1}
 SHARDS = {
@@ -50,7 +50,12 @@ ENTITY_COLUMNS = {
 
 
 def stored(video_id: str, partition: Partition) -> StoredVideo:
-    return StoredVideo(Video(video_id, "uri", partition, ("/m/a", "/m/b")), 9, 1.0, "sha256")
+    entry = StoredEntry(9, 1.0, "sha256", decoded_fraction=0.9 if video_id == "v1" else 1.0, deviation_seconds=0.0)
+    return StoredVideo(Video(video_id, "uri", partition, ("/m/a", "/m/b")), entry)
+
+
+def rejected(stage: str, video_id: str, reason: DropReason) -> pa.Table:
+    return reject_video(stage, video_id, "uri", VideoRejected(reason, ""))
 
 
 class Dataset:
@@ -69,7 +74,7 @@ class Dataset:
         self.summaries = {part: PartitionSummary() for part in Partition}
         for video in everything:
             self.summaries[video.video.partition] += PartitionSummary.of(video)
-        write_rejects(self.layout, [reject_row("decode", "videos", "x", DropReason.TRUNCATED, "")])
+        write_rejects(self.layout, [rejected("decode", "x", DropReason.TRUNCATED)])
         self.accounting = [
             StageCount("read", "videos", 6).to_json(),
             StageCount("decode", "videos", 5, (("truncated", 1),)).to_json(),
@@ -301,14 +306,17 @@ class TestTables:
         assert ("videos.parquet", "labels of the test split are published") in dataset.faults()
 
     def test_partitions_that_do_not_add_up(self, dataset: Dataset) -> None:
-        dataset.summaries[Partition.VALIDATE] = PartitionSummary(2, 9)
-        dataset.restate()
-        assert dataset.faults() == [("videos.parquet", "validate: 1 videos, 9 frames")]
+        usual = dataset.summaries[Partition.VALIDATE]
+        what = "validate: 1 videos, 9 frames, 1 videos salvaged; the manifest says otherwise"
+        for change in ({"videos": 2}, {"frames": 8}, {"salvaged": 0}):
+            dataset.summaries[Partition.VALIDATE] = replace(usual, **change)
+            dataset.restate()
+            assert dataset.faults() == [("videos.parquet", what)]
 
     def test_a_video_less_in_the_index(self, dataset: Dataset) -> None:
         dataset.change_videos(lambda row: None if row["video_id"] == "v1" else row)
         faults = dataset.faults()
-        assert ("videos.parquet", "validate: 0 videos, 0 frames") in faults
+        assert any(what.startswith("validate: 0 videos, 0 frames, 0 videos salvaged") for _, what in faults)
         assert ("videos.parquet", "4 rows, but 5 videos were kept") in faults
         assert ("videos.parquet", "4 videos, but the frame-level shards have another number") in faults
 
@@ -320,8 +328,8 @@ class TestTables:
         write_rejects(
             dataset.layout,
             [
-                reject_row("decode", "videos", "x", DropReason.TRUNCATED, ""),
-                reject_row("extract", "videos", "v1", DropReason.NON_FINITE_FEATURES, ""),
+                rejected("decode", "x", DropReason.TRUNCATED),
+                rejected("extract", "v1", DropReason.NON_FINITE_FEATURES),
             ],
         )
         dataset.change_videos(lambda row: None if row["video_id"] == "v1" else row)
@@ -343,7 +351,7 @@ class TestAccounting:
         assert dataset.faults() == [("manifest.json", "decode: got 6 videos, 7 were left")]
 
     def test_rejects_that_the_manifest_does_not_count(self, dataset: Dataset) -> None:
-        write_rejects(dataset.layout, [reject_row("decode", "videos", "x", DropReason.NO_FRAMES, "")])
+        write_rejects(dataset.layout, [rejected("decode", "x", DropReason.NO_FRAMES)])
         dataset.restate()
         assert dataset.faults() == [
             ("rejects.parquet", "decode/videos/no_frames: 1 rows, the manifest says 0"),

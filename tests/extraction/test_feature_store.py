@@ -3,6 +3,7 @@ import io
 import json
 import zipfile
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from yt8m_pipeline.data_model import DropReason, VideoFeatures
+from yt8m_pipeline.config import Decoding
+from yt8m_pipeline.data_model import DropReason, StoredEntry, VideoFeatures
 from yt8m_pipeline.errors import DataError, VideoRejected
 from yt8m_pipeline.extraction import feature_store
+from yt8m_pipeline.extraction.failures import Source
 from yt8m_pipeline.extraction.feature_store import (
     Damaged,
     DamagedFile,
     FeatureStore,
     Header,
-    StoredEntry,
     feature_space,
+    largest_deviation_seconds,
+    open_failure,
     open_store,
     open_stored,
 )
@@ -62,8 +66,11 @@ def store(tmp_path: Path) -> FeatureStore:
     return FeatureStore(str(tmp_path), "0123456789abcdef")
 
 
+FILM = Source("film.mp4", 12345, "2016-09-28T00:00:00Z")
+
+
 def write(store: FeatureStore, features: VideoFeatures) -> Path:
-    store.write(features, "film.mp4", 12345, "2016-09-28T00:00:00Z")
+    store.write(features, FILM, 0.75, Fraction(3))
     return Path(store.path(features.video_id))
 
 
@@ -77,29 +84,30 @@ def test_what_is_written_is_read_to_the_bit(
     tmp_path_factory: pytest.TempPathFactory, video_id: str, features: npt.NDArray[np.floating[Any]]
 ) -> None:
     store = temporary_store(tmp_path_factory)
-    written = VideoFeatures(video_id, features, np.arange(len(features)) / 7)
-    entry = store.write(written, "film.mp4", 1, None)
+    written, rate = VideoFeatures(video_id, features, np.arange(len(features)) / 7), Fraction(7)
+    entry = store.write(written, FILM, 1.0, rate)
     read = store.read(video_id)
     assert (read.video_id, read.features.dtype) == (video_id, features.dtype)
     assert read.features.tobytes() == features.tobytes()
     assert read.pts_seconds.tobytes() == written.pts_seconds.tobytes()
     assert store.entry(video_id) == entry
     assert len(entry.sha256) == 64
-    assert entry == StoredEntry(len(features), features.shape[1], float(np.abs(features).max()), entry.sha256)
+    assert entry == StoredEntry(len(features), float(np.abs(features).max()), entry.sha256, 1.0, 0.0)
 
 
 def test_the_digest_changes_with_the_numbers_and_with_nothing_else(tmp_path: Path) -> None:
     sound = video()
     one, two = FeatureStore(str(tmp_path), "1"), FeatureStore(str(tmp_path), "2")
-    digest = one.write(sound, "film.mp4", 1, None).sha256
-    assert two.write(replace(sound, video_id="cat"), "moved/film.mp4", 2, "touched").sha256 == digest
+    digest = one.write(sound, FILM, 1.0, Fraction(3)).sha256
+    moved = Source("moved/film.mp4", 2, "touched")
+    assert two.write(replace(sound, video_id="cat"), moved, 0.5, Fraction(1)).sha256 == digest
     changes = [
         replace(sound, features=np.nextafter(sound.features, np.float32(9))),
         replace(sound, features=sound.features.astype(np.float16)),
         replace(sound, features=sound.features.reshape(3, 2, 2).swapaxes(1, 2).reshape(3, 4)),
         replace(sound, pts_seconds=sound.pts_seconds + 1e-9),
     ]
-    digests = {one.write(change, "film.mp4", 1, None).sha256 for change in changes}
+    digests = {one.write(change, FILM, 1.0, Fraction(3)).sha256 for change in changes}
     assert len(digests) == len(changes)
     assert digest not in digests
 
@@ -107,7 +115,24 @@ def test_the_digest_changes_with_the_numbers_and_with_nothing_else(tmp_path: Pat
 def test_the_header_tells_where_the_video_came_from(store: FeatureStore) -> None:
     stored = open_stored(str(write(store, video())))
     source = ("film.mp4", 12345, "2016-09-28T00:00:00Z")
-    assert stored.header == Header("dog", store.space, *source, sha256=stored.entry.sha256)
+    assert stored.header == Header("dog", store.space, *source, stored.entry.sha256, 0.75, 0.0)
+
+
+@given(
+    st.lists(st.fractions(0, 400, max_denominator=90_000), min_size=1, max_size=9),
+    st.sampled_from([Fraction(1), Fraction(2), Fraction(1, 3), Fraction("2.5")]),
+)
+def test_the_deviation_is_the_largest_distance_from_the_grid(pts: list[Fraction], rate: Fraction) -> None:
+    exact = max(abs(time - k / rate) for k, time in enumerate(pts))
+    found = largest_deviation_seconds(np.array([float(time) for time in pts]), rate)
+    assert found == pytest.approx(float(exact), abs=1e-9)
+
+
+def test_what_is_kept_of_a_damaged_and_uneven_film_comes_back(store: FeatureStore) -> None:
+    uneven = replace(video(), pts_seconds=np.array([0.0, 0.25, 2.0]))
+    entry = store.write(uneven, FILM, 0.75, Fraction(1))
+    assert (entry.decoded_fraction, entry.deviation_seconds) == (0.75, 0.75)
+    assert store.entry("dog") == entry
 
 
 def test_numpy_alone_opens_a_stored_file(store: FeatureStore) -> None:
@@ -176,8 +201,12 @@ def archive_of(**arrays: npt.NDArray[Any]) -> bytes:
     return bytes(data)
 
 
-FIELDS = b'{"video_id":"v","space":"s","source_uri":"u","source_size":1,"source_modified":null,"sha256":""}'
+FIELDS = (
+    b'{"video_id":"v","space":"s","source_uri":"u","source_size":1,"source_modified":"","sha256":"",'
+    b'"decoded_fraction":1.0,"deviation_seconds":0.0}'
+)
 HEADER = np.frombuffer(FIELDS, np.uint8)
+TOO_SOUND = np.frombuffer(FIELDS.replace(b"1.0", b"1.5"), np.uint8)
 
 
 @pytest.mark.parametrize(
@@ -193,19 +222,14 @@ HEADER = np.frombuffer(FIELDS, np.uint8)
         archive_of(header=HEADER, features=np.zeros((1, 2)), pts_seconds=np.zeros(3)),
         archive_of(header=HEADER, features=np.zeros((0, 2)), pts_seconds=np.zeros(0)),
         archive_of(header=HEADER, features=np.zeros((1, 0)), pts_seconds=np.zeros(1)),
+        archive_of(header=HEADER, features=np.array([[np.nan, 1]]), pts_seconds=np.zeros(1)),
+        archive_of(header=TOO_SOUND, features=np.zeros((1, 2)), pts_seconds=np.zeros(1)),
     ],
 )
 def test_a_sealed_file_of_another_kind_is_damaged(tmp_path: Path, body: bytes) -> None:
     path = tmp_path / "file.npz"
     path.write_bytes(sealed(body))
     with pytest.raises(DamagedFile, match=r"(?s)it is sealed but is no feature file: .*the video is extracted anew"):
-        open_stored(str(path))
-
-
-def test_a_sealed_file_with_a_nan_is_damaged(tmp_path: Path) -> None:
-    path = tmp_path / "file.npz"
-    path.write_bytes(sealed(archive_of(header=HEADER, features=np.array([[np.nan, 1]]), pts_seconds=np.zeros(1))))
-    with pytest.raises(DamagedFile, match="its largest absolute feature is nan"):
         open_stored(str(path))
 
 
@@ -239,6 +263,7 @@ def test_only_stored_videos_are_listed(store: FeatureStore, tmp_path: Path) -> N
     write(store, video("x" * 200)).write_bytes(b"damaged, and its name was cut")
     path = write(store, video("y" * 200))
     Path(f"{path}.tmp-host-1").write_bytes(b"killed while writing")
+    fail(store, "failed")
     path.with_name(f"{'z' * 100}-0123456789ab.npz").write_bytes(path.read_bytes())
     (tmp_path / store.space / "space.json").write_text("{}")
     assert sorted(store.ids()) == ["short", "y" * 200]
@@ -269,6 +294,76 @@ def test_a_file_under_another_videos_name_is_damaged(store: FeatureStore) -> Non
     Path(store.path("cat")).parent.mkdir(parents=True)
     write(store, video("dog")).rename(store.path("cat"))
     assert store.entry("cat") == Damaged("it holds video 'dog', not 'cat'")
+
+
+REJECTION = VideoRejected(DropReason.TRUNCATED, "it ends at 3 s", 0.25)
+
+
+def fail(store: FeatureStore, video_id: str) -> Path:
+    store.write_failure(video_id, FILM, Decoding(), REJECTION)
+    return Path(store.failure_path(video_id))
+
+
+class TestFailures:
+    @settings(max_examples=30)
+    @given(video_id=ids, detail=st.text(), decoded_fraction=st.none() | st.floats(0, 1))
+    def test_what_is_written_is_read(
+        self, tmp_path_factory: pytest.TempPathFactory, video_id: str, detail: str, decoded_fraction: float | None
+    ) -> None:
+        store = temporary_store(tmp_path_factory)
+        rejection = VideoRejected(DropReason.DAMAGED, detail, decoded_fraction)
+        store.write_failure(video_id, FILM, Decoding(), rejection)
+        failure = store.failure(video_id)
+        assert failure
+        assert (failure.video_id, failure.space, failure.source) == (video_id, store.space, FILM)
+        assert failure.rejection.args == rejection.args
+
+    def test_it_stands_beside_where_the_features_would_be(self, store: FeatureStore) -> None:
+        path = fail(store, "dog")
+        assert str(path) == store.path("dog").replace(".npz", ".failed.json")
+        assert json.loads(path.read_text())["detail"] == "it ends at 3 s"
+        assert store.entry("dog") is None
+        assert store.failure("cat") is None
+
+    def test_the_last_one_wins(self, store: FeatureStore) -> None:
+        fail(store, "dog")
+        store.write_failure("dog", FILM, Decoding(), VideoRejected(DropReason.IO_ERROR, "no answer"))
+        failure = store.failure("dog")
+        assert failure
+        assert failure.reason is DropReason.IO_ERROR
+
+    def test_features_take_its_place(self, store: FeatureStore) -> None:
+        path = fail(store, "dog")
+        write(store, video())
+        assert not path.exists()
+
+    def test_features_that_are_not_finite_do_not(self, store: FeatureStore) -> None:
+        fail(store, "dog")
+        with pytest.raises(VideoRejected):
+            write(store, replace(video(), features=np.full((3, 4), np.nan, np.float32)))
+        assert store.failure("dog")
+
+    def test_it_leaves_the_stored_features_as_they_are(self, store: FeatureStore) -> None:
+        path = write(store, video())
+        fail(store, "dog")
+        assert path.exists()
+        assert isinstance(store.entry("dog"), StoredEntry)
+
+    def test_another_videos_and_another_spaces_are_none(self, store: FeatureStore, tmp_path: Path) -> None:
+        path = fail(store, "dog")
+        for other, video_id in ((store, "cat"), (FeatureStore(str(tmp_path), "other"), "dog")):
+            copy = Path(other.failure_path(video_id))
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(path.read_bytes())
+            assert other.failure(video_id) is None
+
+    @pytest.mark.parametrize("data", [b"", b"[]", b"7", b'"text"', b"{}", b"null", b"\xff", sealed(b"{}")])
+    def test_what_is_none_of_ours_is_damaged(self, store: FeatureStore, data: bytes) -> None:
+        path = fail(store, "dog")
+        path.write_bytes(data)
+        assert store.failure("dog") is None
+        with pytest.raises(DamagedFile, match="it is no record of a failure"):
+            open_failure(str(path))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yt8m_pipeline.data_model import DropReason
-from yt8m_pipeline.outcome import REJECTS, Drop, Outcome, drop_duplicates, mask, reject_row, split
+from yt8m_pipeline.errors import VideoRejected
+from yt8m_pipeline.outcome import REJECTS, Drop, Outcome, drop_duplicates, mask, reject_video, split
 
 from .rows import STRINGS, assert_conserved, provenance, reasons, table, tables
 
@@ -51,6 +52,7 @@ def test_a_reject_says_its_stage_table_id_reason_file_and_row() -> None:
             "detail": "too long",
             "file": "table.csv",
             "row": 2,
+            "decoded_fraction": None,
         }
     ]
 
@@ -78,8 +80,10 @@ def test_null_in_a_mask_is_false() -> None:
     assert mask(pa.array([True, None, False])).tolist() == [True, False, False]
 
 
-def test_a_single_reject_has_no_file_and_no_row() -> None:
-    reject = reject_row("decode", "videos", "v1", DropReason.TRUNCATED, "it ends at 3 s")
+@pytest.mark.parametrize("decoded_fraction", [None, 0.75])
+def test_a_rejected_video_says_where_it_is_and_how_much_of_it_is_sound(decoded_fraction: float | None) -> None:
+    rejection = VideoRejected(DropReason.TRUNCATED, "it ends at 3 s", decoded_fraction)
+    reject = reject_video("decode", "v1", "films/v1.mp4", rejection)
     assert reject.schema == REJECTS
     assert reject.to_pylist() == [
         {
@@ -88,8 +92,9 @@ def test_a_single_reject_has_no_file_and_no_row() -> None:
             "id": "v1",
             "reason": "truncated",
             "detail": "it ends at 3 s",
-            "file": None,
+            "file": "films/v1.mp4",
             "row": None,
+            "decoded_fraction": decoded_fraction,
         }
     ]
 

@@ -40,6 +40,8 @@ VIDEOS = pa.schema(
         ("shard", pa.string()),
         ("features_sha256", pa.string()),
         ("features_magnitude", pa.float64()),
+        ("decoded_fraction", pa.float64()),
+        ("deviation_seconds", pa.float64()),
     ]
 )
 TEST_LABELS = pa.schema([("video_id", pa.string()), ("labels", pa.list_(pa.int64()))])
@@ -98,10 +100,12 @@ def video_rows(shard: Shard, members: Sequence[StoredVideo], indices: Mapping[st
             "video_id": member.video.video_id,
             "partition": shard.partition.value,
             "labels": sorted(indices[entity_id] for entity_id in member.video.entity_ids),
-            "frames": member.frames,
+            "frames": member.entry.frames,
             "shard": shard.name,
-            "features_sha256": member.sha256,
-            "features_magnitude": member.magnitude,
+            "features_sha256": member.entry.sha256,
+            "features_magnitude": member.entry.magnitude,
+            "decoded_fraction": member.entry.decoded_fraction,
+            "deviation_seconds": member.entry.deviation_seconds,
         }
         for member in members
     ]
@@ -126,6 +130,12 @@ def write_rejects(layout: Layout, tables: Iterable[pa.Table]) -> FileEntry:
     rows = pa.concat_tables([REJECTS.empty_table(), *tables])
     order = [(name, "ascending") for name in ("stage", "table", "id", "file", "row", "reason", "detail")]
     return write_parquet(layout, Layout.REJECTS, rows.sort_by(order))
+
+
+def failed_videos(layout: Layout) -> pa.Table:
+    """The rows of rejects.parquet that are videos which could not be decoded or extracted: schema `REJECTS`."""
+    rejects = read_parquet(layout, Layout.REJECTS)
+    return rejects.filter(pc.is_in(rejects["stage"], pa.array(["decode", "extract"])))
 
 
 def write_parquet(layout: Layout, name: str, table: pa.Table) -> FileEntry:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from yt8m_pipeline import files
@@ -12,7 +12,7 @@ from yt8m_pipeline.dataset.journal import FileEntry, Step
 from yt8m_pipeline.dataset.layout import LEVELS, Layout
 from yt8m_pipeline.errors import DataError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 PARTS = ("build_key", "pca", "quantizer", "partitions", "accounting", "warnings", "shards", "files")
 """What this version reads of a manifest of its format."""
 
@@ -57,18 +57,33 @@ class PartitionSummary:
         frames: How many frames they have.
         labels: How many labels they have.
         digest: Of the set of its videos and their labels: the sum of hashes modulo 2**256, which no order changes.
+        salvaged: How many of its videos have grid times without a sound frame.
+        deviation_microseconds: The sum over its videos of the largest distance of a frame from its grid time.
+        largest_deviation_microseconds: The largest of these.
     """
 
     videos: int = 0
     frames: int = 0
     labels: int = 0
     digest: int = 0
+    salvaged: int = 0
+    deviation_microseconds: int = 0
+    largest_deviation_microseconds: int = 0
 
     @classmethod
     def of(cls, stored: StoredVideo) -> "PartitionSummary":
-        video = stored.video
+        video, entry = stored.video, stored.entry
         digest = hashlib.sha256("\0".join([video.video_id, *video.entity_ids]).encode()).digest()
-        return cls(1, stored.frames, len(video.entity_ids), int.from_bytes(digest, "big"))
+        deviation = round(1e6 * entry.deviation_seconds)
+        return cls(
+            videos=1,
+            frames=entry.frames,
+            labels=len(video.entity_ids),
+            digest=int.from_bytes(digest, "big"),
+            salvaged=int(entry.decoded_fraction < 1),
+            deviation_microseconds=deviation,
+            largest_deviation_microseconds=deviation,
+        )
 
     def __add__(self, other: "PartitionSummary") -> "PartitionSummary":
         return PartitionSummary(
@@ -76,14 +91,22 @@ class PartitionSummary:
             self.frames + other.frames,
             self.labels + other.labels,
             (self.digest + other.digest) % (1 << 256),
+            self.salvaged + other.salvaged,
+            self.deviation_microseconds + other.deviation_microseconds,
+            max(self.largest_deviation_microseconds, other.largest_deviation_microseconds),
         )
 
+    def deviation_seconds(self) -> dict[str, float]:
+        """The mean over the videos, and the largest."""
+        mean = self.deviation_microseconds / max(self.videos, 1)
+        return {"mean": mean / 1e6, "max": self.largest_deviation_microseconds / 1e6}
+
     def to_json(self) -> dict[str, Any]:
-        return {"videos": self.videos, "frames": self.frames, "labels": self.labels, "digest": f"{self.digest:064x}"}
+        return {**asdict(self), "digest": f"{self.digest:064x}"}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "PartitionSummary":
-        return cls(values["videos"], values["frames"], values["labels"], int(values["digest"], 16))
+        return cls(**{**values, "digest": int(values["digest"], 16)})
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,8 +146,10 @@ def _check_partitions(manifest: Manifest, videos: pa.Table) -> Iterator[Fault]:
         rows = videos.filter(pc.equal(videos["partition"], partition.value))
         summary = manifest.partition(partition)
         frames = pc.sum(rows["frames"]).as_py() or 0
-        if (rows.num_rows, frames) != (summary.videos, summary.frames):
-            yield Fault(Layout.VIDEOS, f"{partition.value}: {rows.num_rows} videos, {frames} frames")
+        salvaged = pc.sum(pc.less(rows["decoded_fraction"], 1)).as_py() or 0
+        if (rows.num_rows, frames, salvaged) != (summary.videos, summary.frames, summary.salvaged):
+            what = f"{rows.num_rows} videos, {frames} frames, {salvaged} videos salvaged"
+            yield Fault(Layout.VIDEOS, f"{partition.value}: {what}; the manifest says otherwise")
         if partition not in PUBLISHED and rows["labels"].null_count != rows.num_rows:
             yield Fault(Layout.VIDEOS, f"labels of the {partition.value} split are published")
 

@@ -5,8 +5,8 @@ eight slots; for the others one slot is the chain of all reference pictures. Not
 read. Where a header is not understood, the picture is taken to read and write everything, which is always safe.
 
 Sources: ITU-T H.264 §7.3 and §7.4.1, ITU-T H.265 §7.3 and §7.4.2, AV1 Bitstream & Decoding Process §5.5 and §5.9,
-RFC 6386 §9.1 (VP8), ISO/IEC 13818-2 §6.3.11 (MPEG-2), ISO/IEC 14496-15 §5.3 and §8.3 (NAL units in MP4), ISO/IEC
-10918-1 §B.2 (JPEG).
+RFC 6386 §9.1 (VP8), ISO/IEC 13818-2 §6.3 (MPEG-2), ISO/IEC 14496-2 §6.3.5 (MPEG-4), ISO/IEC 10918-1 §B.2 (JPEG),
+ISO/IEC 14496-15 §5.3 and §8.3 (NAL units in MP4).
 """
 
 from collections.abc import Callable, Iterator
@@ -72,7 +72,8 @@ def coding_of(codec: str, extradata: bytes) -> Coding | None:
         "vp8": Vp8,
         "mjpeg": Mjpeg,
         **dict.fromkeys(("mpeg1video", "mpeg2video"), Mpeg2),
-        **dict.fromkeys(("vp9", "mpeg4", "h263", "flv1", "theora"), ByKeyframes),
+        "mpeg4": Mpeg4,
+        **dict.fromkeys(("vp9", "h263", "flv1", "theora"), ByKeyframes),
         **dict.fromkeys(("prores", "dnxhd"), IntraOnly),
     }
     return makers[codec]() if codec in makers else None
@@ -86,12 +87,28 @@ class ByKeyframes:
 
 
 class Mpeg2:
-    """MPEG-1 and MPEG-2: quantization matrices hold on until the next sequence header, so an entry must have one."""
+    """MPEG-1 and MPEG-2: B-pictures are no references, and quantization matrices hold on until the next sequence
+    header, so an entry must have one."""
 
-    SEQUENCE_HEADER = b"\0\0\1\xb3"
+    SEQUENCE_HEADER, PICTURE_HEADER, B = b"\0\0\1\xb3", b"\0\0\1\0", 3
 
     def read(self, data: bytes, *, is_keyframe: bool) -> Picture:
-        return ENTRY if is_keyframe and self.SEQUENCE_HEADER in data else REFERENCE
+        if is_keyframe and self.SEQUENCE_HEADER in data:
+            return ENTRY
+        kinds = {header[1] >> 3 & 7 for header in data.split(self.PICTURE_HEADER)[1:] if len(header) > 1}
+        return DISPOSABLE if kinds == {self.B} and self.SEQUENCE_HEADER not in data else REFERENCE
+
+
+class Mpeg4:
+    """MPEG-4 Part 2: B-VOPs are no references."""
+
+    VOP, B = b"\0\0\1\xb6", 2
+
+    def read(self, data: bytes, *, is_keyframe: bool) -> Picture:
+        if is_keyframe:
+            return ENTRY
+        kinds = {vop[0] >> 6 for vop in data.split(self.VOP)[1:] if vop}
+        return DISPOSABLE if kinds == {self.B} and data.startswith(self.VOP) else REFERENCE
 
 
 class IntraOnly:

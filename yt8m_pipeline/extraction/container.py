@@ -14,7 +14,6 @@ from typing import BinaryIO, TypeAlias
 import av
 import av.subtitles.codeccontext
 import av.subtitles.stream  # PyAV imports these two on first use, when a sandbox can open no file any more
-from av.codec.context import Flags
 from av.container import InputContainer
 from av.index import IndexEntries
 from av.packet import Packet
@@ -44,10 +43,13 @@ HARMLESS_MESSAGES = frozenset({"mmco: unref short failure"})
 """Errors of decoders that cost no pixel: an H.264 stream that begins at a recovery point releases what it never had."""
 
 
+LOSSES = ("concealing ", "Failed to parse header of NALU", "Skipping invalid undecodable NALU")
+"""That FFmpeg made up a part of a picture, or left a whole one out, it tells as mere information."""
+
+
 def _is_error(line: tuple[int, str, str]) -> bool:
-    """That FFmpeg made up a part of a picture, it tells as mere information."""
     level, _, text = line
-    return level <= av.logging.ERROR or text.startswith("concealing ")
+    return level <= av.logging.ERROR or text.startswith(LOSSES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +189,7 @@ def rejecting(what: str, reason: Callable[[], DropReason]) -> Iterator[None]:
 def video_stream(container: InputContainer, ending: "Ending") -> VideoStream:
     """FFmpeg's best video stream that is a film; the other streams are not read.
 
-    It gets one decoder thread: with several, FFmpeg 8 decodes VP8 to other pixels once in some 25 times under load. Its
-    decoder is bit-exact: otherwise MPEG-4 is rounded in another way on each kind of processor.
+    It gets one decoder thread: with several, FFmpeg 8 decodes VP8 to other pixels once in some 25 times under load.
     """
     films = [stream for stream in container.streams.video if not stream.disposition & PICTURES]
     if not films:
@@ -200,7 +201,6 @@ def video_stream(container: InputContainer, ending: "Ending") -> VideoStream:
     if video.codec_context is None:
         raise VideoRejected(DropReason.UNSUPPORTED_CODEC, f"no decoder for stream {video.index}")
     video.codec_context.thread_count = 1
-    video.codec_context.flags |= Flags.bitexact
     for other in container.streams:
         if other is not video:
             other.discard = Discard.all

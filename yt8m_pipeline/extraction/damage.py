@@ -1,6 +1,6 @@
 """What damage costs a film: all of it (strict), or the frames that it touches (salvage)."""
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -8,7 +8,7 @@ from av.video.frame import VideoFrame
 
 from yt8m_pipeline.data_model import DropReason
 from yt8m_pipeline.errors import VideoRejected
-from yt8m_pipeline.extraction.container import Chosen, Film
+from yt8m_pipeline.extraction.container import Chosen, Film, VideoPacket, rejecting
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,19 @@ class Account:
         self._start: Fraction | None = None
         self._last_sound = OnScreen(None, Fraction(0), is_sound=False)
         self._first: VideoRejected | None = None
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether any damage was noted."""
+        return self._first is not None
+
+    def packets(self) -> Iterator[VideoPacket]:
+        """The film's packets. A demuxer that fails ends the film."""
+        try:
+            with rejecting(f"the {self._film.container.format.name} file cannot be read", self._film.ending.reason):
+                yield from self._film.packets()
+        except VideoRejected as damage:
+            self.note(damage)
 
     def note(self, damage: VideoRejected) -> None:
         if self._is_strict:

@@ -72,15 +72,11 @@ def decode_frames(
 
 
 def _converted(chosen: Generator[Chosen, None, float], size: int | None) -> Generator[SampledFrame, None, float]:
-    """A frame that stands for several grid times is converted once."""
-    reformatter = VideoReformatter()
-    previous: VideoFrame | None = None
+    convert = _Converter(size)
     try:
         while True:
             item = next(chosen)
-            if item.frame is not previous:
-                previous, rgb = item.frame, _upright(reformatter, item.frame, size)
-            yield SampledFrame(item.index, float(item.pts_seconds), rgb)
+            yield SampledFrame(item.index, float(item.pts_seconds), convert(item.frame))
     except StopIteration as end:
         return float(end.value)
 
@@ -106,19 +102,45 @@ def _at_keyframes(stream: BinaryIO, decoding: Decoding) -> Generator[Chosen, Non
         return (yield from account.settle(decode_keyframes(film, account)))
 
 
-def orientation(frame: VideoFrame) -> tuple[bool, int]:
-    """How the display matrix shows a frame: whether it is mirrored from left to right, and then how many quarter turns
-    counterclockwise it is given, the nearest to the matrix's angle."""
-    turns = round(frame.rotation / 90)
+class _Converter:
+    """Turns frames into RGB of one size (None: their own), upright; a frame that is shown again only once."""
+
+    def __init__(self, size: int | None) -> None:
+        self._size = size
+        self._reformatter = VideoReformatter()
+        self._is_mirrored: bool | None = None
+        self._previous: VideoFrame | None = None
+        self._rgb: UInt8Array = np.empty((0, 0, 3), np.uint8)
+
+    def __call__(self, frame: VideoFrame) -> UInt8Array:
+        """uint8, (height, width, 3)."""
+        if frame is not self._previous:
+            self._previous, self._rgb = frame, self._upright(frame)
+        return self._rgb
+
+    def _upright(self, frame: VideoFrame) -> UInt8Array:
+        kind = f"{frame.format.name} with colour matrix {frame.colorspace}"
+        with rejecting(f"{kind} cannot be converted to RGB", lambda: DropReason.UNSUPPORTED_CODEC):
+            rgb = self._reformatter.reformat(
+                frame, self._size, self._size, "rgb24", interpolation=RESIZING, threads=1
+            ).to_ndarray()
+        if self._is_mirrored is None:
+            self._is_mirrored = is_mirrored(frame)
+        turns = quarter_turns(frame, mirrored=self._is_mirrored)
+        return np.ascontiguousarray(np.rot90(np.fliplr(rgb) if self._is_mirrored else rgb, turns))
+
+
+def is_mirrored(frame: VideoFrame) -> bool:
+    """Whether the display matrix mirrors a frame from left to right, before it turns it.
+
+    Ask once per film: PyAV 18 ties a frame whose side data was seen to itself, and its memory waits for the garbage
+    collector.
+    """
     matrix = frame.side_data.get("DISPLAYMATRIX")
     a, b, _, c, d = MATRIX.unpack_from(matrix) if isinstance(matrix, SideData) else (1, 0, 0, 0, 1)
-    return (True, turns + 2) if a * d < b * c else (False, turns)
+    return bool(a * d < b * c)
 
 
-def _upright(reformatter: VideoReformatter, frame: VideoFrame, size: int | None) -> UInt8Array:
-    """uint8, (size, size, 3), or of the frame's size."""
-    kind = f"{frame.format.name} with colour matrix {frame.colorspace}"
-    with rejecting(f"{kind} cannot be converted to RGB", lambda: DropReason.UNSUPPORTED_CODEC):
-        rgb = reformatter.reformat(frame, size, size, "rgb24", interpolation=RESIZING, threads=1).to_ndarray()
-    is_mirrored, turns_counterclockwise = orientation(frame)
-    return np.ascontiguousarray(np.rot90(np.fliplr(rgb) if is_mirrored else rgb, turns_counterclockwise))
+def quarter_turns(frame: VideoFrame, *, mirrored: bool) -> int:
+    """How often the display matrix turns a frame by 90° counterclockwise, to the nearest."""
+    return round(frame.rotation / 90) + 2 * mirrored

@@ -3,6 +3,8 @@
 A file is an uncompressed `.npz` that `np.load` opens: `features`, `pts_seconds` and `header` (UTF-8 JSON as bytes).
 Its last 64 bytes, the archive's comment, are its seal: the SHA-256 of all bytes before them. The seal is checked before
 anything is parsed, so damage anywhere is found, and damaged bytes never reach a parser.
+
+A video that failed has a small JSON file in its place (`Failure`).
 """
 
 import hashlib
@@ -11,6 +13,7 @@ import json
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -18,10 +21,13 @@ import numpy as np
 import numpy.typing as npt
 
 from yt8m_pipeline import files
-from yt8m_pipeline.data_model import DropReason, VideoFeatures
+from yt8m_pipeline.config import Decoding
+from yt8m_pipeline.data_model import DropReason, Float64Array, StoredEntry, VideoFeatures
 from yt8m_pipeline.errors import DataError, VideoRejected
+from yt8m_pipeline.extraction.failures import Failure, Source, conditions
 
 SUFFIX = ".npz"
+FAILURE_SUFFIX = ".failed.json"
 SEAL_BYTES = 64
 
 
@@ -38,33 +44,20 @@ class Header:
         space: The feature space (`feature_space`) that its numbers belong to.
         source_uri: Where the video's bytes were.
         source_size: How many bytes they were.
-        source_modified: When or in which version, as the file system tells it; None where it does not.
+        source_modified: When or in which version, as the file system tells it; '' where it does not.
         sha256: Of the features and presentation times alone, hexadecimal.
+        decoded_fraction: The share of the video's grid times whose frame is sound.
+        deviation_seconds: The largest distance of a presentation time from its grid time.
     """
 
     video_id: str
     space: str
     source_uri: str
     source_size: int
-    source_modified: str | None
+    source_modified: str
     sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class StoredEntry:
-    """One file of the store, in brief.
-
-    Attributes:
-        frames: Rows.
-        dimensions: Columns.
-        magnitude: The largest absolute value, as stored.
-        sha256: Of the features and presentation times, hexadecimal: it changes when they do, and only then.
-    """
-
-    frames: int
-    dimensions: int
-    magnitude: float
-    sha256: str
+    decoded_fraction: float
+    deviation_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +97,18 @@ class FeatureStore:
         digest = hashlib.sha256(video_id.encode()).hexdigest()
         return files.join(self.folder, digest[:2], f"{quote(video_id, safe='')[:100]}-{digest[:12]}{SUFFIX}")
 
-    def write(
-        self, video: VideoFeatures, source_uri: str, source_size: int, source_modified: str | None
-    ) -> StoredEntry:
-        """Stores a video, all or nothing. The same arguments make the same bytes.
+    def failure_path(self, video_id: str) -> str:
+        """Where it is kept that a video failed."""
+        return self.path(video_id).removesuffix(SUFFIX) + FAILURE_SUFFIX
+
+    def write(self, video: VideoFeatures, source: Source, decoded_fraction: float, rate: Fraction) -> StoredEntry:
+        """Stores a video, all or nothing, and forgets that it failed. The same arguments make the same bytes.
+
+        Args:
+            video: Its features.
+            source: Its file, as it was before it was decoded.
+            decoded_fraction: The share of its grid times whose frame is sound.
+            rate: Grid times per second.
 
         Raises:
             VideoRejected: if a feature is NaN or infinite (also where float16 overflowed).
@@ -116,10 +117,33 @@ class FeatureStore:
         magnitude = _magnitude(video.features)
         if not np.isfinite(magnitude):
             raise VideoRejected(DropReason.NON_FINITE_FEATURES, f"the largest absolute feature is {magnitude}")
-        sha256 = _digest(video)
-        header = Header(video.video_id, self.space, source_uri, source_size, source_modified, sha256)
+        origin = (source.uri, source.size, source.modified)
+        deviation_seconds = largest_deviation_seconds(video.pts_seconds, rate)
+        header = Header(video.video_id, self.space, *origin, _digest(video), decoded_fraction, deviation_seconds)
         files.write_bytes(self.path(video.video_id), _sealed(video, header))
-        return _entry(video, magnitude, sha256)
+        files.delete(self.failure_path(video.video_id))
+        return _entry(header, video, magnitude)
+
+    def write_failure(self, video_id: str, source: Source, decoding: Decoding, rejection: VideoRejected) -> None:
+        """Keeps why a video could not be used, in place of what was kept before; what is stored of it stays.
+
+        Raises:
+            DataError: if the file cannot be written.
+        """
+        why = (rejection.reason, rejection.detail, rejection.decoded_fraction)
+        failure = Failure(video_id, self.space, source, conditions(decoding), *why)
+        files.write_bytes(self.failure_path(video_id), failure.to_bytes())
+
+    def failure(self, video_id: str) -> Failure | None:
+        """Why a video could not be used when it was last tried; None where nothing, or nothing sound, is kept."""
+        uri = self.failure_path(video_id)
+        if not files.exists(uri):
+            return None
+        try:
+            failure = open_failure(uri)
+        except DamagedFile:
+            return None
+        return failure if (failure.video_id, failure.space) == (video_id, self.space) else None
 
     def read(self, video_id: str) -> VideoFeatures:
         """A video's features.
@@ -213,12 +237,33 @@ def open_stored(uri: str) -> StoredFile:
     _check_seal(uri, data)
     try:
         header, video = _parse(data)
-        magnitude = _magnitude(video.features)
+        entry = _entry(header, video, _magnitude(video.features))
     except (KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise _damaged(uri, f"it is sealed but is no feature file: {error}") from error
-    if not np.isfinite(magnitude):
-        raise _damaged(uri, f"its largest absolute feature is {magnitude}")
-    return StoredFile(header, video, _entry(video, magnitude, header.sha256))
+    return StoredFile(header, video, entry)
+
+
+def open_failure(uri: str) -> Failure:
+    """Opens one file of a store that keeps a failure.
+
+    Raises:
+        DamagedFile: if it is not what was written.
+        DataError: if it is not there or cannot be read.
+    """
+    try:
+        return Failure.from_bytes(_read(uri))
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(uri, f"it is no record of a failure: {error!r}") from error
+
+
+def largest_deviation_seconds(pts_seconds: Float64Array, rate: Fraction) -> float:
+    """The largest |pts_seconds[k] - k / rate|: how far a frame is from its grid time.
+
+    Args:
+        pts_seconds: float64, (frames,), at least one.
+        rate: Grid times per second, above 0.
+    """
+    return float(np.abs(pts_seconds - np.arange(len(pts_seconds)) / float(rate)).max())
 
 
 def _read(uri: str) -> bytes:
@@ -268,9 +313,8 @@ def _parse(data: bytes) -> tuple[Header, VideoFeatures]:
         return header, VideoFeatures(header.video_id, arrays["features"], arrays["pts_seconds"])
 
 
-def _entry(video: VideoFeatures, magnitude: float, sha256: str) -> StoredEntry:
-    frames, dimensions = video.features.shape
-    return StoredEntry(frames, dimensions, magnitude, sha256)
+def _entry(header: Header, video: VideoFeatures, magnitude: float) -> StoredEntry:
+    return StoredEntry(len(video.features), magnitude, header.sha256, header.decoded_fraction, header.deviation_seconds)
 
 
 def _magnitude(features: npt.NDArray[np.floating]) -> float:

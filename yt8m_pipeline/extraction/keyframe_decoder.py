@@ -16,7 +16,7 @@ def decode_keyframes(film: Film, account: Account) -> Iterator[tuple[int, OnScre
     Raises:
         VideoRejected: at damage, if the account is strict.
     """
-    for packet, pts, times in _nearest(film):
+    for packet, pts, times in _nearest(film, account):
         frame: VideoFrame | None = None
         try:
             frame = _decoded(film, packet)
@@ -26,12 +26,12 @@ def decode_keyframes(film: Film, account: Account) -> Iterator[tuple[int, OnScre
         yield from ((index, screen) for index in times)
 
 
-def _nearest(film: Film) -> Iterator[tuple[VideoPacket, int, range]]:
+def _nearest(film: Film, account: Account) -> Iterator[tuple[VideoPacket, int, range]]:
     """Each keyframe that is nearest to a grid time, its time in ticks, and those grid times; at a tie the later."""
     grid = film.grid.in_ticks(film.tick)
     begin, end, start = Fraction(0), 0, 0
     key: tuple[VideoPacket, int] | None = None
-    for packet, pts in _timed(film):
+    for packet, pts in _timed(account):
         end = max(end, pts + max(packet.duration or 0, 0))
         if key is None and packet.is_keyframe:
             key, start = (packet, pts), pts
@@ -46,9 +46,9 @@ def _nearest(film: Film) -> Iterator[tuple[VideoPacket, int, range]]:
         yield *key, grid.between(begin, Fraction(end - start)) or range(begin == 0)
 
 
-def _timed(film: Film) -> Iterator[tuple[VideoPacket, int]]:
+def _timed(account: Account) -> Iterator[tuple[VideoPacket, int]]:
     """Packets that have a time; the frame that comes from one is shown then."""
-    for packet in film.packets():
+    for packet in account.packets():
         pts = packet.dts if packet.pts is None else packet.pts
         if pts is not None and not packet.is_discard:
             yield packet, pts

@@ -32,43 +32,36 @@ class _PlainDecoder:
         self._nominal_ticks = round(1 / ((film.video.guessed_rate or NOMINAL_RATE) * film.tick))
         self._next_pts: int | None = None
         self._latest: int | None = None
-        self._missing: list[int] = []
+        self._awaited: list[int] = []
         self._taint = _Taint()
 
     def frames(self) -> Iterator[TimedFrame[OnScreen]]:
-        """Every frame in presentation order, and one that is not sound for each packet that cannot be decoded.
+        """Every frame in presentation order, and one that is not sound for each that damage has cost.
 
         A frame that comes after one with a greater pts is shown at once.
         """
-        for packet in self._packets():
+        for packet in self._account.packets():
             for frame in self._attempted(packet):
                 yield from self._in_turn(frame)
         for frame in self._attempted(None):
             yield from self._in_turn(frame)
-        yield from self._missing_before(inf)
-
-    def _packets(self) -> Iterator[VideoPacket]:
-        """A demuxer that fails ends the film."""
-        try:
-            with rejecting(f"the {self._film.container.format.name} file cannot be read", self._film.ending.reason):
-                yield from self._film.packets()
-        except VideoRejected as damage:
-            self._account.note(damage)
+        yield from self._lost_before(inf)
 
     def _attempted(self, packet: "VideoPacket | None") -> list[VideoFrame]:
         """The frames that a packet brings to light, or the end of the film (None)."""
         frames: list[VideoFrame] = []
+        failure = None
         try:
             frames = self._decoded(packet)
-            damage = self._film.damage()
-        except VideoRejected as failure:
-            damage = failure
-            if packet and packet.pts is not None:
-                heappush(self._missing, packet.pts)
-        if damage:
+        except VideoRejected as rejection:
+            failure = rejection
+        complaint = self._film.damage()
+        if damage := failure or complaint:
             self._account.note(damage)
         if packet:
             self._taint.follow(packet, is_damaged=damage is not None)
+            if packet.pts is not None and not packet.is_discard:
+                heappush(self._awaited, packet.pts)
         return frames
 
     def _decoded(self, packet: "VideoPacket | None") -> list[VideoFrame]:
@@ -79,18 +72,29 @@ class _PlainDecoder:
             return self._film.decoder.decode(packet) if packet else list(self._film.drained())
 
     def _in_turn(self, frame: VideoFrame) -> Iterator[TimedFrame[OnScreen]]:
-        """A frame, after those before it that could not be decoded."""
+        """A frame, after those before it that did not come out of the decoder."""
         pts = frame.dts if frame.pts is None else frame.pts
         if frame.is_corrupt:
             what = f"the frame at {float((pts or 0) * self._film.tick):.3f} s is damaged"
             self._account.note(VideoRejected(self._film.ending.reason(), what))
-        yield from self._missing_before(-inf if pts is None else pts)
-        is_sound = not frame.is_corrupt and not self._taint.covers(frame)
-        yield self._shown(frame if is_sound else None, pts, max(frame.duration or 0, 0))
+        yield from self._lost_before(-inf if pts is None else pts)
+        if self._awaited and self._awaited[0] == pts:
+            heappop(self._awaited)
+        if not self._was_given_up(pts):
+            is_sound = not frame.is_corrupt and not self._taint.covers(frame)
+            yield self._shown(frame if is_sound else None, pts, max(frame.duration or 0, 0))
 
-    def _missing_before(self, pts: float) -> Iterator[TimedFrame[OnScreen]]:
-        while self._missing and self._missing[0] < pts:
-            yield self._shown(None, heappop(self._missing), 0)
+    def _was_given_up(self, pts: int | None) -> bool:
+        """A decoder that has met damage may bring frames late, when others were shown in their place."""
+        is_late = pts is not None and self._latest is not None and pts < self._latest
+        return is_late and self._account.is_damaged
+
+    def _lost_before(self, pts: float) -> Iterator[TimedFrame[OnScreen]]:
+        """In a film without damage, a packet that gives no frame is one that is not shown."""
+        while self._awaited and self._awaited[0] < pts:
+            lost = heappop(self._awaited)
+            if self._account.is_damaged:
+                yield self._shown(None, lost, 0)
 
     def _shown(self, frame: VideoFrame | None, pts: int | None, duration: int) -> TimedFrame[OnScreen]:
         """Where there is no time, a frame follows the end of the one before."""
@@ -109,15 +113,17 @@ class _Taint:
 
     def __init__(self) -> None:
         self._is_tainted = self._was_tainted = False
-        self._keyframe_pts = 0
+        self._keyframe_pts = -inf
         self._tainted_pts: set[int | None] = set()
 
     def follow(self, packet: VideoPacket, *, is_damaged: bool) -> None:
         pts = self._keyframe_pts if packet.pts is None else packet.pts
         if packet.is_keyframe:
             self._was_tainted, self._is_tainted, self._keyframe_pts = self._is_tainted, False, pts
-        self._is_tainted |= is_damaged
-        if self._is_tainted or (self._was_tainted and pts < self._keyframe_pts):
+        is_leading = pts < self._keyframe_pts
+        self._was_tainted |= is_damaged and is_leading
+        self._is_tainted |= is_damaged and not is_leading
+        if self._is_tainted or (self._was_tainted and is_leading):
             self._tainted_pts.add(packet.pts)
 
     def covers(self, frame: VideoFrame) -> bool:

@@ -1,51 +1,68 @@
 """Decoding in a child process, so that a hostile video costs that video only (DESIGN §4.3).
 
-The child is confined before it sees a byte: a limited address space, no file can grow, no core dump, and no file
-descriptor to spare beyond the one video that it is handed, so that it can open neither a file nor a socket. It gets
-the descriptor, never a name. Its answers have a fixed binary header; nothing is unpickled.
+The child (`sandbox_child`) is confined before it sees a byte: a limited address space (but on macOS, which has no such
+limit), no process below it (unless root runs it), no file that grows, no core dump, and no descriptor to spare, so that
+FFmpeg can open neither a file nor a socket, whatever a video names. It gets a local video as a descriptor, and asks for
+the blocks of a remote one; it never gets a name. That holds a library that was misled or went astray. It does not hold
+foreign machine code: against that, run the pipeline in a container or virtual machine.
+
+The pools that exist (pebble, billiard, loky) run pickled Python callables and unpickle what comes back; confinement,
+descriptors and answers of hostile processes would all be ours to write inside them, and that is most of what is here.
 """
 
+import io
+import json
 import os
-import resource
-import select
 import signal
 import socket
 import stat
 import subprocess
 import sys
-import tempfile
-import threading
-from collections.abc import Iterator
-from contextlib import suppress
-from shutil import copyfileobj
-from struct import Struct
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil, isfinite, isnan
 from time import monotonic
 from types import TracebackType
 from typing import IO, Self, cast
 
 import numpy as np
+from pyarrow import ArrowException
 
+from yt8m_pipeline import files
 from yt8m_pipeline.config import Decoding
-from yt8m_pipeline.data_model import DropReason, SampledFrame
+from yt8m_pipeline.data_model import DropReason, FilmFacts, SampledFrame
 from yt8m_pipeline.errors import DataError, VideoRejected
+from yt8m_pipeline.extraction.sandbox_protocol import (
+    BLOCK_BYTES,
+    DECODE,
+    FACTS,
+    FRAME,
+    HEADER,
+    IDLE,
+    JOB,
+    MAX_FACTS_BYTES,
+    MAX_REJECTION_BYTES,
+    PROBE,
+    PROBE_FRAMES,
+    READ,
+    REJECTED,
+    Answer,
+    block_length,
+)
 
-MODULE = "yt8m_pipeline.extraction.sandbox"
-
-HEADER = Struct("!cIdI")
-"""An answer of the child: its kind, k, pts in seconds, and how many bytes follow."""
-
-IDLE, FRAME, REJECTED = b"i", b"f", b"r"
+CHILD = "yt8m_pipeline.extraction.sandbox_child"
 START_SECONDS = 120.0
 DYING_SECONDS = 5.0
-MAX_REJECTION_BYTES = 4096
-MIB = 2**20
 
 
 class Sandbox:
     """Decodes videos one after another in a child process, started when first needed and replaced when lost.
 
     A context manager, for one thread at a time. An iterator that is left half-way takes its child with it when it is
-    closed or collected; the next video gets a new one.
+    closed or collected; the next video gets a new one. A video has `timeout_seconds`, and with each frame of the grid
+    that arrives `timeout_seconds_per_frame` more; the time that the consumer takes between two frames is free.
 
     Args:
         decoding: The sampling rate and the limits.
@@ -68,27 +85,41 @@ class Sandbox:
             self._idle.kill()
             self._idle = None
 
-    def decode(self, uri: str) -> Iterator[SampledFrame]:
+    def decode(self, uri: str) -> Generator[SampledFrame, None, float]:
         """Yields the frames of the grid, size × size (see `decode_frames`).
 
         Args:
-            uri: A local path, or a URI that is first copied to an unlinked temporary file.
+            uri: A local path, or a URI of which only the blocks that the decoder needs are read.
+
+        Returns:
+            The share of the film's grid times whose frame is sound.
 
         Raises:
-            VideoRejected: MISSING_FILE, IO_ERROR, EMPTY_FILE; whatever `decode_frames` finds; DECODER_CRASHED;
-                DECODE_TIMEOUT after `timeout_seconds` of waiting for the child (the consumer's own time is free).
+            VideoRejected: MISSING_FILE, EMPTY_FILE; IO_ERROR, also where reading fails half-way; whatever
+                `decode_frames` finds; DECODER_CRASHED, also for frames that are not those of the grid; DECODE_TIMEOUT.
             DataError: when no child can be started.
         """
-        descriptor = _open_video(uri)
-        try:
+        with self._at_work(DECODE, uri) as child:
+            return (yield from child.frames())
+
+    def probe(self, uri: str, *, frames: bool) -> FilmFacts:
+        """What `probing.probe` finds out about a video. With frames, its time limit is that of decoding them all.
+
+        Raises:
+            VideoRejected: as `decode` does.
+            DataError: when no child can be started.
+        """
+        with self._at_work(PROBE_FRAMES if frames else PROBE, uri) as child:
+            return child.facts(frames=frames)
+
+    @contextmanager
+    def _at_work(self, task: bytes, uri: str) -> "Iterator[_Child]":
+        with ExitStack() as stack:
+            video = _open(uri, stack)
             child = self._take()
-            child.hand_over(descriptor)
-        finally:
-            os.close(descriptor)
-        try:
-            yield from child.frames(self._size, self._decoding.timeout_seconds)
-        finally:
-            self._give_back(child)
+            stack.callback(self._give_back, child)
+            child.hand_over(task, video)
+            yield child
 
     def _take(self) -> "_Child":
         child, self._idle = self._idle, None
@@ -105,15 +136,57 @@ class Sandbox:
             child.kill()
 
 
+@dataclass(frozen=True, slots=True)
+class _Video:
+    """An open video: a local file or one that only this process can read."""
+
+    uri: str
+    file: IO[bytes]
+    size: int
+
+    @property
+    def descriptors(self) -> list[int]:
+        return [self.file.fileno()] if isinstance(self.file, io.FileIO) else []
+
+    def block(self, number: int) -> bytes:
+        """The bytes of a block. In their order blocks are one stream: a seek would be a new request.
+
+        Raises:
+            ValueError: if there is no such block.
+            VideoRejected: IO_ERROR or MISSING_FILE, if it cannot be read.
+        """
+        offset, length = number * BLOCK_BYTES, block_length(number, self.size)
+        with _reading(self.uri):
+            if self.file.tell() != offset:
+                self.file.seek(offset)
+            data = self.file.read(length)
+            if len(data) != length:
+                raise OSError(f"{length} bytes were due at {offset}, but {len(data)} came")
+        return data
+
+
 class _Child:
     """The parent's end of one child process."""
 
     def __init__(self, decoding: Decoding, size: int) -> None:
+        self._decoding, self._size = decoding, size
+        self._frame_limit = ceil(Fraction(str(decoding.max_seconds)) * decoding.rate)
+        self._payload_limits = {
+            FRAME: 3 * size * size,
+            FACTS: MAX_FACTS_BYTES,
+            REJECTED: MAX_REJECTION_BYTES,
+            IDLE: 0,
+            READ: 0,
+        }
+        self._video: _Video | None = None
+        self._start()
+
+    def _start(self) -> None:
         self._socket, theirs = socket.socketpair()
-        settings = (decoding.model_dump_json(), str(size))
+        settings = (self._decoding.model_dump_json(), str(self._size))
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603  our own module, no shell
-                [sys.executable, "-B", "-P", "-m", MODULE, *settings],
+                [sys.executable, "-B", "-P", "-m", CHILD, *settings],
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
@@ -127,16 +200,19 @@ class _Child:
     def _await_start(self) -> None:
         self._seconds_left = START_SECONDS
         try:
-            self._receive(0)
+            self._await(IDLE)
         except VideoRejected as failure:
             self.kill()
             raise DataError(
                 "The decoding process does not start",
-                f"{sys.executable} -m {MODULE}",
+                f"{sys.executable} -m {CHILD}",
                 failure.detail,
                 "raise decoding.memory_limit_mib, or reinstall PyAV (package `av`)",
             ) from None
-        self.is_idle = True
+
+    @property
+    def is_idle(self) -> bool:
+        return self._video is None
 
     def is_alive(self) -> bool:
         return self._process.poll() is None
@@ -147,57 +223,94 @@ class _Child:
         self._socket.close()
         self._stderr.close()
 
-    def hand_over(self, descriptor: int) -> None:
-        """Starts a video. That the child has just died shows in its answers."""
-        self.is_idle = False
+    def hand_over(self, task: bytes, video: _Video) -> None:
+        """Starts a job. That the child has just died shows in its answers."""
+        self._video, self._seconds_left = video, self._decoding.timeout_seconds
         with suppress(BrokenPipeError, ConnectionResetError):
-            socket.send_fds(self._socket, [IDLE], [descriptor])
+            socket.send_fds(self._socket, [JOB.pack(task, video.size)], video.descriptors)
 
-    def frames(self, size: int, timeout_seconds: float) -> Iterator[SampledFrame]:
-        self._seconds_left = timeout_seconds
-        while (answer := self._receive(size)) is not None:
-            yield answer
-        self.is_idle = True
+    def frames(self) -> Generator[SampledFrame, None, float]:
+        """The frames of the video that was handed over."""
+        for index in range(self._frame_limit):
+            answer = self._await(*(FRAME, IDLE) if index else (FRAME,))
+            if answer.kind == IDLE:
+                return answer.value
+            with self._watching():
+                frame = _frame(answer, index, self._size)
+            self._seconds_left += self._decoding.timeout_seconds_per_frame
+            yield frame
+        return self._await(IDLE).value
 
-    def _receive(self, size: int) -> SampledFrame | None:
-        """The next frame, or None when the child is idle again."""
+    def facts(self, *, frames: bool) -> FilmFacts:
+        """What was found out about the video that was handed over."""
+        if frames:
+            self._seconds_left += self._frame_limit * self._decoding.timeout_seconds_per_frame
+        answer = self._await(FACTS)
+        with self._watching():
+            facts = FilmFacts.from_json(json.loads(bytes(answer.payload)))
+        self._await(IDLE)
+        return facts
+
+    def _await(self, *kinds: bytes) -> Answer:
+        """The next answer, of one of these kinds. Until it comes, the child gets the blocks that it asks for."""
+        with self._watching():
+            while (answer := self._receive()).kind == READ:
+                self._send_block(answer.number)
+            if answer.kind == REJECTED:
+                rejection = _rejection(answer)
+                self._video = None
+                raise rejection
+            if answer.kind not in kinds:
+                raise ValueError(answer.kind)
+            if answer.kind == IDLE:
+                _check_fraction(answer.value)
+                self._video = None
+        return answer
+
+    @contextmanager
+    def _watching(self) -> Iterator[None]:
+        """Tells by what the child does whether it crashed, hangs or lies; meanwhile its time runs."""
+        self._deadline = monotonic() + self._seconds_left
         try:
-            return self._answer(size)
+            yield
         except TimeoutError:
             raise VideoRejected(DropReason.DECODE_TIMEOUT, "the decoder took too long and was killed") from None
-        except (EOFError, ConnectionResetError):
+        except (EOFError, ConnectionError):
             raise VideoRejected(DropReason.DECODER_CRASHED, self._last_words()) from None
-        except ValueError:
+        except (ValueError, RecursionError):
             raise VideoRejected(DropReason.DECODER_CRASHED, "the decoder broke its protocol") from None
+        finally:
+            self._seconds_left = self._deadline - monotonic()
 
-    def _answer(self, size: int) -> SampledFrame | None:
-        kind, index, pts_seconds, length = HEADER.unpack(self._read(HEADER.size))
-        if kind == IDLE:
-            return None
-        if length > max(3 * size * size, MAX_REJECTION_BYTES):
+    def _receive(self) -> Answer:
+        kind, number, value, length = HEADER.unpack(self._read(HEADER.size))
+        if length > self._payload_limits.get(kind, -1):
             raise ValueError(length)
-        payload = self._read(length)
-        if kind == FRAME:
-            return SampledFrame(index, pts_seconds, np.frombuffer(payload, np.uint8).reshape(size, size, 3))
-        reason, _, detail = payload.decode().partition("\n")
-        rejection = VideoRejected(DropReason(reason), _printable(detail))
-        self.is_idle = True
-        raise rejection
+        return Answer(kind, number, value, self._read(length))
 
     def _read(self, count: int) -> bytearray:
         data = bytearray(count)
         missing = memoryview(data)
         while missing:
-            if self._seconds_left <= 0:
-                raise TimeoutError
-            began = monotonic()
-            self._socket.settimeout(self._seconds_left)
+            self._set_timeout()
             received = self._socket.recv_into(missing)
-            self._seconds_left -= monotonic() - began
             if not received:
                 raise EOFError
             missing = missing[received:]
         return data
+
+    def _send_block(self, number: int) -> None:
+        if self._video is None:
+            raise ValueError(number)
+        block = self._video.block(number)
+        self._set_timeout()
+        self._socket.sendall(block)
+
+    def _set_timeout(self) -> None:
+        seconds = self._deadline - monotonic()
+        if seconds <= 0:
+            raise TimeoutError
+        self._socket.settimeout(seconds)
 
     def _last_words(self) -> str:
         """How the process ended, and the last line of its standard error."""
@@ -212,6 +325,25 @@ class _Child:
         return f"the decoder ended by {ended}{said}"
 
 
+def _frame(answer: Answer, index: int, size: int) -> SampledFrame:
+    if answer.number != index or not isfinite(answer.value):
+        raise ValueError(f"frame {answer.number} at {answer.value} s, where frame {index} was due")
+    return SampledFrame(index, answer.value, np.frombuffer(answer.payload, np.uint8).reshape(size, size, 3))
+
+
+def _rejection(answer: Answer) -> VideoRejected:
+    reason, _, detail = bytes(answer.payload).decode(errors="replace").partition("\n")
+    fraction = None if isnan(answer.value) else answer.value
+    if fraction is not None:
+        _check_fraction(fraction)
+    return VideoRejected(DropReason(reason), _printable(detail), fraction)
+
+
+def _check_fraction(value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ValueError(f"a fraction is in [0, 1], got {value}")
+
+
 def _printable(text: str) -> str:
     return "".join(character if character.isprintable() else " " for character in text)
 
@@ -222,73 +354,32 @@ def _child_environment() -> dict[str, str]:
     return kept | {"PYTHONPATH": os.pathsep.join(sys.path), "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
 
 
-def _open_video(uri: str) -> int:
-    """A file descriptor of the video's bytes, at their start."""
-    from yt8m_pipeline import files  # noqa: PLC0415  loads pyarrow, which the child does not need
-
-    try:
-        descriptor = _open_local(files.resolve(uri)[1]) if files.is_local(uri) else _download(uri)
-    except (FileNotFoundError, NotADirectoryError):
-        raise VideoRejected(DropReason.MISSING_FILE, f"{uri}: no such file") from None
-    except (OSError, ValueError) as error:
-        raise VideoRejected(DropReason.IO_ERROR, f"{uri}: {_printable(str(error))}") from error
-    if os.fstat(descriptor).st_size == 0:
-        os.close(descriptor)
+def _open(uri: str, stack: ExitStack) -> _Video:
+    """Opens a video that has bytes, at their start."""
+    with _reading(uri):
+        opened = _open_local(files.resolve(uri)[1]) if files.is_local(uri) else files.open_read(uri)
+        file = stack.enter_context(opened)
+        size = file.seek(0, io.SEEK_END)
+        file.seek(0)
+    if size == 0:
         raise VideoRejected(DropReason.EMPTY_FILE, f"{uri}: 0 bytes")
-    return descriptor
+    return _Video(uri, file, size)
 
 
-def _open_local(path: str) -> int:
+def _open_local(path: str) -> io.FileIO:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError("not a regular file")
-    return descriptor
+    return io.FileIO(descriptor)
 
 
-def _download(uri: str) -> int:
-    from yt8m_pipeline import files  # noqa: PLC0415
-
-    with files.open_read(uri) as remote, tempfile.TemporaryFile() as local:
-        copyfileobj(remote, local)
-        local.seek(0)
-        return os.dup(local.fileno())
-
-
-def _child(decoding: Decoding, size: int) -> None:
-    """The child process: decodes one descriptor after another from the socket that is its standard input."""
-    for limit, value in (
-        (resource.RLIMIT_AS, decoding.memory_limit_mib * MIB),
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_FSIZE, 0),
-    ):
-        resource.setrlimit(limit, (value, value))
-    from yt8m_pipeline.extraction.decoding import decode_frames  # noqa: PLC0415  under the memory limit
-
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    resource.setrlimit(resource.RLIMIT_NOFILE, (4, 4))
-    with socket.socket(fileno=0) as parent:
-        parent.sendall(HEADER.pack(IDLE, 0, 0.0, 0))
-        while descriptors := socket.recv_fds(parent, 1, 1)[1]:
-            try:
-                with open(descriptors[0], "rb", buffering=0) as stream:
-                    for frame in decode_frames(stream, decoding, size):
-                        parent.sendall(HEADER.pack(FRAME, frame.index, frame.pts_seconds, frame.rgb.nbytes))
-                        parent.sendall(frame.rgb.data)
-                answer = HEADER.pack(IDLE, 0, 0.0, 0)
-            except VideoRejected as rejection:
-                text = f"{rejection.reason}\n{rejection.detail}".encode()[:MAX_REJECTION_BYTES]
-                answer = HEADER.pack(REJECTED, 0, 0.0, len(text)) + text
-            parent.sendall(answer)
-
-
-def _end_with_parent() -> None:
-    """Ends this process when the parent's end of the socket is gone, even in the middle of a decoder's loop."""
-    poll = select.poll()
-    poll.register(0, select.POLLHUP)
-    poll.poll()
-    os._exit(0)
-
-
-if __name__ == "__main__":
-    _child(Decoding.model_validate_json(sys.argv[1]), int(sys.argv[2]))
+@contextmanager
+def _reading(uri: str) -> Iterator[None]:
+    """Turns errors of reading a video's bytes into rejections that may pass."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError):
+        raise VideoRejected(DropReason.MISSING_FILE, f"{uri}: no such file") from None
+    except (OSError, ValueError, ArrowException) as error:
+        raise VideoRejected(DropReason.IO_ERROR, f"{uri}: {_printable(str(error))}") from error

@@ -73,13 +73,13 @@ class FitPca(beam.PTransform):
     def expand(self, train: Any) -> Any:
         key = (
             train
-            | "identities" >> beam.Map(lambda stored: f"{stored.video.video_id}\0{stored.sha256}")
+            | "identities" >> beam.Map(lambda stored: f"{stored.video.video_id}\0{stored.entry.sha256}")
             | "digest" >> beam.CombineGlobally(DigestOfSet())
             | "key" >> beam.Map(self._key)
         )
         exponent = (
             train
-            | "magnitudes" >> beam.Map(lambda stored: stored.magnitude)
+            | "magnitudes" >> beam.Map(lambda stored: stored.entry.magnitude)
             | "largest" >> beam.CombineGlobally(max).without_defaults()
             | "grid" >> beam.Map(grid_exponent)
         )
@@ -184,7 +184,7 @@ def unit_histogram(unit: Sequence[StoredVideo], fitting: Fitting, pca_step: Step
 def _features(unit: Sequence[StoredVideo], store: FeatureStore, stage: str) -> Iterator[Features]:
     for stored in unit:
         yield store.read(stored.video.video_id).features
-        advance(stage, frames=stored.frames)
+        advance(stage, frames=stored.entry.frames)
 
 
 def _blocks(videos: Iterable[Features]) -> Iterator[Features]:

@@ -184,7 +184,7 @@ def _load_encoding(layout: Layout, pca: Step) -> Encoding:
 
 def _member(stored: StoredVideo, indices: Mapping[str, int]) -> Member:
     labels = tuple(sorted(indices[entity_id] for entity_id in stored.video.entity_ids))
-    return Member(stored.video.video_id, stored.sha256, labels)
+    return Member(stored.video.video_id, stored.entry.sha256, labels)
 
 
 class ListVideos(beam.PTransform):
@@ -281,6 +281,7 @@ def _write_manifest(
     warnings: Iterable[str],
 ) -> None:
     rows = [row for step in shards for row in shard_rows(step)]
+    total = sum(summaries.values(), PartitionSummary())
     values = {
         "build_key": plan.key,
         "versions": library_versions(),
@@ -290,6 +291,7 @@ def _write_manifest(
         "pca": fitted_row(pca),
         "quantizer": fitted_row(quantizer),
         "labels": {part.value: "published" if part in PUBLISHED else "withheld" for part in Partition},
+        "sampling": {"policy": plan.config.decoding.sampling, "deviation_seconds": total.deviation_seconds()},
         "partitions": {part.value: summaries.get(part.value, PartitionSummary()).to_json() for part in Partition},
         "accounting": [count.to_json() for count in sorted(counts, key=_stage_order)],
         "warnings": sorted(warnings),

@@ -4,38 +4,38 @@ Frames and features pass from step to step inside one fused stage only: they cro
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 from apache_beam.pvalue import AsSingleton, TaggedOutput
 
-from yt8m_pipeline import files
 from yt8m_pipeline.config import Decoding, Inception
 from yt8m_pipeline.data_model import (
     DropReason,
     Float32Array,
     Float64Array,
+    Retry,
     SampledFrame,
+    StoredEntry,
     StoredVideo,
     UInt8Array,
     Video,
     VideoFeatures,
 )
-from yt8m_pipeline.dataset.index import read_parquet
+from yt8m_pipeline.dataset.index import failed_videos, read_parquet
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.manifest import StageCount
 from yt8m_pipeline.errors import DataError, VideoRejected
-from yt8m_pipeline.extraction.feature_store import Damaged, FeatureStore, StoredEntry
+from yt8m_pipeline.extraction.failures import Source, check_damage
+from yt8m_pipeline.extraction.feature_store import Damaged, FeatureStore
 from yt8m_pipeline.extraction.inception import FeatureExtractor, load
 from yt8m_pipeline.extraction.sandbox import Sandbox
-from yt8m_pipeline.outcome import reject_row
+from yt8m_pipeline.outcome import reject_video
 from yt8m_pipeline.transforms.ledger import COUNTS, KEPT, REJECTS, outputs_of
 from yt8m_pipeline.transforms.monitoring import advance, announce, timed
 
@@ -47,14 +47,21 @@ LACKING = "lacking"
 
 
 @dataclass(frozen=True, slots=True)
+class Ending:
+    """How decoding ended: the file as it was when it began, and the share of sound frames or why there are none."""
+
+    source: Source
+    result: float | VideoRejected
+
+
+@dataclass(frozen=True, slots=True)
 class FrameBatch:
-    """Successive frames of one video: uint8 (n, size, size, 3), pts float64 (n,); the last batch closes the video."""
+    """Successive frames of one video: uint8 (n, size, size, 3), pts float64 (n,); the last batch is its ending."""
 
     video: Video
     frames: UInt8Array
     pts_seconds: Float64Array
-    last: bool = False
-    rejected: VideoRejected | None = None
+    ending: Ending | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,19 +71,21 @@ class FeatureBatch:
     video: Video
     features: Float32Array
     pts_seconds: Float64Array
-    last: bool
-    rejected: VideoRejected | None
+    ending: Ending | None
 
 
 class FindInStore(beam.PTransform):
-    """PCollection[Video] → outputs of a stage with the StoredVideos that the store has whole, and `lacking`: Video."""
+    """PCollection[Video] → outputs of a stage with the StoredVideos that the store has whole, and `lacking`: Video.
 
-    def __init__(self, store: FeatureStore) -> None:
+    A video whose failure the store remembers is rejected again, unless it is to be tried again.
+    """
+
+    def __init__(self, store: FeatureStore, decoding: Decoding, retry: Retry) -> None:
         super().__init__()
-        self._store = store
+        self._look_up = _LookUp(store, decoding, retry)
 
     def expand(self, videos: Any) -> dict[str, Any]:
-        found = videos | "look up" >> beam.ParDo(_LookUp(self._store)).with_outputs(LACKING, REJECTS, COUNTS, main=KEPT)
+        found = videos | "look up" >> beam.ParDo(self._look_up).with_outputs(LACKING, REJECTS, COUNTS, main=KEPT)
         total = found[LACKING] | "count" >> beam.combiners.Count.Globally()
         announced = found[LACKING] | "announce" >> beam.Map(_announced, AsSingleton(total))
         return {tag: found[tag] for tag in (KEPT, REJECTS, COUNTS)} | {LACKING: announced | beam.Reshuffle()}
@@ -85,12 +94,12 @@ class FindInStore(beam.PTransform):
 class RecallVideos(beam.PTransform):
     """PCollection[Video] of splits that stay as they are → the StoredVideos and rejects that the dataset lists."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, decoding: Decoding) -> None:
         super().__init__()
-        self._layout = layout
+        self._recall = _Recall(layout, decoding)
 
     def expand(self, videos: Any) -> Any:
-        return videos | outputs_of(_Recall(self._layout))
+        return videos | outputs_of(self._recall)
 
 
 class DecodeFrames(beam.PTransform):
@@ -118,12 +127,12 @@ class ExtractPool3(beam.PTransform):
 class StoreFeatures(beam.PTransform):
     """PCollection[FeatureBatch] → PCollection[StoredVideo], rejects and counts; one file per video."""
 
-    def __init__(self, store: FeatureStore, dtype: str) -> None:
+    def __init__(self, store: FeatureStore, decoding: Decoding, dtype: str) -> None:
         super().__init__()
-        self._store, self._dtype = store, dtype
+        self._store = _Store(store, decoding, dtype)
 
     def expand(self, batches: Any) -> Any:
-        return batches | outputs_of(_Store(self._store, self._dtype))
+        return batches | outputs_of(self._store)
 
 
 class LazyExtractor:
@@ -169,23 +178,26 @@ class Pool3Handler(ModelHandler[FrameBatch, FeatureBatch, LazyExtractor]):
 
 
 class _LookUp(beam.DoFn):
-    def __init__(self, store: FeatureStore) -> None:
-        self._store = store
+    def __init__(self, store: FeatureStore, decoding: Decoding, retry: Retry) -> None:
+        self._store, self._decoding, self._retry = store, decoding, retry
 
     def process(self, video: Video) -> Iterator[Any]:
         entry = self._store.entry(video.video_id)
+        if isinstance(entry, StoredEntry):
+            yield from _settled(video, entry, self._decoding)
+            return
+        failure = self._store.failure(video.video_id)
+        if failure and failure.counts(Source.of(video.uri), self._decoding, self._retry):
+            yield from _rejected(video, failure.rejection)
+            return
         if isinstance(entry, Damaged):
             LOGGER.warning("stored features of %s are damaged (%s); extracting it again", video.video_id, entry.reason)
-        if not isinstance(entry, StoredEntry):
-            yield TaggedOutput(LACKING, video)
-            return
-        yield from _counted()
-        yield StoredVideo(video, entry.frames, entry.magnitude, entry.sha256)
+        yield TaggedOutput(LACKING, video)
 
 
 class _Recall(beam.DoFn):
-    def __init__(self, layout: Layout) -> None:
-        self._layout = layout
+    def __init__(self, layout: Layout, decoding: Decoding) -> None:
+        self._layout, self._decoding = layout, decoding
         self._rows: dict[str, dict[str, Any]] | None = None
 
     def process(self, video: Video) -> Iterator[Any]:
@@ -199,18 +211,20 @@ class _Recall(beam.DoFn):
                 "run `yt8m build`, which writes every split that changed",
             )
         if "reason" in row:
-            rejection = VideoRejected(DropReason(row["reason"]), row["detail"])
+            rejection = VideoRejected(DropReason(row["reason"]), row["detail"], row["decoded_fraction"])
             yield from _rejected(video, rejection)
             return
-        yield from _counted()
-        yield StoredVideo(video, row["frames"], row["features_magnitude"], row["features_sha256"])
+        yield from _settled(video, _recorded_entry(row), self._decoding)
+
+
+def _recorded_entry(row: dict[str, Any]) -> StoredEntry:
+    features = (row["features_magnitude"], row["features_sha256"])
+    return StoredEntry(row["frames"], *features, row["decoded_fraction"], row["deviation_seconds"])
 
 
 def _recorded(layout: Layout) -> dict[str, dict[str, Any]]:
     """What a finished dataset says of each video that was selected for it: a row of videos.parquet or of rejects."""
-    rejects = read_parquet(layout, Layout.REJECTS)
-    failed = rejects.filter(pc.is_in(rejects["stage"], pa.array([DECODE, EXTRACT])))
-    rows = {row["id"]: row for row in failed.to_pylist()}
+    rows = {row["id"]: row for row in failed_videos(layout).to_pylist()}
     return rows | {row["video_id"]: row for row in read_parquet(layout, Layout.VIDEOS).to_pylist()}
 
 
@@ -230,14 +244,25 @@ class _Decode(beam.DoFn):
         self._sandbox.close()
 
     def process(self, video: Video) -> Iterator[list[FrameBatch]]:
-        frames = self._sandbox.decode(video.uri)
-        rejected = None
+        source, decoded = Source.of(video.uri), DecodedFrames(self._sandbox.decode(video.uri))
+        frames = iter(decoded)
         try:
             while chunk := _next_frames(frames, self._inception.batch_size):
                 yield [_frame_batch(video, chunk)]
+            ending = Ending(source, decoded.decoded_fraction)
         except VideoRejected as rejection:
-            rejected = rejection
-        yield [FrameBatch(video, _no_frames(self._inception), np.empty(0), last=True, rejected=rejected)]
+            ending = Ending(source, rejection)
+        yield [FrameBatch(video, _no_frames(self._inception), np.empty(0), ending)]
+
+
+class DecodedFrames:
+    """The frames of one video and, when they are at an end, the share that is sound."""
+
+    def __init__(self, frames: Generator[SampledFrame, None, float]) -> None:
+        self._frames = frames
+
+    def __iter__(self) -> Iterator[SampledFrame]:
+        self.decoded_fraction = yield from self._frames
 
 
 def _next_frames(frames: Iterator[SampledFrame], count: int) -> list[SampledFrame]:
@@ -256,31 +281,31 @@ def _no_frames(inception: Inception) -> UInt8Array:
 
 def _features(batch: FrameBatch, model: LazyExtractor) -> FeatureBatch:
     features = model(batch.frames) if len(batch.frames) else np.empty((0, 0), np.float32)
-    return FeatureBatch(batch.video, features, batch.pts_seconds, batch.last, batch.rejected)
+    return FeatureBatch(batch.video, features, batch.pts_seconds, batch.ending)
 
 
 class _Store(beam.DoFn):
-    def __init__(self, store: FeatureStore, dtype: str) -> None:
-        self._store, self._dtype = store, dtype
+    def __init__(self, store: FeatureStore, decoding: Decoding, dtype: str) -> None:
+        self._store, self._decoding, self._dtype = store, decoding, dtype
 
     def start_bundle(self) -> None:
         self._pending: dict[str, list[FeatureBatch]] = {}
 
     def process(self, batch: FeatureBatch) -> Iterator[Any]:
-        if not batch.last:
-            self._pending.setdefault(batch.video.video_id, []).append(batch)
+        video, ending = batch.video, batch.ending
+        if ending is None:
+            self._pending.setdefault(video.video_id, []).append(batch)
             return
-        batches = self._pending.pop(batch.video.video_id, [])
+        batches = self._pending.pop(video.video_id, [])
         try:
-            if batch.rejected:
-                raise batch.rejected
-            stored = self._write(batch.video, batches)
+            entry = self._write(video, batches, ending)
         except VideoRejected as rejection:
             advance(EXTRACT)
-            yield from _rejected(batch.video, rejection)
+            self._store.write_failure(video.video_id, ending.source, self._decoding, rejection)
+            yield from _rejected(video, rejection)
             return
-        yield from _counted()
-        yield stored
+        advance(EXTRACT, frames=entry.frames)
+        yield from _settled(video, entry, self._decoding)
 
     def finish_bundle(self) -> None:
         if self._pending:
@@ -291,21 +316,29 @@ class _Store(beam.DoFn):
                 "run on an engine that fuses them, as all portable runners do by default",
             )
 
-    def _write(self, video: Video, batches: list[FeatureBatch]) -> StoredVideo:
+    def _write(self, video: Video, batches: list[FeatureBatch], ending: Ending) -> StoredEntry:
+        if isinstance(ending.result, VideoRejected):
+            raise ending.result
         features = np.concatenate([batch.features for batch in batches]).astype(self._dtype)
         if not np.isfinite(features).all():
             bad = int(np.flatnonzero(~np.isfinite(features).all(axis=1))[0])
-            raise VideoRejected(DropReason.NON_FINITE_FEATURES, f"frame {bad} of {video.uri} has NaN or Inf features")
+            detail = f"frame {bad} has NaN or Inf features"
+            raise VideoRejected(DropReason.NON_FINITE_FEATURES, detail, ending.result)
         pts_seconds = np.concatenate([batch.pts_seconds for batch in batches])
-        size, modified = files.describe(video.uri)
-        entry = self._store.write(VideoFeatures(video.video_id, features, pts_seconds), video.uri, size, modified)
-        advance(EXTRACT, frames=entry.frames)
-        return StoredVideo(video, entry.frames, entry.magnitude, entry.sha256)
+        stored = VideoFeatures(video.video_id, features, pts_seconds)
+        return self._store.write(stored, ending.source, ending.result, self._decoding.rate)
 
 
-def _counted() -> Iterator[TaggedOutput]:
+def _settled(video: Video, entry: StoredEntry, decoding: Decoding) -> Iterator[Any]:
+    """A stage's outputs for a video with features: the same whether they are fresh, stored or recalled."""
+    try:
+        check_damage(entry.decoded_fraction, decoding)
+    except VideoRejected as rejection:
+        yield from _rejected(video, rejection)
+        return
     for stage in (DECODE, EXTRACT):
         yield TaggedOutput(COUNTS, StageCount(stage, "videos", 1))
+    yield StoredVideo(video, entry)
 
 
 def _rejected(video: Video, rejection: VideoRejected) -> Iterator[TaggedOutput]:
@@ -313,4 +346,4 @@ def _rejected(video: Video, rejection: VideoRejected) -> Iterator[TaggedOutput]:
     if stage == EXTRACT:
         yield TaggedOutput(COUNTS, StageCount(DECODE, "videos", 1))
     yield TaggedOutput(COUNTS, StageCount(stage, "videos", 0, ((rejection.reason.value, 1),)))
-    yield TaggedOutput(REJECTS, reject_row(stage, "videos", video.video_id, rejection.reason, rejection.detail))
+    yield TaggedOutput(REJECTS, reject_video(stage, video.video_id, video.uri, rejection))

@@ -17,7 +17,7 @@ from yt8m_pipeline.chance import salted_hashes
 from yt8m_pipeline.config import Partitioning, RaterScores, VideoSampling, Vocabulary
 from yt8m_pipeline.data_model import DropReason, Int64Array, Partition, Video
 from yt8m_pipeline.dataset.tables import TableFiles, read_batches, schema
-from yt8m_pipeline.files import join
+from yt8m_pipeline.files import absolute
 from yt8m_pipeline.outcome import REJECTS, Outcome, drop_duplicates
 from yt8m_pipeline.selection.partitioning import assign_partitions
 from yt8m_pipeline.selection.rater_scores import prune_by_rater_score
@@ -331,8 +331,4 @@ class AssignPartitions(beam.PTransform):
         columns = ("video_id", "uri", "partition", "entity_ids")
         rows = assign_partitions(table, self._config).select(columns).to_pydict()
         for video_id, uri, partition, entity_ids in zip(*(rows[name] for name in columns), strict=True):
-            yield Video(video_id, _absolute(uri, self._root), Partition(partition), tuple(entity_ids))
-
-
-def _absolute(uri: str, root: str) -> str:
-    return uri if "://" in uri or uri.startswith("/") else join(root, uri)
+            yield Video(video_id, absolute(uri, self._root), Partition(partition), tuple(entity_ids))

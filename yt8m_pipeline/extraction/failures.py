@@ -1,0 +1,111 @@
+"""Failures are data: why a video could not be used, kept in place of its features, and how long that counts.
+
+What is stored does not decide what a dataset holds: a failure counts only as long as trying again would end the same,
+and the least share of sound frames is asked of stored and of fresh features alike.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pyarrow import ArrowException
+
+from yt8m_pipeline import files
+from yt8m_pipeline.config import Decoding
+from yt8m_pipeline.data_model import DropReason, Retry
+from yt8m_pipeline.errors import VideoRejected
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A video's file as it stood at one time.
+
+    Attributes:
+        uri: Where its bytes are.
+        size: How many bytes; 0 for a file that is missing or out of reach.
+        modified: When or in which version, as the file system tells it; '' where it does not.
+    """
+
+    uri: str
+    size: int
+    modified: str
+
+    @classmethod
+    def of(cls, uri: str) -> "Source":
+        """The file as it stands now. Ask before decoding: what changes meanwhile is then seen to have changed."""
+        try:
+            return cls(uri, *files.describe(uri))
+        except (OSError, ValueError, ArrowException):
+            return cls(uri, 0, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a video could not be used, and when that was found.
+
+    Attributes:
+        video_id: The video.
+        space: The feature space (`feature_space`) that its features would belong to.
+        source: Its file, as it was then.
+        decoding: The config of decoding, as it was then, without what decides only after decoding.
+        reason: Why.
+        detail: One line for a person.
+        decoded_fraction: The share of its frames that are sound; None where it is not known.
+    """
+
+    video_id: str
+    space: str
+    source: Source
+    decoding: Mapping[str, Any]
+    reason: DropReason
+    detail: str
+    decoded_fraction: float | None
+
+    @property
+    def rejection(self) -> VideoRejected:
+        return VideoRejected(self.reason, self.detail, self.decoded_fraction)
+
+    def counts(self, source: Source, decoding: Decoding, retry: Retry) -> bool:
+        """Whether it stands for another attempt: neither the file nor the config has changed, and none is asked for."""
+        return (self.source, self.decoding) == (source, conditions(decoding)) and not retry.covers(self.reason)
+
+    def to_bytes(self) -> bytes:
+        """Sealed JSON."""
+        values = asdict(self)
+        return json.dumps({**values, "sha256": _digest(values)}, indent=2).encode() + b"\n"
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Failure":
+        """
+        Raises:
+            KeyError, TypeError, ValueError: if the data is not what was written.
+        """
+        values = dict(json.loads(data))
+        if values.pop("sha256") != _digest(values):
+            raise ValueError("its content does not match its SHA-256")
+        source, reason = Source(**values.pop("source")), DropReason(values.pop("reason"))
+        return cls(**values, source=source, reason=reason)
+
+
+def conditions(decoding: Decoding) -> dict[str, Any]:
+    """What of the config decides whether a video can be decoded, as JSON has it."""
+    return decoding.model_dump(mode="json", exclude={"min_decoded_fraction"})
+
+
+def check_damage(decoded_fraction: float, decoding: Decoding) -> None:
+    """
+    Raises:
+        VideoRejected: TOO_DAMAGED, if a smaller share of the video's frames is sound than the config asks for.
+    """
+    if decoded_fraction < decoding.min_decoded_fraction:
+        detail = (
+            f"{decoded_fraction:g} of its grid times have a sound frame, "
+            f"min_decoded_fraction asks for {decoding.min_decoded_fraction:g}"
+        )
+        raise VideoRejected(DropReason.TOO_DAMAGED, detail, decoded_fraction)
+
+
+def _digest(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
