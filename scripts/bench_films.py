@@ -116,6 +116,7 @@ def _scenes() -> Iterator[VideoFrame]:
 
 
 def _encode(path: Path, recipe: Recipe, pictures: Iterable[VideoFrame]) -> None:
+    av.logging.set_level(av.logging.ERROR)
     with av.open(str(path), "w") as output:
         stream = output.add_stream(recipe.encoder, FRAMES_PER_SECOND, options=dict(recipe.options))
         assert isinstance(stream, VideoStream)

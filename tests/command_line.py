@@ -3,6 +3,7 @@
 import io
 import logging
 import re
+import signal
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -36,3 +37,8 @@ def four_parts(finished: "subprocess.CompletedProcess[str]") -> tuple[str, str, 
     assert found, finished.stderr
     what, where, why, fix = found.groups()
     return what, where, why, fix
+
+
+def listen_to_interrupts() -> None:
+    """For a new process: a shell starts what runs in its background with SIGINT ignored, and that is inherited."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from tests.command_line import four_parts, run
+from tests.command_line import four_parts, listen_to_interrupts, run
 from tests.conftest import CONFIGS, Workshop, yt8m
 from yt8m_pipeline.dataset.journal import file_entry
 from yt8m_pipeline.dataset.layout import Layout
@@ -140,11 +140,6 @@ class TestBuild:
         pq.write_table(rejects.filter(pc.not_equal(rejects["reason"], "missing_file")), path)
         facts = printed_json("build", str(copied / "config.yaml"), "--retry", "transient")
         assert facts["title"].startswith("Nothing to do")
-
-
-def listen_to_interrupts() -> None:
-    """A shell starts what it runs in the background with SIGINT ignored, and that is inherited."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class TestInterrupt:

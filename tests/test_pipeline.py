@@ -207,7 +207,7 @@ def test_changing_validate_and_test_frames_changes_no_byte_of_the_fit(copied: Pa
     before = published_bytes(copied / "dataset", lambda name: name.startswith(("pca/", "quantizer", "frame/train")))
     rows = pq.read_table(copied / "dataset" / "videos.parquet").to_pylist()
     changed = {row["video_id"] for row in rows if row["partition"] != "train"}
-    space = next(path.name for path in (copied / "features").iterdir())
+    space = json.loads((copied / "dataset" / "manifest.json").read_text())["feature_space"]["fingerprint"]
     store = FeatureStore(str(copied / "features"), space)
     for video_id in changed:
         video = store.read(video_id)

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from tests.command_line import four_parts, run
+from tests.command_line import four_parts, listen_to_interrupts, run
 from tests.conftest import CONFIGS
 from tests.extraction.clips import encode, encode_audio
 from yt8m_pipeline.config import Decoding
@@ -238,7 +238,12 @@ class TestCommand:
         write_table(corpus / "many.csv", [(f"v{number}", "films/good.mkv", 2.0) for number in range(20_000)])
         output = tmp_path / "problems.parquet"
         command = [sys.executable, "-m", "yt8m_pipeline", "probe", "--table", str(corpus / "many.csv")]
-        with subprocess.Popen([*command, "--output", str(output)], stderr=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(
+            [*command, "--output", str(output)],
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=listen_to_interrupts,
+        ) as process:
             while not list(tmp_path.iterdir()):
                 assert process.poll() is None
                 time.sleep(0.05)

@@ -219,6 +219,7 @@ class TestSummary:
             DropReason.UNSUPPORTED_CODEC,
             DropReason.NO_FRAMES,
             DropReason.DAMAGED,
+            DropReason.TOO_DAMAGED,
             DropReason.DECODE_TIMEOUT,
             DropReason.DECODER_CRASHED,
             DropReason.NON_FINITE_FEATURES,
