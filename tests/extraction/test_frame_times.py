@@ -1,13 +1,13 @@
 from collections.abc import Iterator
 from fractions import Fraction
-from itertools import accumulate, count, takewhile
+from itertools import accumulate, count, pairwise, takewhile
 from math import ceil
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yt8m_pipeline.extraction.frame_times import TimedFrame, frames_on_grid
+from yt8m_pipeline.extraction.frame_times import Grid, TimedFrame, frames_on_grid
 
 RATES = st.sampled_from([Fraction(1), Fraction(1, 2), Fraction(2), Fraction("0.3"), Fraction(30000, 1001)])
 STARTS = st.fractions(min_value=-100, max_value=100, max_denominator=90_000)
@@ -31,7 +31,7 @@ def brute_force(
 
 
 def sampled(frames: list[TimedFrame[int]], rate: Fraction, max_seconds: Fraction) -> list[tuple[int, int]]:
-    return [(k, frame.image) for k, frame in frames_on_grid(frames, rate=rate, max_seconds=max_seconds)]
+    return [(k, frame.image) for k, frame in frames_on_grid(frames, Grid.of(rate, max_seconds))]
 
 
 @st.composite
@@ -88,7 +88,7 @@ def test_a_lone_frame_of_unknown_duration_is_one_sample() -> None:
 
 
 def test_an_empty_film_has_no_samples() -> None:
-    assert list(frames_on_grid(iter([]), rate=Fraction(1), max_seconds=Fraction(9))) == []
+    assert list(frames_on_grid(iter([]), Grid.of(Fraction(1), Fraction(9)))) == []
 
 
 def test_no_frame_is_read_after_the_last_grid_time_is_settled() -> None:
@@ -99,7 +99,7 @@ def test_no_frame_is_read_after_the_last_grid_time_is_settled() -> None:
             read.append(i)
             yield TimedFrame(Fraction(i, 10), Fraction(1, 10), i)
 
-    chosen = [k for k, _ in frames_on_grid(endless(), rate=Fraction(1), max_seconds=Fraction(3))]
+    chosen = [k for k, _ in frames_on_grid(endless(), Grid.of(Fraction(1), Fraction(3)))]
     assert chosen == [0, 1, 2]
     assert read[-1] == 21
 
@@ -107,3 +107,51 @@ def test_no_frame_is_read_after_the_last_grid_time_is_settled() -> None:
 def test_a_negative_duration_is_refused() -> None:
     with pytest.raises(ValueError, match=r"a frame cannot last -0\.5 s"):
         TimedFrame(Fraction(0), Fraction(-1, 2), 0)
+
+
+@given(
+    RATES,
+    st.integers(1, 40),
+    st.fractions(min_value=0, max_value=50, max_denominator=90_000),
+    st.fractions(min_value=0, max_value=50, max_denominator=90_000),
+)
+def test_the_grid_times_between_two_times_are_those_that_a_search_finds(
+    rate: Fraction, times: int, begin: Fraction, length: Fraction
+) -> None:
+    found = Grid(rate, times).between(begin, begin + length)
+    assert list(found) == [k for k in range(times) if begin <= k / rate < begin + length]
+
+
+@given(
+    RATES,
+    st.sampled_from([Fraction(1, 1000), Fraction(1, 90_000), Fraction(1, 12_800), Fraction(1001, 30_000)]),
+    st.integers(0, 10**6),
+    st.integers(0, 10**6),
+)
+def test_the_grid_times_in_ticks_are_those_in_seconds(rate: Fraction, tick: Fraction, begin: int, length: int) -> None:
+    grid = Grid.of(rate, Fraction(360))
+    end = begin + length
+    assert grid.in_ticks(tick).between(begin, end) == grid.between(begin * tick, end * tick)
+
+
+@given(RATES, st.lists(st.integers(0, 5000), min_size=1, max_size=20))
+def test_neighbouring_spans_share_no_grid_time_and_leave_none_out(rate: Fraction, lengths: list[int]) -> None:
+    grid = Grid.of(rate, Fraction(20)).in_ticks(Fraction(1, 1000))
+    edges = list(accumulate(lengths, initial=0))
+    spans = [k for begin, end in pairwise(edges) for k in grid.between(begin, end)]
+    assert spans == list(grid.between(0, edges[-1]))
+
+
+@pytest.mark.parametrize(
+    ("rate", "max_seconds", "times"), [("1", "360", 360), ("1", "2.1", 3), ("1/2", "3", 2), ("2", "1/100", 1)]
+)
+def test_a_grid_has_the_times_before_the_limit(rate: str, max_seconds: str, times: int) -> None:
+    assert Grid.of(Fraction(rate), Fraction(max_seconds)).count == times
+
+
+def test_a_span_of_no_length_holds_no_grid_time_and_one_of_a_tick_may_hold_one() -> None:
+    grid = Grid.of(Fraction(1), Fraction(9)).in_ticks(Fraction(1, 1000))
+    assert not grid.between(1000, 1000)
+    assert list(grid.between(1000, 1001)) == [1]
+    assert not grid.between(1001, 2000)
+    assert not grid.between(9000, 10**9)

@@ -98,12 +98,15 @@ class Film:
 
     def damage(self) -> VideoRejected | None:
         """What the decoder has complained of since this was last asked: FFmpeg conceals damage, and only says so."""
-        complaint = self.ending.complaint(self.decoder.codec.name)
-        return (
-            VideoRejected(self.ending.reason(), f"the {self.video.name} stream is damaged: {complaint}")
-            if complaint
-            else None
-        )
+        return self._complaint(self.decoder.codec.name, f"the {self.video.name} stream is damaged")
+
+    def hole(self) -> VideoRejected | None:
+        """What the demuxer has complained of; ask when a packet has come all the same: something before it is lost."""
+        return self._complaint(self.container.format.name, "the file has a hole")
+
+    def _complaint(self, component: str, what: str) -> VideoRejected | None:
+        complaint = self.ending.complaint(component)
+        return VideoRejected(self.ending.reason(), f"{what}: {complaint}") if complaint else None
 
     def packets(self) -> Iterator[VideoPacket]:
         """The packets that hold something, in decoding order.

@@ -39,6 +39,7 @@ class Account:
         self._start: Fraction | None = None
         self._last_sound = OnScreen(None, Fraction(0), is_sound=False)
         self._first: VideoRejected | None = None
+        self._ends_early = False
 
     @property
     def is_damaged(self) -> bool:
@@ -51,12 +52,15 @@ class Account:
             with rejecting(f"the {self._film.container.format.name} file cannot be read", self._film.ending.reason):
                 yield from self._film.packets()
         except VideoRejected as damage:
+            self._ends_early = True
             self.note(damage)
 
     def note(self, damage: VideoRejected) -> None:
-        if self._is_strict:
+        """What the film is not to blame for, such as a failing disk, ends it in any case."""
+        if self._is_strict or damage.reason.is_transient:
             raise damage
         self._first = self._first or damage
+        self._ends_early |= damage.reason is DropReason.TRUNCATED
 
     def shown(self, frame: VideoFrame | None, pts_seconds: Fraction) -> OnScreen:
         """What is on screen for a sound frame, or for one that is not (None)."""
@@ -98,8 +102,7 @@ class Account:
 
     def _expected(self, times: int) -> int:
         """How many grid times the film should have, which has so many."""
-        shortfall = self._film.shortfall(times)
-        if shortfall is None:
-            return times
-        self.note(shortfall)
-        return max(times, self._film.times_from_header)
+        if shortfall := self._film.shortfall(times):
+            self._ends_early = True
+            self.note(shortfall)
+        return max(times, self._film.times_from_header) if self._ends_early else times

@@ -42,8 +42,8 @@ def _nearest(film: Film, account: Account) -> Iterator[tuple[VideoPacket, int, r
                 if times.stop == grid.count:
                     return
             key, begin = (packet, pts), middle
-    if key is not None:
-        yield *key, grid.between(begin, Fraction(end - start)) or range(begin == 0)
+    if key is not None and (times := grid.between(begin, Fraction(end - start)) or range(begin == 0)):
+        yield *key, times
 
 
 def _timed(account: Account) -> Iterator[tuple[VideoPacket, int]]:

@@ -32,6 +32,7 @@ class _PlainDecoder:
         self._nominal_ticks = round(1 / ((film.video.guessed_rate or NOMINAL_RATE) * film.tick))
         self._next_pts: int | None = None
         self._latest: int | None = None
+        self._has_pts = False
         self._awaited: list[int] = []
         self._taint = _Taint()
 
@@ -50,13 +51,13 @@ class _PlainDecoder:
     def _attempted(self, packet: "VideoPacket | None") -> list[VideoFrame]:
         """The frames that a packet brings to light, or the end of the film (None)."""
         frames: list[VideoFrame] = []
-        failure = None
+        hole, failure = self._film.hole() if packet else None, None
         try:
             frames = self._decoded(packet)
         except VideoRejected as rejection:
             failure = rejection
         complaint = self._film.damage()
-        if damage := failure or complaint:
+        if damage := failure or complaint or hole:
             self._account.note(damage)
         if packet:
             self._taint.follow(packet, is_damaged=damage is not None)
@@ -72,8 +73,9 @@ class _PlainDecoder:
             return self._film.decoder.decode(packet) if packet else list(self._film.drained())
 
     def _in_turn(self, frame: VideoFrame) -> Iterator[TimedFrame[OnScreen]]:
-        """A frame, after those before it that did not come out of the decoder."""
-        pts = frame.dts if frame.pts is None else frame.pts
+        """A frame, after those before it that did not come out of the decoder. In a film without pts, the dts are."""
+        pts = frame.dts if frame.pts is None and not self._has_pts else frame.pts
+        self._has_pts |= frame.pts is not None
         if frame.is_corrupt:
             what = f"the frame at {float((pts or 0) * self._film.tick):.3f} s is damaged"
             self._account.note(VideoRejected(self._film.ending.reason(), what))

@@ -56,8 +56,8 @@ def _coded_frames(film: Film) -> Iterator[CodedFrame[VideoPacket]]:
     if coding is None:
         raise Unplannable("of this codec, only decoding everything is known to be exact")
     for packet in film.packets():
-        if packet.is_corrupt or packet.pts is None:
-            raise Unplannable("a packet is incomplete or has no time")
+        if packet.is_corrupt or packet.pts is None or film.hole():
+            raise Unplannable("a packet is incomplete, has no time, or has lost the one before")
         picture = coding.read(bytes(packet), is_keyframe=packet.is_keyframe)
         pts = packet.pts if picture.is_shown and not packet.is_discard else None
         yield CodedFrame(packet, pts, max(packet.duration or 0, 0), packet.size, picture)
