@@ -69,6 +69,7 @@ def test_five_mistakes_are_reported_at_once_with_their_fields(tmp_path: Path) ->
         ("vocabulary: {type_whitelist: [a], type_blacklist: [a]}", "both whitelisted and blacklisted: a"),
         ("video_sampling: {min_duration_seconds: .nan}", "video_sampling.min_duration_seconds"),
         ("quantizer: {method: uniform, levels: 16}", "exactly 256 levels"),
+        ("quantizer: {method: uniform, scope: per_dimension}", "shared by all dimensions"),
         ("inception: {model: {magic: 1}}", "inception.model"),
     ],
 )

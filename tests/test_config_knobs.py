@@ -115,6 +115,7 @@ COMPRESSION: Mapping[str, Any] = {
     "pca.components": 8,
     "pca.epsilon": 0.5,
     "quantizer.levels": 16,
+    "quantizer.scope": "per_dimension",
     "shards.train": 5,
     "shards.validate": 3,
     "shards.test": 1,
@@ -125,6 +126,7 @@ ALONE: Mapping[str, Any] = {
     "store": "other_features",
     "output": "other_dataset",
     "inception.batch_size": 3,
+    "pca.source": "other_pca",
     "quantizer.method": "uniform",
     "max_failure_fraction": 0.1,
     "table_buckets": 3,
@@ -191,6 +193,8 @@ def bench(workshop: Workshop, built: Path, tmp_path_factory: pytest.TempPathFact
     for name in ("weights.h5", "other_weights.h5"):
         (folder / name).write_text(name)
     _copy_store(built / "features", folder / "features")
+    fitted = Pca.load(str(built / "dataset" / "pca"), 1e-4)
+    replace(fitted, eigenvectors=-fitted.eigenvectors).save(str(folder / "other_pca"))
     return Bench(folder, workshop)
 
 
@@ -490,6 +494,12 @@ class TestCompressionAndShards:
         assert not ON_DISK[field](changed, usual, bench.folder / "features")
         assert ON_DISK[field](changed, COMPRESSION[field], bench.folder / "features")
 
+    def test_the_source_is_where_the_pca_is_from(self, bench: Bench, built: Path) -> None:
+        imported = build(bench.config({"pca.source": ALONE["pca.source"], "output": "imported"}))
+        fitted = np.load(built / "dataset" / "pca" / "eigenvecs.npy")
+        np.testing.assert_array_equal(np.load(imported / "pca" / "eigenvecs.npy"), -fitted)
+        assert has_epsilon(imported, 1e-4, bench.folder / "features")
+
     def test_the_method_names_the_codes(self, bench: Bench, built: Path) -> None:
         uniform = build(bench.config({"quantizer.method": ALONE["quantizer.method"], "output": "uniform"}))
         usual = frame_records(built / "dataset")
@@ -521,7 +531,15 @@ def has_epsilon(dataset: Path, epsilon: float, store: Path) -> bool:
 
 def has_levels(dataset: Path, number: int, _: Path) -> bool:
     highest = max(int(record.codes.max()) for record in frame_records(dataset))
-    return len(Quantizer.load(str(dataset / "quantizer.npz")).levels) == number == highest + 1
+    return Quantizer.load(str(dataset / "quantizer.npz")).length == number == highest + 1
+
+
+def has_scope(dataset: Path, scope: str, _: Path) -> bool:
+    quantizer = Quantizer.load(str(dataset / "quantizer.npz"))
+    stated = json.loads((dataset / "manifest.json").read_text())["quantizer"]["scope"]
+    dimensions = frame_records(dataset)[0].codes.shape[1]
+    shape = (dimensions, quantizer.length) if scope == "per_dimension" else (quantizer.length,)
+    return (quantizer.scope, stated, quantizer.levels.shape) == (scope, scope, shape)
 
 
 def has_shards(partition: Partition) -> Callable[[Path, int, Path], bool]:
@@ -545,6 +563,7 @@ ON_DISK: Mapping[str, Callable[[Path, Any, Path], bool]] = {
     "pca.components": has_components,
     "pca.epsilon": has_epsilon,
     "quantizer.levels": has_levels,
+    "quantizer.scope": has_scope,
     "shards.train": has_shards(Partition.TRAIN),
     "shards.validate": has_shards(Partition.VALIDATE),
     "shards.test": has_shards(Partition.TEST),

@@ -56,6 +56,13 @@ class Split(StrEnum):
     TEST = "test"
 
 
+class PcaFormat(StrEnum):
+    """The values of --format of `export-pca`."""
+
+    MEDIAPIPE = "mediapipe"
+    PUBLISHED = "published"
+
+
 def main() -> None:
     """Runs a command; an error of ours becomes its four parts on stderr and an exit code."""
     try:
@@ -142,6 +149,22 @@ def verify_dataset(dataset: Annotated[str, typer.Argument(metavar="DATASET")], a
     _show({"faults": rows}, as_json, title)
     if faults:
         raise typer.Exit(1)
+
+
+@app.command()
+def export_pca(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET")],
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="Where the files go.")],
+    form: Annotated[
+        PcaFormat, typer.Option("--format", help="MediaPipe's MatrixData, or the .npy files of the public extractor.")
+    ] = PcaFormat.MEDIAPIPE,
+) -> None:
+    """Write a dataset's PCA for other programs."""
+    from yt8m_pipeline.inspection import open_pca
+
+    pca = open_pca(dataset)
+    (pca.save_mediapipe if form is PcaFormat.MEDIAPIPE else pca.save_published)(folder)
+    print(f"The PCA of {dataset} is in {folder}: {pca.components} components of {len(pca.mean)} dimensions")
 
 
 @app.command()

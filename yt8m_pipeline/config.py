@@ -164,9 +164,17 @@ class Inception(Section):
     dtype: Literal["float16", "float32"] = Field("float32", description="How the feature store keeps features.")
 
 
+FIT = "fit"
+
+
 class PcaConfig(Section):
     """Stage 6. PCA with whitening (paper §3.3)."""
 
+    source: str = Field(
+        FIT,
+        description="fit: on the train frames; or a folder with a PCA learnt elsewhere (§5.4): mean.npy, eigenvals.npy "
+        "and eigenvecs.npy as published, or MediaPipe's *_mean_matrix_data.pb and *_projection_matrix_data.pb.",
+    )
     components: Positive = Field(1024, description="§3.3: reduce feature dimensions to 1024.")
     epsilon: float = Field(1e-4, ge=0, description="Added to the eigenvalues before the square root.")
 
@@ -178,11 +186,14 @@ class QuantizerConfig(Section):
         "optimal", description="§3.3: optimally computed, non-uniform bins; uniform: what public readers assume."
     )
     levels: int = Field(256, ge=2, le=256, description="§3.3: 256 distinct values.")
+    scope: Literal["shared", "per_dimension"] = Field(
+        "shared", description="One codebook for all dimensions, or one for each: 256 numbers, or 1 MiB."
+    )
 
     @model_validator(mode="after")
-    def _uniform_has_256_levels(self) -> "QuantizerConfig":
-        if self.method == "uniform" and self.levels != 256:
-            raise ValueError("the public uniform quantizer has exactly 256 levels")
+    def _uniform_has_256_shared_levels(self) -> "QuantizerConfig":
+        if self.method == "uniform" and (self.levels, self.scope) != (256, "shared"):
+            raise ValueError("the public uniform quantizer has exactly 256 levels, shared by all dimensions")
         return self
 
 
@@ -222,7 +233,7 @@ class Config(Section):
 PLACES: Mapping[tuple[str, ...], str] = {("tables", "root"): ".", ("store",): "features", ("output",): "dataset"}
 """The folders that a build reads and writes, and their defaults."""
 
-PATHS = (*PLACES, *(("inception", "model", source) for source in ("keras", "saved_model", "tfhub")))
+PATHS = (*PLACES, *(("inception", "model", source) for source in ("keras", "saved_model", "tfhub")), ("pca", "source"))
 """The fields that are paths: relative to the config file there, to the current folder on the command line."""
 
 
@@ -274,9 +285,13 @@ def _make_absolute(values: dict[str, Any], field: tuple[str, ...], base: Path) -
         section[leaf] = absolute_path(value, base)
 
 
+NO_PATHS = ("imagenet", FIT)
+"""What stands in a path's place and is none: weights that Keras knows by name, and the PCA that is fitted here."""
+
+
 def absolute_path(value: str, base: Path) -> str:
-    """A path from a folder; a URI, and the name `imagenet` of weights that are no file, stay as they are."""
-    return value if "://" in value or value == "imagenet" else os.path.normpath(base / Path(value).expanduser())
+    """A path from a folder; a URI, and a name that is no path, stay as they are."""
+    return value if "://" in value or value in NO_PATHS else os.path.normpath(base / Path(value).expanduser())
 
 
 def _apply(values: dict[str, Any], setting: str) -> None:

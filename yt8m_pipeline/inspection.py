@@ -12,8 +12,11 @@ import pyarrow.parquet as pq
 
 from yt8m_pipeline import files
 from yt8m_pipeline.compression.artefacts import damage_named
+from yt8m_pipeline.compression.matrix_data import matrix_from_bytes
+from yt8m_pipeline.compression.pca import Pca
 from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.dataset.layout import Layout
+from yt8m_pipeline.dataset.manifest import Manifest
 from yt8m_pipeline.dataset.records import FrameRecord, VideoRecord, parse_frame_record, parse_video_record
 from yt8m_pipeline.dataset.tfrecord import read_records
 from yt8m_pipeline.errors import DataError, UsageError
@@ -41,6 +44,26 @@ def inspect_file(uri: str, rows: int) -> Facts:
             "This file is none of a dataset", uri, f"its ending is '{ending}'", "give a shard, table or array"
         )
     return _INSPECTORS[ending](uri, rows)
+
+
+def open_pca(dataset: str) -> Pca:
+    """The PCA of a dataset.
+
+    Raises:
+        UsageError: if the folder has no manifest.
+        DataError: if a file is damaged, or the PCA is not the one of the manifest.
+    """
+    layout = Layout(dataset)
+    manifest = Manifest.read(layout)
+    if manifest is None:
+        why = f"the folder has no {Layout.MANIFEST}"
+        raise UsageError("There is no dataset", dataset, why, "give a dataset's folder")
+    folder, facts = layout.path(Layout.PCA), manifest.values["pca"]
+    pca = Pca.load(folder, facts["epsilon"])
+    if pca.fingerprint != facts["fingerprint"]:
+        why = "its fingerprint is not the one in the manifest"
+        raise DataError("The PCA is not this dataset's", folder, why, "run `yt8m verify`, then `yt8m build` again")
+    return pca
 
 
 def _inspect_shard(uri: str, rows: int) -> Facts:
@@ -78,10 +101,12 @@ def _inspect_npz(uri: str, rows: int) -> Facts:
 
 def _inspect_codebook(uri: str, rows: int) -> Facts:
     quantizer = Quantizer.load(uri)
-    step = max(1, len(quantizer.levels) // max(rows, 1))
-    levels = [{"code": code, "level": float(level)} for code, level in enumerate(quantizer.levels)]
+    step = max(1, quantizer.length // max(rows, 1))
+    shown = quantizer.levels.reshape(-1, quantizer.length)[0]
+    levels = [{"code": code, "level": float(level)} for code, level in enumerate(shown)]
+    own = "" if quantizer.scope == "shared" else f" for each of {len(quantizer.levels)} dimensions, here the first"
     return {
-        "kind": f"{quantizer.name} codebook of {len(quantizer.levels)} levels",
+        "kind": f"{quantizer.name} codebook of {quantizer.length} levels{own}",
         "feature": quantizer.feature_name,
         "fingerprint": quantizer.fingerprint,
         "levels": levels[::step],
@@ -106,8 +131,17 @@ def _start_of(values: npt.NDArray[np.floating]) -> str:
 def _inspect_npy(uri: str, _: int) -> Facts:
     with damage_named(uri), files.open_read(uri) as stream:
         array = np.lib.format.read_array(stream, allow_pickle=False)
+    return _array_facts("array", array)
+
+
+def _inspect_matrix_data(uri: str, _: int) -> Facts:
+    with damage_named(uri):
+        return _array_facts("MediaPipe's MatrixData", matrix_from_bytes(files.read_bytes(uri)))
+
+
+def _array_facts(kind: str, array: npt.NDArray[Any]) -> Facts:
     shape = "×".join(map(str, array.shape))
-    return {"kind": "array", "dtype": str(array.dtype), "shape": shape, "min": array.min(), "max": array.max()}
+    return {"kind": kind, "dtype": str(array.dtype), "shape": shape, "min": array.min(), "max": array.max()}
 
 
 def _inspect_parquet(uri: str, rows: int) -> Facts:
@@ -138,6 +172,7 @@ _INSPECTORS: dict[str, Callable[[str, int], Facts]] = {
     ".tfrecord": _inspect_shard,
     ".npz": _inspect_npz,
     ".npy": _inspect_npy,
+    ".pb": _inspect_matrix_data,
     ".parquet": _inspect_parquet,
     ".csv": _inspect_text,
     ".json": _inspect_json,

@@ -10,7 +10,7 @@ import apache_beam as beam
 
 from yt8m_pipeline.data_model import DropReason, Partition
 from yt8m_pipeline.plan import BuildPlan
-from yt8m_pipeline.transforms.compression import FitPca, FitQuantizer, Fitting
+from yt8m_pipeline.transforms.compression import FitPca, FitQuantizer, Fitting, ImportPca
 from yt8m_pipeline.transforms.dataset import (
     CheckBuild,
     CheckOtherSplits,
@@ -127,7 +127,7 @@ def write_dataset(root: beam.Pipeline, selected: Selected, stored: Any, plan: Bu
     # 6. PCA with whitening and 7. optimal 8-bit codebook, fitted on the frames of the train partition (§3.3)
     train = stored | "Train" >> beam.Filter(lambda item: item.video.partition == Partition.TRAIN)  # StoredVideo
     fitting = Fitting(plan.store, plan.journal, frozen=plan.anew is not None, units=config.table_buckets)
-    pca = train | FitPca(fitting, config.pca)  # Step
+    pca = train | (ImportPca(fitting, config.pca, plan.pca) if plan.pca else FitPca(fitting, config.pca))  # Step
     quantizer = train | FitQuantizer(fitting, config.quantizer, pca)  # Step
 
     # 8. TFRecord shards, frame-level and video-level, and the tables around them (§3.2, §3.4)

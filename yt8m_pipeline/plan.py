@@ -6,7 +6,8 @@ from importlib.metadata import version
 from typing import Any
 
 from yt8m_pipeline import __version__, files
-from yt8m_pipeline.config import Config, as_dict
+from yt8m_pipeline.compression.pca import import_pca, imported_files, require_dimensions
+from yt8m_pipeline.config import FIT, Config, KerasModel, RandomModel, as_dict
 from yt8m_pipeline.data_model import DropReason, Partition, Retry
 from yt8m_pipeline.dataset.build_folder import is_rebuildable
 from yt8m_pipeline.dataset.index import failed_videos
@@ -21,6 +22,29 @@ from yt8m_pipeline.extraction.inception import describe
 LIBRARIES = ("apache-beam", "av", "numpy", "pyarrow", "tensorflow")
 PLACES = frozenset({"store", "output", "table_buckets"})
 """Config fields that change where or how a dataset is built, and no byte of it."""
+
+POOL_3_DIMENSIONS = 2048
+"""Features per frame of Inception-V3 (paper §3.3); a SavedModel's are known when it runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class PcaImport:
+    """A PCA learnt elsewhere (paper §5.4), checked.
+
+    Attributes:
+        folder: Where its files are.
+        files: Their names, sizes and digests.
+        feature_space: The fingerprint of the features that it was fitted on, which are this build's; None: not known.
+    """
+
+    folder: str
+    files: list[dict[str, Any]]
+    feature_space: str | None
+
+    @property
+    def warnings(self) -> list[str]:
+        unknown = "the imported PCA does not say what features it was fitted on; nothing shows that they are like these"
+        return [] if self.feature_space else [unknown]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +62,7 @@ class BuildPlan:
         anew: The one partition that `rebuild-split` writes; None for a whole build.
         previous: The manifest that the folder has already.
         retry: Which of the failures that the store remembers are tried again.
+        pca: The PCA to import; None: it is fitted.
     """
 
     config: Config
@@ -50,6 +75,7 @@ class BuildPlan:
     anew: Partition | None
     previous: Manifest | None
     retry: Retry = Retry.TRANSIENT
+    pca: PcaImport | None = None
 
     @property
     def journal(self) -> Journal:
@@ -72,16 +98,22 @@ class BuildPlan:
 
 
 def plan_build(config: Config, anew: Partition | None = None, retry: Retry = Retry.TRANSIENT) -> BuildPlan:
-    """Looks at the tables' headers, the model's files and the output folder.
+    """Looks at the tables' headers, the model's files, a PCA to import and the output folder.
 
     Raises:
-        UsageError: if a table, a column or the model is missing or wrong, or the output folder is not ours.
+        UsageError: if a table, a column, the model or the PCA is missing or wrong, or the output folder is not ours.
     """
     layout = Layout(config.output)
     _require_own_folder(layout)
     sources = _find_sources(config)
     space = {**describe(config.inception), **_sampling(config)}
-    inputs = {table: [_describe_file(source, name) for name in source.files] for table, source in sources.items()}
+    inputs = {
+        table: [_describe_file(name, source.path(name)) for name in source.files] for table, source in sources.items()
+    }
+    store = FeatureStore(config.store, feature_space(space))
+    pca = _plan_import(config, {"fingerprint": store.space, **space})
+    if pca:
+        inputs["pca"] = pca.files
     previous = Manifest.read(layout)
     if anew and (previous is None or not is_rebuildable(layout)):
         raise UsageError(
@@ -90,18 +122,19 @@ def plan_build(config: Config, anew: Partition | None = None, retry: Retry = Ret
             f"the folder has no {Layout.COMPLETE}",
             "run `yt8m build` first",
         )
-    store = FeatureStore(config.store, feature_space(space))
     key = step_key(__version__, recipe(config), inputs, store.space)
-    return BuildPlan(config, layout, store, space, sources, inputs, key, anew, previous, retry)
+    return BuildPlan(config, layout, store, space, sources, inputs, key, anew, previous, retry, pca)
 
 
 def recipe(config: Config) -> dict[str, Any]:
     """The config without the places and without what changes no byte of the dataset.
 
-    Of the model too only its path is in the config: its bytes are in the description of the feature space.
+    Of the model and of a PCA to import too only the path is in the config: their bytes are in the description of the
+    feature space, and among the inputs.
     """
     values = {name: value for name, value in as_dict(config).items() if name not in PLACES}
-    return {**values, "tables": _without(values["tables"], "root"), "inception": _without(values["inception"], "model")}
+    paths = {"tables": "root", "inception": "model", "pca": "source"}
+    return {**values, **{section: _without(values[section], field) for section, field in paths.items()}}
 
 
 def _without(section: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -136,9 +169,37 @@ def _find_sources(config: Config) -> dict[str, TableFiles]:
     return sources
 
 
-def _describe_file(source: TableFiles, name: str) -> dict[str, Any]:
-    uri = source.path(name)
+def _describe_file(name: str, uri: str) -> dict[str, Any]:
     return {"file": name, "bytes": files.describe(uri)[0], "sha256": files.sha256(uri)}
+
+
+def _plan_import(config: Config, space: Mapping[str, Any]) -> PcaImport | None:
+    folder = config.pca.source
+    if folder == FIT:
+        return None
+    pca = import_pca(folder, config.pca.components, config.pca.epsilon)
+    if isinstance(config.inception.model, RandomModel | KerasModel):
+        require_dimensions(pca, POOL_3_DIMENSIONS, folder)
+    found = [_describe_file(name, files.join(folder, name)) for name in imported_files(folder)]
+    return PcaImport(folder, found, _require_same_space(folder, space))
+
+
+def _require_same_space(folder: str, space: Mapping[str, Any]) -> str | None:
+    """The fingerprint of the features that a dataset's PCA was fitted on; None of a PCA of no dataset."""
+    parent, _, name = folder.rstrip("/").rpartition("/")
+    manifest = Manifest.read(Layout(parent)) if name == Layout.PCA else None
+    if manifest is None:
+        return None
+    theirs = manifest.values["feature_space"]
+    differing = sorted(field for field in theirs.keys() | space.keys() if theirs.get(field) != space.get(field))
+    if differing:
+        raise UsageError(
+            "The PCA to import is of another feature space",
+            folder,
+            "; ".join(f"{field}: {theirs.get(field)} there, {space.get(field)} here" for field in differing),
+            "import a PCA that was fitted on such features, or make the model and sampling of this config the same",
+        )
+    return str(space["fingerprint"])
 
 
 def _require_own_folder(layout: Layout) -> None:

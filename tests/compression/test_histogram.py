@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from yt8m_pipeline.compression.histogram import BUCKET_BITS, OCTAVES, SIDE, STEPS_PER_UNIT, Histogram
+from yt8m_pipeline.compression.histogram import BOUND, BUCKETS, EDGES, STEPS_PER_UNIT, Histogram
 from yt8m_pipeline.data_model import Float32Array
 from yt8m_pipeline.errors import DataError
 
@@ -17,7 +17,7 @@ def float32s(values: object) -> Float32Array:
     return np.array(values, np.float32)
 
 
-LARGEST = float(np.nextafter(np.float32(2**OCTAVES - 1), np.float32(0)))
+LARGEST = float(np.nextafter(np.float32(BOUND), np.float32(0)))
 
 values = hnp.arrays(
     np.float32,
@@ -31,11 +31,9 @@ def assert_identical(one: Histogram, other: Histogram) -> None:
     np.testing.assert_array_equal(one.bucket_sums, other.bucket_sums, strict=True)
 
 
-def bucket_of(value: float) -> tuple[int, int]:
-    """Sign and the first bits of 1 + |y|, by frexp instead of by bits."""
-    mantissa, exponent = math.frexp(float(np.float32(1) + np.float32(abs(value))))
-    bucket = (exponent - 1) * 2**BUCKET_BITS + math.floor((2 * mantissa - 1) * 2**BUCKET_BITS)
-    return (-1, -bucket) if value < 0 else (1, bucket)
+def bucket_of(value: float) -> int:
+    """How many edges a value has reached."""
+    return sum(edge <= value for edge in EDGES.tolist())
 
 
 @settings(max_examples=40)
@@ -65,32 +63,61 @@ def test_neither_splitting_nor_order_nor_shape_changes_anything(some: Float32Arr
 @settings(max_examples=40)
 @given(values)
 def test_counts_and_sums_are_those_of_the_definition(some: Float32Array) -> None:
-    groups: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+    groups: defaultdict[int, list[int]] = defaultdict(list)
     for value in some.ravel().tolist():
         groups[bucket_of(value)].append(round(value * STEPS_PER_UNIT))
     expected = [groups[bucket] for bucket in sorted(groups)]
     histogram = Histogram.from_values(some)
     assert histogram.count == some.size
-    assert histogram.counts.tolist() == [len(group) for group in expected]
-    assert histogram.sums.tolist() == [sum(group) for group in expected]
+    counts, sums = histogram.occupied()
+    assert counts.tolist() == [len(group) for group in expected]
+    assert sums.tolist() == [sum(group) for group in expected]
     assert histogram.centroids().tolist() == [sum(group) / len(group) / STEPS_PER_UNIT for group in expected]
 
 
 def test_every_value_is_close_to_the_centroid_of_its_bucket() -> None:
     rng = np.random.default_rng(3)
-    spread = np.concatenate([rng.normal(size=5000), rng.standard_cauchy(size=5000)]).astype(np.float32)
+    spread = np.sort(np.concatenate([rng.normal(size=5000), rng.standard_cauchy(size=5000)]).astype(np.float32))
     histogram = Histogram.from_values(spread)
-    centroids = np.repeat(histogram.centroids(), histogram.counts)
-    width = 2.0**-BUCKET_BITS * (1 + np.abs(np.sort(spread))) + 2.0 / STEPS_PER_UNIT
-    assert (np.abs(np.sort(spread) - centroids) <= width).all()
+    centroids = np.repeat(histogram.centroids(), histogram.occupied()[0])
+    core = 0.0013 * (1 + spread.astype(np.float64) ** 2 / 4) ** 1.5
+    width = np.minimum(core * (1 + core), np.abs(spread) / 32 + 0.1) + 2.0 / STEPS_PER_UNIT
+    assert (np.abs(spread - centroids) <= width).all()
+
+
+def test_the_edges_are_symmetric_and_ascend_to_the_bound() -> None:
+    assert (np.diff(EDGES) > 0).all()
+    np.testing.assert_array_equal(EDGES, -EDGES[::-1])
+    assert EDGES[-1] == np.float32(BOUND * (1 - 1 / 64))
+
+
+def test_a_thousand_dimensions_fit_in_128_megabytes() -> None:
+    assert 1024 * BUCKETS * 2 * np.dtype(np.int64).itemsize <= 128e6
+
+
+@settings(max_examples=20)
+@given(st.integers(1, 4), st.lists(st.integers(0, 5), max_size=4))
+def test_each_dimension_of_several_blocks_has_the_histogram_of_its_values(dimensions: int, lengths: list[int]) -> None:
+    rng = np.random.default_rng([dimensions, *lengths])
+    blocks = [rng.normal(size=(length, dimensions)).astype(np.float32) for length in lengths]
+    histogram = Histogram.from_blocks(blocks, dimensions)
+    for dimension in range(dimensions):
+        alone = Histogram.from_blocks([block[:, dimension] for block in blocks])
+        np.testing.assert_array_equal(histogram.bucket_counts[dimension], alone.bucket_counts[0])
+        np.testing.assert_array_equal(histogram.bucket_sums[dimension], alone.bucket_sums[0])
+
+
+def test_histograms_of_different_dimensions_do_not_add() -> None:
+    with pytest.raises(ValueError, match="do not add"):
+        Histogram.zero(1) + Histogram.zero(2)
 
 
 def test_centroids_do_not_decrease_over_the_whole_range() -> None:
     side = np.geomspace(1e-8, LARGEST, 50_000)
     histogram = Histogram.from_values(np.concatenate([-side, side]).astype(np.float32))
     assert (np.diff(histogram.centroids()) >= 0).all()
-    assert histogram.bucket_counts[[0, -1]].all()
-    assert len(histogram.counts) > SIDE / 4
+    assert histogram.bucket_counts[0, [0, -1]].all()
+    assert len(histogram.occupied()[0]) > BUCKETS / 4
 
 
 def test_a_pickle_is_the_same_value_and_is_small() -> None:
@@ -99,7 +126,7 @@ def test_a_pickle_is_the_same_value_and_is_small() -> None:
     assert len(pickle.dumps(histogram)) < 3e6
 
 
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 2.0**OCTAVES, -(2.0**OCTAVES)])
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, BOUND, -BOUND])
 def test_a_value_out_of_range_is_an_error(bad: float) -> None:
     with pytest.raises(
         DataError, match=r"out of range\n.*train frames\n.*it is (nan|-?inf|-?1048576.0);.*\n.*pca.epsilon"
@@ -108,4 +135,4 @@ def test_a_value_out_of_range_is_an_error(bad: float) -> None:
 
 
 def test_repr_shows_sizes_not_data() -> None:
-    assert repr(Histogram.from_values(float32s([1, 1, 2]))) == "Histogram(count=3, occupied_buckets=2)"
+    assert repr(Histogram.from_values(float32s([1, 1, 2]))) == "Histogram(count=3, dimensions=1, occupied_buckets=2)"

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from yt8m_pipeline.compression.histogram import STEPS_PER_UNIT, Histogram
+from yt8m_pipeline.compression.optimal_cells import Line, optimal_cells
 from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.data_model import Float32Array, Float64Array
 from yt8m_pipeline.errors import DataError
@@ -36,6 +37,10 @@ def histogram_of(values: list[float] | Float64Array) -> Histogram:
 def squared_error(values: Float32Array | Float64Array, quantizer: Quantizer) -> float:
     decoded = quantizer.decode(quantizer.encode(values.astype(np.float32))).astype(np.float64)
     return float(((decoded - values) ** 2).mean())
+
+
+def own_levels(rows: list[list[float]]) -> Quantizer:
+    return Quantizer(float32s(rows), "optimal")
 
 
 def within(cell: Float64Array) -> float:
@@ -83,7 +88,7 @@ def test_no_choice_of_cells_is_better(values: list[float], levels: int) -> None:
 def test_it_is_as_good_as_the_plain_recursion_for_every_number_of_levels(seed: int) -> None:
     rng = np.random.default_rng(seed)
     histogram = histogram_of(rng.standard_t(3, size=400) * rng.integers(1, 5, size=400))
-    centroids, counts = histogram.centroids(), histogram.counts.astype(np.float64)
+    centroids, counts = histogram.centroids(), histogram.occupied()[0].astype(np.float64)
     for levels, least in enumerate(least_errors_by_plain_recursion(centroids, counts, 40), 1):
         fitted = Quantizer.fit(histogram, levels)
         cells = fitted.encode(centroids.astype(np.float32))
@@ -122,8 +127,8 @@ def test_levels_are_the_centroids_of_their_cells(
 ) -> None:
     _, _, histogram, quantizer = fitted_sample
     codes = quantizer.encode(histogram.centroids().astype(np.float32))
-    sums = np.bincount(codes, weights=histogram.sums, minlength=256)
-    centroids = sums / np.bincount(codes, weights=histogram.counts, minlength=256) / STEPS_PER_UNIT
+    counts, sums = (np.bincount(codes, weights=weights, minlength=256) for weights in histogram.occupied())
+    centroids = sums / counts / STEPS_PER_UNIT
     np.testing.assert_array_equal(centroids.astype(np.float32), quantizer.levels)
 
 
@@ -142,6 +147,90 @@ def test_few_distinct_values_are_the_levels() -> None:
 def test_an_empty_histogram_is_an_error() -> None:
     with pytest.raises(DataError, match=r"nothing to fit.*\n.*train frames\n.*no coefficient\n.*add videos"):
         Quantizer.fit(Histogram.zero())
+
+
+def test_each_dimension_has_the_optimum_of_its_own_values() -> None:
+    rng = np.random.default_rng(7)
+    sample = (rng.laplace(size=(3000, 3)) * [0.1, 1.0, 5.0]).astype(np.float32)
+    together = Quantizer.fit(Histogram.from_values(sample, dimensions=3), 40)
+    assert (together.scope, together.levels.shape) == ("per_dimension", (3, 40))
+    for dimension in range(3):
+        alone = Quantizer.fit(Histogram.from_values(sample[:, dimension]), 40)
+        np.testing.assert_array_equal(together.levels[dimension], alone.levels, strict=True)
+
+
+def test_a_dimension_with_few_distinct_values_keeps_them_and_is_filled_up_beside_a_longer_one() -> None:
+    values = np.stack([np.linspace(-2, 2, 300), np.full(300, -0.5), np.full(300, 1000.0)], axis=1).astype(np.float32)
+    quantizer = Quantizer.fit(Histogram.from_values(values, dimensions=3))
+    assert quantizer.levels.shape == (3, 256)
+    np.testing.assert_array_equal(quantizer.decode(quantizer.encode(values))[:, 1:], values[:, 1:])
+    assert np.ptp(quantizer.levels[1]) < 3e-4
+
+
+per_dimension = st.integers(1, 6).flatmap(
+    lambda length: st.lists(
+        st.lists(st.floats(-100, 100, width=32), min_size=length, max_size=length, unique=True).map(sorted),
+        min_size=1,
+        max_size=4,
+    ).map(own_levels)
+)
+
+
+@given(per_dimension, st.data())
+def test_codes_and_values_of_each_dimension_are_those_of_its_own_levels(
+    quantizer: Quantizer, data: st.DataObject
+) -> None:
+    shape = (*data.draw(hnp.array_shapes(min_dims=0, max_dims=2, min_side=0, max_side=4)), len(quantizer.levels))
+    values = data.draw(hnp.arrays(np.float32, shape, elements=any_float))
+    codes = quantizer.encode(values)
+    decoded = quantizer.decode(codes)
+    assert codes.dtype == np.uint8
+    assert codes.shape == decoded.shape == shape
+    for dimension, levels in enumerate(quantizer.levels):
+        alone = Quantizer(levels, "optimal")
+        np.testing.assert_array_equal(codes[..., dimension], alone.encode(values[..., dimension]))
+        np.testing.assert_array_equal(decoded[..., dimension], levels[codes[..., dimension]], strict=True)
+    np.testing.assert_array_equal(quantizer.encode(decoded), codes)
+
+
+@pytest.mark.parametrize("shape", [(4,), (3, 1), (2, 3), ()])
+def test_another_number_of_dimensions_than_the_codebook_has_is_an_error(shape: tuple[int, ...]) -> None:
+    quantizer = own_levels([[0, 1], [0, 2]])
+    text = r"another number of dimensions\n.*rgb_codes\n.*levels for 2 dimensions\n.*one and the same dataset"
+    with pytest.raises(DataError, match=text):
+        quantizer.encode(np.zeros(shape, np.float32))
+    with pytest.raises(DataError, match=text):
+        quantizer.decode(np.zeros(shape, np.uint8))
+
+
+def test_a_reader_that_knows_shared_levels_only_stops_at_levels_per_dimension(tmp_path: Path) -> None:
+    quantizer = own_levels([[0, 1], [0, 2]])
+    quantizer.save(str(tmp_path / "quantizer.npz"))
+    with np.load(tmp_path / "quantizer.npz") as arrays, pytest.raises(KeyError):
+        arrays["levels"]
+    loaded = Quantizer.load(str(tmp_path / "quantizer.npz"))
+    np.testing.assert_array_equal(loaded.levels, quantizer.levels, strict=True)
+    assert loaded.fingerprint == quantizer.fingerprint
+
+
+RAW, RAW_LEVELS = 12_000, 256
+DISCRETISED: dict[str, Callable[[np.random.Generator], Float64Array]] = {
+    **SAMPLES,
+    "sparse": lambda rng: np.maximum(rng.normal(size=100_000) - 0.5, 0) + 0.02 * rng.normal(size=100_000),
+    "bimodal": lambda rng: rng.choice([-1, 1], 100_000) + 0.45 * rng.normal(size=100_000),
+}
+
+
+@pytest.mark.parametrize("shape", DISCRETISED)
+def test_the_buckets_cost_less_than_three_thousandths_of_the_distortion(shape: str) -> None:
+    """Against exact one-dimensional k-means of the raw values."""
+    sample = np.sort(DISCRETISED[shape](np.random.default_rng(1))[:RAW])
+    unit = ((sample - sample.mean()) / sample.std()).astype(np.float32)
+    raw = unit.astype(np.float64)
+    line = Line(np.arange(RAW + 1, dtype=np.float64), np.concatenate([[0], np.cumsum(raw)]))
+    (ends,) = optimal_cells([line], RAW_LEVELS)
+    least = ((raw**2).sum() - line.gain(ends)) / RAW
+    assert squared_error(raw, Quantizer.fit(Histogram.from_values(unit), RAW_LEVELS)) < 1.003 * least
 
 
 @given(codebooks, floats)
@@ -226,7 +315,8 @@ def test_only_uniform_codes_go_under_the_public_feature_name() -> None:
 def test_fingerprints_tell_levels_and_rules_apart() -> None:
     uniform = Quantizer.uniform()
     others = [Quantizer(uniform.levels, "optimal"), Quantizer(uniform.levels[:-1], "optimal")]
-    assert len({uniform.fingerprint, *(other.fingerprint for other in others)}) == 3
+    others += [Quantizer(uniform.levels.reshape(shape), "optimal") for shape in ((1, 256), (2, 128), (128, 2))]
+    assert len({uniform.fingerprint, *(other.fingerprint for other in others)}) == 6
 
 
 @given(codebooks)
@@ -304,6 +394,10 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         ({"levels": np.array([1.0, 2.0]), "name": "optimal"}, "float64"),
         ({"levels": np.arange(257, dtype=np.float32), "name": "optimal"}, r"\(257,\)"),
         ({"levels": float32s([1, 2]), "name": "uniform"}, "not those of the public uniform"),
+        ({"levels_of_dimension": float32s([1, 2]), "name": "optimal"}, "not per_dimension"),
+        ({"levels": float32s([[1, 2]]), "name": "optimal"}, "not shared"),
+        ({"levels": float32s([[[1]]]), "name": "optimal"}, "one or two axes"),
+        ({"levels_of_dimension": float32s([[0, 1], [1, 0]]), "name": "optimal"}, "strictly increasing"),
         ({"levels": float32s([1, 2]), "name": "lloyd"}, "no quantizer 'lloyd'"),
         ({"levels": np.array([{}], object), "name": "optimal"}, "pickle"),
         ({"levels": float32s([1, 2])}, "name"),
@@ -317,4 +411,5 @@ def test_a_file_that_holds_no_quantizer_says_why(tmp_path: Path, arrays: dict[st
 
 
 def test_repr_shows_sizes_not_data() -> None:
-    assert repr(Quantizer.uniform()) == "Quantizer('uniform', levels=256)"
+    assert repr(own_levels([[0, 1], [0, 2]])) == "Quantizer('optimal', per_dimension, levels=2)"
+    assert repr(Quantizer.uniform()) == "Quantizer('uniform', shared, levels=256)"

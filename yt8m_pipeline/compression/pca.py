@@ -1,4 +1,4 @@
-"""Stage 6. PCA with whitening (paper §3.3)."""
+"""Stage 6. PCA with whitening (paper §3.3), fitted or learnt elsewhere (paper §5.4)."""
 
 import hashlib
 import io
@@ -14,9 +14,16 @@ from threadpoolctl import ThreadpoolController
 
 from yt8m_pipeline import files
 from yt8m_pipeline.compression.artefacts import damage_named
+from yt8m_pipeline.compression.matrix_data import load_projection, projection_files, save_projection
 from yt8m_pipeline.compression.moments import Moments
 from yt8m_pipeline.data_model import Float32Array, Float64Array
-from yt8m_pipeline.errors import DataError
+from yt8m_pipeline.errors import DataError, UsageError
+
+PUBLISHED_EPSILON = 1e-4
+"""What the public extractor adds to eigenvals.npy (google/youtube-8m, feature_extractor.py)."""
+
+NOT_ORTHONORMAL = 1e-3
+"""So far may products of eigenvectors be from those of orthonormal ones; float32 keeps them within 1e-5."""
 
 _BLAS = ThreadpoolController()
 _BLAS_LOCK = Lock()
@@ -24,15 +31,15 @@ _BLAS_LOCK = Lock()
 
 @dataclass(frozen=True, eq=False, repr=False, slots=True)
 class Pca:
-    """A fitted projection: y = (x − mean) · eigenvectorsᵀ / sqrt(eigenvalues + epsilon).
+    """A projection: y = (x − mean) · eigenvectorsᵀ / sqrt(eigenvalues + epsilon).
 
     Attributes:
         FILES: The names of the files that `save` writes.
         mean: float64, (dimensions,).
-        eigenvalues: float64, (components,), of the unbiased covariance, not increasing, ≥ 0.
-        eigenvectors: float64, (components, dimensions); rows of unit length whose largest entry by absolute value
-            (the first, of several) is positive.
-        total_variance: The trace of the covariance.
+        eigenvalues: float64, (components,), of the unbiased covariance. Fitted: not increasing, ≥ 0.
+        eigenvectors: float64, (components, dimensions); rows of unit length. Fitted: the largest entry of each by
+            absolute value (the first, of several) is positive.
+        total_variance: The trace of the covariance; NaN where it is not known.
         epsilon: Added to the eigenvalues before the square root.
     """
 
@@ -58,8 +65,13 @@ class Pca:
 
     @property
     def explained_variance_ratio(self) -> Float64Array:
-        """float64, (components,): each component's share of the total variance; NaN where there is no variance."""
+        """float64, (components,): each component's share of the total variance; NaN where that is 0 or not known."""
         return self.eigenvalues / self.total_variance if self.total_variance else np.full(self.components, np.nan)
+
+    @property
+    def projection(self) -> Float64Array:
+        """float64, (components, dimensions): the eigenvectors with the whitening folded in, as MediaPipe has them."""
+        return self.eigenvectors / np.sqrt(self.eigenvalues + self.epsilon)[:, np.newaxis]
 
     @property
     def fingerprint(self) -> str:
@@ -85,6 +97,18 @@ class Pca:
         return cls(
             moments.mean(), eigenvalues, _with_fixed_signs(vectors.T[::-1][:components]), total_variance, epsilon
         )
+
+    @classmethod
+    def from_projection(cls, mean: Float64Array, projection: Float64Array, epsilon: float) -> "Pca":
+        """The same product as projection · (x − mean), whatever the epsilon: a row's length is its whitening.
+
+        Args:
+            mean: float64, (dimensions,).
+            projection: float64, (components, dimensions), with the whitening folded in; no row is zero.
+            epsilon: What was added to the eigenvalues; they are 1 / length² − epsilon.
+        """
+        lengths = np.linalg.norm(projection, axis=1)
+        return cls(mean, lengths**-2 - epsilon, projection / lengths[:, np.newaxis], np.nan, epsilon)
 
     def transform(self, features: npt.NDArray[np.floating]) -> Float32Array:
         """Projects and whitens frames, in float64 and on one thread, so that equal input gives equal bytes.
@@ -117,19 +141,100 @@ class Pca:
         for name, array in zip(self.FILES, arrays, strict=True):
             files.write_bytes(files.join(folder, name), _npy(array))
 
+    def save_published(self, folder: str) -> None:
+        """Writes what the public extractor reads, for its epsilon of 1e-4: float64 arrays of the shapes of `save`.
+
+        Raises:
+            DataError: if a file cannot be written.
+        """
+        eigenvalues = self.eigenvalues + (self.epsilon - PUBLISHED_EPSILON)
+        arrays = self.mean[:, np.newaxis], eigenvalues[:, np.newaxis], self.eigenvectors
+        for name, array in zip(self.FILES[:3], arrays, strict=True):
+            files.write_bytes(files.join(folder, name), _npy(array))
+
+    def save_mediapipe(self, folder: str) -> None:
+        """Writes the two files that MediaPipe's YouTube-8M graph reads; errors as for `save_published`."""
+        save_projection(folder, self.mean, self.projection)
+
     @classmethod
-    def load(cls, folder: str, epsilon: float) -> "Pca":
-        """Reads what `save` wrote.
+    def load(cls, folder: str, epsilon: float, components: int | None = None) -> "Pca":
+        """Reads what `save` wrote, or the published files, which lack the total variance.
+
+        Arrays may be float32 or float64, and a vector may be a row or a column.
+
+        Args:
+            folder: Where the files are.
+            epsilon: Added to the eigenvalues before the square root.
+            components: How many of the leading components to take, if there are more; None for all.
 
         Raises:
             DataError: if a file is missing, damaged or of another shape.
         """
         means, values, vectors, variance = (files.join(folder, name) for name in cls.FILES)
-        mean = _load(means, None, 1)[:, 0]
-        eigenvalues = _load(values, None, 1)[:, 0]
-        eigenvectors = _load(vectors, len(eigenvalues), len(mean))
-        total_variance = float(_load(variance, 1, 1).item())
-        return cls(mean, eigenvalues, eigenvectors, total_variance, epsilon)
+        mean, eigenvalues = _load_vector(means), _load_vector(values)[:components]
+        eigenvectors = _load(vectors)[:components]
+        total_variance = _load_number(variance) if files.exists(variance) else np.nan
+        with damage_named(vectors):
+            return cls(mean, eigenvalues, eigenvectors, total_variance, epsilon)
+
+
+def imported_files(folder: str) -> list[str]:
+    """The names of the files in a folder that `import_pca` reads."""
+    names = set(files.list_files(folder))
+    return [name for name in Pca.FILES if name in names] or projection_files(folder)
+
+
+def import_pca(folder: str, components: int, epsilon: float) -> Pca:
+    """A PCA that was learnt elsewhere (paper §5.4), from the published files or MediaPipe's.
+
+    Args:
+        folder: Where its files are: those of `Pca.load` or, if there is none of them, of `load_projection`.
+        components: How many of its leading components to take.
+        epsilon: Added to the eigenvalues; of no effect on MediaPipe's files, in which the whitening is folded.
+
+    Raises:
+        UsageError: if a file is missing or damaged, if there are fewer components, or if this is no PCA.
+    """
+    try:
+        pca = _load_any(folder, components, epsilon)
+    except DataError as error:
+        fix = "give pca.source a folder with mean.npy, eigenvals.npy and eigenvecs.npy, or with MediaPipe's two files"
+        raise _unusable(error.where, error.why, fix) from error
+    if pca.components < components:
+        fix = f"set pca.components to at most {pca.components}, or import another PCA"
+        raise _unusable(folder, f"it has {pca.components} components, pca.components asks for {components}", fix)
+    _require_whitening(pca, folder)
+    return pca
+
+
+def require_dimensions(pca: Pca, dimensions: int, folder: str) -> None:
+    """Raises a UsageError if an imported PCA is not one of features with so many dimensions."""
+    if len(pca.mean) != dimensions:
+        why = f"it is of {len(pca.mean)} dimensions, the features have {dimensions}"
+        raise _unusable(folder, why, "import a PCA that was learnt on features of the same network")
+
+
+def _load_any(folder: str, components: int, epsilon: float) -> Pca:
+    if any(name in Pca.FILES for name in imported_files(folder)):
+        return Pca.load(folder, epsilon, components)
+    mean, projection = load_projection(folder)
+    return Pca.from_projection(mean, projection[:components], epsilon)
+
+
+def _require_whitening(pca: Pca, folder: str) -> None:
+    with _one_blas_thread():
+        products = pca.eigenvectors @ pca.eigenvectors.T
+    error = np.abs(products - np.eye(pca.components)).max()
+    if error > NOT_ORTHONORMAL:
+        fix = "check that rows are components, and in which order they were written: MatrixData is column-major"
+        raise _unusable(folder, f"its eigenvectors are not orthonormal: their products are off by {error:.2g}", fix)
+    if not (pca.eigenvalues + pca.epsilon > 0).all():
+        why = f"an eigenvalue is {pca.eigenvalues.min():g}, and pca.epsilon {pca.epsilon:g}"
+        raise _unusable(folder, why, "raise pca.epsilon, or lower pca.components to the components that vary")
+
+
+def _unusable(where: str, why: str, fix: str) -> UsageError:
+    return UsageError("The PCA to import cannot be used", where, why, fix)
 
 
 @contextmanager
@@ -180,11 +285,31 @@ def _npy(array: Float64Array) -> bytes:
     return stream.getvalue()
 
 
-def _load(uri: str, rows: int | None, columns: int) -> Float64Array:
+def _read(uri: str) -> Float64Array:
     with damage_named(uri):
         array = np.load(io.BytesIO(files.read_bytes(uri)), allow_pickle=False)
-        if array.dtype != np.float64 or array.shape != (len(array) if rows is None else rows, columns):
-            raise ValueError(f"holds {array.dtype} {array.shape}, not float64 ({rows or 'any'}, {columns})")
+        if array.dtype not in (np.float32, np.float64) or array.ndim not in (1, 2):
+            raise ValueError(f"holds {array.dtype} {array.shape}, not a vector or matrix of float32 or float64")
+    return np.ascontiguousarray(array, np.float64)
+
+
+def _load(uri: str) -> Float64Array:
+    array = _read(uri)
+    with damage_named(uri):
         if not np.isfinite(array).all():
             raise ValueError("holds values that are not finite")
-    return np.ascontiguousarray(array)
+    return array
+
+
+def _load_vector(uri: str) -> Float64Array:
+    array = _load(uri)
+    with damage_named(uri):
+        if array.size != max(array.shape):
+            raise ValueError(f"holds {array.shape}, not a vector")
+    return array.ravel()
+
+
+def _load_number(uri: str) -> float:
+    array = _read(uri)
+    with damage_named(uri):
+        return float(array.item())

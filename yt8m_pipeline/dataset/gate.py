@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
-from yt8m_pipeline.config import Config
+from yt8m_pipeline.config import FIT, Config
 from yt8m_pipeline.data_model import STAGES, Partition
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.manifest import Manifest, PartitionSummary, StageCount
@@ -43,12 +43,13 @@ def check_failures(counts: Sequence[StageCount], config: Config, layout: Layout)
 def check_train_frames(summaries: Mapping[str, PartitionSummary], config: Config, layout: Layout) -> None:
     """Raises a DataError if the train frames are too few for the principal components."""
     train = summaries.get(Partition.TRAIN.value, PartitionSummary())
-    if train.frames <= config.pca.components:
+    needed = config.pca.components + 1 if config.pca.source == FIT else 1
+    if train.frames < needed:
         raise DataError(
             "The train partition is too small for the PCA",
             layout.root,
             f"{train.frames} train frames of {train.videos} videos cannot fit {config.pca.components} components, "
-            f"at least {config.pca.components + 1} are needed",
+            f"at least {needed} are needed",
             "give more videos" + (f", or set pca.components below {train.frames}" if train.frames > 1 else ""),
         )
 

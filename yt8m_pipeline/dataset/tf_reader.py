@@ -8,6 +8,7 @@ says, `InvalidArgumentError` for a record of another encoding.
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
+from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.reader import ShardFile, open_dataset
 
@@ -38,8 +39,7 @@ def frame_dataset(dataset: str, partition: Partition) -> TfDataset:
     def parse(record: Tensor) -> dict[str, Tensor]:
         context, frames = tf.io.parse_single_sequence_example(record, _id_and_labels(), sequence)
         codes = tf.ensure_shape(tf.io.decode_raw(frames[name], tf.uint8), (None, opened.dimensions))
-        rgb = tf.gather(opened.quantizer.levels, tf.cast(codes, tf.int32))
-        return {"id": context["id"], "labels": context["labels"].values, "rgb": rgb}
+        return {"id": context["id"], "labels": context["labels"].values, "rgb": _decode(opened.quantizer, codes)}
 
     return _records(opened.shards("frame", partition)).map(parse, num_parallel_calls=tf.data.AUTOTUNE)
 
@@ -59,6 +59,16 @@ def video_dataset(dataset: str, partition: Partition) -> TfDataset:
         return {"id": example["id"], "labels": example["labels"].values, "mean_rgb": example["mean_rgb"]}
 
     return _records(opened.shards("video", partition)).map(parse, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def _decode(quantizer: Quantizer, codes: Tensor) -> Tensor:
+    """The level of each code: float32, (frames, dimensions)."""
+    import tensorflow as tf  # noqa: PLC0415
+
+    indices = tf.cast(codes, tf.int32)
+    if quantizer.scope == "shared":
+        return tf.gather(quantizer.levels, indices)
+    return tf.transpose(tf.gather(quantizer.levels, tf.transpose(indices), batch_dims=1))
 
 
 def _id_and_labels() -> dict[str, Any]:

@@ -18,14 +18,15 @@ from apache_beam.pvalue import AsSingleton
 from yt8m_pipeline.chance import salted_hash
 from yt8m_pipeline.compression.histogram import Histogram
 from yt8m_pipeline.compression.moments import Moments, grid_exponent
-from yt8m_pipeline.compression.pca import Pca
-from yt8m_pipeline.compression.quantization import Quantizer
+from yt8m_pipeline.compression.pca import Pca, import_pca, require_dimensions
+from yt8m_pipeline.compression.quantization import Quantizer, Scope
 from yt8m_pipeline.config import PcaConfig, QuantizerConfig
 from yt8m_pipeline.data_model import StoredVideo
 from yt8m_pipeline.dataset.journal import Journal, Step, file_entry, step_key
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.errors import DataError
 from yt8m_pipeline.extraction.feature_store import FeatureStore
+from yt8m_pipeline.plan import PcaImport
 from yt8m_pipeline.transforms.combiners import DigestOfSet, Sum
 from yt8m_pipeline.transforms.monitoring import advance, timed
 
@@ -93,7 +94,7 @@ class FitPca(beam.PTransform):
         return key | "fit" >> beam.Map(self._fit, AsSingleton(moments, default_value=None))
 
     def _key(self, features_digest: str) -> str:
-        return step_key(PCA, features_digest, self._fitting.store.space, self._config.model_dump())
+        return step_key(PCA, features_digest, self._fitting.store.space, self._config.model_dump(exclude={"source"}))
 
     def _fit(self, key: str, moments: Moments | None) -> Step:
         step = self._fitting.find(PCA, key)
@@ -101,15 +102,33 @@ class FitPca(beam.PTransform):
             return step or _no_train_frames(self._fitting)
         with timed(PCA):
             pca = Pca.fit(moments, components=self._config.components, epsilon=self._config.epsilon)
-            pca.save(self._fitting.journal.layout.path(Layout.PCA))
-        facts = {
-            "components": len(pca.eigenvalues),
-            "dimensions": len(pca.mean),
-            "epsilon": pca.epsilon,
-            "frames": moments.count,
-            "fingerprint": pca.fingerprint,
-        }
-        return _record(self._fitting, PCA, key, [f"{Layout.PCA}/{name}" for name in Pca.FILES], facts)
+        return _save_pca(self._fitting, key, pca, {"source": "fitted", "frames": moments.count})
+
+
+class ImportPca(beam.PTransform):
+    """PCollection[StoredVideo] of the train partition → PCollection[Step] of one: a PCA learnt elsewhere (paper §5.4).
+
+    Of the train videos one is read, to know the dimensions of the features.
+    """
+
+    def __init__(self, fitting: Fitting, config: PcaConfig, source: PcaImport) -> None:
+        super().__init__()
+        self._fitting, self._config, self._source = fitting, config, source
+
+    def expand(self, train: Any) -> Any:
+        first = train | beam.Map(lambda stored: stored.video.video_id) | beam.CombineGlobally(min).without_defaults()
+        return first | "import" >> beam.Map(self._import)
+
+    def _import(self, video_id: str) -> Step:
+        store, config, source = self._fitting.store, self._config, self._source
+        key = step_key(PCA, source.files, store.space, source.feature_space, config.model_dump(exclude={"source"}))
+        step = self._fitting.find(PCA, key)
+        if step:
+            return step
+        with timed(PCA):
+            pca = import_pca(source.folder, config.components, config.epsilon)
+            require_dimensions(pca, store.read(video_id).features.shape[1], source.folder)
+        return _save_pca(self._fitting, key, pca, {"source": "imported", "feature_space": source.feature_space})
 
 
 class FitQuantizer(beam.PTransform):
@@ -126,7 +145,7 @@ class FitQuantizer(beam.PTransform):
             fitted
             | "units" >> IntoUnits(self._fitting.units)
             | "unless fitted" >> beam.FlatMap(_unless_fitted, self._fitting, QUANTIZER, AsSingleton(key))
-            | "histogram" >> beam.FlatMap(unit_histogram, self._fitting, AsSingleton(self._pca))
+            | "histogram" >> beam.FlatMap(unit_histogram, self._fitting, self._config.scope, AsSingleton(self._pca))
             | "sum" >> beam.CombineGlobally(Sum()).without_defaults()
         )
         return key | "fit" >> beam.Map(self._fit, AsSingleton(histogram, default_value=None))
@@ -140,7 +159,8 @@ class FitQuantizer(beam.PTransform):
             quantizer.save(self._fitting.journal.layout.path(Layout.QUANTIZER))
         facts = {
             "method": quantizer.name,
-            "levels": len(quantizer.levels),
+            "scope": quantizer.scope,
+            "levels": quantizer.length,
             "feature_name": quantizer.feature_name,
             "fingerprint": quantizer.fingerprint,
         }
@@ -170,15 +190,15 @@ def unit_moments(unit: Sequence[StoredVideo], store: FeatureStore, exponent: int
         yield reduce(add, (Moments.from_frames(block, exponent) for block in blocks))
 
 
-def unit_histogram(unit: Sequence[StoredVideo], fitting: Fitting, pca_step: Step) -> Iterator[Histogram]:
-    """The histogram of all whitened coefficients of a unit.
+def unit_histogram(unit: Sequence[StoredVideo], fitting: Fitting, scope: Scope, pca_step: Step) -> Iterator[Histogram]:
+    """The histogram of all whitened coefficients of a unit, of each dimension or of all as one.
 
     Each video is projected by itself, as when its codes are written: a matrix product's last bits depend on its rows.
     """
     with timed(QUANTIZER):
         pca = Pca.load(fitting.journal.layout.path(Layout.PCA), pca_step.facts["epsilon"])
-        videos = _features(unit, fitting.store, QUANTIZER)
-        yield reduce(add, (Histogram.from_values(pca.transform(features)) for features in videos))
+        blocks = map(pca.transform, _features(unit, fitting.store, QUANTIZER))
+        yield Histogram.from_blocks(blocks, 1 if scope == "shared" else pca.components)
 
 
 def _features(unit: Sequence[StoredVideo], store: FeatureStore, stage: str) -> Iterator[Features]:
@@ -206,6 +226,20 @@ def _unless_fitted(
         yield unit
     else:
         advance(name, videos=len(unit))
+
+
+def _save_pca(fitting: Fitting, key: str, pca: Pca, origin: dict[str, Any]) -> Step:
+    pca.save(fitting.journal.layout.path(Layout.PCA))
+    explained = float(pca.explained_variance_ratio.sum())
+    facts = {
+        "components": pca.components,
+        "dimensions": len(pca.mean),
+        "epsilon": pca.epsilon,
+        "explained_variance_ratio": None if np.isnan(explained) else explained,
+        "fingerprint": pca.fingerprint,
+        **origin,
+    }
+    return _record(fitting, PCA, key, [f"{Layout.PCA}/{name}" for name in Pca.FILES], facts)
 
 
 def _record(fitting: Fitting, name: str, key: str, paths: Iterable[str], facts: dict[str, Any]) -> Step:

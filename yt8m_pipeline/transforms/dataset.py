@@ -132,7 +132,8 @@ def _check_build(
     check_failures(counts, plan.config, plan.layout)
     check_videos_left(counts, plan.layout)
     check_train_frames(summaries, plan.config, plan.layout)
-    announce(PCA, summaries[Partition.TRAIN.value].videos)
+    if plan.pca is None:
+        announce(PCA, summaries[Partition.TRAIN.value].videos)
     if plan.config.quantizer.method == "optimal":
         announce(QUANTIZER, summaries[Partition.TRAIN.value].videos)
     announce(WRITE, sum(summary.videos for summary in summaries.values()))
@@ -294,7 +295,7 @@ def _write_manifest(
         "sampling": {"policy": plan.config.decoding.sampling, "deviation_seconds": total.deviation_seconds()},
         "partitions": {part.value: summaries.get(part.value, PartitionSummary()).to_json() for part in Partition},
         "accounting": [count.to_json() for count in sorted(counts, key=_stage_order)],
-        "warnings": sorted(warnings),
+        "warnings": sorted([*warnings, *(plan.pca.warnings if plan.pca else [])]),
         "shards": sorted(rows, key=lambda row: row["path"]),
         "files": [{"path": file.path, "bytes": file.bytes, "sha256": file.sha256} for file in sorted(tables)],
     }
