@@ -98,10 +98,14 @@ class Film:
 
     def damage(self) -> VideoRejected | None:
         """What the decoder has complained of since this was last asked: FFmpeg conceals damage, and only says so."""
+        if self.ending.is_quiet:
+            return None
         return self._complaint(self.decoder.codec.name, f"the {self.video.name} stream is damaged")
 
     def hole(self) -> VideoRejected | None:
         """What the demuxer has complained of; ask when a packet has come all the same: something before it is lost."""
+        if self.ending.is_quiet:
+            return None
         return self._complaint(self.container.format.name, "the file has a hole")
 
     def _complaint(self, component: str, what: str) -> VideoRejected | None:
@@ -223,6 +227,11 @@ class Ending:
     def is_opened(self) -> None:
         """What was logged so far will be met again, or does not matter."""
         self._said_at_opening = len(self._log)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing at all was logged since the file was opened."""
+        return len(self._log) == self._said_at_opening
 
     def complaint(self, component: str) -> str | None:
         """The first error that a demuxer or decoder has logged since its complaints were last asked for."""
