@@ -435,7 +435,7 @@ def _report(plan: "BuildPlan", seconds: Mapping[str, float], as_json: bool, titl
         "partitions": [
             {
                 "partition": part.value,
-                **{name: values["partitions"][part][name] for name in ("videos", "frames", "labels")},
+                **{name: values["partitions"][part][name] for name in TOTALS},
             }
             for part in Partition
         ],

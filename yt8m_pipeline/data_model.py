@@ -140,7 +140,8 @@ class SampledFrame:
 
     Attributes:
         index: k: this is the frame on screen k / frames_per_second after the video's start.
-        pts_seconds: The frame's own presentation time, seconds after the video's start, ≤ its grid time.
+        pts_seconds: The frame's own presentation time, seconds after the video's start: ≤ its grid time, but for
+            keyframe sampling and for the first sound frame of a damaged film, which stands for those before it.
         rgb: uint8, (height, width, 3).
     """
 

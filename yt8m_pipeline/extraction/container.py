@@ -38,10 +38,8 @@ PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails
 CUT_OFF_MESSAGES = ("moov atom not found", "File ended prematurely")
 """What FFmpeg 8 logs for an MP4 that ends before its index, and for a Matroska file that ends inside an element."""
 
-
 HARMLESS_MESSAGES = frozenset({"mmco: unref short failure"})
 """Errors of decoders that cost no pixel: an H.264 stream that begins at a recovery point releases what it never had."""
-
 
 LOSSES = ("concealing ", "Failed to parse header of NALU", "Skipping invalid undecodable NALU")
 """That FFmpeg made up a part of a picture, or left a whole one out, it tells as mere information."""
@@ -98,17 +96,18 @@ class Film:
 
     def damage(self) -> VideoRejected | None:
         """What the decoder has complained of since this was last asked: FFmpeg conceals damage, and only says so."""
-        if self.ending.is_quiet:
-            return None
-        return self._complaint(self.decoder.codec.name, f"the {self.video.name} stream is damaged")
+        return self._complaint(of_demuxer=False)
 
     def hole(self) -> VideoRejected | None:
         """What the demuxer has complained of; ask when a packet has come all the same: something before it is lost."""
+        return self._complaint(of_demuxer=True)
+
+    def _complaint(self, *, of_demuxer: bool) -> VideoRejected | None:
         if self.ending.is_quiet:
             return None
-        return self._complaint(self.container.format.name, "the file has a hole")
-
-    def _complaint(self, component: str, what: str) -> VideoRejected | None:
+        component, what = self.decoder.codec.name, f"the {self.video.name} stream is damaged"
+        if of_demuxer:
+            component, what = self.container.format.name, "the file has a hole"
         complaint = self.ending.complaint(component)
         return VideoRejected(self.ending.reason(), f"{what}: {complaint}") if complaint else None
 
@@ -149,13 +148,13 @@ def open_film(stream: BinaryIO, decoding: Decoding) -> Iterator[Film]:
         VideoRejected: NOT_A_VIDEO, NO_VIDEO_STREAM, UNSUPPORTED_CODEC, TRUNCATED, DAMAGED, IO_ERROR.
     """
     stream.seek(0)
-    with opened(stream, decoding) as (container, ending):
+    with _opened(stream, decoding) as (container, ending):
         grid = Grid.of(decoding.rate, Fraction(str(decoding.max_seconds)))
-        yield Film(container, video_stream(container, ending), ending, grid)
+        yield Film(container, _video_stream(container, ending), ending, grid)
 
 
 @contextmanager
-def opened(stream: BinaryIO, decoding: Decoding) -> "Iterator[tuple[InputContainer, Ending]]":
+def _opened(stream: BinaryIO, decoding: Decoding) -> "Iterator[tuple[InputContainer, Ending]]":
     """A container of one of the whitelisted kinds. Nothing but the stream is read.
 
     Packets without pts stay without: FFmpeg's guesses run backwards where frames are reordered.
@@ -193,7 +192,7 @@ def rejecting(what: str, reason: Callable[[], DropReason]) -> Iterator[None]:
         raise VideoRejected(DropReason.IO_ERROR, f"{what}: {error}") from error
 
 
-def video_stream(container: InputContainer, ending: "Ending") -> VideoStream:
+def _video_stream(container: InputContainer, ending: "Ending") -> VideoStream:
     """FFmpeg's best video stream that is a film; the other streams are not read.
 
     It gets one decoder thread: with several, FFmpeg 8 decodes VP8 to other pixels once in some 25 times under load.

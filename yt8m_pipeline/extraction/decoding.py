@@ -7,7 +7,7 @@ the chosen frames depend on; *plainly*, every packet, where they do not, or wher
 Everything here may crash or hang on hostile bytes: run it in a `Sandbox`.
 """
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator
 from struct import Struct
 from typing import BinaryIO
 
@@ -20,8 +20,8 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from yt8m_pipeline.config import Decoding
 from yt8m_pipeline.data_model import DropReason, SampledFrame, UInt8Array
 from yt8m_pipeline.extraction.coded_pictures import Unplannable
-from yt8m_pipeline.extraction.container import Chosen, open_film, rejecting
-from yt8m_pipeline.extraction.damage import Account
+from yt8m_pipeline.extraction.container import Chosen, Film, open_film, rejecting
+from yt8m_pipeline.extraction.damage import Account, OnScreen
 from yt8m_pipeline.extraction.keyframe_decoder import decode_keyframes
 from yt8m_pipeline.extraction.plain_decoder import decode_plainly
 from yt8m_pipeline.extraction.sparing_decoder import decode_sparingly
@@ -91,15 +91,23 @@ def _exactly(stream: BinaryIO, decoding: Decoding) -> Generator[Chosen, None, fl
                 done = chosen.index + 1
             return 1.0
     except Unplannable:
-        with open_film(stream, decoding) as film:
-            account = Account(film, is_strict=decoding.damage == "strict")
-            return (yield from account.settle(decode_plainly(film, account), begin=done))
+        return (yield from _accounted(stream, decoding, decode_plainly, begin=done))
 
 
 def _at_keyframes(stream: BinaryIO, decoding: Decoding) -> Generator[Chosen, None, float]:
+    return _accounted(stream, decoding, decode_keyframes)
+
+
+def _accounted(
+    stream: BinaryIO,
+    decoding: Decoding,
+    decode: Callable[[Film, Account], Iterator[tuple[int, OnScreen]]],
+    begin: int = 0,
+) -> Generator[Chosen, None, float]:
+    """Decodes in a way that keeps account of damage, from the beginning; grid times before `begin` are left out."""
     with open_film(stream, decoding) as film:
         account = Account(film, is_strict=decoding.damage == "strict")
-        return (yield from account.settle(decode_keyframes(film, account)))
+        return (yield from account.settle(decode(film, account), begin=begin))
 
 
 class _Converter:
