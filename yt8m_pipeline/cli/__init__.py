@@ -1,0 +1,44 @@
+"""The command line. Heavy libraries are imported by the commands that need them: `yt8m --help` answers at once."""
+
+import sys
+
+import typer
+
+from yt8m_pipeline.cli import building, configs, datasets, demo, probing
+from yt8m_pipeline.errors import PipelineError
+
+INTERRUPTED = 130
+"""The exit code that shells and Typer give to Ctrl-C."""
+RESUMABLE = ("build", "rebuild-split")
+BEAM = {"allow_extra_args": True}
+
+app = typer.Typer(
+    name="yt8m",
+    help="Build a YouTube-8M-style dataset from your own videos.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command()(demo.demo)
+app.command(context_settings=BEAM)(building.build)
+app.command(context_settings=BEAM)(building.rebuild_split)
+app.command()(datasets.verify)
+app.command()(datasets.export_pca)
+app.command()(datasets.inspect)
+app.command()(probing.probe)
+app.add_typer(configs.app, name="config")
+
+
+def main() -> None:
+    """Runs a command; an error of ours becomes its four parts on stderr and an exit code."""
+    try:
+        app()
+    except PipelineError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            goes_on = "; the same command goes on from here" * (sys.argv[1] in RESUMABLE)
+            print(f"stopped{goes_on}", file=sys.stderr)
+        raise

@@ -1,0 +1,47 @@
+"""What the commands share: their common arguments, how a config is loaded, and how facts are shown."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from yt8m_pipeline.config import Config
+
+ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML config; see configs/.")]
+Dataset = Annotated[str, typer.Argument(metavar="DATASET", help="The folder of a finished dataset, local or gs://.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one config field.")]
+Output = Annotated[str | None, typer.Option("--output", help="Folder of the dataset; overrides the config's.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+PIPED_WIDTH = 250
+"""Columns of the tables where there is no terminal to fit them into."""
+
+
+def load_config(path: Path, settings: Sequence[str] | None, output: str | None) -> "Config":
+    from yt8m_pipeline.config import load
+
+    return load(path, [*(settings or []), *([f"output={json.dumps(output)}"] if output else [])])
+
+
+def show(facts: Mapping[str, Any], as_json: bool, title: str) -> None:
+    """Prints facts as JSON, or lists of rows as tables and the rest as lines."""
+    if as_json:
+        print(json.dumps({"title": title, **facts}, indent=2, ensure_ascii=False, default=str))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
+    console.print(title, style="bold", markup=False)
+    for name, value in facts.items():
+        if not isinstance(value, list):
+            console.print(f"{name}: {value}", markup=False)
+        elif value:
+            table = Table(*value[0], title=name, title_justify="left")
+            for row in value:
+                table.add_row(*(Text(str(cell)) for cell in row.values()))
+            console.print(table)

@@ -1,0 +1,34 @@
+"""`yt8m demo`: writes a tiny corpus."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from yt8m_pipeline.cli.console import AsJson, show
+
+
+def demo(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write the corpus.")],
+    videos: Annotated[int, typer.Option(min=24, help="How many videos to encode.")] = 40,
+    seconds: Annotated[float, typer.Option(min=2, max=40, help="Their typical length.")] = 10.0,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed gives another corpus.")] = 0,
+    nested_labels: Annotated[bool, typer.Option(help="Labels inside the videos table, no annotations table.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a tiny corpus: the four tables and real, encoded, learnable videos."""
+    from rich.console import Console
+
+    from yt8m_pipeline.cli.progress import StageProgress
+    from yt8m_pipeline.demo.corpus import write_corpus
+
+    bars = StageProgress(Console(stderr=True))
+
+    def progress(_: int, total: int) -> None:
+        bars.update("encode", total=total, done=1)
+
+    with bars.shown():
+        summary = write_corpus(
+            folder, videos=videos, seconds=seconds, seed=seed, nested_labels=nested_labels, progress=progress
+        )
+    show(summary.to_json(), as_json, f"The demo corpus is in {folder}; configs/smoke.yaml builds a dataset of it")

@@ -1,0 +1,120 @@
+"""`yt8m probe`: what films are, or why a build cannot use them."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from yt8m_pipeline.cli.console import AsJson, load_config, show
+from yt8m_pipeline.errors import UsageError, VideoRejected
+
+if TYPE_CHECKING:
+    from yt8m_pipeline.data_model import FilmFacts
+    from yt8m_pipeline.preflight import Probing
+
+
+def probe(
+    films: Annotated[list[str] | None, typer.Argument(metavar="FILE", help="Videos, local or gs://.")] = None,
+    *,
+    table: Annotated[str | None, typer.Option(help="Probe the videos of a videos table; globs allowed.")] = None,
+    output: Annotated[str, typer.Option(help="Where the table of problems of --table goes.")] = "problems.parquet",
+    config: Annotated[Path | None, typer.Option(help="Take `decoding` and `tables.root` from a config.")] = None,
+    frames: Annotated[bool, typer.Option("--frames", help="Decode all frames that a build would take.")] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="Films at once; by default one per core.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what films are, or why a build cannot use them; of one, a few or all that a table lists."""
+    from yt8m_pipeline.config import Decoding
+    from yt8m_pipeline.preflight import Probing
+
+    if bool(films) == bool(table):
+        why = "there are both" if films else "there is neither"
+        raise UsageError("Films and a table exclude each other", "yt8m probe", why, "give FILE... or --table TABLE")
+    loaded = load_config(config, None, None) if config else None
+    probing = Probing(loaded.decoding if loaded else Decoding(), frames, workers or os.cpu_count() or 1)
+    if table:
+        all_sound = _probe_table(table, loaded.tables.root if loaded else None, output, probing, as_json)
+    else:
+        all_sound = _probe_films(films or [], probing, as_json)
+    if not all_sound:
+        raise typer.Exit(1)
+
+
+def _probe_table(table: str, root: str | None, output: str, probing: "Probing", as_json: bool) -> bool:
+    """Shows what is wrong in a videos table; whether nothing is."""
+    from rich.console import Console
+
+    from yt8m_pipeline.cli.progress import StageProgress
+    from yt8m_pipeline.config import absolute_path
+    from yt8m_pipeline.dataset.tables import check_schema, find_files
+    from yt8m_pipeline.preflight import count_videos, probe_table
+
+    source = find_files(".", absolute_path(table, Path.cwd()), "videos")
+    for name in source.files:
+        check_schema(source.path(name), "videos")
+    bars = StageProgress(Console(stderr=True))
+    with bars.shown():
+        bars.update("probe", total=count_videos(source))
+        found = probe_table(source, root or source.root, output, probing, lambda: bars.update("probe", done=1))
+    problems = found.problems.total()
+    facts = {
+        "videos": found.videos,
+        "problems": [{"reason": reason, "rows": rows} for reason, rows in found.problems.most_common()],
+        "wrong_durations": found.wrong_durations,
+        "worst_durations": [_readable(duration._asdict()) for duration in found.worst_durations],
+        "table_of_problems": output,
+    }
+    show(facts, as_json, f"{table}: {problems or 'no'} problem{'s' * (problems != 1)}")
+    return not problems
+
+
+def _probe_films(uris: Sequence[str], probing: "Probing", as_json: bool) -> bool:
+    """Shows what each film is, or why a build cannot use it; whether it can use all."""
+    from yt8m_pipeline.preflight import prober
+
+    with prober(probing) as probe:
+        results = dict(probe(uris))
+    films = [{"file": uri, **_film_facts(results[number])} for number, uri in enumerate(uris)]
+    rejected = [film for film in films if "reason" in film]
+    title = f"{len(films)} film{'s' * (len(films) != 1)}, {len(rejected) or 'none'} of them unusable"
+    if as_json or len(films) == 1:
+        show({"films": films} if as_json else _readable(films[0]), as_json, title)
+    else:
+        tables = {
+            "films": [_film_row(film) for film in films if "reason" not in film],
+            "unusable": [{name: film[name] for name in ("file", "reason", "detail")} for film in rejected],
+            "frames": [{"file": film["file"], **frame} for film in films for frame in film.get("frames", ())],
+        }
+        show(tables, as_json, title)
+    return not rejected
+
+
+def _film_facts(result: "FilmFacts | VideoRejected") -> dict[str, Any]:
+    from yt8m_pipeline.data_model import FilmFacts
+
+    if isinstance(result, FilmFacts):
+        return result.to_json()
+    return {"reason": result.reason.value, "detail": result.detail, "decoded_fraction": result.decoded_fraction}
+
+
+def _film_row(film: Mapping[str, Any]) -> dict[str, Any]:
+    """What a table of several films has room for."""
+    facts = _readable(film)
+    return {
+        "file": facts["file"],
+        "codec": facts["codec"],
+        "size": f"{facts['width']}×{facts['height']}",
+        "rotation": facts["rotation_degrees"],
+        "frame_rate": facts.get("frame_rate", ""),
+        "in_header": facts.get("duration_seconds_from_header", ""),
+        "seconds": facts["duration_seconds_from_content"],
+        "frames": facts["grid_frames"],
+    }
+
+
+def _readable(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The known facts, with times in milliseconds."""
+    known = {name: value for name, value in facts.items() if value is not None}
+    return {name: round(value, 3) if isinstance(value, float) else value for name, value in known.items()}
