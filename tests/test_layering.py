@@ -38,8 +38,8 @@ def test_only_the_shell_imports_beam() -> None:
 
 def test_each_heavy_library_is_imported_in_its_one_place() -> None:
     assert importers("av") == {f"extraction/{name}.py" for name in DECODING} | {"demo/encoding.py"}
-    assert importers("tensorflow") == {"extraction/inception.py", "dataset/tf_reader.py"}
-    assert importers("tensorflow_hub") == {"extraction/inception.py"}
+    assert importers("tensorflow") == {"extraction/networks.py", "dataset/tf_reader.py"}
+    assert importers("tensorflow_hub") == {"extraction/networks.py"}
     assert all(name.startswith("cli/") for name in importers("typer"))
 
 

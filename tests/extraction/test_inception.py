@@ -17,7 +17,7 @@ import pytest
 from yt8m_pipeline.config import HubModel, Inception, KerasModel, Model, RandomModel, SavedModel
 from yt8m_pipeline.data_model import UInt8Array
 from yt8m_pipeline.errors import UsageError
-from yt8m_pipeline.extraction import inception
+from yt8m_pipeline.extraction import model_files, networks
 from yt8m_pipeline.extraction.inception import FeatureExtractor, describe, load
 
 SEED, SIZE, BATCH = 7, 75, 4
@@ -36,19 +36,19 @@ def images(count: int, size: int = SIZE) -> UInt8Array:
 
 @pytest.fixture(scope="session")
 def tf() -> Any:
-    return inception._tensorflow()
+    return networks.tensorflow()
 
 
 @pytest.fixture(scope="module")
 def keras_inception() -> Any:
     """Keras' own network of random weights; tests that change them put them back."""
-    return inception._random_inception(SIZE, SEED).func  # type: ignore[attr-defined]
+    return networks._random_inception(SIZE, SEED).func  # type: ignore[attr-defined]
 
 
 @pytest.fixture
 def built(keras_inception: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The same, given out in place of building it anew, which takes seconds."""
-    monkeypatch.setattr(inception, "_keras_inception", lambda _: keras_inception)
+    monkeypatch.setattr(networks, "_keras_inception", lambda _: keras_inception)
     weights = keras_inception.get_weights()
     yield keras_inception
     keras_inception.set_weights(weights)
@@ -57,7 +57,7 @@ def built(keras_inception: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.fixture(scope="module")
 def random_inception(keras_inception: Any) -> FeatureExtractor:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inception, "_keras_inception", lambda _: keras_inception)
+        patch.setattr(networks, "_keras_inception", lambda _: keras_inception)
         return load(config(RandomModel(random=SEED), SIZE))
 
 
@@ -210,7 +210,7 @@ def test_inception_weights_are_read_from_an_h5_file(
         path = str(tmp_path / "inception.h5")
         built.save(path)
     built.set_weights([np.full_like(weight, 0.5) for weight in weights])
-    assert inception._keras_network(SIZE, path).func is built  # type: ignore[attr-defined]
+    assert networks._keras_network(SIZE, path).func is built  # type: ignore[attr-defined]
     for read, written in zip(built.get_weights(), weights, strict=True):
         np.testing.assert_array_equal(read, written)
 
@@ -227,7 +227,7 @@ def test_a_hub_handle_is_found_where_tensorflow_hub_caches_it(
     handle = f"{NOWHERE}/inception_v3/feature_vector/5"
     monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path))
     Path(mean_colour).rename(tmp_path / hashlib.sha1(handle.encode()).hexdigest())
-    assert inception._locate(HubModel(tfhub=handle)) == tensorflow_hub.resolve(handle)
+    assert model_files.locate(HubModel(tfhub=handle)) == tensorflow_hub.resolve(handle)
     assert load(config(HubModel(tfhub=handle))).dimensions == 3
 
 
@@ -241,10 +241,10 @@ def test_a_hub_handle_is_downloaded_once(
     pages["/vector/1?tf-hub-format=compressed"] = buffer.getvalue()
     monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "cache"))
     model = HubModel(tfhub=f"{address}/vector/1")
-    folder = inception._locate(model)
+    folder = model_files.locate(model)
     pages.clear()
-    assert inception._locate(model) == folder
-    assert inception._sha256(folder) == inception._sha256(mean_colour)
+    assert model_files.locate(model) == folder
+    assert model_files._sha256(folder) == model_files._sha256(mean_colour)
     assert [path.name for path in (tmp_path / "cache").iterdir()] == [Path(folder).name]
 
 
@@ -254,19 +254,19 @@ def test_imagenet_weights_are_downloaded_into_keras_own_cache_once(
     address, pages = web
     pages["/weights"] = b"weights"
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    monkeypatch.setattr(inception, "IMAGENET_URL", f"{address}/weights")
-    monkeypatch.setattr(inception, "IMAGENET_MD5", hashlib.md5(b"weights").hexdigest())
-    path = inception._locate(KerasModel(keras="imagenet"))
+    monkeypatch.setattr(model_files, "IMAGENET_URL", f"{address}/weights")
+    monkeypatch.setattr(model_files, "IMAGENET_MD5", hashlib.md5(b"weights").hexdigest())
+    path = model_files.locate(KerasModel(keras="imagenet"))
     pages.clear()
-    assert inception._locate(KerasModel(keras="imagenet")) == path
+    assert model_files.locate(KerasModel(keras="imagenet")) == path
     assert Path(path).read_bytes() == b"weights"
     assert Path(path).parent == tmp_path / "models"
 
 
 def test_imagenet_is_the_file_that_keras_names(tf: Any) -> None:
     source = Path(sys.modules[tf.keras.applications.InceptionV3.__module__].__file__ or "").read_text()
-    assert f'file_hash="{inception.IMAGENET_MD5}"' in source
-    assert inception.IMAGENET_FILE in source
+    assert f'file_hash="{model_files.IMAGENET_MD5}"' in source
+    assert model_files.IMAGENET_FILE in source
 
 
 # The fingerprint
@@ -353,8 +353,8 @@ def test_an_unreachable_hub_says_how_to_fill_the_cache(tmp_path: Path, monkeypat
 def test_unreachable_imagenet_weights_say_where_to_put_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    monkeypatch.setattr(inception, "IMAGENET_URL", NOWHERE)
-    path = tmp_path / "models" / inception.IMAGENET_FILE
+    monkeypatch.setattr(model_files, "IMAGENET_URL", NOWHERE)
+    path = tmp_path / "models" / model_files.IMAGENET_FILE
     with pytest.raises(UsageError, match=rf"(?s)cannot be downloaded.*refused.*put it at {path}, or set KERAS_HOME"):
         describe(config(KerasModel(keras="imagenet")))
 
@@ -362,7 +362,7 @@ def test_unreachable_imagenet_weights_say_where_to_put_them(tmp_path: Path, monk
 def test_wrong_imagenet_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     (tmp_path / "models").mkdir()
-    (tmp_path / "models" / inception.IMAGENET_FILE).write_bytes(b"an old download")
+    (tmp_path / "models" / model_files.IMAGENET_FILE).write_bytes(b"an old download")
     with pytest.raises(UsageError, match=r"(?s)not the published ones.*MD5 .*not bcbd6486.*delete the file"):
         load(config(KerasModel(keras="imagenet")))
 
