@@ -3,16 +3,17 @@
     python scripts/bench_compress.py --repeats 5
 
 Everything runs on one thread. The repeats take turns, so that a slow moment of the machine falls on all; each line
-gives the median, and the least and the most. `kmeans1d`, if it is installed, is timed on raw values beside our optimum.
+gives the median, and the least and the most. `kmeans1d`, an exact program of others, is timed on raw values beside our
+optimum.
 """
 
 import argparse
-import importlib
 import statistics
 import time
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
+import kmeans1d
 import numpy as np
 from sklearn.decomposition import IncrementalPCA
 from threadpoolctl import threadpool_limits
@@ -162,11 +163,6 @@ def distortion(values: Float32Array, quantizer: Quantizer) -> float:
 
 
 def bench_kmeans1d(options: argparse.Namespace) -> None:
-    try:
-        kmeans1d = importlib.import_module("kmeans1d")
-    except ImportError:
-        print("\nkmeans1d is not installed: skipped")
-        return
     print("\n20,000 raw values, 256 levels")
     values = np.sort(mixed(20_000, 1, seed=0)[:, 0]).astype(np.float64)
     line = Line(np.arange(len(values) + 1, dtype=np.float64), np.concatenate([[0], np.cumsum(values)]))

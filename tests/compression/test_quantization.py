@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import kmeans1d
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -223,13 +224,15 @@ DISCRETISED: dict[str, Callable[[np.random.Generator], Float64Array]] = {
 
 @pytest.mark.parametrize("shape", DISCRETISED)
 def test_the_buckets_cost_less_than_three_thousandths_of_the_distortion(shape: str) -> None:
-    """Against exact one-dimensional k-means of the raw values."""
+    """Against exact one-dimensional k-means of the raw values, ours and another program's."""
     sample = np.sort(DISCRETISED[shape](np.random.default_rng(1))[:RAW])
     unit = ((sample - sample.mean()) / sample.std()).astype(np.float32)
     raw = unit.astype(np.float64)
     line = Line(np.arange(RAW + 1, dtype=np.float64), np.concatenate([[0], np.cumsum(raw)]))
     (ends,) = optimal_cells([line], RAW_LEVELS)
     least = ((raw**2).sum() - line.gain(ends)) / RAW
+    clusters, centroids = kmeans1d.cluster(raw, RAW_LEVELS)
+    assert least == pytest.approx(((raw - np.array(centroids)[clusters]) ** 2).mean(), rel=1e-9)
     assert squared_error(raw, Quantizer.fit(Histogram.from_values(unit), RAW_LEVELS)) < 1.003 * least
 
 

@@ -1,7 +1,6 @@
 """The mean and covariance of frames in exact integer arithmetic: the same on every engine, machine and thread."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -17,6 +16,9 @@ GRID_BITS = 21
 
 BLOCK_FRAMES = 2 ** (52 - 2 * GRID_BITS)
 """So many products of two such integers sum to at most 2**52, and float64 holds every integer up to 2**53."""
+
+RUN_FRAMES = 2**10 * BLOCK_FRAMES
+"""The products of so many frames sum to at most 2**62, which int64 holds."""
 
 LIMB_BITS = 32
 
@@ -44,7 +46,8 @@ def grid_exponent(magnitude: float) -> int:
 class Moments:
     """Count, sum and sum of outer products of frames: a commutative monoid under `+`, bit for bit.
 
-    Each feature is rounded once, to the nearest multiple of 2**step_exponent; all that follows is exact. The integer
+    Each feature is rounded once, to the nearest multiple of 2**step_exponent, which moves it by at most 2**-22 of the
+    bound of the grid, a covariance of two by at most (sd₁ + sd₂) · step / 2; all that follows is exact. The integer
     outer products of a block are a float64 GEMM in which no partial sum exceeds 2**53, so that neither its order nor
     its threads matter. Their totals have two limbs, high · 2**32 + low, good for 2**41 frames.
 
@@ -90,19 +93,19 @@ class Moments:
         Raises:
             DataError: if a feature is not finite or lies outside the grid.
         """
-        return reduce(add, (cls._from_block(block, step_exponent) for block in _blocks(features)))
+        runs = (features[start : start + RUN_FRAMES] for start in range(0, max(len(features), 1), RUN_FRAMES))
+        return reduce(add, (cls._from_run(run, step_exponent) for run in runs))
 
     @classmethod
-    def _from_block(cls, features: npt.NDArray[np.floating], step_exponent: int) -> "Moments":
-        steps = _on_grid(features, step_exponent)
-        products = (steps.T @ steps).astype(np.int64)
-        return cls(
-            count=len(steps),
-            step_exponent=step_exponent,
-            sums=steps.sum(axis=0).astype(np.int64),
-            products_high=products >> LIMB_BITS,
-            products_low=products.astype(np.uint32),
-        )
+    def _from_run(cls, features: npt.NDArray[np.floating], step_exponent: int) -> "Moments":
+        square = (features.shape[1], features.shape[1])
+        sums, products, of_block = np.zeros(square[0], np.int64), np.zeros(square, np.int64), np.empty(square)
+        for start in range(0, len(features), BLOCK_FRAMES):
+            steps = _on_grid(features[start : start + BLOCK_FRAMES], step_exponent)
+            sums += steps.sum(axis=0).astype(np.int64)
+            np.matmul(steps.T, steps, out=of_block)
+            np.add(products, of_block, out=products, dtype=np.int64, casting="unsafe")
+        return cls(len(features), step_exponent, sums, products >> LIMB_BITS, products.astype(np.uint32))
 
     def __add__(self, other: "Moments") -> "Moments":
         """The moments of both sets of frames."""
@@ -146,22 +149,21 @@ class Moments:
         return row_of_covariance
 
 
-def _blocks(features: npt.NDArray[np.floating]) -> Iterator[npt.NDArray[np.floating]]:
-    """At least one block, if only an empty one."""
-    for start in range(0, max(len(features), 1), BLOCK_FRAMES):
-        yield features[start : start + BLOCK_FRAMES]
-
-
 def _on_grid(features: npt.NDArray[np.floating], step_exponent: int) -> Float64Array:
     """The features in steps, rounded to nearest: integers as float64."""
-    steps: Float64Array = np.rint(np.ldexp(features.astype(np.float64), -step_exponent))
-    inside = np.abs(steps) <= 2**GRID_BITS
-    if not inside.all():
-        frame, dimension = np.argwhere(~inside)[0]
-        raise DataError(
-            "A feature lies outside the grid of the moments",
-            f"frame {frame} of a block, dimension {dimension}",
-            f"it is {features[frame, dimension]}, but the grid ends at ±{math.ldexp(1.0, step_exponent + GRID_BITS)}",
-            "verify the feature store; the grid must come from the largest magnitude over all train frames",
-        )
+    steps: Float64Array = features.astype(np.float64)
+    steps *= 2.0**-step_exponent
+    np.rint(steps, out=steps)
+    if steps.size and not (steps.min() >= -(2**GRID_BITS) and steps.max() <= 2**GRID_BITS):
+        raise _outside(features, steps, step_exponent)
     return steps
+
+
+def _outside(features: npt.NDArray[np.floating], steps: Float64Array, step_exponent: int) -> DataError:
+    frame, dimension = np.argwhere(~(np.abs(steps) <= 2**GRID_BITS))[0]
+    return DataError(
+        "A feature lies outside the grid of the moments",
+        f"frame {frame} of a block, dimension {dimension}",
+        f"it is {features[frame, dimension]}, but the grid ends at ±{math.ldexp(1.0, step_exponent + GRID_BITS)}",
+        "verify the feature store; the grid must come from the largest magnitude over all train frames",
+    )
