@@ -66,6 +66,19 @@ def test_whitened_frames_have_zero_mean_and_unit_covariance(features: Float32Arr
     np.testing.assert_allclose(np.cov(whitened, rowvar=False), np.eye(30), atol=1e-3)
 
 
+def test_unseen_frames_are_white_within_sampling_error() -> None:
+    """An entry of the covariance of n white frames has a standard error of about √(2 / n)."""
+    rng = np.random.default_rng(5)
+    frames, dimensions = 20_000, 12
+    features = np.maximum(rng.normal(size=(2 * frames, 30)) @ rng.normal(size=(30, dimensions)), 0).astype(np.float32)
+    pca = Pca.fit(moments_of(features[:frames]), components=dimensions, epsilon=0.0)
+    unseen = pca.transform(features[frames:])
+    kurtosis = float((unseen.astype(np.float64) ** 4).mean())
+    standard_error = np.sqrt(2 * kurtosis / frames)
+    np.testing.assert_allclose(np.cov(unseen, rowvar=False), np.eye(dimensions), atol=5 * standard_error)
+    np.testing.assert_allclose(unseen.mean(axis=0), 0, atol=5 * np.sqrt(2 / frames))
+
+
 def test_a_planted_spectrum_is_recovered() -> None:
     rng = np.random.default_rng(4)
     axes = np.linalg.qr(rng.normal(size=(6, 6)))[0]
