@@ -2,9 +2,9 @@
 
     python scripts/bench_compress.py --repeats 5
 
-Everything runs on one thread. The repeats take turns, so that a slow moment of the machine falls on all; each line
-gives the median, and the least and the most. `kmeans1d`, an exact program of others, is timed on raw values beside our
-optimum.
+Everything runs on one thread, in CPU seconds. The repeats take turns, so that a slow moment of the machine falls on
+all; each line gives the median, and the least and the most. `kmeans1d`, an exact program of others, is timed on raw
+values beside our optimum.
 """
 
 import argparse
@@ -185,13 +185,13 @@ def report_rates(work: Mapping[str, Work], options: argparse.Namespace) -> None:
 
 
 def paired_seconds(work: Mapping[str, Work], repeats: int) -> dict[str, list[float]]:
-    """Seconds of each work in each repeat; within a repeat, one after the other."""
+    """CPU seconds of each work in each repeat; within a repeat, one after the other."""
     seconds: dict[str, list[float]] = {label: [] for label in work}
     for _ in range(repeats):
         for label, run in work.items():
-            start = time.perf_counter()
+            start = time.process_time()
             run()
-            seconds[label].append(time.perf_counter() - start)
+            seconds[label].append(time.process_time() - start)
     return seconds
 
 
