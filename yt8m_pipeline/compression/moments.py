@@ -7,6 +7,7 @@ from operator import add
 
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg.blas import dsyrk
 
 from yt8m_pipeline.data_model import Float64Array, Int64Array
 from yt8m_pipeline.errors import DataError
@@ -48,15 +49,15 @@ class Moments:
 
     Each feature is rounded once, to the nearest multiple of 2**step_exponent, which moves it by at most 2**-22 of the
     bound of the grid, a covariance of two by at most (sd₁ + sd₂) · step / 2; all that follows is exact. The integer
-    outer products of a block are a float64 GEMM in which no partial sum exceeds 2**53, so that neither its order nor
+    outer products of a block are a float64 SYRK in which no partial sum exceeds 2**53, so that neither its order nor
     its threads matter. Their totals have two limbs, high · 2**32 + low, good for 2**41 frames.
 
     Attributes:
         count: The number of frames.
         step_exponent: The grid's step is 2**step_exponent.
         sums: int64, (dimensions,), in steps.
-        products_high: int64, (dimensions, dimensions), in 2**32 squared steps.
-        products_low: uint32, (dimensions, dimensions), in squared steps.
+        products_high: int64, (dimensions, dimensions), in 2**32 squared steps; below the diagonal 0.
+        products_low: uint32, (dimensions, dimensions), in squared steps; below the diagonal 0.
     """
 
     count: int
@@ -99,11 +100,11 @@ class Moments:
     @classmethod
     def _from_run(cls, features: npt.NDArray[np.floating], step_exponent: int) -> "Moments":
         square = (features.shape[1], features.shape[1])
-        sums, products, of_block = np.zeros(square[0], np.int64), np.zeros(square, np.int64), np.empty(square)
+        sums, products, of_block = np.zeros(square[0], np.int64), np.zeros(square, np.int64), np.zeros(square)
         for start in range(0, len(features), BLOCK_FRAMES):
             steps = _on_grid(features[start : start + BLOCK_FRAMES], step_exponent)
             sums += steps.sum(axis=0).astype(np.int64)
-            np.matmul(steps.T, steps, out=of_block)
+            dsyrk(1.0, steps.T, c=of_block.T, lower=1, overwrite_c=1)
             np.add(products, of_block, out=products, dtype=np.int64, casting="unsafe")
         return cls(len(features), step_exponent, sums, products >> LIMB_BITS, products.astype(np.uint32))
 
