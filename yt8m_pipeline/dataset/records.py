@@ -63,7 +63,8 @@ def _message_classes() -> Mapping[str, Any]:
     return {name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"tensorflow.{name}")) for name in names}
 
 
-_MESSAGES = _message_classes()
+MESSAGES = _message_classes()
+"""The message classes by name, e.g. SequenceExample."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,9 +118,9 @@ class VideoRecord:
 def frame_record(video_id: str, labels: Sequence[int], codes: UInt8Array, feature_name: str) -> bytes:
     """Serialises a frame-level record; the arguments are the attributes of `FrameRecord`."""
     record = FrameRecord(video_id, tuple(labels), codes, feature_name)
-    frames = _MESSAGES["FeatureList"](feature=[_bytes_feature(row.tobytes()) for row in record.codes])
-    return _serialise(
-        _MESSAGES["SequenceExample"](
+    frames = MESSAGES["FeatureList"](feature=[bytes_feature(row.tobytes()) for row in record.codes])
+    return serialise(
+        MESSAGES["SequenceExample"](
             context=_id_and_labels(record), feature_lists={"feature_list": {feature_name: frames}}
         )
     )
@@ -130,7 +131,7 @@ def video_record(video_id: str, labels: Sequence[int], mean_rgb: Float32Array) -
     record = VideoRecord(video_id, tuple(labels), mean_rgb)
     features = _id_and_labels(record)
     features.feature["mean_rgb"].float_list.value.extend(record.mean_rgb.tolist())
-    return _serialise(_MESSAGES["Example"](features=features))
+    return serialise(MESSAGES["Example"](features=features))
 
 
 def parse_frame_record(data: bytes, where: str) -> FrameRecord:
@@ -144,37 +145,39 @@ def parse_frame_record(data: bytes, where: str) -> FrameRecord:
         DataError: the bytes are not a frame-level record.
     """
     with _data_error("frame-level", where):
-        example = _MESSAGES["SequenceExample"].FromString(data)
+        example = MESSAGES["SequenceExample"].FromString(data)
         feature_name, feature_list = _only_item(example.feature_lists.feature_list, "feature list")
-        frames = [_single_bytes(feature, f"a frame of {feature_name}") for feature in feature_list.feature]
+        frames = [single_bytes(feature, f"a frame of {feature_name}") for feature in feature_list.feature]
         return FrameRecord(*_parse_id_and_labels(example.context), _stack(frames), feature_name)
 
 
 def parse_video_record(data: bytes, where: str) -> VideoRecord:
     """Parses a video-level record; arguments and errors as for `parse_frame_record`."""
     with _data_error("video-level", where):
-        features = _MESSAGES["Example"].FromString(data).features
-        mean_rgb = np.array(_values(_feature(features, "mean_rgb"), "float_list", "mean_rgb"), np.float32)
+        features = MESSAGES["Example"].FromString(data).features
+        mean_rgb = np.array(list_values(_feature(features, "mean_rgb"), "float_list", "mean_rgb"), np.float32)
         return VideoRecord(*_parse_id_and_labels(features), mean_rgb)
 
 
-def _serialise(message: Any) -> bytes:
+def serialise(message: Any) -> bytes:
+    """The bytes of a message, the same ones every time."""
     data: bytes = message.SerializeToString(deterministic=True)
     return data
 
 
-def _bytes_feature(value: bytes) -> Any:
-    return _MESSAGES["Feature"](bytes_list={"value": [value]})
+def bytes_feature(value: bytes) -> Any:
+    """A `Feature` of one bytes value."""
+    return MESSAGES["Feature"](bytes_list={"value": [value]})
 
 
 def _id_and_labels(record: FrameRecord | VideoRecord) -> Any:
-    labels = _MESSAGES["Feature"](int64_list={"value": record.labels})
-    return _MESSAGES["Features"](feature={"id": _bytes_feature(record.video_id.encode()), "labels": labels})
+    labels = MESSAGES["Feature"](int64_list={"value": record.labels})
+    return MESSAGES["Features"](feature={"id": bytes_feature(record.video_id.encode()), "labels": labels})
 
 
 def _parse_id_and_labels(features: Any) -> tuple[str, tuple[int, ...]]:
-    video_id = _single_bytes(_feature(features, "id"), "id").decode()
-    return video_id, tuple(_values(_feature(features, "labels"), "int64_list", "labels"))
+    video_id = single_bytes(_feature(features, "id"), "id").decode()
+    return video_id, tuple(list_values(_feature(features, "labels"), "int64_list", "labels"))
 
 
 def _feature(features: Any, name: str) -> Any:
@@ -183,7 +186,8 @@ def _feature(features: Any, name: str) -> Any:
     return features.feature[name]
 
 
-def _values(feature: Any, kind: str, name: str) -> Sequence[Any]:
+def list_values(feature: Any, kind: str, name: str) -> Sequence[Any]:
+    """The values of a `Feature`; ValueError if it is of another kind than e.g. int64_list."""
     found = feature.WhichOneof("kind")
     if found != kind:
         raise ValueError(f"{name} is a {kind}, got {found}")
@@ -191,8 +195,9 @@ def _values(feature: Any, kind: str, name: str) -> Sequence[Any]:
     return values
 
 
-def _single_bytes(feature: Any, name: str) -> bytes:
-    values = _values(feature, "bytes_list", name)
+def single_bytes(feature: Any, name: str) -> bytes:
+    """The only value of a `Feature`; ValueError if it is not one bytes value."""
+    values = list_values(feature, "bytes_list", name)
     if len(values) != 1:
         raise ValueError(f"{name} is one bytes value, got {len(values)}")
     value: bytes = values[0]

@@ -16,6 +16,9 @@ _LENGTH = struct.Struct("<Q")
 _CRC = struct.Struct("<I")
 _MASK_DELTA = 0xA282EAD8
 
+FRAMING_BYTES = _LENGTH.size + 2 * _CRC.size
+"""What a record takes beside its data."""
+
 
 class Writable(Protocol):
     """Anything that bytes can be written to: a file, or an object that counts and digests what goes through it."""
@@ -33,6 +36,16 @@ def write_record(stream: Writable, data: bytes) -> None:
     """Appends one record, in one call of `write`."""
     length = _LENGTH.pack(len(data))
     stream.write(length + _CRC.pack(masked_crc32c(length)) + data + _CRC.pack(masked_crc32c(data)))
+
+
+def is_tfrecord(stream: IO[bytes]) -> bool:
+    """Whether a checked length stands at the start of a seekable stream, as in every TFRecord file with records."""
+    stream.seek(0)
+    head = stream.read(_LENGTH.size + _CRC.size)
+    stream.seek(0)
+    return len(head) == _LENGTH.size + _CRC.size and head[_LENGTH.size :] == _CRC.pack(
+        masked_crc32c(head[: _LENGTH.size])
+    )
 
 
 def read_records(stream: IO[bytes], name: str) -> Iterator[bytes]:
