@@ -153,6 +153,8 @@ class Folder:
             "partitions": {},
             "accounting": [],
             "warnings": [],
+            "encoded": {},
+            "distortion": {},
             "shards": [row for step in self.steps[2:] for row in shard_rows(step)],
             "files": [{"path": file.path, "bytes": file.bytes, "sha256": file.sha256} for file in tables],
         }

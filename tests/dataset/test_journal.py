@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yt8m_pipeline.dataset.journal import FileEntry, Journal, Step, file_entry, step_key
+from yt8m_pipeline.dataset.journal import FileEntry, Journal, Step, file_entry, require_intact, step_key
 from yt8m_pipeline.dataset.layout import Layout
+from yt8m_pipeline.errors import DataError
 
 
 @pytest.fixture
@@ -28,6 +29,28 @@ def step(layout: Layout) -> Step:
 
 def test_a_file_is_described_by_its_size_and_sha256(layout: Layout) -> None:
     assert file_entry(layout, "mean.npy") == FileEntry("mean.npy", 4, hashlib.sha256(b"mean").hexdigest())
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (b"mead", "its bytes are not those that the manifest lists"),
+        (b"mea", "its bytes are not those that the manifest lists"),
+        (None, "it is missing"),
+    ],
+)
+def test_a_file_is_intact_while_its_bytes_are_those_that_were_described(
+    layout: Layout, tmp_path: Path, text: bytes | None, why: str
+) -> None:
+    entry = file_entry(layout, "mean.npy")
+    require_intact(layout, entry)
+    (tmp_path / "mean.npy").unlink()
+    if text is not None:
+        (tmp_path / "mean.npy").write_bytes(text)
+    with pytest.raises(DataError, match="A file of the dataset is damaged") as caught:
+        require_intact(layout, entry)
+    assert (caught.value.where, caught.value.why) == (layout.path("mean.npy"), why)
+    assert caught.value.fix == "list all damage with `yt8m verify`; build it again"
 
 
 def test_a_recorded_step_is_found(layout: Layout, step: Step) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from functools import reduce
 from operator import add
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from yt8m_pipeline.compression.distortion import Distortion
 from yt8m_pipeline.data_model import Partition, StoredEntry, StoredVideo, Video
 from yt8m_pipeline.dataset.journal import FileEntry, Step
 from yt8m_pipeline.dataset.layout import LEVELS, Layout, Shard
@@ -19,6 +21,7 @@ from yt8m_pipeline.dataset.manifest import (
     PartitionSummary,
     StageCount,
     fitted_row,
+    shard_parts,
     shard_rows,
     total_counts,
     write_manifest,
@@ -136,9 +139,32 @@ def manifest_values() -> dict[str, Any]:
         "partitions": {part.value: PartitionSummary(index).to_json() for index, part in enumerate(Partition)},
         "accounting": [],
         "warnings": [],
+        "encoded": {"from": "features"},
+        "distortion": {},
         "shards": sorted((row for step in SHARDS for row in shard_rows(step)), key=lambda row: str(row["path"])),
         "files": [{"path": "vocabulary.csv", "bytes": 1, "sha256": "é"}],
     }
+
+
+@given(st.lists(st.tuples(st.sampled_from(Partition), st.integers(0, 5), st.integers(0, 9)), max_size=6), st.randoms())
+def test_the_cost_of_quantization_is_told_for_each_partition(
+    numbers: list[tuple[Partition, int, int]], random: Any
+) -> None:
+    steps = []
+    for index, (partition, clipped, error) in enumerate(numbers):
+        step = shard_step(Shard(partition, index, 6))
+        cost = Distortion(coefficients=5, clipped=clipped, squares=10.0, squared_error=error)
+        steps.append(replace(step, facts={**step.facts, "distortion": asdict(cost)}))
+    parts = shard_parts(random.sample(steps, len(steps)))
+    assert parts == shard_parts(steps)
+    assert [row["path"] for row in parts["shards"]] == sorted(file.path for step in steps for file in step.files)
+    for partition in Partition:
+        own = [(clipped, error) for part, clipped, error in numbers if part == partition]
+        found = parts["distortion"][partition]
+        assert (found["coefficients"], found["clipped"]) == (5 * len(own), sum(clipped for clipped, _ in own))
+        assert found["clipped_fraction"] == found["clipped"] / (5 * len(own) or 1)
+        assert found["mean_squared_error"] == sum(error for _, error in own) / (5 * len(own) or 1)
+        assert found["relative_error"] == (found["mean_squared_error"] / 2 if own else None)
 
 
 class TestManifest:
@@ -176,7 +202,7 @@ class TestManifest:
     def test_no_manifest_is_none(self, layout: Layout) -> None:
         assert Manifest.read(layout) is None
 
-    @pytest.mark.parametrize("text", ['{"format": 2', "[]", "{}", "7", '"text"', '{"format": 2}'])
+    @pytest.mark.parametrize("text", ['{"format": 3', "[]", "{}", "7", '"text"', '{"format": 3}'])
     def test_what_is_no_manifest_cannot_be_read(self, layout: Layout, tmp_path: Path, text: str) -> None:
         (tmp_path / "manifest.json").write_text(text)
         with pytest.raises(DataError, match="The manifest cannot be read") as caught:
@@ -190,5 +216,5 @@ class TestManifest:
 
     def test_another_format_is_named(self, layout: Layout, tmp_path: Path) -> None:
         (tmp_path / "manifest.json").write_text('{"format": 1}')
-        with pytest.raises(DataError, match=r"another format[^$]*format 1, this version reads 2"):
+        with pytest.raises(DataError, match=r"another format[^$]*format 1, this version reads 3"):
             Manifest.read(layout)

@@ -19,8 +19,16 @@ from hypothesis import strategies as st
 from yt8m_pipeline.compression.histogram import Histogram
 from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.data_model import Float32Array, Partition, UInt8Array
+from yt8m_pipeline.dataset.layout import Shard
 from yt8m_pipeline.dataset.manifest import PARTS
-from yt8m_pipeline.dataset.reader import FrameExample, VideoExample, read_frames, read_videos
+from yt8m_pipeline.dataset.reader import (
+    FrameExample,
+    VideoExample,
+    open_dataset,
+    read_frames,
+    read_shard,
+    read_videos,
+)
 from yt8m_pipeline.dataset.records import frame_record, video_record
 from yt8m_pipeline.dataset.tf_reader import frame_dataset, video_dataset
 from yt8m_pipeline.dataset.tfrecord import write_record
@@ -105,7 +113,7 @@ class Dataset:
     def write_manifest(self, **changes: Any) -> None:
         values = {
             **dict.fromkeys(PARTS),
-            "format": 2,
+            "format": 3,
             "pca": {"components": DIMENSIONS},
             "quantizer": {"method": self.quantizer.name, "fingerprint": self.quantizer.fingerprint},
             "shards": self.shards,
@@ -152,6 +160,16 @@ def tf() -> ModuleType:
 
 def expected_videos(partition: Partition) -> list[Expected]:
     return [video for index in range(OF[partition]) for video in shard_videos(partition, index)]
+
+
+@pytest.mark.parametrize("index", range(OF[Partition.TRAIN]))
+def test_one_shard_is_read_alone(dataset: Dataset, index: int) -> None:
+    opened = open_dataset(str(dataset.root))
+    found = list(read_shard(opened, Shard(Partition.TRAIN, index, OF[Partition.TRAIN])))
+    expected = shard_videos(Partition.TRAIN, index)
+    assert [example.video_id for example in found] == [video.video_id for video in expected]
+    for example, video in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(example.features, dataset.features(video))
 
 
 @pytest.mark.parametrize("partition", Partition)

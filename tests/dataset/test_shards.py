@@ -1,21 +1,22 @@
-"""A shard is a function of its videos, their features, the PCA and the codebook, and of nothing else."""
+"""A shard is a function of its videos, their coefficients and the codebook, and of nothing else."""
 
 import io
 from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from yt8m_pipeline.compression.distortion import Distortion
 from yt8m_pipeline.compression.histogram import Histogram
-from yt8m_pipeline.compression.moments import Moments, grid_exponent
-from yt8m_pipeline.compression.pca import Pca
 from yt8m_pipeline.compression.quantization import Quantizer
-from yt8m_pipeline.data_model import Float32Array, Partition, VideoFeatures
-from yt8m_pipeline.dataset.journal import file_entry
+from yt8m_pipeline.data_model import Float32Array, Partition
+from yt8m_pipeline.dataset.journal import Step, file_entry
 from yt8m_pipeline.dataset.layout import Layout, Shard
 from yt8m_pipeline.dataset.records import FrameRecord, VideoRecord, parse_frame_record, parse_video_record
-from yt8m_pipeline.dataset.shards import Encoding, Member, published_labels, shard_of, write_shard
+from yt8m_pipeline.dataset.shards import Member, published_labels, shard_key, shard_of, write_shard
 from yt8m_pipeline.dataset.tfrecord import read_records
 from yt8m_pipeline.errors import DataError
 
@@ -23,35 +24,29 @@ SHARD = Shard(Partition.TRAIN, 1, 4)
 
 
 @pytest.fixture(scope="module")
-def features() -> dict[str, Float32Array]:
+def coefficients() -> dict[str, Float32Array]:
     rng = np.random.default_rng(0)
-    mixing = rng.normal(size=(12, 12))
-    return {
-        f"video {frames}é": (rng.normal(size=(frames, 12)) @ mixing + 1).astype(np.float32) for frames in (1, 7, 40)
-    }
+    return {f"video {frames}é": (1.5 * rng.normal(size=(frames, 5))).astype(np.float32) for frames in (1, 7, 40)}
 
 
 @pytest.fixture(scope="module")
-def encoding(features: dict[str, Float32Array]) -> Encoding:
-    frames = np.concatenate(list(features.values()))
-    moments = Moments.from_frames(frames, grid_exponent(float(np.abs(frames).max())))
-    pca = Pca.fit(moments, components=5, epsilon=1e-4)
-    return Encoding(pca, Quantizer.fit(Histogram.from_values(pca.transform(frames)), 30))
+def quantizer(coefficients: dict[str, Float32Array]) -> Quantizer:
+    return Quantizer.fit(Histogram.from_values(np.concatenate(list(coefficients.values()))), 30)
 
 
 class Shelf:
     """Writes shards of some videos into a folder."""
 
-    def __init__(self, folder: Path, features: dict[str, Float32Array], encoding: Encoding) -> None:
-        self.folder, self.features, self.encoding = folder, features, encoding
+    def __init__(self, folder: Path, coefficients: dict[str, Float32Array], quantizer: Quantizer) -> None:
+        self.folder, self.coefficients, self.quantizer = folder, coefficients, quantizer
         self.layout = Layout(str(folder))
 
-    def read(self, video_id: str) -> VideoFeatures:
-        found = self.features[video_id]
-        return VideoFeatures(video_id, found, np.arange(len(found), dtype=np.float64))
-
     def members(self) -> list[Member]:
-        return [Member(name, "sha256", (number, number + 3)) for number, name in enumerate(sorted(self.features))]
+        return [Member(name, "sha256", (number, number + 3)) for number, name in enumerate(sorted(self.coefficients))]
+
+    def write(self, members: Sequence[Member], shard: Shard = SHARD) -> Step:
+        videos = ((member, self.coefficients[member.video_id]) for member in members)
+        return write_shard(self.layout, shard, "key", videos, self.quantizer)
 
     def data(self, level: str, shard: Shard = SHARD) -> bytes:
         return (self.folder / shard.file(level)).read_bytes()
@@ -68,16 +63,16 @@ def records(data: bytes) -> list[bytes]:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path, features: dict[str, Float32Array], encoding: Encoding) -> Shelf:
-    return Shelf(tmp_path, features, encoding)
+def shelf(tmp_path: Path, coefficients: dict[str, Float32Array], quantizer: Quantizer) -> Shelf:
+    return Shelf(tmp_path, coefficients, quantizer)
 
 
-def test_the_records_are_the_encoded_features_and_their_mean(shelf: Shelf) -> None:
-    write_shard(shelf.layout, SHARD, "key", shelf.members(), shelf.read, shelf.encoding)
-    levels = shelf.encoding.quantizer.levels
+def test_the_records_are_the_encoded_coefficients_and_their_mean(shelf: Shelf) -> None:
+    shelf.write(shelf.members())
+    levels = shelf.quantizer.levels
     found = zip(shelf.members(), shelf.frame_records(), shelf.video_records(), strict=True)
     for member, frames, video in found:
-        expected = shelf.encoding.pca.transform(shelf.features[member.video_id])
+        expected = shelf.coefficients[member.video_id]
         assert frames.video_id == video.video_id == member.video_id
         assert tuple(frames.labels) == tuple(video.labels) == member.labels
         assert frames.feature_name == "rgb_codes"
@@ -86,53 +81,89 @@ def test_the_records_are_the_encoded_features_and_their_mean(shelf: Shelf) -> No
 
 
 def test_the_step_says_how_much_was_written(shelf: Shelf) -> None:
-    step = write_shard(shelf.layout, SHARD, "key", shelf.members(), shelf.read, shelf.encoding)
+    step = shelf.write(shelf.members())
     assert (step.name, step.key) == ("train-00001-of-00004", "key")
-    assert step.facts == {"partition": "train", "records": 3, "frames": 48}
+    assert {name: step.facts[name] for name in ("partition", "records", "frames")} == {
+        "partition": "train",
+        "records": 3,
+        "frames": 48,
+    }
     assert step.files == tuple(file_entry(shelf.layout, SHARD.file(level)) for level in ("frame", "video"))
+
+
+@pytest.mark.parametrize("is_uniform", [False, True])
+def test_the_step_says_what_quantization_cost(shelf: Shelf, is_uniform: bool) -> None:
+    if is_uniform:
+        shelf = Shelf(shelf.folder, shelf.coefficients, Quantizer.uniform())
+    found = Distortion(**shelf.write(shelf.members()).facts["distortion"])
+    exact = np.concatenate([shelf.coefficients[member.video_id] for member in shelf.members()]).astype(np.float64)
+    decoded = np.concatenate([shelf.quantizer.levels[record.codes] for record in shelf.frame_records()])
+    assert found.coefficients == exact.size
+    assert found.clipped == (np.count_nonzero(abs(exact) > 2) if is_uniform else 0)
+    assert found.mean_squared_error == pytest.approx(np.mean((exact - decoded) ** 2))
+    assert found.variance == pytest.approx(exact.var())
 
 
 def test_what_stands_beside_a_video_changes_no_byte_of_its_record(shelf: Shelf) -> None:
     """A shard is the concatenation of the shards of its videos."""
-    whole = write_shard(shelf.layout, SHARD, "key", shelf.members(), shelf.read, shelf.encoding)
+    whole = shelf.write(shelf.members())
     expected = shelf.data("frame")
-    again = write_shard(shelf.layout, SHARD, "key", iter(shelf.members()), shelf.read, shelf.encoding)
-    assert again == whole
+    assert shelf.write(shelf.members()) == whole
     alone = b""
     for member in shelf.members():
-        write_shard(shelf.layout, SHARD, "key", [member], shelf.read, shelf.encoding)
+        shelf.write([member])
         alone += shelf.data("frame")
     assert alone == expected
 
 
 def test_a_shard_without_videos_is_an_empty_file_of_each_level(shelf: Shelf) -> None:
-    step = write_shard(shelf.layout, SHARD, "key", [], shelf.read, shelf.encoding)
-    assert step.facts == {"partition": "train", "records": 0, "frames": 0}
+    step = shelf.write([])
+    assert step.facts == {"partition": "train", "records": 0, "frames": 0, "distortion": asdict(Distortion())}
     assert shelf.data("frame") == shelf.data("video") == b""
 
 
 def test_no_label_of_the_test_partition_is_written(shelf: Shelf) -> None:
     shard = Shard(Partition.TEST, 0, 1)
-    write_shard(shelf.layout, shard, "key", shelf.members(), shelf.read, shelf.encoding)
+    shelf.write(shelf.members(), shard)
     first = shelf.data("frame", shard), shelf.data("video", shard)
     assert not any(record.labels for record in shelf.frame_records(shard))
     assert not any(record.labels for record in shelf.video_records(shard))
     unlabelled = [Member(member.video_id, member.sha256, (9,)) for member in shelf.members()]
-    write_shard(shelf.layout, shard, "key", unlabelled, shelf.read, shelf.encoding)
+    shelf.write(unlabelled, shard)
     assert (shelf.data("frame", shard), shelf.data("video", shard)) == first
     assert published_labels(Partition.VALIDATE, (1, 2)) == (1, 2)
     assert published_labels(Partition.TEST, (1, 2)) == ()
 
 
 def test_a_failure_leaves_neither_file(shelf: Shelf) -> None:
-    def read(video_id: str) -> VideoFeatures:
-        if video_id == shelf.members()[1].video_id:
-            raise DataError("The stored features are damaged", video_id, "x", "y")
-        return shelf.read(video_id)
+    def videos() -> Iterator[tuple[Member, Float32Array]]:
+        first, second, *_ = shelf.members()
+        yield first, shelf.coefficients[first.video_id]
+        raise DataError("The stored features are damaged", second.video_id, "x", "y")
 
     with pytest.raises(DataError, match="damaged"):
-        write_shard(shelf.layout, SHARD, "key", shelf.members(), read, shelf.encoding)
+        write_shard(shelf.layout, SHARD, "key", videos(), shelf.quantizer)
     assert not [path for path in shelf.folder.rglob("*") if path.is_file()]
+
+
+def test_the_key_of_a_shard_tells_all_apart_that_its_bytes_depend_on() -> None:
+    members = [Member("a", "sha", (1, 2)), Member("b", "sha", (3,))]
+    variants = [
+        shard_key(SHARD, members, "pca", "codebook"),
+        shard_key(Shard(Partition.TRAIN, 2, 4), members, "pca", "codebook"),
+        shard_key(SHARD, members[:1], "pca", "codebook"),
+        shard_key(SHARD, [Member("a", "other", (1, 2)), members[1]], "pca", "codebook"),
+        shard_key(SHARD, [Member("a", "sha", (1,)), members[1]], "pca", "codebook"),
+        shard_key(SHARD, members, "pca", "other"),
+        shard_key(SHARD, members, "pca", "from", "codebook"),
+    ]
+    assert len(set(variants)) == len(variants)
+    assert shard_key(SHARD, iter(members), "pca", "codebook") == variants[0]
+
+
+def test_labels_that_are_not_published_do_not_change_the_key() -> None:
+    shard = Shard(Partition.TEST, 0, 1)
+    assert shard_key(shard, [Member("a", "sha", (1,))]) == shard_key(shard, [Member("a", "sha", ())])
 
 
 def test_a_video_is_in_the_shard_of_its_salted_hash() -> None:

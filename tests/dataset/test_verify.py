@@ -15,7 +15,7 @@ from yt8m_pipeline.compression.histogram import Histogram
 from yt8m_pipeline.compression.moments import Moments, grid_exponent
 from yt8m_pipeline.compression.pca import Pca
 from yt8m_pipeline.compression.quantization import Quantizer
-from yt8m_pipeline.data_model import DropReason, Partition, StoredEntry, StoredVideo, Video, VideoFeatures
+from yt8m_pipeline.data_model import DropReason, Partition, StoredEntry, StoredVideo, Video
 from yt8m_pipeline.dataset.build_folder import finish
 from yt8m_pipeline.dataset.index import (
     read_parquet,
@@ -28,8 +28,8 @@ from yt8m_pipeline.dataset.index import (
 )
 from yt8m_pipeline.dataset.journal import Step, file_entry
 from yt8m_pipeline.dataset.layout import Layout, Shard
-from yt8m_pipeline.dataset.manifest import PartitionSummary, StageCount, fitted_row, shard_rows, write_manifest
-from yt8m_pipeline.dataset.shards import Encoding, Member, write_shard
+from yt8m_pipeline.dataset.manifest import PartitionSummary, StageCount, fitted_row, shard_parts, write_manifest
+from yt8m_pipeline.dataset.shards import Member, write_shard
 from yt8m_pipeline.dataset.verify import Fault, verify
 from yt8m_pipeline.errors import DataError, VideoRejected
 from yt8m_pipeline.outcome import reject_video
@@ -66,7 +66,7 @@ class Dataset:
         rng = np.random.default_rng(0)
         names = sorted(name for members in SHARDS.values() for name in members)
         self.features = {name: rng.normal(size=(9, 6)).astype(np.float32) for name in names}
-        self.encoding = self.fit(30)
+        self.pca, self.quantizer = self.fit(30)
         self.shards = {shard: self.write(shard, members) for shard, members in SHARDS.items()}
         videos = [[stored(name, shard.partition) for name in members] for shard, members in SHARDS.items()]
         write_videos(self.layout, [video_rows(*pair, INDICES) for pair in zip(SHARDS, videos, strict=True)])
@@ -83,21 +83,18 @@ class Dataset:
         write_vocabulary(self.layout, vocabulary(), frozen=False)
         self.restate()
 
-    def fit(self, levels: int) -> Encoding:
+    def fit(self, levels: int) -> tuple[Pca, Quantizer]:
         frames = np.concatenate(list(self.features.values()))
         moments = Moments.from_frames(frames, grid_exponent(float(np.abs(frames).max())))
         pca = Pca.fit(moments, components=4, epsilon=1e-4)
         pca.save(str(self.root / "pca"))
         quantizer = Quantizer.fit(Histogram.from_values(pca.transform(frames)), levels)
         quantizer.save(str(self.root / "quantizer.npz"))
-        return Encoding(pca, quantizer)
+        return pca, quantizer
 
     def write(self, shard: Shard, members: Sequence[str], labels: tuple[int, ...] = (0, 1)) -> Step:
-        rows = [Member(name, "sha256", labels) for name in members]
-        return write_shard(self.layout, shard, "key", rows, self.read, self.encoding)
-
-    def read(self, video_id: str) -> VideoFeatures:
-        return VideoFeatures(video_id, self.features[video_id], np.arange(len(self.features[video_id]), dtype=float))
+        videos = [(Member(name, "sha256", labels), self.pca.transform(self.features[name])) for name in members]
+        return write_shard(self.layout, shard, "key", videos, self.quantizer)
 
     def restate(self, **changes: Any) -> None:
         """Writes the manifest of the files that stand, and the mark."""
@@ -105,7 +102,7 @@ class Dataset:
         quantizer = file_entry(self.layout, "quantizer.npz")
         names = ("vocabulary.csv", "videos.parquet", "rejects.parquet", "withheld/test_labels.parquet")
         tables = [file_entry(self.layout, name) for name in names]
-        fingerprint = self.encoding.quantizer.fingerprint
+        fingerprint = self.quantizer.fingerprint
         steps = [
             replace(step, files=tuple(file_entry(self.layout, file.path) for file in step.files))
             for step in self.shards.values()
@@ -117,7 +114,8 @@ class Dataset:
             "partitions": {part.value: summary.to_json() for part, summary in self.summaries.items()},
             "accounting": self.accounting,
             "warnings": [],
-            "shards": [row for step in steps for row in shard_rows(step)],
+            "encoded": {"from": "features"},
+            **shard_parts(steps),
             "files": [{"path": file.path, "bytes": file.bytes, "sha256": file.sha256} for file in tables],
         }
         write_manifest(self.layout, values | changes)
@@ -272,17 +270,15 @@ class TestRecords:
         assert dataset.faults() == [(TRAIN, "video t1: 8 frames of rgb_codes, not 9")]
 
     def test_codes_under_the_name_of_another_codebook(self, dataset: Dataset) -> None:
-        dataset.encoding = replace(dataset.encoding, quantizer=Quantizer.uniform())
+        usual, dataset.quantizer = dataset.quantizer, Quantizer.uniform()
         dataset.write(Shard(Partition.VALIDATE, 0, 1), ("v1",))
-        dataset.encoding = dataset.fit(30)
+        dataset.quantizer = usual
         dataset.restate()
         path = "frame/validate/validate-00000-of-00001.tfrecord"
         assert dataset.faults() == [(path, "video v1: 9 frames of rgb, not 9")]
 
     def test_a_codebook_that_the_shards_were_not_encoded_with(self, dataset: Dataset) -> None:
-        usual = dataset.encoding
         dataset.fit(20)
-        dataset.encoding = usual
         dataset.restate()
         assert dataset.faults() == [("quantizer.npz", "is not the codebook that the shards were encoded with")]
 

@@ -131,6 +131,10 @@ class Quantizer:
             codes[..., dimension] = np.searchsorted(own, exact[..., dimension])
         return codes
 
+    def clipped(self, values: Float32Array) -> int:
+        """How many values are outside [−2, 2], which `uniform` clips; `optimal` has no range and clips none."""
+        return int(np.count_nonzero(np.abs(values) > UNIFORM_BOUND)) if self.name == "uniform" else 0
+
     def decode(self, codes: UInt8Array) -> Float32Array:
         """float32: the level of each code, in the same shape.
 

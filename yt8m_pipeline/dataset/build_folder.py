@@ -137,6 +137,11 @@ def is_rebuildable(layout: Layout) -> bool:
     return files.exists(path) and files.read_bytes(path) != b"all"
 
 
+def is_complete(layout: Layout, manifest: Manifest) -> bool:
+    """Whether the build of a manifest has ended, with no file gone since."""
+    return {Layout.COMPLETE, *(file.path for file in manifest.files)} <= set(files.list_files(layout.root))
+
+
 def finish(layout: Layout) -> None:
     """Removes the shards of earlier builds and the journal, and marks the dataset complete.
 

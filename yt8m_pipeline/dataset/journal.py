@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from yt8m_pipeline import files
 from yt8m_pipeline.dataset.layout import Layout
+from yt8m_pipeline.errors import DataError
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -81,6 +82,16 @@ class Journal:
 
     def _stands(self, step: Step) -> bool:
         return all(files.file_size(self.layout.path(file.path)) == file.bytes for file in step.files)
+
+
+def require_intact(layout: Layout, file: FileEntry) -> None:
+    """Raises a DataError unless a file stands in the dataset with this size and digest."""
+    uri = layout.path(file.path)
+    size = files.file_size(uri)
+    if size == file.bytes and files.sha256(uri) == file.sha256:
+        return
+    why = "it is missing" if size is None else "its bytes are not those that the manifest lists"
+    raise DataError("A file of the dataset is damaged", uri, why, "list all damage with `yt8m verify`; build it again")
 
 
 def file_entry(layout: Layout, path: str) -> FileEntry:

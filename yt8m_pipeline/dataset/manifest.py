@@ -7,14 +7,28 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from yt8m_pipeline import files
+from yt8m_pipeline.compression.distortion import Distortion
 from yt8m_pipeline.data_model import Partition, StoredVideo
 from yt8m_pipeline.dataset.journal import FileEntry, Step
 from yt8m_pipeline.dataset.layout import LEVELS, Layout
 from yt8m_pipeline.errors import DataError
 
-FORMAT_VERSION = 2
-PARTS = ("build_key", "pca", "quantizer", "partitions", "accounting", "warnings", "shards", "files")
+FORMAT_VERSION = 3
+PARTS = (
+    "build_key",
+    "pca",
+    "quantizer",
+    "partitions",
+    "accounting",
+    "warnings",
+    "encoded",
+    "distortion",
+    "shards",
+    "files",
+)
 """What this version reads of a manifest of its format."""
+SHARD_FILE = ("path", "level", "bytes", "sha256", "key")
+"""What a row of `shards` says of its file; the rest are the facts of the shard."""
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -135,7 +149,7 @@ class Manifest:
                 "The manifest has another format",
                 path,
                 f"format {version}, this version reads {FORMAT_VERSION}",
-                "use the version that wrote it, or build again",
+                "use the version that wrote it, or build again in a new folder; the feature store serves both",
             )
         if missing:
             raise _unreadable(path, f"it lacks {', '.join(missing)}")
@@ -175,18 +189,36 @@ def _unreadable(path: str, why: str) -> DataError:
 def shard_rows(step: Step) -> list[dict[str, Any]]:
     """The manifest's rows of one shard: its frame-level and its video-level file."""
     return [
-        {
-            "path": file.path,
-            "partition": step.facts["partition"],
-            "level": level,
-            "records": step.facts["records"],
-            "frames": step.facts["frames"],
-            "bytes": file.bytes,
-            "sha256": file.sha256,
-            "key": step.key,
-        }
+        {**step.facts, "path": file.path, "level": level, "bytes": file.bytes, "sha256": file.sha256, "key": step.key}
         for level, file in zip(LEVELS, step.files, strict=True)
     ]
+
+
+def shard_parts(steps: Iterable[Step]) -> dict[str, Any]:
+    """The manifest's parts `shards`, and `distortion`: what quantization cost each partition."""
+    ordered = sorted(steps, key=lambda step: step.name)
+    rows = [row for step in ordered for row in shard_rows(step)]
+    sums = {part: total_distortion(step for step in ordered if step.facts["partition"] == part) for part in Partition}
+    return {
+        "shards": sorted(rows, key=lambda row: row["path"]),
+        "distortion": {part.value: distortion_facts(total) for part, total in sums.items()},
+    }
+
+
+def total_distortion(shards: Iterable[Step]) -> Distortion:
+    """The sum over the steps of shards, in their order: to the bit, floating-point addition knows one."""
+    return sum((Distortion(**step.facts["distortion"]) for step in shards), Distortion())
+
+
+def distortion_facts(distortion: Distortion) -> dict[str, Any]:
+    return {
+        "coefficients": distortion.coefficients,
+        "clipped": distortion.clipped,
+        "clipped_fraction": distortion.clipped_fraction,
+        "variance": distortion.variance,
+        "mean_squared_error": distortion.mean_squared_error,
+        "relative_error": distortion.relative_error,
+    }
 
 
 def fitted_row(step: Step) -> dict[str, Any]:
@@ -216,5 +248,5 @@ def _fitted_step(name: str, row: Mapping[str, Any]) -> Step:
 def _shard_step(name: str, rows: list[dict[str, Any]]) -> Step:
     pair = sorted(rows, key=lambda row: LEVELS.index(row["level"]))
     entries = tuple(FileEntry(row["path"], row["bytes"], row["sha256"]) for row in pair)
-    facts = {field: pair[0][field] for field in ("partition", "records", "frames")}
+    facts = {field: value for field, value in pair[0].items() if field not in SHARD_FILE}
     return Step(name, pair[0]["key"], entries, facts)

@@ -166,6 +166,13 @@ def read_frames(dataset: str, partition: Partition) -> Iterator[FrameExample]:
     return (_frame_example(opened, *item) for item in _read_shards(opened.shards("frame", partition)))
 
 
+def read_shard(opened: FinishedDataset, shard: Shard) -> Iterator[FrameExample]:
+    """Yields every video of one shard, frame by frame; errors as while `read_frames` reads."""
+    path = shard.file("frame")
+    file = ShardFile(opened.layout.path(path), opened.records[path])
+    return (_frame_example(opened, *item) for item in _read_shards([file]))
+
+
 def read_videos(dataset: str, partition: Partition) -> Iterator[VideoExample]:
     """Yields every video of a partition as the mean of its frames; order, arguments and errors as `read_frames`."""
     opened = open_dataset(dataset)

@@ -1,41 +1,25 @@
-"""Writing a shard: a function of its sorted videos, their features, the PCA and the codebook (DESIGN §1)."""
+"""Writing a shard: a function of its sorted videos, their whitened coefficients and the codebook (DESIGN §1)."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import IO
 
 import numpy as np
 
 from yt8m_pipeline import files
 from yt8m_pipeline.chance import salted_hash
-from yt8m_pipeline.compression.pca import Pca
+from yt8m_pipeline.compression.distortion import Distortion
 from yt8m_pipeline.compression.quantization import Quantizer
-from yt8m_pipeline.data_model import Float32Array, Partition, UInt8Array, VideoFeatures
-from yt8m_pipeline.dataset.journal import FileEntry, Step
+from yt8m_pipeline.data_model import Float32Array, Partition
+from yt8m_pipeline.dataset.journal import FileEntry, Step, step_key
 from yt8m_pipeline.dataset.layout import LEVELS, Layout, Shard
 from yt8m_pipeline.dataset.records import frame_record, video_record
 from yt8m_pipeline.dataset.tfrecord import write_record
 
 PUBLISHED = frozenset({Partition.TRAIN, Partition.VALIDATE})
 """The partitions whose labels are published (paper §3.2)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Encoding:
-    """The compression of the dataset: PCA with whitening, then one byte per coefficient (paper §3.3)."""
-
-    pca: Pca
-    quantizer: Quantizer
-
-    def encode(self, features: np.ndarray) -> UInt8Array:
-        """Features (frames, dimensions) → codes uint8 (frames, components)."""
-        return self.quantizer.encode(self.pca.transform(features))
-
-    def decode(self, codes: UInt8Array) -> Float32Array:
-        """Codes uint8 (frames, components) → whitened coefficients float32 of the same shape."""
-        return self.quantizer.decode(codes)
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -56,13 +40,14 @@ def published_labels(partition: Partition, labels: Sequence[int]) -> Sequence[in
     return labels if partition in PUBLISHED else ()
 
 
+def shard_key(shard: Shard, members: Iterable[Member], *dependencies: str) -> str:
+    """The key of a shard: of its videos, what is published of their labels, and the keys of what it is encoded with."""
+    contents = [(item.video_id, item.sha256, published_labels(shard.partition, item.labels)) for item in members]
+    return step_key(shard.name, contents, *dependencies)
+
+
 def write_shard(
-    layout: Layout,
-    shard: Shard,
-    key: str,
-    members: Iterable[Member],
-    read: Callable[[str], VideoFeatures],
-    encoding: Encoding,
+    layout: Layout, shard: Shard, key: str, videos: Iterable[tuple[Member, Float32Array]], quantizer: Quantizer
 ) -> Step:
     """Writes the frame-level and the video-level file of a shard; memory is bounded by one video.
 
@@ -70,22 +55,27 @@ def write_shard(
         layout: Where the dataset is.
         shard: Which shard.
         key: The step's key.
-        members: Its videos, sorted by id.
-        read: Gives the features of a video.
-        encoding: PCA and codebook.
+        videos: Its videos, sorted by id, each with its whitened coefficients: float32, (frames, components).
+        quantizer: The codebook.
+
+    Returns:
+        The step; its facts say how many records and frames there are, and the sums of their `Distortion`.
     """
     with ExitStack() as stack:
         outputs = [_Output(stack.enter_context(files.open_atomic(layout.path(shard.file(level))))) for level in LEVELS]
-        records = frames = 0
-        for member in members:
-            codes = encoding.encode(read(member.video_id).features)
+        records, frames, distortion = 0, 0, Distortion()
+        for member, coefficients in videos:
+            codes = quantizer.encode(coefficients)
+            decoded = quantizer.decode(codes)
             labels = published_labels(shard.partition, member.labels)
-            mean = encoding.decode(codes).mean(axis=0, dtype=np.float64).astype(np.float32)
-            write_record(outputs[0], frame_record(member.video_id, labels, codes, encoding.quantizer.feature_name))
+            mean = decoded.mean(axis=0, dtype=np.float64).astype(np.float32)
+            write_record(outputs[0], frame_record(member.video_id, labels, codes, quantizer.feature_name))
             write_record(outputs[1], video_record(member.video_id, labels, mean))
             records, frames = records + 1, frames + len(codes)
+            distortion += Distortion.of(quantizer, coefficients, decoded)
     entries = tuple(output.entry(shard.file(level)) for level, output in zip(LEVELS, outputs, strict=True))
-    facts = {"partition": shard.partition.value, "records": records, "frames": frames}
+    counts = {"partition": shard.partition.value, "records": records, "frames": frames}
+    facts = {**counts, "distortion": asdict(distortion)}
     return Step(shard.name, key, entries, facts)
 
 
