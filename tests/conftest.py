@@ -14,6 +14,9 @@ from hypothesis import settings
 
 from yt8m_pipeline.demo.corpus import CorpusSummary, write_corpus
 
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+"""As a build has it: whichever test imports TensorFlow first, the features of all have the same bits."""
+
 settings.register_profile("no_deadline", deadline=None)
 settings.load_profile("no_deadline")
 

@@ -70,7 +70,9 @@ def test_a_build_in_a_bucket_equals_a_local_one(
     values |= {"store": f"{BUCKET}/features", "output": f"{BUCKET}/dataset"}
     config = tmp_path / "config.yaml"
     config.write_text(yaml.safe_dump(values))
-    for command in (["build", str(config)], ["verify", f"{BUCKET}/dataset"]):
+    store = f"{BUCKET}/features"
+    commands = (["store", "stats", store], ["store", "check", store], ["store", "gc", store, f"{BUCKET}/dataset"])
+    for command in (["build", str(config)], ["verify", f"{BUCKET}/dataset"], *commands):
         finished = yt8m(*command, environment=environment)
         assert finished.returncode == 0, finished.stderr
     copy(f"{BUCKET}/dataset", str(tmp_path / "down"), environment)

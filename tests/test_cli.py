@@ -57,7 +57,7 @@ class TestUsage:
     def test_help_names_every_command(self) -> None:
         shown = run("--help")
         assert shown.returncode == 0
-        for command in ("demo", "build", "rebuild-split", "verify", "probe", "inspect", "config"):
+        for command in ("demo", "build", "rebuild-split", "verify", "export", "probe", "inspect", "config"):
             assert f" {command} " in shown.stdout
 
     @pytest.mark.parametrize(
@@ -251,7 +251,7 @@ class TestVerify:
         [
             (None, "There is no dataset to verify"),
             ("no JSON", "The manifest cannot be read"),
-            ('{"format": 2}', "The manifest cannot be read"),
+            ('{"format": 3}', "The manifest cannot be read"),
             ('{"format": 99}', "The manifest has another format"),
         ],
     )
@@ -370,7 +370,25 @@ class TestConfig:
             f"{config} is sound. Table files: entities: 1, ratings: 1, videos: 1, annotations: 1. Feature space: "
         )
         assert checked.stdout.startswith(expected)
+        assert "The network gives 40 features per frame and runs on " in checked.stdout
+        assert "It is known by source saved_model, sha256 " in checked.stdout
+        assert "warning" not in checked.stdout
         assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
+
+    def test_check_says_that_random_features_mean_nothing(self, workshop: Workshop, tmp_path: Path) -> None:
+        random = {"model": {"random": 1}, "image_size": 75}
+        checked = run("config", "check", str(workshop.config(tmp_path, inception=random)))
+        assert "The network gives 2048 features per frame" in checked.stdout
+        assert "warning: the network has random weights: these features mean nothing outside" in checked.stdout
+
+    def test_check_refuses_a_network_with_fewer_features_than_the_pca_has_components(
+        self, workshop: Workshop, tmp_path: Path
+    ) -> None:
+        what, where, why, fix = four_parts(run("config", "check", str(workshop.config(tmp_path, pca__components=41))))
+        assert what == "The model's features are not what the PCA takes"
+        assert where == f"inception.model: saved_model: {workshop.model}"
+        assert why == "it gives 40 per frame; the PCA takes 41 or more"
+        assert "pca.components" in fix
 
     def test_schema_is_the_json_schema_of_a_config(self) -> None:
         schema = json.loads(run("config", "schema").stdout)

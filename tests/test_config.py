@@ -70,7 +70,13 @@ def test_five_mistakes_are_reported_at_once_with_their_fields(tmp_path: Path) ->
         ("video_sampling: {min_duration_seconds: .nan}", "video_sampling.min_duration_seconds"),
         ("quantizer: {method: uniform, levels: 16}", "exactly 256 levels"),
         ("quantizer: {method: uniform, scope: per_dimension}", "shared by all dimensions"),
-        ("inception: {model: {magic: 1}}", "inception.model"),
+        ("inception: {model: {magic: 1}}", "inception.model: give exactly one of graph, keras, random, "),
+        ("inception: {model: {keras: a, graph: b}}", "inception.model: give exactly one of graph, keras, random, "),
+        ("inception: {model: 3}", "inception.model: give exactly one of graph, keras, random, "),
+        ("inception: {model: {keras: a, architecture: AlexNet}}", "inception.model.keras.architecture"),
+        ("inception: {model: {keras: imagenet, architecture: VGG16}}", "imagenet means the weights of InceptionV3"),
+        ("inception: {model: {graph: a, sha256: 12}}", "inception.model.graph.sha256"),
+        ("inception: {model: {random: 1, sha256: null}}", "inception.model.random.sha256"),
     ],
 )
 def test_a_wrong_config_says_what_is_wrong(tmp_path: Path, text: str, match: str) -> None:

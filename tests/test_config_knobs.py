@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
-from typing import Any, TypeAlias, Union, get_args, get_origin
+from typing import Annotated, Any, TypeAlias, Union, get_args, get_origin
 
 import apache_beam as beam
 import numpy as np
@@ -29,15 +29,17 @@ from yt8m_pipeline.dataset.gate import check_failures
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.manifest import StageCount
 from yt8m_pipeline.dataset.records import FrameRecord, parse_frame_record
-from yt8m_pipeline.dataset.shards import Encoding, shard_of
+from yt8m_pipeline.dataset.shards import shard_of
 from yt8m_pipeline.dataset.tables import TableFiles, read_batches, schema
 from yt8m_pipeline.dataset.tfrecord import read_records
-from yt8m_pipeline.errors import DataError, VideoRejected
+from yt8m_pipeline.errors import DataError, UsageError, VideoRejected
 from yt8m_pipeline.extraction.failures import check_damage
-from yt8m_pipeline.extraction.feature_store import FeatureStore, open_store, open_stored
+from yt8m_pipeline.extraction.feature_store import FeatureStore, open_store
 from yt8m_pipeline.extraction.inception import describe
 from yt8m_pipeline.extraction.inception import load as load_network
+from yt8m_pipeline.extraction.networks import tensorflow
 from yt8m_pipeline.extraction.sandbox import Sandbox
+from yt8m_pipeline.extraction.stored_file import open_stored
 from yt8m_pipeline.outcome import Outcome, drop_duplicates
 from yt8m_pipeline.pipeline import build_dataset, extract_features
 from yt8m_pipeline.plan import plan_build
@@ -103,6 +105,7 @@ DECODING: Mapping[str, Any] = {
 }
 EXTRACTION: Mapping[str, Any] = {
     "inception.image_size": 48,
+    "inception.resize": "model",
     "inception.dtype": "float16",
     "inception.model.saved_model": "other_model",
 }
@@ -110,6 +113,11 @@ OTHER_MODELS: Mapping[str, tuple[Any, Any]] = {
     "inception.model.random": (1, 2),
     "inception.model.keras": ("weights.h5", "other_weights.h5"),
     "inception.model.tfhub": ("model", "other_model"),
+    "inception.model.graph": ("weights.h5", "other_weights.h5"),
+    "inception.model.architecture": (
+        {"keras": "weights.h5", "architecture": "ResNet50"},
+        {"keras": "weights.h5", "architecture": "VGG16"},
+    ),
 }
 COMPRESSION: Mapping[str, Any] = {
     "pca.components": 8,
@@ -126,12 +134,16 @@ ALONE: Mapping[str, Any] = {
     "store": "other_features",
     "output": "other_dataset",
     "inception.batch_size": 3,
+    "inception.device": "gpu",
+    "inception.precision": "mixed",
     "pca.source": "other_pca",
     "quantizer.method": "uniform",
     "max_failure_fraction": 0.1,
     "table_buckets": 3,
 }
 """The knobs that have a test of their own."""
+CHECKS = {"inception.model.sha256"}
+"""The fields that change nothing, and refuse what is not as they say."""
 
 CHANGES = {**SELECTION, **DECODING, **EXTRACTION, **COMPRESSION, **ALONE}
 CHANGES |= {field: pair[1] for field, pair in OTHER_MODELS.items()}
@@ -152,7 +164,8 @@ def leaves(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
 
 
 def _members(annotation: Any) -> tuple[Any, ...]:
-    return get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+    members = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+    return tuple(get_args(member)[0] if get_origin(member) is Annotated else member for member in members)
 
 
 @dataclass(frozen=True)
@@ -168,7 +181,7 @@ class Bench:
         for field, value in changes.items():
             *parents, source = field.split(".")
             if parents == ["inception", "model"]:
-                fields["inception__model"] = {source: value}
+                fields["inception__model"] = value if isinstance(value, dict) else {source: value}
             else:
                 fields[field.replace(".", "__")] = value
         return load(self.workshop.config(self.folder, **fields))
@@ -232,7 +245,7 @@ def build(config: Config) -> Path:
 
 def test_every_field_has_exactly_one_test() -> None:
     tables = (SELECTION, DECODING, EXTRACTION, OTHER_MODELS, COMPRESSION, ALONE)
-    assert sorted(leaves(Config)) == sorted(field for table in tables for field in table)
+    assert sorted(set(leaves(Config))) == sorted([*CHECKS, *(field for table in tables for field in table)])
 
 
 @pytest.mark.parametrize("field", sorted(CHANGES))
@@ -245,6 +258,8 @@ def test_a_change_asks_for_a_new_build_and_for_new_features_only_if_it_changes_t
         "decoding.sampling",
         "decoding.damage",
         "inception.image_size",
+        "inception.resize",
+        "inception.precision",
         "inception.dtype",
     )
     assert (after.store.space != before.store.space) == changes_features
@@ -461,13 +476,21 @@ class TestExtraction:
         assert small.shape == usual.shape
         assert not np.allclose(small, usual, rtol=1e-2)
 
+    def test_who_resizes_changes_the_features_a_little(self, bench: Bench, clip: str, usual: Features) -> None:
+        resized = extract(bench, clip, {"inception.resize": EXTRACTION["inception.resize"]})
+        assert resized.shape == usual.shape
+        assert not np.array_equal(resized, usual)
+        cosines = (resized * usual).sum(axis=1) / np.linalg.norm(resized, axis=1) / np.linalg.norm(usual, axis=1)
+        assert cosines.min() > 0.98
+
     def test_the_type_is_the_one_stored(self, bench: Bench, clip: str, usual: Features) -> None:
         half = extract(bench, clip, {"inception.dtype": EXTRACTION["inception.dtype"]})
         assert (usual.dtype.name, half.dtype.name) == ("float32", "float16")
         np.testing.assert_array_equal(half, usual.astype(np.float16))
 
     def test_another_network_gives_other_features(self, bench: Bench, clip: str, usual: Features) -> None:
-        colours = extract(bench, clip, {"inception.model.saved_model": EXTRACTION["inception.model.saved_model"]})
+        other = {"inception.model.saved_model": EXTRACTION["inception.model.saved_model"], "pca.components": 3}
+        colours = extract(bench, clip, other)
         assert (usual.shape[1], colours.shape[1]) == (40, 3)
 
     @pytest.mark.parametrize("field", sorted(OTHER_MODELS))
@@ -476,12 +499,34 @@ class TestExtraction:
         first, second = (describe(bench.config({field: value}).inception)["model"] for value in OTHER_MODELS[field])
         assert first != second
 
+    def test_the_digest_of_a_model_changes_nothing_and_a_wrong_one_is_refused(self, bench: Bench) -> None:
+        plan = plan_build(bench.config({}))
+        named = {"saved_model": "model", "sha256": plan.space["model"]["sha256"]}
+        same = plan_build(bench.config({"inception.model.sha256": named}))
+        assert (same.key, same.store.space) == (plan.key, plan.store.space)
+        with pytest.raises(UsageError, match="not the one that the config names"):
+            plan_build(bench.config({"inception.model.sha256": {**named, "sha256": "0" * 64}}))
+
     def test_the_batch_size_reaches_the_network_and_changes_no_feature(self, bench: Bench) -> None:
         frames = np.random.default_rng(0).integers(0, 256, (10, 64, 64, 3), np.uint8)
         by_eight, eights = run_network(bench.config({}), frames)
         by_three, threes = run_network(bench.config({"inception.batch_size": ALONE["inception.batch_size"]}), frames)
         assert (eights, threes) == ([8, 8], [3, 3, 3, 3])
         np.testing.assert_allclose(by_eight, by_three, rtol=1e-5, atol=1e-5)
+
+    @pytest.mark.parametrize("field", ["inception.device", "inception.precision"])
+    def test_what_only_a_gpu_can_do_is_refused_without_one(self, bench: Bench, field: str) -> None:
+        if tensorflow().config.list_physical_devices("GPU"):
+            pytest.skip("TensorFlow sees a GPU")
+        with pytest.raises(UsageError, match="TensorFlow sees none"):
+            load_network(bench.config({field: ALONE[field]}).inception)
+
+    def test_another_precision_is_another_feature_space_and_another_device_is_not(self, bench: Bench) -> None:
+        usual, mixed, on_gpu = (
+            plan_build(bench.config({field: ALONE[field]} if field else {})).store.space
+            for field in (None, "inception.precision", "inception.device")
+        )
+        assert on_gpu == usual != mixed
 
 
 class TestCompressionAndShards:
@@ -524,9 +569,9 @@ def has_components(dataset: Path, number: int, _: Path) -> bool:
 def has_epsilon(dataset: Path, epsilon: float, store: Path) -> bool:
     """Whether the codes are those of features whitened with this epsilon."""
     record = frame_records(dataset)[0]
-    encoding = Encoding(Pca.load(str(dataset / "pca"), epsilon), Quantizer.load(str(dataset / "quantizer.npz")))
+    pca, quantizer = Pca.load(str(dataset / "pca"), epsilon), Quantizer.load(str(dataset / "quantizer.npz"))
     stored = {file.video.video_id: file.video for file in map(open_stored, map(str, store.rglob("*.npz")))}
-    return np.array_equal(encoding.encode(stored[record.video_id].features), record.codes)
+    return np.array_equal(quantizer.encode(pca.transform(stored[record.video_id].features)), record.codes)
 
 
 def has_levels(dataset: Path, number: int, _: Path) -> bool:

@@ -12,6 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "yt8m_pipeline"
 ACTS = ("selection", "extraction", "compression", "dataset", "demo")
 BEAM_SHELL = ("transforms/", "pipeline.py", "cli/")
+STORE = {"yt8m_pipeline.extraction.feature_store"}
 DECODING = ("container", "damage", "decoding", "keyframe_decoder", "plain_decoder", "probing", "sparing_decoder")
 
 
@@ -38,8 +39,9 @@ def test_only_the_shell_imports_beam() -> None:
 
 def test_each_heavy_library_is_imported_in_its_one_place() -> None:
     assert importers("av") == {f"extraction/{name}.py" for name in DECODING} | {"demo/encoding.py"}
-    assert importers("tensorflow") == {"extraction/networks.py", "dataset/tf_reader.py"}
+    assert importers("tensorflow") == {"extraction/execution.py", "extraction/networks.py", "dataset/tf_reader.py"}
     assert importers("tensorflow_hub") == {"extraction/networks.py"}
+    assert importers("matplotlib") == {"report/figures.py"}
     assert all(name.startswith("cli/") for name in importers("typer"))
 
 
@@ -52,7 +54,14 @@ def test_acts_do_not_import_each_other(act: str) -> None:
             assert not inner & (set(ACTS) | {"transforms"}) - allowed, name
 
 
-@pytest.mark.parametrize("library", ["tensorflow", "apache_beam", "av", "pyarrow"])
+def test_reports_know_finished_datasets_and_the_store_alone() -> None:
+    for name, found in modules().items():
+        if name.startswith("report/"):
+            inner = {item.split(".")[1] for item in found - STORE if item.startswith("yt8m_pipeline.")}
+            assert not inner & (set(ACTS) | {"transforms"}) - {"compression", "dataset"}, name
+
+
+@pytest.mark.parametrize("library", ["tensorflow", "apache_beam", "av", "pyarrow", "matplotlib"])
 def test_help_needs_no_heavy_library(library: str) -> None:
     code = (
         "import sys; sys.argv = ['yt8m', '--help']\n"

@@ -4,10 +4,10 @@ import os
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.errors import UsageError
@@ -134,25 +134,112 @@ class RandomModel(Section):
     random: Count
 
 
+Architecture: TypeAlias = Literal[
+    "InceptionV3",
+    "InceptionResNetV2",
+    "Xception",
+    "MobileNet",
+    "MobileNetV2",
+    "MobileNetV3Small",
+    "MobileNetV3Large",
+    "NASNetMobile",
+    "NASNetLarge",
+    "ResNet50",
+    "ResNet101",
+    "ResNet152",
+    "ResNet50V2",
+    "ResNet101V2",
+    "ResNet152V2",
+    "VGG16",
+    "VGG19",
+    "DenseNet121",
+    "DenseNet169",
+    "DenseNet201",
+    "EfficientNetB0",
+    "EfficientNetB4",
+    "EfficientNetB7",
+    "EfficientNetV2S",
+    "EfficientNetV2M",
+    "EfficientNetV2L",
+    "ConvNeXtTiny",
+    "ConvNeXtBase",
+    "ConvNeXtLarge",
+]
+"""Networks of tf.keras.applications, by their names there."""
+
+Sha256: TypeAlias = Annotated[
+    str | None,
+    Field(
+        pattern="^[0-9a-f]{64}$",
+        description="What the model must be: the SHA-256 of its file; of a folder, also of one in an archive, that of "
+        "the list which sha256sum prints for its files, sorted by name. null: whatever it is.",
+    ),
+]
+
+IMAGENET = "imagenet"
+
+
 class KerasModel(Section):
-    """tf.keras.applications' InceptionV3 with weights from a file, or `imagenet` from Keras' own cache."""
+    """A network of Keras: a whole one (.keras), weights (.h5), or `imagenet` from Keras' own cache."""
 
     keras: str
+    architecture: Architecture = Field(
+        "InceptionV3", description="Whose layers the weights are for, and whose preprocessing the network wants."
+    )
+    sha256: Sha256 = None
+
+    @model_validator(mode="after")
+    def _imagenet_is_known(self) -> "KerasModel":
+        if self.keras == IMAGENET and self.architecture != "InceptionV3":
+            raise ValueError(
+                f"imagenet means the weights of InceptionV3; for {self.architecture}, download those that Keras offers "
+                "without its top layer and give their file"
+            )
+        return self
 
 
 class SavedModel(Section):
-    """A SavedModel folder: float32 images (batch, height, width, 3) in [0, 1] → one vector each."""
+    """A SavedModel: a folder, or a .tar.gz of it. float32 images (batch, height, width, 3) in [0, 1] → vectors."""
 
     saved_model: str
+    sha256: Sha256 = None
 
 
 class HubModel(Section):
-    """A TensorFlow Hub feature vector: a handle (resolved through the hub's cache) or a local folder."""
+    """A TensorFlow Hub feature vector: a handle (resolved through the hub's cache), a folder, or a .tar.gz of it."""
 
     tfhub: str
+    sha256: Sha256 = None
 
 
-Model = RandomModel | KerasModel | SavedModel | HubModel
+class GraphModel(Section):
+    """The frozen Inception graph of 2015, classify_image_graph_def.pb, of the paper and the public extractor."""
+
+    graph: str
+    sha256: Sha256 = None
+
+
+def _source(model: Any) -> str | None:
+    """The one field that says where a network comes from."""
+    fields = model if isinstance(model, Mapping) else getattr(type(model), "model_fields", {})
+    named = [source for source in MODEL_SOURCES if source in fields]
+    return named[0] if len(named) == 1 else None
+
+
+MODEL_SOURCES = ("graph", "keras", "random", "saved_model", "tfhub")
+
+Model: TypeAlias = Annotated[
+    Annotated[GraphModel, Tag("graph")]
+    | Annotated[KerasModel, Tag("keras")]
+    | Annotated[RandomModel, Tag("random")]
+    | Annotated[SavedModel, Tag("saved_model")]
+    | Annotated[HubModel, Tag("tfhub")],
+    Discriminator(
+        _source,
+        custom_error_type="model_source",
+        custom_error_message=f"give exactly one of {', '.join(MODEL_SOURCES)}",
+    ),
+]
 
 
 class Inception(Section):
@@ -160,8 +247,22 @@ class Inception(Section):
 
     model: Model
     image_size: int = Field(299, ge=16, description="Height and width of the network's input, pixels.")
+    resize: Literal["decoder", "model"] = Field(
+        "decoder",
+        description="Who makes frames that large. decoder: area averaging, while decoding; model: bilinear, as the "
+        "network was trained (paper §3.3), from frames in their own size, which costs more memory and time.",
+    )
     batch_size: Positive = Field(8, description="Frames per call of the network; the last batch is padded.")
+    device: Literal["auto", "cpu", "gpu"] = Field("auto", description="Where it runs. auto: on a GPU if there is one.")
+    precision: Literal["float32", "mixed"] = Field(
+        "float32", description="Of the network's arithmetic. mixed: float16 where that is safe, on a GPU only."
+    )
     dtype: Literal["float16", "float32"] = Field("float32", description="How the feature store keeps features.")
+
+    @property
+    def decoded_size(self) -> int | None:
+        """Height and width that frames are decoded to, pixels; None: each has its own."""
+        return self.image_size if self.resize == "decoder" else None
 
 
 FIT = "fit"
@@ -233,7 +334,11 @@ class Config(Section):
 PLACES: Mapping[tuple[str, ...], str] = {("tables", "root"): ".", ("store",): "features", ("output",): "dataset"}
 """The folders that a build reads and writes, and their defaults."""
 
-PATHS = (*PLACES, *(("inception", "model", source) for source in ("keras", "saved_model", "tfhub")), ("pca", "source"))
+PATHS = (
+    *PLACES,
+    *(("inception", "model", source) for source in ("graph", "keras", "saved_model", "tfhub")),
+    ("pca", "source"),
+)
 """The fields that are paths: relative to the config file there, to the current folder on the command line."""
 
 
@@ -285,7 +390,7 @@ def _make_absolute(values: dict[str, Any], field: tuple[str, ...], base: Path) -
         section[leaf] = absolute_path(value, base)
 
 
-NO_PATHS = ("imagenet", FIT)
+NO_PATHS = (IMAGENET, FIT)
 """What stands in a path's place and is none: weights that Keras knows by name, and the PCA that is fitted here."""
 
 

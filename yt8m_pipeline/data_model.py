@@ -70,10 +70,14 @@ class DropReason(StrEnum):
     TRUNCATED = "truncated"
     DAMAGED = "damaged"
     TOO_DAMAGED = "too_damaged"
+    FRAME_TOO_LARGE = "frame_too_large"
     DECODE_TIMEOUT = "decode_timeout"
     DECODER_CRASHED = "decoder_crashed"
     # 5 Extraction
     NON_FINITE_FEATURES = "non_finite_features"
+    # Conversion of MediaSequence protos
+    WRONG_SHAPE = "wrong_shape"
+    UNORDERED_TIMESTAMPS = "unordered_timestamps"
 
     @property
     def is_transient(self) -> bool:

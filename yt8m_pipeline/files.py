@@ -5,13 +5,20 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, cast
+from typing import IO, NamedTuple, cast
 
 from pyarrow import fs
 
 from yt8m_pipeline.errors import DataError
 
 TEMPORARY_MARK = ".tmp-"
+
+
+class FileState(NamedTuple):
+    """What a listing tells of a file: bytes, and the modification time in nanoseconds, 0 where there is none."""
+
+    size: int
+    modified_ns: int
 
 
 def resolve(uri: str) -> tuple[fs.FileSystem, str]:
@@ -46,6 +53,13 @@ def describe(uri: str) -> tuple[int, str]:
     filesystem, path = resolve(uri)
     info = filesystem.get_file_info(path)
     return max(info.size or 0, 0), info.mtime.isoformat() if info.mtime else ""
+
+
+def state(uri: str) -> FileState | None:
+    """The state of a file, as a listing of its folder gives it; None where there is no such file."""
+    filesystem, path = resolve(uri)
+    info = filesystem.get_file_info(path)
+    return _state(info) if info.type == fs.FileType.File else None
 
 
 def exists(uri: str) -> bool:
@@ -116,23 +130,37 @@ def delete_folder(uri: str) -> None:
 
 def list_files(root: str) -> list[str]:
     """Every file under a folder, as paths relative to it with forward slashes, sorted; [] where there is no folder."""
-    filesystem, path = resolve(root)
-    try:
-        infos = filesystem.get_file_info(fs.FileSelector(path, recursive=True, allow_not_found=True))
-    except NotADirectoryError:
-        return []
+    path, infos = _listing(root, recursive=True)
     return sorted(info.path[len(path) :].lstrip("/") for info in infos if info.type == fs.FileType.File)
+
+
+def list_states(folder: str) -> dict[str, FileState]:
+    """The files of one folder by name, without those of its subfolders; {} where there is no such folder."""
+    _, infos = _listing(folder, recursive=False)
+    return {info.base_name: _state(info) for info in infos if info.type == fs.FileType.File}
+
+
+def list_folders(folder: str) -> list[str]:
+    """The names of the folders in a folder, sorted; [] where there is no such folder.
+
+    A bucket has no folders, only names with slashes: there all of them are listed.
+    """
+    if not is_local(folder):
+        return sorted({name.partition("/")[0] for name in list_files(folder) if "/" in name})
+    _, infos = _listing(folder, recursive=False)
+    return sorted(info.base_name for info in infos if info.type == fs.FileType.Directory)
 
 
 def delete_temporaries(root: str) -> list[str]:
     """Removes what killed writers of this host left under a folder; returns the paths removed."""
-    leftovers = [name for name in list_files(root) if _is_abandoned(name)]
+    leftovers = [name for name in list_files(root) if is_abandoned(name)]
     for name in leftovers:
         delete(join(root, name))
     return leftovers
 
 
-def _is_abandoned(name: str) -> bool:
+def is_abandoned(name: str) -> bool:
+    """Whether a file is one that a killed writer of this host left half written."""
     _, mark, owner = name.rpartition(TEMPORARY_MARK)
     host, _, pid = owner.rpartition("-")
     return bool(mark) and host == socket.gethostname() and pid.isdigit() and not _is_alive(int(pid))
@@ -146,6 +174,19 @@ def _is_alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def _listing(folder: str, *, recursive: bool) -> tuple[str, list[fs.FileInfo]]:
+    """The path of a folder in its filesystem, and what is in it; nothing where there is no such folder."""
+    filesystem, path = resolve(folder)
+    try:
+        return path, filesystem.get_file_info(fs.FileSelector(path, recursive=recursive, allow_not_found=True))
+    except NotADirectoryError:
+        return path, []
+
+
+def _state(info: fs.FileInfo) -> FileState:
+    return FileState(info.size or 0, info.mtime_ns or 0)
 
 
 def _discard(filesystem: fs.FileSystem, path: str) -> None:

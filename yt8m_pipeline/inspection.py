@@ -20,7 +20,9 @@ from yt8m_pipeline.dataset.manifest import Manifest
 from yt8m_pipeline.dataset.records import FrameRecord, VideoRecord, parse_frame_record, parse_video_record
 from yt8m_pipeline.dataset.tfrecord import read_records
 from yt8m_pipeline.errors import DataError, UsageError
-from yt8m_pipeline.extraction.feature_store import FAILURE_SUFFIX, open_failure, open_stored
+from yt8m_pipeline.extraction.failures import open_failure
+from yt8m_pipeline.extraction.feature_store import FAILURE_SUFFIX
+from yt8m_pipeline.extraction.stored_file import open_stored
 
 Facts = dict[str, Any]
 

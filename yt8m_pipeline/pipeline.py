@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 
 from yt8m_pipeline.data_model import DropReason, Partition
+from yt8m_pipeline.export_plan import ExportPlan
 from yt8m_pipeline.plan import BuildPlan
 from yt8m_pipeline.transforms.compression import FitPca, FitQuantizer, Fitting, ImportPca
 from yt8m_pipeline.transforms.dataset import (
@@ -25,8 +26,18 @@ from yt8m_pipeline.transforms.dataset import (
     WriteVideos,
     WriteVocabulary,
 )
+from yt8m_pipeline.transforms.exporting import (
+    CheckStore,
+    CopyPca,
+    CopyTables,
+    EncodeAgain,
+    ReadMembers,
+    WriteExportManifest,
+    WriteUniform,
+)
 from yt8m_pipeline.transforms.extraction import (
     LACKING,
+    WARNINGS,
     DecodeFrames,
     ExtractPool3,
     FindInStore,
@@ -53,11 +64,10 @@ from yt8m_pipeline.transforms.selection import (
 
 
 class Selected(NamedTuple):
-    """What the first act hands on: the videos, the vocabulary that labels them, and warnings."""
+    """What the first act hands on: the videos, and the vocabulary that labels them."""
 
     videos: Any  # PCollection[Video]
     entities: Any  # PCollection[pa.Table]
-    warnings: Any  # PCollection[str]
 
 
 def build_dataset(root: beam.Pipeline, plan: BuildPlan) -> None:
@@ -68,6 +78,17 @@ def build_dataset(root: beam.Pipeline, plan: BuildPlan) -> None:
     write_dataset(root, selected, stored, plan, ledger)
 
 
+def export_dataset(root: beam.Pipeline, plan: ExportPlan) -> None:
+    """Adds the writing of a finished dataset with another codebook; no video is decoded, no table changes."""
+    groups = root | ReadMembers(plan)  # (Shard, [Member])
+    checked = groups | CheckStore(plan)  # True
+    pca = root | CopyPca(plan)  # Step
+    tables = root | CopyTables(plan)  # FileEntry
+    quantizer = pca | WriteUniform(plan)  # Step
+    shards = groups | EncodeAgain(plan, quantizer, checked)  # Step
+    _ = root | WriteExportManifest(plan, quantizer, shards, tables)
+
+
 def select_videos(root: beam.Pipeline, plan: BuildPlan, ledger: Ledger) -> Selected:
     """Stages 1 to 3: which entities, and which videos."""
     config, buckets = plan.config, plan.config.table_buckets
@@ -76,7 +97,7 @@ def select_videos(root: beam.Pipeline, plan: BuildPlan, ledger: Ledger) -> Selec
     rows = ledger.keep(root | "Entities" >> ReadTable(plan.sources["entities"]))  # pa.Table, as are all below
     entities = ledger.keep(rows | "UniqueEntities" >> DropDuplicates("entities", "entity_id", buckets))
     typed = ledger.keep(entities | FilterByType(config.vocabulary))
-    warnings = entities | WarnOfUnusedTypes(config.vocabulary)  # str
+    ledger.warn(entities | WarnOfUnusedTypes(config.vocabulary))  # str
 
     # 2. Rater pruning: entities that three raters find visual (§3.1, Figure 4)
     ratings = ledger.keep(root | "Ratings" >> ReadTable(plan.sources["ratings"]))
@@ -94,7 +115,7 @@ def select_videos(root: beam.Pipeline, plan: BuildPlan, ledger: Ledger) -> Selec
     sampled = ledger.keep(candidates | SampleVideos(config.video_sampling))
     frequent = ledger.keep(popular | KeepFrequent(config.video_sampling, sampled | "Sampled" >> CountVideos()))
     selected = ledger.keep(sampled | "Frequent" >> KeepLabels("frequency", DropReason.NO_LABEL_LEFT, frequent))
-    return Selected(selected | AssignPartitions(config.partitioning, config.tables.root), frequent, warnings)
+    return Selected(selected | AssignPartitions(config.partitioning, config.tables.root), frequent)
 
 
 def extract_features(videos: Any, plan: BuildPlan, ledger: Ledger) -> Any:
@@ -102,11 +123,12 @@ def extract_features(videos: Any, plan: BuildPlan, ledger: Ledger) -> Any:
     config = plan.config
     ours = videos | "Ours" >> beam.Filter(lambda video: plan.anew in (None, video.partition))  # Video
     others = videos | "Others" >> beam.Filter(lambda video: plan.anew not in (None, video.partition))  # Video
-    found = ours | FindInStore(plan.store, config.decoding, plan.retry)
+    found = ours | FindInStore(plan.store, config.decoding, plan.retry, refresh=plan.refresh, verify=plan.verify)
+    ledger.warn(found[WARNINGS])  # str
     extracted = ledger.keep(
         found[LACKING]
         | DecodeFrames(config.decoding, config.inception)  # [FrameBatch]: 4. one frame per second (§3.3)
-        | ExtractPool3(config.inception)  # FeatureBatch: 5. Inception pool_3 (§3.3)
+        | ExtractPool3(config.inception, plan.dimensions)  # FeatureBatch: 5. Inception pool_3 (§3.3)
         | StoreFeatures(plan.store, config.decoding, config.inception.dtype)  # StoredVideo
     )
     recalled = ledger.keep(others | RecallVideos(plan.layout, config.decoding))  # StoredVideo
@@ -145,7 +167,7 @@ def write_dataset(root: beam.Pipeline, selected: Selected, stored: Any, plan: Bu
         tables=(rejects, vocabulary, tables) | "Files" >> beam.Flatten(),
         summaries=summaries,
         counts=counts,
-        warnings=selected.warnings,
+        warnings=ledger.warnings(),
     )
 
 

@@ -1,5 +1,6 @@
 """What a build will do, found out before it starts: its tables, feature space, output and key."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -7,9 +8,9 @@ from typing import Any
 
 from yt8m_pipeline import __version__, files
 from yt8m_pipeline.compression.pca import import_pca, imported_files, require_dimensions
-from yt8m_pipeline.config import FIT, Config, KerasModel, RandomModel, as_dict
+from yt8m_pipeline.config import FIT, Config, KerasModel, Model, RandomModel, as_dict
 from yt8m_pipeline.data_model import DropReason, Partition, Retry
-from yt8m_pipeline.dataset.build_folder import is_rebuildable
+from yt8m_pipeline.dataset.build_folder import is_complete, is_rebuildable
 from yt8m_pipeline.dataset.index import failed_videos
 from yt8m_pipeline.dataset.journal import Journal, step_key
 from yt8m_pipeline.dataset.layout import Layout
@@ -18,13 +19,18 @@ from yt8m_pipeline.dataset.tables import TableFiles, check_schema, find_files
 from yt8m_pipeline.errors import UsageError
 from yt8m_pipeline.extraction.feature_store import FeatureStore, feature_space
 from yt8m_pipeline.extraction.inception import describe
+from yt8m_pipeline.extraction.preprocessing import preprocessing_of
 
 LIBRARIES = ("apache-beam", "av", "numpy", "pyarrow", "tensorflow")
 PLACES = frozenset({"store", "output", "table_buckets"})
 """Config fields that change where or how a dataset is built, and no byte of it."""
 
 POOL_3_DIMENSIONS = 2048
-"""Features per frame of Inception-V3 (paper §3.3); a SavedModel's are known when it runs."""
+"""Features per frame of Inception-V3 (paper §3.3); those of other networks are known when they run."""
+
+MEANINGLESS = (
+    "the network has random weights: these features mean nothing outside this dataset; they are for demos and tests"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +41,13 @@ class PcaImport:
         folder: Where its files are.
         files: Their names, sizes and digests.
         feature_space: The fingerprint of the features that it was fitted on, which are this build's; None: not known.
+        dimensions: Of those features.
     """
 
     folder: str
     files: list[dict[str, Any]]
     feature_space: str | None
+    dimensions: int
 
     @property
     def warnings(self) -> list[str]:
@@ -63,6 +71,8 @@ class BuildPlan:
         previous: The manifest that the folder has already.
         retry: Which of the failures that the store remembers are tried again.
         pca: The PCA to import; None: it is fitted.
+        refresh: Whether stored videos are extracted again whose files have changed.
+        verify: Whether every stored file is read, also those that the store's indices know.
     """
 
     config: Config
@@ -76,6 +86,21 @@ class BuildPlan:
     previous: Manifest | None
     retry: Retry = Retry.TRANSIENT
     pca: PcaImport | None = None
+    refresh: bool = False
+    verify: bool = False
+
+    @property
+    def dimensions(self) -> range:
+        """How many features per frame the PCA can take."""
+        if self.pca:
+            return range(self.pca.dimensions, self.pca.dimensions + 1)
+        return range(self.config.pca.components, sys.maxsize)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a user of the dataset must know of the plan."""
+        of_model = [MEANINGLESS] if isinstance(self.config.inception.model, RandomModel) else []
+        return of_model + (self.pca.warnings if self.pca else [])
 
     @property
     def journal(self) -> Journal:
@@ -86,9 +111,7 @@ class BuildPlan:
         """Whether the folder holds the finished dataset of this very plan, with no file gone."""
         if self.previous is None or self.previous.build_key != self.key:
             return False
-        return {Layout.COMPLETE, *(file.path for file in self.previous.files)} <= set(
-            files.list_files(self.layout.root)
-        )
+        return is_complete(self.layout, self.previous)
 
     @property
     def has_failures_to_retry(self) -> bool:
@@ -104,7 +127,7 @@ def plan_build(config: Config, anew: Partition | None = None, retry: Retry = Ret
         UsageError: if a table, a column, the model or the PCA is missing or wrong, or the output folder is not ours.
     """
     layout = Layout(config.output)
-    _require_own_folder(layout)
+    require_own_folder(layout)
     sources = _find_sources(config)
     space = {**describe(config.inception), **_sampling(config)}
     inputs = {
@@ -122,8 +145,13 @@ def plan_build(config: Config, anew: Partition | None = None, retry: Retry = Ret
             f"the folder has no {Layout.COMPLETE}",
             "run `yt8m build` first",
         )
-    key = step_key(__version__, recipe(config), inputs, store.space)
+    key = build_key(__version__, recipe(config), inputs, store.space)
     return BuildPlan(config, layout, store, space, sources, inputs, key, anew, previous, retry, pca)
+
+
+def build_key(version: str, recipe: Mapping[str, Any], inputs: Mapping[str, Any], space: str) -> str:
+    """SHA-256 over all that a dataset depends on, but for the videos themselves."""
+    return step_key(version, recipe, inputs, space)
 
 
 def recipe(config: Config) -> dict[str, Any]:
@@ -146,13 +174,16 @@ def library_versions() -> dict[str, str]:
 
 
 def _sampling(config: Config) -> dict[str, Any]:
+    size = config.inception.decoded_size
     return {
         "frames_per_second": config.decoding.frames_per_second,
         "max_seconds": config.decoding.max_seconds,
         "sampling": config.decoding.sampling,
         "damage": config.decoding.damage,
         "decoder": f"av {version('av').split('.')[0]}",
-        "resize": f"decoder, area, {config.inception.image_size}x{config.inception.image_size}",
+        "resize": f"decoder, area, {size}x{size}"
+        if size
+        else f"model, {preprocessing_of(config.inception.model).resize}",
     }
 
 
@@ -178,10 +209,17 @@ def _plan_import(config: Config, space: Mapping[str, Any]) -> PcaImport | None:
     if folder == FIT:
         return None
     pca = import_pca(folder, config.pca.components, config.pca.epsilon)
-    if isinstance(config.inception.model, RandomModel | KerasModel):
+    if _is_inception_v3(config.inception.model):
         require_dimensions(pca, POOL_3_DIMENSIONS, folder)
     found = [_describe_file(name, files.join(folder, name)) for name in imported_files(folder)]
-    return PcaImport(folder, found, _require_same_space(folder, space))
+    return PcaImport(folder, found, _require_same_space(folder, space), len(pca.mean))
+
+
+def _is_inception_v3(model: Model) -> bool:
+    """Whether the config alone says so: a .keras file may hold any network."""
+    if isinstance(model, KerasModel):
+        return model.architecture == "InceptionV3" and not model.keras.endswith(".keras")
+    return isinstance(model, RandomModel)
 
 
 def _require_same_space(folder: str, space: Mapping[str, Any]) -> str | None:
@@ -202,7 +240,8 @@ def _require_same_space(folder: str, space: Mapping[str, Any]) -> str | None:
     return str(space["fingerprint"])
 
 
-def _require_own_folder(layout: Layout) -> None:
+def require_own_folder(layout: Layout) -> None:
+    """Raises a UsageError if a file, or a folder with anything but a dataset in it, is where the dataset goes."""
     if files.exists(layout.root):
         raise UsageError("The output is no folder", layout.root, "it is a file", "give a new folder with --output")
     names = files.list_files(layout.root)

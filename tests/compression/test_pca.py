@@ -23,10 +23,9 @@ from yt8m_pipeline.dataset.gate import check_train_frames
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.manifest import PartitionSummary
 from yt8m_pipeline.dataset.reader import read_frames
-from yt8m_pipeline.dataset.shards import Encoding
 from yt8m_pipeline.dataset.verify import verify
 from yt8m_pipeline.errors import DataError, UsageError
-from yt8m_pipeline.extraction.feature_store import open_stored
+from yt8m_pipeline.extraction.stored_file import open_stored
 
 
 def moments_of(features: Float64Array | Float32Array) -> Moments:
@@ -384,15 +383,15 @@ def manifest_of(folder: Path) -> dict[str, Any]:
 
 class TestBuildWithAnImportedPca:
     def test_its_codes_are_those_of_the_dataset_that_the_pca_was_learnt_on(self, built: Path, small: Path) -> None:
-        large = Encoding(Pca.load(str(built / "dataset" / "pca"), 1e-4), Quantizer.uniform())
+        large, uniform = Pca.load(str(built / "dataset" / "pca"), 1e-4), Quantizer.uniform()
         stored = {
             file.video.video_id: file.video for file in map(open_stored, map(str, (built / "features").rglob("*.npz")))
         }
         compared = 0
         for partition in Partition:
             for example in read_frames(str(small / "dataset"), partition):
-                codes = large.encode(stored[example.video_id].features)
-                np.testing.assert_array_equal(example.features, large.quantizer.decode(codes))
+                codes = uniform.encode(large.transform(stored[example.video_id].features))
+                np.testing.assert_array_equal(example.features, uniform.decode(codes))
                 compared += len(codes)
         assert compared == sum(totals["frames"] for totals in manifest_of(small)["partitions"].values()) > 0
 

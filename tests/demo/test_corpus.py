@@ -218,11 +218,14 @@ class TestSummary:
             DropReason.EMPTY_FILE,
             DropReason.UNSUPPORTED_CODEC,
             DropReason.NO_FRAMES,
+            DropReason.FRAME_TOO_LARGE,
             DropReason.DAMAGED,
             DropReason.TOO_DAMAGED,
             DropReason.DECODE_TIMEOUT,
             DropReason.DECODER_CRASHED,
             DropReason.NON_FINITE_FEATURES,
+            DropReason.WRONG_SHAPE,
+            DropReason.UNORDERED_TIMESTAMPS,
         }
 
     def test_it_counts_what_was_written(self, corpus: Corpus) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from yt8m_pipeline.data_model import UInt8Array
@@ -80,6 +81,28 @@ def encode_huge(side: int) -> bytes:
         stream.width, stream.height, stream.pix_fmt = side, side, "yuvj420p"
         output.mux(stream.encode(av.VideoFrame(side, side, "yuvj420p")))
         output.mux(stream.encode())
+    return buffer.getvalue()
+
+
+def encode_two_sizes() -> bytes:
+    """Two seconds of 64 × 48 pixels, then two of 128 × 96, in one stream; each part's frames show 0 to 49."""
+    buffer, tick = io.BytesIO(), Fraction(1, 25)
+    with av.open(buffer, "w", format="mpegts") as output:
+        stream = output.add_stream("mpeg2video", rate=25)
+        for scale in (1, 2):
+            encoder = VideoCodecContext.create("mpeg2video", "w")
+            assert isinstance(encoder, VideoCodecContext)
+            encoder.width, encoder.height, encoder.pix_fmt = 64 * scale, 48 * scale, "yuv420p"
+            encoder.framerate, encoder.time_base = 1 / tick, tick
+            packets = []
+            for number in range(50):
+                picture = np.kron(picture_of(number), np.ones((scale, scale, 1), np.uint8))
+                frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+                frame.pts, frame.time_base = 50 * (scale - 1) + number, tick
+                packets += encoder.encode(frame)
+            for packet in packets + encoder.encode():
+                packet.stream, packet.time_base = stream, tick
+                output.mux(packet)
     return buffer.getvalue()
 
 

@@ -1,7 +1,12 @@
 import hashlib
 import io
+import itertools
 import json
+import os
+import subprocess
 import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -17,19 +22,20 @@ from hypothesis.extra import numpy as hnp
 from yt8m_pipeline.config import Decoding
 from yt8m_pipeline.data_model import DropReason, StoredEntry, VideoFeatures
 from yt8m_pipeline.errors import DataError, VideoRejected
-from yt8m_pipeline.extraction import feature_store
-from yt8m_pipeline.extraction.failures import Source
+from yt8m_pipeline.extraction.failures import Source, open_failure
 from yt8m_pipeline.extraction.feature_store import (
+    INDEX,
+    SHELVES,
     Damaged,
-    DamagedFile,
     FeatureStore,
-    Header,
     feature_space,
     largest_deviation_seconds,
-    open_failure,
     open_store,
-    open_stored,
+    place,
 )
+from yt8m_pipeline.extraction.store_index import IndexedFile, read_index, write_index
+from yt8m_pipeline.extraction.stored_file import SEAL_BYTES, DamagedFile, Header, open_stored
+from yt8m_pipeline.files import FileState
 
 HOSTILE_IDS = (
     "",
@@ -74,6 +80,12 @@ def write(store: FeatureStore, features: VideoFeatures) -> Path:
     return Path(store.path(features.video_id))
 
 
+def look(store: FeatureStore, video_id: str = "dog") -> StoredEntry | Damaged | None:
+    """What the store has of a video, by reading all of it."""
+    found = store.shelf(place(video_id)[0], verify=True).find(video_id)
+    return found.entry if isinstance(found, IndexedFile) else found
+
+
 def temporary_store(factory: pytest.TempPathFactory) -> FeatureStore:
     return FeatureStore(str(factory.mktemp("store")), "0123456789abcdef")
 
@@ -90,7 +102,7 @@ def test_what_is_written_is_read_to_the_bit(
     assert (read.video_id, read.features.dtype) == (video_id, features.dtype)
     assert read.features.tobytes() == features.tobytes()
     assert read.pts_seconds.tobytes() == written.pts_seconds.tobytes()
-    assert store.entry(video_id) == entry
+    assert look(store, video_id) == entry
     assert len(entry.sha256) == 64
     assert entry == StoredEntry(len(features), float(np.abs(features).max()), entry.sha256, 1.0, 0.0)
 
@@ -132,7 +144,7 @@ def test_what_is_kept_of_a_damaged_and_uneven_film_comes_back(store: FeatureStor
     uneven = replace(video(), pts_seconds=np.array([0.0, 0.25, 2.0]))
     entry = store.write(uneven, FILM, 0.75, Fraction(1))
     assert (entry.decoded_fraction, entry.deviation_seconds) == (0.75, 0.75)
-    assert store.entry("dog") == entry
+    assert look(store) == entry
 
 
 def test_numpy_alone_opens_a_stored_file(store: FeatureStore) -> None:
@@ -162,7 +174,7 @@ def test_every_changed_byte_is_found(store: FeatureStore) -> None:
             damaged = bytearray(sound)
             damaged[position] ^= mask
             path.write_bytes(damaged)
-            assert isinstance(store.entry("dog"), Damaged), (position, mask)
+            assert isinstance(look(store), Damaged), (position, mask)
 
 
 def test_every_truncation_is_found(store: FeatureStore) -> None:
@@ -170,7 +182,7 @@ def test_every_truncation_is_found(store: FeatureStore) -> None:
     sound = path.read_bytes()
     for length in range(len(sound)):
         path.write_bytes(sound[:length])
-        assert isinstance(store.entry("dog"), Damaged), length
+        assert isinstance(look(store), Damaged), length
 
 
 @settings(max_examples=200)
@@ -250,29 +262,10 @@ def test_ids_that_differ_in_case_have_different_files() -> None:
     assert store.path("AbC").casefold() != store.path("aBc").casefold()
 
 
-def test_ids_come_back_as_they_were(store: FeatureStore) -> None:
-    written = {*HOSTILE_IDS, "x" * 4999 + "y", "AbC", "aBc"}
-    for video_id in written:
-        write(store, video(video_id))
-    assert sorted(store.ids()) == sorted(written)
-
-
-def test_only_stored_videos_are_listed(store: FeatureStore, tmp_path: Path) -> None:
-    assert list(store.ids()) == []
-    write(store, video("short")).write_bytes(b"damaged, yet there")
-    write(store, video("x" * 200)).write_bytes(b"damaged, and its name was cut")
-    path = write(store, video("y" * 200))
-    Path(f"{path}.tmp-host-1").write_bytes(b"killed while writing")
-    fail(store, "failed")
-    path.with_name(f"{'z' * 100}-0123456789ab.npz").write_bytes(path.read_bytes())
-    (tmp_path / store.space / "space.json").write_text("{}")
-    assert sorted(store.ids()) == ["short", "y" * 200]
-
-
 def test_absent_and_damaged_are_told_apart(store: FeatureStore) -> None:
-    assert store.entry("dog") is None
+    assert look(store) is None
     write(store, video()).write_bytes(b"12345")
-    assert store.entry("dog") == Damaged("its 5 bytes do not match the SHA-256 in their last 64")
+    assert look(store) == Damaged("its 5 bytes do not match the SHA-256 in their last 64")
 
 
 def test_reading_an_absent_video_says_so(store: FeatureStore) -> None:
@@ -280,20 +273,152 @@ def test_reading_an_absent_video_says_so(store: FeatureStore) -> None:
         store.read("dog")
 
 
-@pytest.mark.parametrize("call", ["read", "entry"])
-def test_a_file_of_another_feature_space_is_refused(tmp_path: Path, call: str) -> None:
+@pytest.mark.parametrize("call", [FeatureStore.read, look])
+def test_a_file_of_another_feature_space_is_refused(
+    tmp_path: Path, call: Callable[[FeatureStore, str], object]
+) -> None:
     ours, theirs = FeatureStore(str(tmp_path), "aaaa"), FeatureStore(str(tmp_path), "bbbb")
     foreign = write(theirs, video())
     Path(ours.path("dog")).parent.mkdir(parents=True)
     foreign.rename(ours.path("dog"))
-    with pytest.raises(DataError, match=r"(?s)another feature space.*in space bbbb, this build is in space aaaa"):
-        getattr(ours, call)("dog")
+    with pytest.raises(DataError, match=r"(?s)another feature space.*in space bbbb, this is space aaaa"):
+        call(ours, "dog")
 
 
 def test_a_file_under_another_videos_name_is_damaged(store: FeatureStore) -> None:
     Path(store.path("cat")).parent.mkdir(parents=True)
     write(store, video("dog")).rename(store.path("cat"))
-    assert store.entry("cat") == Damaged("it holds video 'dog', not 'cat'")
+    assert look(store, "cat") == Damaged("it holds video 'dog', whose place is another")
+
+
+def shelved(store: FeatureStore, video_id: str = "dog") -> StoredEntry | Damaged | None:
+    """What the store has of a video, by the index where that knows; the index is written."""
+    shelf = store.shelf(place(video_id)[0])
+    found = shelf.find(video_id)
+    shelf.save()
+    return found.entry if isinstance(found, IndexedFile) else found
+
+
+def index_of(store: FeatureStore, video_id: str = "dog") -> Path:
+    return Path(store.path(video_id)).parent / INDEX
+
+
+SAME_SHELF = ("video 17", "video 46", "video 71")
+
+
+SECONDS = itertools.count(1_000_000_000)
+
+
+def touch(path: Path, data: bytes) -> None:
+    """Writes a file at a time of its own: the clock of a disk may stand still between two writes."""
+    path.write_bytes(data)
+    os.utime(path, (0, next(SECONDS)))
+
+
+class TestTheIndex:
+    def test_the_videos_of_these_tests_share_a_shelf(self) -> None:
+        assert len({place(video_id)[0] for video_id in SAME_SHELF}) == 1
+        assert place("dog")[0] in SHELVES
+
+    @settings(max_examples=60)
+    @given(st.data())
+    def test_whatever_happens_to_a_shelf_it_answers_as_if_every_file_were_read(
+        self, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+    ) -> None:
+        store = temporary_store(tmp_path_factory)
+        path = {video_id: Path(store.path(video_id)) for video_id in SAME_SHELF}
+        index = index_of(store, SAME_SHELF[0])
+        sealed_features = {
+            (video_id, frames): write(store, video(video_id, frames)).read_bytes()
+            for video_id in SAME_SHELF
+            for frames in (1, 2)
+        }
+        actions: dict[str, Callable[[str], object]] = {
+            "store": lambda name: touch(path[name], sealed_features[name, data.draw(st.sampled_from([1, 2]))]),
+            "misplace": lambda name: touch(path[name], sealed_features[data.draw(st.sampled_from(SAME_SHELF)), 1]),
+            "damage": lambda name: touch(path[name], data.draw(st.binary(max_size=200))),
+            "delete": lambda name: path[name].unlink(missing_ok=True),
+            "look": lambda name: shelved(store, name),
+            "damage the index": lambda _: index.write_bytes(data.draw(st.binary(max_size=200))),
+            "lose the index": lambda _: index.unlink(missing_ok=True),
+        }
+        for action in data.draw(st.lists(st.sampled_from([*actions, "look", "look"]), max_size=12)):
+            actions[action](data.draw(st.sampled_from(SAME_SHELF)))
+        for video_id in SAME_SHELF:
+            assert shelved(store, video_id) == look(store, video_id)
+
+    def test_what_is_indexed_is_not_read_again(self, store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+        write(store, video())
+        entry = shelved(store)
+        monkeypatch.setattr(FeatureStore, "open", None)
+        assert shelved(store) == entry
+
+    def test_an_index_that_says_nothing_new_is_not_written(self, store: FeatureStore) -> None:
+        write(store, video())
+        shelved(store)
+        before = index_of(store).stat()
+        shelved(store)
+        assert index_of(store).stat() == before
+
+    def test_of_two_writers_the_last_wins_and_nothing_is_wrong(self, store: FeatureStore) -> None:
+        for video_id in SAME_SHELF:
+            write(store, video(video_id, frames=len(video_id)))
+        shelves = [store.shelf(place(SAME_SHELF[0])[0]) for _ in SAME_SHELF]
+        for shelf, video_id in zip(shelves, SAME_SHELF, strict=True):
+            shelf.find(video_id)
+        for shelf in shelves:
+            shelf.save()
+        assert list(read_index(str(index_of(store, SAME_SHELF[0])), store.space)) == [place(SAME_SHELF[-1])[1]]
+        for video_id in SAME_SHELF:
+            assert shelved(store, video_id) == look(store, video_id)
+
+    def test_what_is_gone_leaves_the_index(self, store: FeatureStore) -> None:
+        for video_id in SAME_SHELF[:2]:
+            write(store, video(video_id))
+            shelved(store, video_id)
+        Path(store.path(SAME_SHELF[0])).unlink()
+        assert shelved(store, SAME_SHELF[0]) is None
+        assert list(read_index(str(index_of(store, SAME_SHELF[0])), store.space)) == [place(SAME_SHELF[1])[1]]
+
+    def test_damage_found_by_verifying_leaves_it_too(self, store: FeatureStore) -> None:
+        path = write(store, video())
+        shelved(store)
+        before = path.stat()
+        path.write_bytes(path.read_bytes()[::-1])
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert isinstance(shelved(store), StoredEntry)
+        shelf = store.shelf(place("dog")[0], verify=True)
+        assert isinstance(shelf.find("dog"), Damaged)
+        shelf.save()
+        assert isinstance(shelved(store), Damaged)
+
+    def test_every_changed_byte_of_it_is_found(self, store: FeatureStore) -> None:
+        write(store, video())
+        shelved(store)
+        sound = index_of(store).read_bytes()
+        known = read_index(str(index_of(store)), store.space)
+        assert known
+        for position in range(len(sound) - 1):
+            damaged = bytearray(sound)
+            damaged[position] ^= 0x01
+            index_of(store).write_bytes(damaged)
+            assert read_index(str(index_of(store)), store.space) == {}, position
+            index_of(store).write_bytes(sound[:position])
+            assert read_index(str(index_of(store)), store.space) == {}, position
+
+    def test_another_spaces_index_says_nothing(self, tmp_path: Path) -> None:
+        known = {"a": IndexedFile(FileState(1, 2), FILM, StoredEntry(1, 2.5, "ab", 0.5, 0.25))}
+        write_index(str(tmp_path / "index"), "one", known)
+        assert read_index(str(tmp_path / "index"), "one") == known
+        assert read_index(str(tmp_path / "index"), "two") == {}
+
+    def test_an_index_that_cannot_be_written_costs_only_a_warning(
+        self, store: FeatureStore, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        write(store, video())
+        index_of(store).mkdir()
+        assert isinstance(shelved(store), StoredEntry)
+        assert "the index of a feature store cannot be written" in caplog.text
 
 
 REJECTION = VideoRejected(DropReason.TRUNCATED, "it ends at 3 s", 0.25)
@@ -322,7 +447,7 @@ class TestFailures:
         path = fail(store, "dog")
         assert str(path) == store.path("dog").replace(".npz", ".failed.json")
         assert json.loads(path.read_text())["detail"] == "it ends at 3 s"
-        assert store.entry("dog") is None
+        assert look(store) is None
         assert store.failure("cat") is None
 
     def test_the_last_one_wins(self, store: FeatureStore) -> None:
@@ -347,7 +472,7 @@ class TestFailures:
         path = write(store, video())
         fail(store, "dog")
         assert path.exists()
-        assert isinstance(store.entry("dog"), StoredEntry)
+        assert isinstance(look(store), StoredEntry)
 
     def test_another_videos_and_another_spaces_are_none(self, store: FeatureStore, tmp_path: Path) -> None:
         path = fail(store, "dog")
@@ -380,7 +505,42 @@ def test_features_that_are_not_finite_reject_the_video(
     with pytest.raises(VideoRejected, match="the largest absolute feature is") as rejection:
         write(store, VideoFeatures("dog", features, np.zeros(1)))
     assert rejection.value.reason is DropReason.NON_FINITE_FEATURES
-    assert store.entry("dog") is None
+    assert look(store) is None
+
+
+@contextmanager
+def tiny_disk(folder: Path) -> Iterator[Path]:
+    """A file system of 64 KiB."""
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], check=False).returncode:
+        pytest.skip("only root can mount a file system")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def test_a_full_disk_is_an_error_that_leaves_no_half_file_and_no_lost_one(tmp_path: Path) -> None:
+    with tiny_disk(tmp_path / "disk") as disk:
+        store = FeatureStore(str(disk), "space")
+        small, large = video(), video("dog", frames=64, dimensions=2048)
+        sound = write(store, small).read_bytes()
+        with pytest.raises(DataError, match=r"(?s)A file cannot be written.*dog-.*No space left.*free space"):
+            write(store, large)
+        assert [path.read_bytes() for path in disk.rglob("*") if path.is_file()] == [sound]
+        np.testing.assert_array_equal(store.read("dog").features, small.features)
+
+
+def test_a_read_only_disk_can_be_read_and_not_written(tmp_path: Path) -> None:
+    with tiny_disk(tmp_path / "disk") as disk:
+        store = FeatureStore(str(disk), "space")
+        write(store, video())
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        assert isinstance(shelved(store), StoredEntry)
+        with pytest.raises(DataError, match=r"(?s)A file cannot be written.*cat-.*Read-only.*check the permissions"):
+            write(store, video("cat"))
+        with pytest.raises(DataError, match=r"(?s)A file cannot be written.*space.json.*Read-only"):
+            open_store(str(disk), DESCRIPTION)
 
 
 def test_a_store_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
@@ -422,5 +582,5 @@ def test_a_folder_that_describes_another_space_is_refused(tmp_path: Path) -> Non
 def test_the_seal_is_as_long_as_the_archive_comment_says(store: FeatureStore) -> None:
     data = write(store, video()).read_bytes()
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        assert archive.comment == data[-feature_store.SEAL_BYTES :]
+        assert archive.comment == data[-SEAL_BYTES:]
         assert archive.testzip() is None

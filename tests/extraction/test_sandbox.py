@@ -6,6 +6,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,11 +33,16 @@ from yt8m_pipeline.extraction.sandbox import Sandbox
 from yt8m_pipeline.extraction.sandbox_child import RemoteFile
 from yt8m_pipeline.extraction.sandbox_protocol import BLOCK_BYTES
 
-from .clips import encode, encode_huge, number_of
+from .clips import encode, encode_huge, encode_two_sizes, number_of
 
 SIZE = 48
-LONG, LONG_SIZE = 40, 512  # 40 frames of 768 KiB: far more than a socket holds, so that the child has to wait
+LONG, LONG_SIZE = 40, 512  # 40 frames of 768 KiB: far more than may wait, so that the child has to
 NUMBERS = [0, 10, 20, 30]
+
+
+@pytest.fixture(autouse=True)
+def few_frames_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox_module, "AHEAD_BYTES", 2**20)
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +61,8 @@ def long_film(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def strangers() -> set[int]:
-    """The children that are not those of this module's sandbox."""
-    return children()
+    """Every process: children of other threads, which other tests may have left, can become this thread's."""
+    return {int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit()}
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +142,31 @@ class TestFrames:
             direct = probe(stream, Decoding(), frames=frames)
         assert sandbox.probe(film, frames=frames) == direct
         assert len(direct.frames) == (4 if frames else 0)
+
+    def test_without_a_size_each_has_its_own(self, film: str) -> None:
+        with open(film, "rb") as stream, Sandbox(Decoding(), None) as sandbox:
+            direct, boxed = list(decode_frames(stream, Decoding())), list(sandbox.decode(film))
+        assert {frame.rgb.shape for frame in boxed} == {(48, 64, 3)}
+        assert all(np.array_equal(a.rgb, b.rgb) for a, b in zip(boxed, direct, strict=True))
+
+    def test_a_film_that_changes_its_size_has_frames_of_several(self, tmp_path: Path) -> None:
+        (tmp_path / "film.ts").write_bytes(encode_two_sizes())
+        with Sandbox(Decoding(), None) as sandbox:
+            frames = list(sandbox.decode(str(tmp_path / "film.ts")))
+        assert [frame.rgb.shape for frame in frames] == [(48, 64, 3)] * 2 + [(96, 128, 3)] * 2
+        assert numbers(iter(frames)) == [0, 25, 0, 25]
+
+    def test_a_frame_above_the_limit_rejects_the_film_where_it_keeps_its_size(
+        self, sandbox: Sandbox, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "huge.mkv"
+        path.write_bytes(encode_huge(6720))
+        with Sandbox(Decoding(), None) as in_own_size:
+            refused = rejection(in_own_size, path)
+        assert refused.reason is DropReason.FRAME_TOO_LARGE
+        assert not refused.reason.is_transient
+        assert refused.detail == "a frame of 6720 × 6720 pixels has 135475200 bytes, above 134217728"
+        assert len(list(sandbox.decode(str(path)))) == 1
 
     def test_one_child_serves_many_videos_probes_and_rejections(
         self, sandbox: Sandbox, strangers: set[int], film: str, tmp_path: Path
@@ -411,6 +442,23 @@ class TestCrashesAndHangs:
         assert left not in children()
         assert numbers(sandbox.decode(film)) == NUMBERS
 
+    @pytest.mark.parametrize("how", ["closed", "collected", "crashed", "read to the end"])
+    def test_no_thread_is_left(self, sandbox: Sandbox, strangers: set[int], long_film: str, how: str) -> None:
+        before = set(threading.enumerate())
+        frames = sandbox.decode(long_film)
+        next(frames)
+        assert len(set(threading.enumerate()) - before) == 1
+        if how == "closed":
+            frames.close()
+        elif how == "crashed":
+            os.kill(the_child(strangers), signal.SIGKILL)
+            with pytest.raises(VideoRejected):
+                list(frames)
+        elif how == "read to the end":
+            list(frames)
+        del frames
+        assert set(threading.enumerate()) <= before
+
     def test_nothing_is_left_behind(self, film: str, long_film: str) -> None:
         before, descriptors = children(), set(os.listdir("/proc/self/fd"))
         with Sandbox(Decoding(), SIZE) as sandbox:
@@ -460,18 +508,20 @@ class TestHostileAnswers:
     @pytest.mark.parametrize(
         "answers",
         [
-            "Answer(FRAME, 1, 0.0, BLACK).send(parent)",
-            "[Answer(FRAME, 0, 0.0, BLACK).send(parent) for _ in range(2)]",
-            "[Answer(FRAME, k, k, BLACK).send(parent) for k in range(5)]",
-            "Answer(FRAME, 0, 0.0, BLACK[:-1]).send(parent)",
-            "Answer(FRAME, 0, 0.0, BLACK + b'x').send(parent)",
-            "Answer(FRAME, 0, nan, BLACK).send(parent)",
-            "parent.sendall(HEADER.pack(FRAME, 0, 0.0, 2**32 - 1))",
+            "Answer(FRAME, 1, 0.0, BLACK, 48, 48).send(parent)",
+            "[Answer(FRAME, 0, 0.0, BLACK, 48, 48).send(parent) for _ in range(2)]",
+            "[Answer(FRAME, k, k, BLACK, 48, 48).send(parent) for k in range(5)]",
+            "Answer(FRAME, 0, 0.0, BLACK[:-1], 48, 48).send(parent)",
+            "Answer(FRAME, 0, 0.0, BLACK + b'x', 48, 48).send(parent)",
+            "Answer(FRAME, 0, nan, BLACK, 48, 48).send(parent)",
+            "parent.sendall(HEADER.pack(FRAME, 0, 0.0, 48, 48, 2**32 - 1))",
+            "Answer(FRAME, 0, 0.0, BLACK, 96, 24).send(parent)",
+            "Answer(FRAME, 0, 0.0, b'', 0, 48).send(parent)",
             "Answer(b'?').send(parent)",
             "Answer(FACTS, payload=b'{}').send(parent)",
             "Answer(IDLE, value=1.0).send(parent)",
-            "Answer(FRAME, 0, 0.0, BLACK).send(parent), Answer(IDLE).send(parent)",
-            "Answer(FRAME, 0, 0.0, BLACK).send(parent), Answer(IDLE, value=1.5).send(parent)",
+            "Answer(FRAME, 0, 0.0, BLACK, 48, 48).send(parent), Answer(IDLE).send(parent)",
+            "Answer(FRAME, 0, 0.0, BLACK, 48, 48).send(parent), Answer(IDLE, value=1.5).send(parent)",
             "Answer(READ, 99).send(parent)",
             "Answer(REJECTED, payload=b'because\\n').send(parent)",
             "Answer(REJECTED, value=-1.0, payload=b'damaged\\n').send(parent)",
@@ -489,8 +539,8 @@ class TestHostileAnswers:
             "Answer(FACTS, payload=b'{}').send(parent)",
             "Answer(FACTS, payload=b'[' * 200_000).send(parent)",
             "Answer(FACTS, payload=b'\\xff').send(parent)",
-            "parent.sendall(HEADER.pack(FACTS, 0, 0.0, MAX_FACTS_BYTES + 1))",
-            "Answer(FRAME, 0, 0.0, BLACK).send(parent)",
+            "parent.sendall(HEADER.pack(FACTS, 0, 0.0, 0, 0, MAX_FACTS_BYTES + 1))",
+            "Answer(FRAME, 0, 0.0, BLACK, 48, 48).send(parent)",
             "Answer(IDLE, value=1.0).send(parent)",
         ],
     )

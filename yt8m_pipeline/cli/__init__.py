@@ -4,12 +4,12 @@ import sys
 
 import typer
 
-from yt8m_pipeline.cli import building, configs, datasets, demo, probing
+from yt8m_pipeline.cli import building, configs, converting, datasets, demo, exporting, probing, stats, store
 from yt8m_pipeline.errors import PipelineError
 
 INTERRUPTED = 130
 """The exit code that shells and Typer give to Ctrl-C."""
-RESUMABLE = ("build", "rebuild-split")
+RESUMABLE = ("build", "rebuild-split", "export")
 BEAM = {"allow_extra_args": True}
 
 app = typer.Typer(
@@ -24,10 +24,14 @@ app.command()(demo.demo)
 app.command(context_settings=BEAM)(building.build)
 app.command(context_settings=BEAM)(building.rebuild_split)
 app.command()(datasets.verify)
-app.command()(datasets.export_pca)
+app.command(context_settings=BEAM)(exporting.export)
+app.command()(exporting.export_pca)
+app.command()(converting.convert)
 app.command()(datasets.inspect)
 app.command()(probing.probe)
 app.add_typer(configs.app, name="config")
+app.add_typer(stats.app, name="stats")
+app.add_typer(store.app, name="store")
 
 
 def main() -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from yt8m_pipeline.data_model import Partition
+
 if TYPE_CHECKING:
     from yt8m_pipeline.config import Config
 
@@ -16,6 +18,7 @@ Dataset = Annotated[str, typer.Argument(metavar="DATASET", help="The folder of a
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one config field.")]
 Output = Annotated[str | None, typer.Option("--output", help="Folder of the dataset; overrides the config's.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+TOTALS = ("videos", "frames", "labels")
 PIPED_WIDTH = 250
 """Columns of the tables where there is no terminal to fit them into."""
 
@@ -24,6 +27,35 @@ def load_config(path: Path, settings: Sequence[str] | None, output: str | None) 
     from yt8m_pipeline.config import load
 
     return load(path, [*(settings or []), *([f"output={json.dumps(output)}"] if output else [])])
+
+
+def partition_rows(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """How much is in each split, from the values of a manifest."""
+    return [
+        {"partition": part.value, **{name: manifest["partitions"][part][name] for name in TOTALS}} for part in Partition
+    ]
+
+
+def quantization_rows(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What one byte per coefficient costs each split: the share that is clipped, and the error over the variance.
+
+    Codes that were made from codes have the error of those beside their own.
+    """
+    before = manifest["encoded"].get("distortion")
+    return [
+        {
+            "partition": part.value,
+            "clipped_fraction": rounded(manifest["distortion"][part]["clipped_fraction"]),
+            "relative_error": rounded(manifest["distortion"][part]["relative_error"]),
+            **({"error_of_the_source": rounded(before[part]["relative_error"])} if before else {}),
+        }
+        for part in Partition
+    ]
+
+
+def rounded(value: float | None) -> float | None:
+    """To four significant digits."""
+    return None if value is None else float(f"{value:.4g}")
 
 
 def show(facts: Mapping[str, Any], as_json: bool, title: str) -> None:

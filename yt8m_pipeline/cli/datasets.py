@@ -1,18 +1,10 @@
-"""`yt8m verify`, `inspect` and `export-pca`: what is on disk."""
+"""`yt8m verify` and `inspect`: what is on disk."""
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from yt8m_pipeline.cli.console import AsJson, Dataset, show
-
-
-class PcaFormat(StrEnum):
-    """The values of --format of `export-pca`."""
-
-    MEDIAPIPE = "mediapipe"
-    PUBLISHED = "published"
 
 
 def verify(dataset: Dataset, as_json: AsJson = False) -> None:
@@ -36,18 +28,3 @@ def inspect(
     from yt8m_pipeline.inspection import inspect_file
 
     show(inspect_file(file, records), as_json, file)
-
-
-def export_pca(
-    dataset: Dataset,
-    folder: Annotated[str, typer.Argument(metavar="DIR", help="Where the files go.")],
-    form: Annotated[
-        PcaFormat, typer.Option("--format", help="MediaPipe's MatrixData, or the .npy files of the public extractor.")
-    ] = PcaFormat.MEDIAPIPE,
-) -> None:
-    """Write a dataset's PCA for other programs."""
-    from yt8m_pipeline.inspection import open_pca
-
-    pca = open_pca(dataset)
-    (pca.save_mediapipe if form is PcaFormat.MEDIAPIPE else pca.save_published)(folder)
-    print(f"The PCA of {dataset} is in {folder}: {pca.components} components of {len(pca.mean)} dimensions")

@@ -16,6 +16,7 @@ from yt8m_pipeline import files
 from yt8m_pipeline.config import Decoding
 from yt8m_pipeline.data_model import DropReason, Retry
 from yt8m_pipeline.errors import VideoRejected
+from yt8m_pipeline.extraction.stored_file import DamagedFile, read_stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,10 @@ class Source:
             return cls(uri, *files.describe(uri))
         except (OSError, ValueError, ArrowException):
             return cls(uri, 0, "")
+
+    def has_changed(self, now: "Source") -> bool:
+        """Whether the file has another size or modification time now. One that is gone has not changed."""
+        return (now.size, now.modified) not in {(self.size, self.modified), (0, "")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,19 @@ class Failure:
             raise ValueError("its content does not match its SHA-256")
         source, reason = Source(**values.pop("source")), DropReason(values.pop("reason"))
         return cls(**values, source=source, reason=reason)
+
+
+def open_failure(uri: str) -> Failure:
+    """Opens one file of a store that keeps a failure.
+
+    Raises:
+        DamagedFile: if it is not what was written.
+        DataError: if it is not there or cannot be read.
+    """
+    try:
+        return Failure.from_bytes(read_stored(uri))
+    except (KeyError, TypeError, ValueError) as error:
+        raise DamagedFile.at(uri, f"it is no record of a failure: {error!r}") from error
 
 
 def conditions(decoding: Decoding) -> dict[str, Any]:

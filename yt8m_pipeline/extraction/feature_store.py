@@ -1,63 +1,45 @@
-"""The feature store: one immutable, self-checking file per video, computed once and kept.
+"""The feature store: one immutable, self-checking file per video (`stored_file`), computed once and kept.
 
-A file is an uncompressed `.npz` that `np.load` opens: `features`, `pts_seconds` and `header` (UTF-8 JSON as bytes).
-Its last 64 bytes, the archive's comment, are its seal: the SHA-256 of all bytes before them. The seal is checked before
-anything is parsed, so damage anywhere is found, and damaged bytes never reach a parser.
-
-A video that failed has a small JSON file in its place (`Failure`).
+A video that failed has a small JSON file in its place (`Failure`). Each folder has an index (`store_index`), which
+saves reading its files only to know that they are there.
 """
 
 import hashlib
-import io
 import json
-import zipfile
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 import numpy as np
-import numpy.typing as npt
 
 from yt8m_pipeline import files
 from yt8m_pipeline.config import Decoding
 from yt8m_pipeline.data_model import DropReason, Float64Array, StoredEntry, VideoFeatures
 from yt8m_pipeline.errors import DataError, VideoRejected
-from yt8m_pipeline.extraction.failures import Failure, Source, conditions
+from yt8m_pipeline.extraction.failures import Failure, Source, conditions, open_failure
+from yt8m_pipeline.extraction.store_index import IndexedFile, read_index, write_index
+from yt8m_pipeline.extraction.stored_file import (
+    DamagedFile,
+    Header,
+    StoredFile,
+    brief,
+    digest,
+    magnitude,
+    open_stored,
+    seal_video,
+)
+
+LOGGER = logging.getLogger(__name__)
 
 SUFFIX = ".npz"
 FAILURE_SUFFIX = ".failed.json"
-SEAL_BYTES = 64
-
-
-class DamagedFile(DataError):
-    """A stored file is not what was written: extract the video again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """What a stored file says of itself.
-
-    Attributes:
-        video_id: The video.
-        space: The feature space (`feature_space`) that its numbers belong to.
-        source_uri: Where the video's bytes were.
-        source_size: How many bytes they were.
-        source_modified: When or in which version, as the file system tells it; '' where it does not.
-        sha256: Of the features and presentation times alone, hexadecimal.
-        decoded_fraction: The share of the video's grid times whose frame is sound.
-        deviation_seconds: The largest distance of a presentation time from its grid time.
-    """
-
-    video_id: str
-    space: str
-    source_uri: str
-    source_size: int
-    source_modified: str
-    sha256: str
-    decoded_fraction: float
-    deviation_seconds: float
+INDEX = "index.jsonl"
+DESCRIPTION = "space.json"
+SHELVES = tuple(f"{number:02x}" for number in range(256))
+"""The folders of a feature space, by the first byte of the SHA-256 of a video's id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +47,6 @@ class Damaged:
     """A file is there, but it is not what was written."""
 
     reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class StoredFile:
-    """A whole file of the store, checked."""
-
-    header: Header
-    video: VideoFeatures
-    entry: StoredEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +67,15 @@ class FeatureStore:
 
     def path(self, video_id: str) -> str:
         """Where a video is stored. Any id is safe: it is escaped, cut, and told apart by its SHA-256."""
-        digest = hashlib.sha256(video_id.encode()).hexdigest()
-        return files.join(self.folder, digest[:2], f"{quote(video_id, safe='')[:100]}-{digest[:12]}{SUFFIX}")
+        return files.join(self.folder, *place(video_id))
 
     def failure_path(self, video_id: str) -> str:
         """Where it is kept that a video failed."""
-        return self.path(video_id).removesuffix(SUFFIX) + FAILURE_SUFFIX
+        return failure_name(self.path(video_id))
+
+    def shelf(self, name: str, *, verify: bool = False) -> "Shelf":
+        """One of the `SHELVES` as it stands; to verify is to read every file that is asked for."""
+        return Shelf(self, name, verify=verify)
 
     def write(self, video: VideoFeatures, source: Source, decoded_fraction: float, rate: Fraction) -> StoredEntry:
         """Stores a video, all or nothing, and forgets that it failed. The same arguments make the same bytes.
@@ -114,15 +90,15 @@ class FeatureStore:
             VideoRejected: if a feature is NaN or infinite (also where float16 overflowed).
             DataError: if the file cannot be written.
         """
-        magnitude = _magnitude(video.features)
-        if not np.isfinite(magnitude):
-            raise VideoRejected(DropReason.NON_FINITE_FEATURES, f"the largest absolute feature is {magnitude}")
+        largest = magnitude(video)
+        if not np.isfinite(largest):
+            raise VideoRejected(DropReason.NON_FINITE_FEATURES, f"the largest absolute feature is {largest}")
         origin = (source.uri, source.size, source.modified)
         deviation_seconds = largest_deviation_seconds(video.pts_seconds, rate)
-        header = Header(video.video_id, self.space, *origin, _digest(video), decoded_fraction, deviation_seconds)
-        files.write_bytes(self.path(video.video_id), _sealed(video, header))
+        header = Header(video.video_id, self.space, *origin, digest(video), decoded_fraction, deviation_seconds)
+        files.write_bytes(self.path(video.video_id), seal_video(video, header))
         files.delete(self.failure_path(video.video_id))
-        return _entry(header, video, magnitude)
+        return brief(header, video, largest)
 
     def write_failure(self, video_id: str, source: Source, decoding: Decoding, rejection: VideoRejected) -> None:
         """Keeps why a video could not be used, in place of what was kept before; what is stored of it stays.
@@ -152,50 +128,116 @@ class FeatureStore:
             DamagedFile: if the file is damaged or is another video's.
             DataError: if there is no such file, it cannot be read, or it belongs to another feature space.
         """
-        return self._open(video_id).video
+        return self.open(self.path(video_id)).video
 
-    def entry(self, video_id: str) -> StoredEntry | Damaged | None:
-        """Checks a whole file; None where there is none.
+    def open(self, uri: str) -> StoredFile:
+        """Opens a file of this space and checks all of it.
 
         Raises:
-            DataError: if the file cannot be read or belongs to another feature space.
+            DamagedFile: if it is damaged or in another video's place.
+            DataError: if there is no such file, it cannot be read, or it belongs to another feature space.
         """
-        if not files.exists(self.path(video_id)):
-            return None
-        try:
-            return self._open(video_id).entry
-        except DamagedFile as damage:
-            return Damaged(damage.why)
-
-    def ids(self) -> Iterator[str]:
-        """The ids that have a file, sound or not, in no useful order; a damaged file whose name was cut is left out."""
-        stored = (files.join(self.folder, name) for name in files.list_files(self.folder) if name.endswith(SUFFIX))
-        return (video_id for uri in stored if (video_id := self._id_of(uri)) is not None)
-
-    def _id_of(self, uri: str) -> str | None:
-        """Names say the id, but for long ones, which are cut: there the header does."""
-        escaped = uri.rpartition("/")[2].rpartition("-")[0]
-        if self.path(unquote(escaped)) == uri:
-            return unquote(escaped)
-        try:
-            video_id = open_stored(uri).header.video_id
-        except DamagedFile:
-            return None
-        return video_id if self.path(video_id) == uri else None
-
-    def _open(self, video_id: str) -> StoredFile:
-        uri = self.path(video_id)
         stored = open_stored(uri)
         if stored.header.space != self.space:
             raise DataError(
                 "A stored file belongs to another feature space",
                 uri,
-                f"it was written in space {stored.header.space}, this build is in space {self.space}",
+                f"it was written in space {stored.header.space}, this is space {self.space}",
                 f"do not mix them: move the files of space {stored.header.space} out of {self.folder}",
             )
-        if stored.header.video_id != video_id:
-            raise _damaged(uri, f"it holds video {stored.header.video_id!r}, not {video_id!r}")
+        if self.path(stored.header.video_id) != uri:
+            raise DamagedFile.at(uri, f"it holds video {stored.header.video_id!r}, whose place is another")
         return stored
+
+    def indexed(self, video_id: str, source: Source, entry: StoredEntry) -> IndexedFile | None:
+        """What an index may say of a file that has just been written; None if it is gone already."""
+        state = files.state(self.path(video_id))
+        return IndexedFile(state, source, entry) if state else None
+
+
+class Shelf:
+    """One folder of a feature space, as one listing and its index show it.
+
+    Attributes:
+        name: Which of the `SHELVES`.
+        states: Every file of the folder by name.
+    """
+
+    def __init__(self, store: FeatureStore, name: str, *, verify: bool) -> None:
+        self._store, self._verify = store, verify
+        self.name, self.folder = name, files.join(store.folder, name)
+        self.states = files.list_states(self.folder)
+        listed = read_index(self._index, store.space) if INDEX in self.states else {}
+        self._known = {name: file for name, file in listed.items() if self.states.get(name) == file.state}
+        self._is_new = len(self._known) < len(listed)
+
+    @property
+    def _index(self) -> str:
+        return files.join(self.folder, INDEX)
+
+    def find(self, video_id: str) -> IndexedFile | Damaged | None:
+        """What is stored of a video; None where nothing is.
+
+        Raises:
+            DataError: if its file cannot be read or belongs to another feature space.
+        """
+        return self.file(place(video_id)[1])
+
+    def file(self, name: str) -> IndexedFile | Damaged | None:
+        """What a file holds: by the index, or by reading it where the index does not know it as it stands.
+
+        Raises:
+            DataError: if it cannot be read or belongs to another feature space.
+        """
+        if name not in self.states:
+            return None
+        if self._verify or name not in self._known:
+            try:
+                self._read(name)
+            except DamagedFile as damage:
+                self._forget(name)
+                return Damaged(damage.why)
+        return self._known[name]
+
+    def failure(self, video_id: str) -> Failure | None:
+        """As `FeatureStore.failure`."""
+        return self._store.failure(video_id) if failure_name(place(video_id)[1]) in self.states else None
+
+    def remember(self, video_id: str, file: IndexedFile) -> None:
+        """Adds to the index what is known of a file without reading it."""
+        self._known[place(video_id)[1]] = file
+        self._is_new = True
+
+    def save(self) -> None:
+        """Writes the index, if there is anything new. Where that fails, the files are read again next time."""
+        if not self._is_new:
+            return
+        try:
+            write_index(self._index, self._store.space, self._known)
+        except DataError as error:
+            LOGGER.warning("the index of a feature store cannot be written: %s", error.why)
+
+    def _read(self, name: str) -> None:
+        stored = self._store.open(files.join(self.folder, name))
+        header = stored.header
+        source = Source(header.source_uri, header.source_size, header.source_modified)
+        read = IndexedFile(self.states[name], source, stored.entry)
+        self._is_new |= self._known.get(name) != read
+        self._known[name] = read
+
+    def _forget(self, name: str) -> None:
+        self._is_new |= self._known.pop(name, None) is not None
+
+
+def place(video_id: str) -> tuple[str, str]:
+    """The shelf of a video and the name of its file there."""
+    sha256 = hashlib.sha256(video_id.encode()).hexdigest()
+    return sha256[:2], f"{quote(video_id, safe='')[:100]}-{sha256[:12]}{SUFFIX}"
+
+
+def failure_name(name: str) -> str:
+    """The file that keeps a video's failure, by the name or path of the file that keeps its features."""
+    return name.removesuffix(SUFFIX) + FAILURE_SUFFIX
 
 
 def feature_space(description: Mapping[str, Any]) -> str:
@@ -211,7 +253,7 @@ def open_store(root: str, description: Mapping[str, Any]) -> FeatureStore:
         DataError: if the folder describes another space, or cannot be written.
     """
     store = FeatureStore(root, feature_space(description))
-    uri = files.join(store.folder, "space.json")
+    uri = files.join(store.folder, DESCRIPTION)
     wanted = json.dumps(description, sort_keys=True, indent=2, allow_nan=False) + "\n"
     if not files.exists(uri):
         files.write_bytes(uri, wanted.encode())
@@ -226,36 +268,6 @@ def open_store(root: str, description: Mapping[str, Any]) -> FeatureStore:
     return store
 
 
-def open_stored(uri: str) -> StoredFile:
-    """Opens one file of a store, of whatever space, and checks all of it.
-
-    Raises:
-        DamagedFile: if it is not, to the byte, what was written.
-        DataError: if it is not there or cannot be read.
-    """
-    data = _read(uri)
-    _check_seal(uri, data)
-    try:
-        header, video = _parse(data)
-        entry = _entry(header, video, _magnitude(video.features))
-    except (KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
-        raise _damaged(uri, f"it is sealed but is no feature file: {error}") from error
-    return StoredFile(header, video, entry)
-
-
-def open_failure(uri: str) -> Failure:
-    """Opens one file of a store that keeps a failure.
-
-    Raises:
-        DamagedFile: if it is not what was written.
-        DataError: if it is not there or cannot be read.
-    """
-    try:
-        return Failure.from_bytes(_read(uri))
-    except (KeyError, TypeError, ValueError) as error:
-        raise _damaged(uri, f"it is no record of a failure: {error!r}") from error
-
-
 def largest_deviation_seconds(pts_seconds: Float64Array, rate: Fraction) -> float:
     """The largest |pts_seconds[k] - k / rate|: how far a frame is from its grid time.
 
@@ -264,62 +276,3 @@ def largest_deviation_seconds(pts_seconds: Float64Array, rate: Fraction) -> floa
         rate: Grid times per second, above 0.
     """
     return float(np.abs(pts_seconds - np.arange(len(pts_seconds)) / float(rate)).max())
-
-
-def _read(uri: str) -> bytes:
-    try:
-        return files.read_bytes(uri)
-    except OSError as error:
-        raise DataError(
-            "A stored file cannot be read", uri, str(error), "run the build again, or check the folder's permissions"
-        ) from error
-
-
-def _sealed(video: VideoFeatures, header: Header) -> bytes:
-    arrays: dict[str, npt.NDArray[Any]] = {
-        "header": np.frombuffer(json.dumps(asdict(header)).encode(), np.uint8),
-        "pts_seconds": np.ascontiguousarray(video.pts_seconds, np.float64),
-        "features": np.ascontiguousarray(video.features),
-    }
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.comment = bytes(SEAL_BYTES)
-        for name, array in arrays.items():
-            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w") as stream:
-                np.lib.format.write_array(stream, array, allow_pickle=False)
-    body = buffer.getvalue()[:-SEAL_BYTES]
-    return body + _seal(body)
-
-
-def _seal(body: bytes | memoryview) -> bytes:
-    return hashlib.sha256(body).hexdigest().encode()
-
-
-def _check_seal(uri: str, data: bytes) -> None:
-    if data[-SEAL_BYTES:] != _seal(memoryview(data)[:-SEAL_BYTES]):
-        raise _damaged(uri, f"its {len(data)} bytes do not match the SHA-256 in their last {SEAL_BYTES}")
-
-
-def _digest(video: VideoFeatures) -> str:
-    digest = hashlib.sha256(f"{video.features.dtype.str} {video.features.shape}".encode())
-    digest.update(np.ascontiguousarray(video.features).data)
-    digest.update(np.ascontiguousarray(video.pts_seconds, np.float64).data)
-    return digest.hexdigest()
-
-
-def _parse(data: bytes) -> tuple[Header, VideoFeatures]:
-    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-        header = Header(**json.loads(arrays["header"].tobytes()))
-        return header, VideoFeatures(header.video_id, arrays["features"], arrays["pts_seconds"])
-
-
-def _entry(header: Header, video: VideoFeatures, magnitude: float) -> StoredEntry:
-    return StoredEntry(len(video.features), magnitude, header.sha256, header.decoded_fraction, header.deviation_seconds)
-
-
-def _magnitude(features: npt.NDArray[np.floating]) -> float:
-    return max(abs(float(features.min())), abs(float(features.max())))
-
-
-def _damaged(uri: str, why: str) -> DamagedFile:
-    return DamagedFile("A stored file is damaged", uri, why, "run the build again: the video is extracted anew")

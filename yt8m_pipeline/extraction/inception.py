@@ -1,55 +1,89 @@
 """Stage 5: the activation of the last hidden layer of Inception-V3, `pool_3` (paper §3.3), in fixed micro-batches."""
 
+import logging
+import sys
 import textwrap
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from yt8m_pipeline.config import Inception, Model
+from yt8m_pipeline.config import Inception
 from yt8m_pipeline.data_model import Float32Array, UInt8Array
-from yt8m_pipeline.errors import UsageError
+from yt8m_pipeline.errors import DataError, UsageError
+from yt8m_pipeline.extraction.execution import compiled, use_device
 from yt8m_pipeline.extraction.model_files import identity, locate, named
-from yt8m_pipeline.extraction.networks import VALUE_RANGES, Network, network_of, tensorflow
+from yt8m_pipeline.extraction.networks import Network, tensorflow
+from yt8m_pipeline.extraction.preprocessing import preprocessing_of
+
+LOGGER = logging.getLogger(__name__)
 
 UNUSABLE = (KeyError, OSError, TypeError, ValueError, UserWarning, zipfile.BadZipFile)
 """What Keras and TensorFlow raise, beside `tf.errors.OpError`, for models that are damaged or do not fit."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class FeatureExtractor:
-    """A loaded network, ready for frames. `load` makes it.
+    """A loaded network, ready for frames. `load` makes it; threads may share it.
 
     Attributes:
-        network: uint8 (batch_size, image_size, image_size, 3) → float32 (batch_size, dimensions), compiled once.
-        batch_size: Frames per call of the network.
-        image_size: Height and width of a frame, pixels.
+        network: uint8 (batch, height, width, 3) → float32 (batch, dimensions), compiled once for batches of any length.
+        batch_size: Frames per call of the network, at most; it halves when that many are too many for the memory.
+        image_size: Height and width of a frame, pixels; None: the network resizes frames of any size.
         dimensions: Features per frame, as the network gives them (2048 for Inception-V3).
     """
 
     network: Network
     batch_size: int
-    image_size: int
+    image_size: int | None
     dimensions: int
 
     def __call__(self, frames: UInt8Array) -> Float32Array:
         """The features of RGB frames, whatever stands beside them in a batch.
 
         Args:
-            frames: uint8, (frames, image_size, image_size, 3); zero frames are fine.
+            frames: uint8, (frames, image_size, image_size, 3) or, of any size, (frames, height, width, 3); zero frames
+                are fine. Those of a given size are padded to `batch_size`.
 
         Returns:
             float32, (frames, dimensions).
+
+        Raises:
+            DataError: if the memory does not do for a single frame.
         """
-        expected = (self.image_size, self.image_size, 3)
+        expected = (self.image_size, self.image_size, 3) if self.image_size else (*frames.shape[1:3], 3)
         if frames.dtype != np.uint8 or frames.shape[1:] != expected:
             raise ValueError(f"frames are uint8 (frames, {expected}), got {frames.dtype} {frames.shape}")
         features = np.empty((len(frames), self.dimensions), np.float32)
-        for start in range(0, len(frames), self.batch_size):
-            batch = frames[start : start + self.batch_size]
-            features[start : start + len(batch)] = self.network(_padded(batch, self.batch_size))[: len(batch)]
+        done = 0
+        while done < len(frames):
+            found = self.run_batch(frames[done:])[: len(frames) - done]
+            features[done : done + len(found)] = found
+            done += len(found)
         return features
+
+    def run_batch(self, frames: UInt8Array) -> Float32Array:
+        """The features of as many of the first frames as one call of the network takes, and of the padding."""
+        while True:
+            size = self.batch_size
+            batch = _padded(frames[:size], size) if self.image_size else frames[:size]
+            try:
+                return np.asarray(self.network(batch))
+            except tensorflow().errors.ResourceExhaustedError as error:
+                self.batch_size = min(self.batch_size, _halved(len(batch), error))
+
+
+def _halved(batch_size: int, error: Exception) -> int:
+    if batch_size == 1:
+        raise DataError(
+            "The network does not fit into the memory",
+            "inception.batch_size: 1 at last",
+            textwrap.shorten(str(error), 400),
+            "end other programs on this machine or GPU, set inception.resize to decoder, or take one with more memory",
+        ) from error
+    LOGGER.warning("batches of %d frames are too large for the memory; they become %d", batch_size, batch_size // 2)
+    return batch_size // 2
 
 
 def describe(inception: Inception) -> dict[str, Any]:
@@ -60,28 +94,37 @@ def describe(inception: Inception) -> dict[str, Any]:
     Raises:
         UsageError: if a model's file or folder is missing, or cannot be downloaded.
     """
-    low, high = VALUE_RANGES[type(inception.model)]
     return {
         "model": identity(inception.model),
         "image_size": inception.image_size,
-        "preprocessing": f"RGB in [{low:g}, {high:g}]",
+        "preprocessing": str(preprocessing_of(inception.model)),
+        "precision": inception.precision,
         "dtype": inception.dtype,
     }
 
 
-def load(inception: Inception) -> FeatureExtractor:
-    """Loads the network, compiles it for one batch shape, and runs it once on black frames.
+ANY_DIMENSIONS = range(1, sys.maxsize)
+
+
+def load(inception: Inception, dimensions: range = ANY_DIMENSIONS) -> FeatureExtractor:
+    """Loads the network, compiles it, and runs it once on black frames.
+
+    Args:
+        inception: The config.
+        dimensions: How many features per frame the PCA that follows can take.
 
     Raises:
-        UsageError: if the model is missing, cannot be downloaded, read or run, or does not give one vector per image.
+        UsageError: if the model is missing, cannot be downloaded, read or run, does not give one vector per image, or
+            gives another number of features.
     """
     where = f"inception.model: {named(inception.model)}"
     path = locate(inception.model)
     images = (inception.batch_size, inception.image_size, inception.image_size, 3)
     tf = tensorflow()
+    use_device(inception)
     try:
-        network = _compiled(network_of(inception, path), inception.model, images)
-        shape = tuple(network(np.zeros(images, np.uint8)).shape)
+        extractor = FeatureExtractor(compiled(inception, path), inception.batch_size, inception.decoded_size, 0)
+        shape = extractor.run_batch(np.zeros(images, np.uint8)).shape
     except (*UNUSABLE, tf.errors.OpError) as error:
         raise UsageError(
             "The model cannot be loaded and run",
@@ -89,27 +132,24 @@ def load(inception: Inception) -> FeatureExtractor:
             textwrap.shorten(f"{type(error).__name__}: {error}", 400),
             f"give a network that takes float32 images {images}",
         ) from error
-    if len(shape) != 2 or shape[0] != inception.batch_size:
+    if len(shape) != 2 or shape[0] != extractor.batch_size:
         raise UsageError(
             "The model does not give one vector per image",
             where,
-            f"for {inception.batch_size} images its output has shape {shape}, not ({inception.batch_size}, dimensions)",
+            f"for {extractor.batch_size} images its output has shape {shape}, not ({extractor.batch_size}, dimensions)",
             "export it with its pooling layer, without spatial axes",
         )
-    return FeatureExtractor(network, inception.batch_size, inception.image_size, shape[1])
+    if shape[1] not in dimensions:
+        wanted = f"{dimensions[0]}" if len(dimensions) == 1 else f"{dimensions[0]} or more"
+        raise UsageError(
+            "The model's features are not what the PCA takes",
+            where,
+            f"it gives {shape[1]} per frame; the PCA takes {wanted}",
+            "lower pca.components, import another PCA, or take another model",
+        )
+    return replace(extractor, dimensions=shape[1])
 
 
 def _padded(batch: UInt8Array, batch_size: int) -> UInt8Array:
     missing = batch_size - len(batch)
     return np.pad(batch, ((0, missing), (0, 0), (0, 0), (0, 0))) if missing else batch
-
-
-def _compiled(network: Network, model: Model, images: tuple[int, ...]) -> Network:
-    tf = tensorflow()
-    low, high = VALUE_RANGES[type(model)]
-
-    def features(frames: Any) -> Any:
-        return tf.cast(network(tf.cast(frames, tf.float32) * ((high - low) / 255) + low), tf.float32)
-
-    compiled: Network = tf.function(features, input_signature=[tf.TensorSpec(images, tf.uint8)])
-    return compiled

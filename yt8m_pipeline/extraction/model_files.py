@@ -3,18 +3,23 @@
 import contextlib
 import hashlib
 import http.client
+import lzma
 import os
+import shutil
 import tarfile
 import tempfile
 import urllib.request
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from yt8m_pipeline import files
-from yt8m_pipeline.config import HubModel, KerasModel, Model, RandomModel, SavedModel
+from yt8m_pipeline.config import IMAGENET, GraphModel, HubModel, KerasModel, Model, RandomModel, SavedModel
 from yt8m_pipeline.errors import UsageError
+
+ARCHIVES = (".tar.gz", ".tgz", ".tar")
+SAVED_MODEL_FILE = "saved_model.pb"
 
 IMAGENET_FILE = "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5"
 IMAGENET_URL = f"https://storage.googleapis.com/tensorflow/keras-applications/inception_v3/{IMAGENET_FILE}"
@@ -25,31 +30,62 @@ them."""
 DOWNLOAD_TIMEOUT_SECONDS = 30.0
 
 
+UNREADABLE = (OSError, EOFError, ValueError, http.client.HTTPException, tarfile.TarError, zlib.error, lzma.LZMAError)
+"""What reading a file, a URL or an archive raises when it cannot be."""
+
+
 def named(model: Model) -> str:
-    ((source, value),) = model
-    return f"{source}: {value}"
+    """The source and its value, as they stand in the config."""
+    source = next(iter(type(model).model_fields))
+    return f"{source}: {getattr(model, source)}"
 
 
 def identity(model: Model) -> dict[str, Any]:
+    """What makes a network what it is: its bytes, not their place.
+
+    Raises:
+        UsageError: as `locate`.
+    """
     if isinstance(model, RandomModel):
         return {"source": "random", "network": "InceptionV3", "weights": "he_normal", "seed": model.random}
-    ((source, _),) = model
-    return {"source": source, "sha256": _sha256(locate(model))}
+    architecture = {"architecture": model.architecture} if isinstance(model, KerasModel) else {}
+    source = next(iter(type(model).model_fields))
+    return {"source": source, **architecture, "sha256": _sha256(locate(model))}
 
 
 def locate(model: Model) -> str:
-    """The file or folder of a model, downloaded if need be; empty for a model that has none."""
+    """The local file or folder of a model, fetched if need be; empty for a model that has none.
+
+    Archives and files of a bucket are kept in the user's cache (`$XDG_CACHE_HOME/yt8m_pipeline`) by their content.
+
+    Raises:
+        UsageError: if there is none, it cannot be fetched, or it is not the one whose SHA-256 the config names.
+    """
     match model:
         case RandomModel():
             return ""
-        case KerasModel(keras="imagenet"):
-            return _imagenet_weights()
+        case KerasModel(keras=path) if path == IMAGENET:
+            found = _imagenet_weights()
         case KerasModel(keras=path):
-            return _present(path, path, "give an .h5 file of InceptionV3 weights, a .keras file, or `imagenet`")
-        case SavedModel(saved_model=folder):
-            return _present_folder(folder)
+            found = _file(path, "give an .h5 file of weights, a .keras file, or `imagenet`")
+        case GraphModel(graph=path):
+            found = _file(path, "give the file classify_image_graph_def.pb")
+        case SavedModel(saved_model=place):
+            found = _folder(place)
         case HubModel(tfhub=handle):
-            return _hub_folder(handle) if handle.startswith(("http://", "https://")) else _present_folder(handle)
+            found = _hub_folder(handle) if handle.startswith(("http://", "https://")) else _folder(handle)
+    return _checked(found, model.sha256)
+
+
+def _checked(path: str, expected: str | None) -> str:
+    if expected and (found := _sha256(path)) != expected:
+        raise UsageError(
+            "The model is not the one that the config names",
+            path,
+            f"its SHA-256 is {found}, not {expected}",
+            "give the right model, or correct inception.model.sha256",
+        )
+    return path
 
 
 def _sha256(path: str) -> str:
@@ -60,14 +96,95 @@ def _sha256(path: str) -> str:
     return hashlib.sha256(listing.encode()).hexdigest()
 
 
-def _present_folder(folder: str) -> str:
-    return _present(folder, files.join(folder, "saved_model.pb"), "give the folder that holds saved_model.pb")
+def _file(uri: str, fix: str) -> str:
+    _require(uri, uri, fix)
+    if files.is_local(uri):
+        return files.resolve(uri)[1]
+    with _scratch(uri) as folder:
+        name = PurePosixPath(uri).name
+        _copy(uri, folder / name)
+        return files.join(_keep(folder), name)
 
 
-def _present(path: str, needed: str, fix: str) -> str:
-    if not files.exists(needed):
+def _folder(place: str) -> str:
+    """A local folder as it is; a folder in a bucket, or in an archive, as a local one."""
+    fix = "give the folder that holds saved_model.pb, or a .tar.gz of it"
+    if place.endswith(ARCHIVES):
+        _require(place, place, fix)
+        return _unpacked(place)
+    _require(place, files.join(place, SAVED_MODEL_FILE), fix)
+    if files.is_local(place):
+        return files.resolve(place)[1]
+    with _scratch(place) as folder:
+        for name in files.list_files(place):
+            _copy(files.join(place, name), folder / name)
+        return _keep(folder)
+
+
+def _require(path: str, needed: str, fix: str) -> None:
+    with _fetching("The model cannot be read", needed, "check the path, the network and the permissions"):
+        present = files.exists(needed)
+    if not present:
         raise UsageError("The model does not exist", path, f"there is no file {needed}", fix)
-    return path
+
+
+def _unpacked(archive: str) -> str:
+    with _scratch(archive) as folder:
+        with files.open_read(archive) as stream:
+            _unpack(stream, folder)
+        found = [path.parent for path in folder.rglob(SAVED_MODEL_FILE)]
+        if len(found) != 1:
+            raise UsageError(
+                "The archive does not hold one SavedModel",
+                archive,
+                f"it has {len(found)} files named {SAVED_MODEL_FILE}",
+                "give a .tar.gz of the folder that holds saved_model.pb",
+            )
+        return _keep(found[0])
+
+
+def _unpack(stream: IO[bytes], folder: Path) -> None:
+    with tarfile.open(fileobj=stream, mode="r|*") as archive:
+        archive.extractall(folder, filter="data")
+
+
+def _copy(uri: str, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with files.open_read(uri) as source, path.open("wb") as target:
+        shutil.copyfileobj(source, target)
+
+
+def _cache() -> Path:
+    home = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+    return Path(home, "yt8m_pipeline", "models")
+
+
+@contextlib.contextmanager
+def _scratch(source: str) -> Iterator[Path]:
+    """An empty folder in the cache, for what comes from a source; it goes with the block."""
+    fix = "check the file and its permissions, free space, or set XDG_CACHE_HOME to a folder with space"
+    with _fetching("The model cannot be fetched", source, fix):
+        _cache().mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=_cache()) as temporary:
+            folder = Path(temporary, "model")
+            folder.mkdir()
+            yield folder
+
+
+def _keep(folder: Path) -> str:
+    """Moves a folder to its place in the cache, under the digest of what is in it."""
+    place = _cache() / _sha256(str(folder))
+    _move(folder, place)
+    return str(place)
+
+
+def _move(folder: Path, place: Path) -> None:
+    """All or nothing. Another process may have been first."""
+    try:
+        folder.rename(place)
+    except OSError:
+        if not place.is_dir():
+            raise
 
 
 def _imagenet_weights() -> str:
@@ -88,30 +205,32 @@ def _imagenet_weights() -> str:
 def _hub_folder(handle: str) -> str:
     """The folder where tensorflow_hub keeps a handle, filled from its published .tar.gz as tensorflow_hub does."""
     cache = os.environ.get("TFHUB_CACHE_DIR") or files.join(tempfile.gettempdir(), "tfhub_modules")
-    folder = files.join(cache, hashlib.sha1(handle.encode(), usedforsecurity=False).hexdigest())
+    folder = Path(cache, hashlib.sha1(handle.encode(), usedforsecurity=False).hexdigest())
+    needed = str(folder / SAVED_MODEL_FILE)
     fix = f"unpack the model into {folder} (TFHUB_CACHE_DIR and the handle's SHA-1), or write `tfhub: FOLDER`"
-    if not files.exists(files.join(folder, "saved_model.pb")):
+    if not files.exists(needed):
         with _download(f"{handle}?tf-hub-format=compressed", fix) as response:
-            _unpack(response, folder)
-    return _present(folder, files.join(folder, "saved_model.pb"), fix)
-
-
-def _unpack(stream: IO[bytes], folder: str) -> None:
-    """Fills a folder, all or nothing."""
-    parent = Path(folder).parent
-    parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=parent) as temporary:
-        unpacked = Path(temporary, "model")
-        with tarfile.open(fileobj=stream, mode="r|*") as archive:
-            archive.extractall(unpacked, filter="data")
-        with contextlib.suppress(OSError):  # another process was first
-            unpacked.rename(folder)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+                unpacked = Path(temporary, "model")
+                _unpack(response, unpacked)
+                _move(unpacked, folder)
+    _require(str(folder), needed, fix)
+    return str(folder)
 
 
 @contextlib.contextmanager
 def _download(url: str, fix: str) -> Iterator[IO[bytes]]:
+    with (
+        _fetching("The model cannot be downloaded", url, fix),
+        urllib.request.urlopen(url, timeout=DOWNLOAD_TIMEOUT_SECONDS) as response,  # noqa: S310
+    ):
+        yield response
+
+
+@contextlib.contextmanager
+def _fetching(what: str, where: str, fix: str) -> Iterator[None]:
     try:
-        with urllib.request.urlopen(url, timeout=DOWNLOAD_TIMEOUT_SECONDS) as response:  # noqa: S310
-            yield response
-    except (OSError, EOFError, http.client.HTTPException, tarfile.TarError, zlib.error) as error:
-        raise UsageError("The model cannot be downloaded", url, f"{type(error).__name__}: {error}", fix) from error
+        yield
+    except UNREADABLE as error:
+        raise UsageError(what, where, f"{type(error).__name__}: {' '.join(str(error).split())}", fix) from error

@@ -1,32 +1,23 @@
-"""The networks, from any of four sources, as functions of tensors.
+"""The networks, from any of five sources, as functions of tensors.
 
 The only module that imports TensorFlow for extraction; it takes seconds, so only `tensorflow` does.
 """
 
 import contextlib
 import functools
+import logging
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from yt8m_pipeline.config import HubModel, Inception, KerasModel, Model, RandomModel, SavedModel
+from yt8m_pipeline.config import Architecture, GraphModel, HubModel, Inception, KerasModel, RandomModel, SavedModel
 from yt8m_pipeline.errors import UsageError
-
-VALUE_RANGES: Mapping[type[Model], tuple[float, float]] = {
-    RandomModel: (-1.0, 1.0),
-    KerasModel: (-1.0, 1.0),
-    SavedModel: (0.0, 1.0),
-    HubModel: (0.0, 1.0),
-}
-"""What bytes 0 and 255 become, linearly, before a network of each source sees them; colours are always in RGB order.
-
-[-1, 1] is what `tf.keras.applications.inception_v3.preprocess_input` makes, [0, 1] the common image input of TensorFlow
-Hub. The frames arrive at `image_size`: resizing belongs to decoding.
-"""
+from yt8m_pipeline.extraction.inception_2015 import lifted
+from yt8m_pipeline.extraction.preprocessing import preprocessing_of
 
 Network: TypeAlias = Callable[[Any], Any]
 """A tensor in, a tensor out."""
@@ -34,15 +25,28 @@ Network: TypeAlias = Callable[[Any], Any]
 
 @functools.cache
 def tensorflow() -> Any:
-    """TensorFlow, quiet, deterministic, and taking GPU memory as it needs it."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    """TensorFlow, quiet, deterministic, and taking GPU memory as it needs it.
+
+    On the CPU: with oneDNN's convolutions on every processor (by default only on some), and one operation at a time on
+    all cores, so that there are no more threads than cores.
+    """
+    for name, value in {"CPP_MIN_LOG_LEVEL": "3", "ENABLE_ONEDNN_OPTS": "1", "NUM_INTEROP_THREADS": "1"}.items():
+        os.environ.setdefault(f"TF_{name}", value)
     with _silent_stderr():
         import tensorflow as tf  # noqa: PLC0415
 
+    tf.get_logger().setLevel(logging.ERROR)
     tf.config.experimental.enable_op_determinism()
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)
     return tf
+
+
+def device() -> str:
+    """The name of the processor that networks run on: the first GPU, else the CPU."""
+    tf = tensorflow()
+    gpus = tf.config.get_visible_devices("GPU")
+    return str(tf.config.experimental.get_device_details(gpus[0])["device_name"]) if gpus else "the CPU"
 
 
 @contextlib.contextmanager
@@ -59,13 +63,34 @@ def _silent_stderr() -> Iterator[None]:
 
 
 def network_of(inception: Inception, path: str) -> Network:
+    """The network of a config: what `prepared` makes of frames → one float32 vector each.
+
+    Args:
+        inception: The config.
+        path: The model's local file or folder, as `locate` finds it.
+
+    Raises:
+        UsageError: if the model has not what it must have: nodes, a signature, an input of `image_size`.
+    """
+    size = inception.image_size
     match inception.model:
         case RandomModel(random=seed):
-            return _random_inception(inception.image_size, seed)
-        case KerasModel():
-            return _keras_network(inception.image_size, path)
+            return _random_inception(size, seed)
+        case KerasModel(architecture=architecture):
+            return _keras_network(architecture, size, path)
         case SavedModel() | HubModel():
-            return _saved_network(path)
+            return _saved_network(size, path)
+        case GraphModel():
+            return lifted(tensorflow(), path, Path(path).read_bytes())
+
+
+def prepared(inception: Inception, frames: Any) -> Any:
+    """uint8 RGB frames (batch, height, width, 3) of one size, whatever it is → the input of the config's network."""
+    tf = tensorflow()
+    preprocessing = preprocessing_of(inception.model)
+    if not preprocessing.resizes_itself:
+        frames = tf.image.resize(frames, (inception.image_size, inception.image_size))
+    return preprocessing(tf.cast(frames, tf.float32))
 
 
 def _random_inception(image_size: int, seed: int) -> Network:
@@ -74,7 +99,7 @@ def _random_inception(image_size: int, seed: int) -> Network:
     They are drawn by NumPy in the order of the layers; the batch norms stay as they are made, the identity.
     """
     rng = np.random.default_rng(seed)
-    network = _keras_inception(image_size)
+    network = _keras_application("InceptionV3", image_size)
     for layer in network.layers:
         if isinstance(layer, tensorflow().keras.layers.Conv2D):
             shape = layer.kernel.shape
@@ -83,25 +108,36 @@ def _random_inception(image_size: int, seed: int) -> Network:
     return functools.partial(network, training=False)
 
 
-def _keras_network(image_size: int, path: str) -> Network:
+def _keras_network(architecture: Architecture, image_size: int, path: str) -> Network:
     if path.endswith(".keras"):
         network = tensorflow().keras.models.load_model(path, compile=False)
+        _require_input(network.inputs[0].shape, image_size, path)
     else:
-        network = _keras_inception(image_size)
+        network = _keras_application(architecture, image_size)
         with warnings.catch_warnings(action="error", category=UserWarning):  # of layers that the file lacks
             network.load_weights(path)
     return functools.partial(network, training=False)
 
 
-def _keras_inception(image_size: int) -> Any:
-    """The network without its classifier: (batch, image_size, image_size, 3) → (batch, 2048), weights not yet set."""
-    shape = (image_size, image_size, 3)
-    return tensorflow().keras.applications.InceptionV3(
-        include_top=False, weights=None, pooling="avg", input_shape=shape
-    )
+def _keras_application(architecture: Architecture, image_size: int) -> Any:
+    """A network without its classifier, weights not yet set: (batch, image_size, image_size, 3) → one vector each."""
+    build = getattr(tensorflow().keras.applications, architecture)
+    return build(include_top=False, weights=None, pooling="avg", input_shape=(image_size, image_size, 3))
 
 
-def _saved_network(folder: str) -> Network:
+def _require_input(shape: Sequence[int | None], image_size: int, path: str) -> None:
+    """Of a shape (batch, height, width, channels), None where it takes any."""
+    images = (None, image_size, image_size, 3)
+    if len(shape) != 4 or any(length not in (None, given) for length, given in zip(shape, images, strict=True)):
+        raise UsageError(
+            "The model does not take batches of such images",
+            path,
+            f"its input is {tuple(shape)}, not {images}",
+            "set inception.image_size to the height and width that it takes, or export it for any batch of RGB images",
+        )
+
+
+def _saved_network(image_size: int, folder: str) -> Network:
     """A SavedModel's serving signature (`default` in the first TF-Hub format), else the object itself."""
     tensorflow()
     with warnings.catch_warnings(action="ignore"):  # it imports pkg_resources, which is deprecated
@@ -111,7 +147,7 @@ def _saved_network(folder: str) -> Network:
     signatures = getattr(loaded, "signatures", {})
     for name in ("serving_default", "default"):
         if name in signatures:
-            return _signature(loaded, name, folder)
+            return _signature(loaded, name, image_size, folder)
     if callable(loaded):
         network: Network = loaded
         return network
@@ -123,15 +159,22 @@ def _saved_network(folder: str) -> Network:
     )
 
 
-def _signature(loaded: Any, name: str, folder: str) -> Network:
-    """A signature as a function, which holds on to the variables of its model: the signature alone does not."""
+def _signature(loaded: Any, name: str, image_size: int, folder: str) -> Network:
+    """A signature as a function, which holds on to the variables of its model: the signature alone does not.
+
+    Where it has more outputs, the one named `default` is the vector (common signatures of the first TF-Hub format).
+    """
     signature = loaded.signatures[name]
-    inputs, outputs = sorted(signature.structured_input_signature[1]), sorted(signature.structured_outputs)
-    if len(inputs) != 1 or len(outputs) != 1:
+    inputs, outputs = signature.structured_input_signature[1], sorted(signature.structured_outputs)
+    output = "default" if "default" in outputs else outputs[0]
+    if len(inputs) != 1 or (len(outputs) != 1 and output != "default"):
         raise UsageError(
             "The SavedModel's signature is not one batch of images → one batch of vectors",
             folder,
-            f"{name} takes {inputs} and returns {outputs}",
+            f"{name} takes {sorted(inputs)} and returns {outputs}",
             "export it with one input and one output",
         )
-    return lambda images: loaded.signatures[name](**{inputs[0]: images})[outputs[0]]
+    ((argument, spec),) = inputs.items()
+    if spec.shape.rank is not None:
+        _require_input(spec.shape, image_size, folder)
+    return lambda images: loaded.signatures[name](**{argument: images})[output]

@@ -22,7 +22,7 @@ from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
-from math import ceil, isfinite, isnan
+from math import ceil, isfinite, isnan, prod
 from time import monotonic
 from types import TracebackType
 from typing import IO, Self, cast
@@ -34,6 +34,7 @@ from yt8m_pipeline import files
 from yt8m_pipeline.config import Decoding
 from yt8m_pipeline.data_model import DropReason, FilmFacts, SampledFrame
 from yt8m_pipeline.errors import DataError, VideoRejected
+from yt8m_pipeline.extraction.reading_ahead import read_ahead
 from yt8m_pipeline.extraction.sandbox_protocol import (
     BLOCK_BYTES,
     DECODE,
@@ -43,7 +44,9 @@ from yt8m_pipeline.extraction.sandbox_protocol import (
     IDLE,
     JOB,
     MAX_FACTS_BYTES,
+    MAX_FRAME_BYTES,
     MAX_REJECTION_BYTES,
+    MIB,
     PROBE,
     PROBE_FRAMES,
     READ,
@@ -56,20 +59,26 @@ CHILD = "yt8m_pipeline.extraction.sandbox_child"
 START_SECONDS = 120.0
 DYING_SECONDS = 5.0
 
+AHEAD_BYTES = 128 * MIB
+"""Of decoded frames that wait for the consumer: all 360 of 299², or five of 4K UHD in their own size."""
+
 
 class Sandbox:
     """Decodes videos one after another in a child process, started when first needed and replaced when lost.
 
     A context manager, for one thread at a time. An iterator that is left half-way takes its child with it when it is
     closed or collected; the next video gets a new one. A video has `timeout_seconds`, and with each frame of the grid
-    that arrives `timeout_seconds_per_frame` more; the time that the consumer takes between two frames is free.
+    that arrives `timeout_seconds_per_frame` more.
+
+    Decoding goes on while the consumer works on earlier frames, until those that wait have AHEAD_BYTES; then the child
+    waits too, and its time stands still.
 
     Args:
         decoding: The sampling rate and the limits.
-        size: Height and width of the frames, pixels.
+        size: Height and width of the frames, pixels; None: each frame has its own size.
     """
 
-    def __init__(self, decoding: Decoding, size: int) -> None:
+    def __init__(self, decoding: Decoding, size: int | None) -> None:
         self._decoding, self._size = decoding, size
         self._idle: _Child | None = None
 
@@ -86,7 +95,7 @@ class Sandbox:
             self._idle = None
 
     def decode(self, uri: str) -> Generator[SampledFrame, None, float]:
-        """Yields the frames of the grid, size × size (see `decode_frames`).
+        """Yields the frames of the grid, size × size or in their own size (see `decode_frames`).
 
         Args:
             uri: A local path, or a URI of which only the blocks that the decoder needs are read.
@@ -96,11 +105,12 @@ class Sandbox:
 
         Raises:
             VideoRejected: MISSING_FILE, EMPTY_FILE; IO_ERROR, also where reading fails half-way; whatever
-                `decode_frames` finds; DECODER_CRASHED, also for frames that are not those of the grid; DECODE_TIMEOUT.
+                `decode_frames` finds; FRAME_TOO_LARGE; DECODER_CRASHED, also for frames that are not those of the grid;
+                DECODE_TIMEOUT.
             DataError: when no child can be started.
         """
         with self._at_work(DECODE, uri) as child:
-            return (yield from child.frames())
+            return (yield from read_ahead(child.frames(), AHEAD_BYTES, stop=child.stop))
 
     def probe(self, uri: str, *, frames: bool) -> FilmFacts:
         """What `probing.probe` finds out about a video. With frames, its time limit is that of decoding them all.
@@ -168,11 +178,11 @@ class _Video:
 class _Child:
     """The parent's end of one child process."""
 
-    def __init__(self, decoding: Decoding, size: int) -> None:
+    def __init__(self, decoding: Decoding, size: int | None) -> None:
         self._decoding, self._size = decoding, size
         self._frame_limit = ceil(Fraction(str(decoding.max_seconds)) * decoding.rate)
         self._payload_limits = {
-            FRAME: 3 * size * size,
+            FRAME: 3 * size * size if size else MAX_FRAME_BYTES,
             FACTS: MAX_FACTS_BYTES,
             REJECTED: MAX_REJECTION_BYTES,
             IDLE: 0,
@@ -183,7 +193,7 @@ class _Child:
 
     def _start(self) -> None:
         self._socket, theirs = socket.socketpair()
-        settings = (self._decoding.model_dump_json(), str(self._size))
+        settings = (self._decoding.model_dump_json(), str(self._size or 0))
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603  our own module, no shell
                 [sys.executable, "-B", "-P", "-m", CHILD, *settings],
@@ -216,6 +226,10 @@ class _Child:
 
     def is_alive(self) -> bool:
         return self._process.poll() is None
+
+    def stop(self) -> None:
+        """Kills the process: whoever waits for its answers, gets none."""
+        self._process.kill()
 
     def kill(self) -> None:
         self._process.kill()
@@ -283,10 +297,10 @@ class _Child:
             self._seconds_left = self._deadline - monotonic()
 
     def _receive(self) -> Answer:
-        kind, number, value, length = HEADER.unpack(self._read(HEADER.size))
+        kind, number, value, height, width, length = HEADER.unpack(self._read(HEADER.size))
         if length > self._payload_limits.get(kind, -1):
             raise ValueError(length)
-        return Answer(kind, number, value, self._read(length))
+        return Answer(kind, number, value, self._read(length), height, width)
 
     def _read(self, count: int) -> bytearray:
         data = bytearray(count)
@@ -325,10 +339,13 @@ class _Child:
         return f"the decoder ended by {ended}{said}"
 
 
-def _frame(answer: Answer, index: int, size: int) -> SampledFrame:
+def _frame(answer: Answer, index: int, size: int | None) -> SampledFrame:
     if answer.number != index or not isfinite(answer.value):
         raise ValueError(f"frame {answer.number} at {answer.value} s, where frame {index} was due")
-    return SampledFrame(index, answer.value, np.frombuffer(answer.payload, np.uint8).reshape(size, size, 3))
+    shape = (answer.height, answer.width, 3)
+    if shape != (size or answer.height, size or answer.width, 3) or not 0 < prod(shape) == len(answer.payload):
+        raise ValueError(f"{len(answer.payload)} bytes are no frame of {shape}")
+    return SampledFrame(index, answer.value, np.frombuffer(answer.payload, np.uint8).reshape(shape))
 
 
 def _rejection(answer: Answer) -> VideoRejected:

@@ -17,7 +17,7 @@ from math import ceil, nan
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from yt8m_pipeline.config import Decoding
-from yt8m_pipeline.data_model import SampledFrame
+from yt8m_pipeline.data_model import DropReason, SampledFrame
 from yt8m_pipeline.errors import VideoRejected
 from yt8m_pipeline.extraction.decoding import decode_frames
 from yt8m_pipeline.extraction.probing import probe
@@ -28,6 +28,7 @@ from yt8m_pipeline.extraction.sandbox_protocol import (
     FRAME,
     IDLE,
     JOB,
+    MAX_FRAME_BYTES,
     MAX_REJECTION_BYTES,
     MIB,
     PROBE_FRAMES,
@@ -85,7 +86,7 @@ class RemoteFile(RawIOBase):
         return len(data)
 
 
-def main(decoding: Decoding, size: int) -> None:
+def main(decoding: Decoding, size: int | None) -> None:
     """Does jobs until the parent closes the socket."""
     _confine(decoding.memory_limit_mib)
     with socket.socket(fileno=PARENT) as parent:
@@ -120,7 +121,7 @@ def _end_with_parent() -> None:
     os._exit(0)
 
 
-def _work(parent: socket.socket, task: bytes, stream: BinaryIO, decoding: Decoding, size: int) -> None:
+def _work(parent: socket.socket, task: bytes, stream: BinaryIO, decoding: Decoding, size: int | None) -> None:
     """Does one job, and says so or why not."""
     decoded_fraction = 1.0
     try:
@@ -142,7 +143,11 @@ def _send_frames(parent: socket.socket, frames: Generator[SampledFrame, None, fl
             frame = next(frames)
         except StopIteration as end:
             return cast(float, end.value)
-        Answer(FRAME, frame.index, frame.pts_seconds, frame.rgb.data.cast("B")).send(parent)
+        height, width, _ = frame.rgb.shape
+        if frame.rgb.nbytes > MAX_FRAME_BYTES:
+            detail = f"a frame of {width} × {height} pixels has {frame.rgb.nbytes} bytes, above {MAX_FRAME_BYTES}"
+            raise VideoRejected(DropReason.FRAME_TOO_LARGE, detail)
+        Answer(FRAME, frame.index, frame.pts_seconds, frame.rgb.data.cast("B"), height, width).send(parent)
 
 
 def _fetch(parent: socket.socket, size: int, number: int) -> bytes:
@@ -152,4 +157,4 @@ def _fetch(parent: socket.socket, size: int, number: int) -> bytes:
 
 
 if __name__ == "__main__":
-    main(Decoding.model_validate_json(sys.argv[1]), int(sys.argv[2]))
+    main(Decoding.model_validate_json(sys.argv[1]), int(sys.argv[2]) or None)

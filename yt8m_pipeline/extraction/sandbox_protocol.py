@@ -13,11 +13,14 @@ from typing import NamedTuple
 JOB = Struct("!cQ")
 DECODE, PROBE, PROBE_FRAMES = b"d", b"p", b"P"
 
-HEADER = Struct("!cIdI")
+HEADER = Struct("!cIdIII")
 IDLE, FRAME, FACTS, REJECTED, READ = b"i", b"f", b"j", b"r", b"b"
 
 MIB = 2**20
 BLOCK_BYTES = MIB
+MAX_FRAME_BYTES = 128 * MIB
+"""Of a frame in its own size: 8K UHD, 7680 × 4320, has 95 MiB."""
+
 MAX_REJECTION_BYTES = 4096
 MAX_FACTS_BYTES = 16 * MIB
 
@@ -30,15 +33,19 @@ class Answer(NamedTuple):
         number: k of a FRAME; which block to READ.
         value: The decoded fraction of IDLE and REJECTED (NaN: not known); the pts of a FRAME, seconds.
         payload: The frame's RGB bytes; the facts as JSON; the rejection's reason and detail.
+        height: Of a FRAME, pixels.
+        width: Of a FRAME, pixels.
     """
 
     kind: bytes
     number: int = 0
     value: float = nan
     payload: bytes | bytearray | memoryview = b""
+    height: int = 0
+    width: int = 0
 
     def send(self, parent: socket) -> None:
-        parent.sendall(HEADER.pack(self.kind, self.number, self.value, len(self.payload)))
+        parent.sendall(HEADER.pack(self.kind, self.number, self.value, self.height, self.width, len(self.payload)))
         parent.sendall(self.payload)
 
 

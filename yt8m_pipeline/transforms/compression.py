@@ -139,7 +139,7 @@ class FitQuantizer(beam.PTransform):
         self._fitting, self._config, self._pca = fitting, config, pca
 
     def expand(self, train: Any) -> Any:
-        key = self._pca | "key" >> beam.Map(lambda pca: step_key(QUANTIZER, pca.key, self._config.model_dump()))
+        key = self._pca | "key" >> beam.Map(quantizer_key, self._config)
         fitted = train if self._config.method == "optimal" else train | "none" >> beam.Filter(lambda _: False)
         histogram = (
             fitted
@@ -156,15 +156,23 @@ class FitQuantizer(beam.PTransform):
             return step
         with timed(QUANTIZER):
             quantizer = Quantizer.fit(histogram, self._config.levels) if histogram else Quantizer.uniform()
-            quantizer.save(self._fitting.journal.layout.path(Layout.QUANTIZER))
-        facts = {
-            "method": quantizer.name,
-            "scope": quantizer.scope,
-            "levels": quantizer.length,
-            "feature_name": quantizer.feature_name,
-            "fingerprint": quantizer.fingerprint,
-        }
-        return _record(self._fitting, QUANTIZER, key, [Layout.QUANTIZER], facts)
+        return save_quantizer(self._fitting.journal, key, quantizer)
+
+
+def quantizer_key(pca: Step, config: QuantizerConfig) -> str:
+    return step_key(QUANTIZER, pca.key, config.model_dump())
+
+
+def save_quantizer(journal: Journal, key: str, quantizer: Quantizer) -> Step:
+    quantizer.save(journal.layout.path(Layout.QUANTIZER))
+    facts = {
+        "method": quantizer.name,
+        "scope": quantizer.scope,
+        "levels": quantizer.length,
+        "feature_name": quantizer.feature_name,
+        "fingerprint": quantizer.fingerprint,
+    }
+    return _record(journal, QUANTIZER, key, [Layout.QUANTIZER], facts)
 
 
 class IntoUnits(beam.PTransform):
@@ -239,12 +247,11 @@ def _save_pca(fitting: Fitting, key: str, pca: Pca, origin: dict[str, Any]) -> S
         "fingerprint": pca.fingerprint,
         **origin,
     }
-    return _record(fitting, PCA, key, [f"{Layout.PCA}/{name}" for name in Pca.FILES], facts)
+    return _record(fitting.journal, PCA, key, [f"{Layout.PCA}/{name}" for name in Pca.FILES], facts)
 
 
-def _record(fitting: Fitting, name: str, key: str, paths: Iterable[str], facts: dict[str, Any]) -> Step:
-    layout = fitting.journal.layout
-    return fitting.journal.record(Step(name, key, tuple(file_entry(layout, path) for path in paths), facts))
+def _record(journal: Journal, name: str, key: str, paths: Iterable[str], facts: dict[str, Any]) -> Step:
+    return journal.record(Step(name, key, tuple(file_entry(journal.layout, path) for path in paths), facts))
 
 
 def _no_train_frames(fitting: Fitting) -> Step:

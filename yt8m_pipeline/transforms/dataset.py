@@ -1,7 +1,7 @@
 """The Beam shell of the dataset on disk: stored videos in, shards, tables and manifest out."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import apache_beam as beam
@@ -11,7 +11,7 @@ from apache_beam.pvalue import AsDict, AsIter, AsSingleton
 from yt8m_pipeline.compression.pca import Pca
 from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.config import Shards
-from yt8m_pipeline.data_model import STAGES, Partition, StoredVideo
+from yt8m_pipeline.data_model import STAGES, Float32Array, Partition, StoredVideo
 from yt8m_pipeline.dataset.gate import check_failures, check_rest_unchanged, check_train_frames, check_videos_left
 from yt8m_pipeline.dataset.index import (
     label_indices,
@@ -21,10 +21,10 @@ from yt8m_pipeline.dataset.index import (
     write_videos,
     write_vocabulary,
 )
-from yt8m_pipeline.dataset.journal import FileEntry, Step, step_key
+from yt8m_pipeline.dataset.journal import FileEntry, Step
 from yt8m_pipeline.dataset.layout import Layout, Shard
-from yt8m_pipeline.dataset.manifest import PartitionSummary, StageCount, fitted_row, shard_rows, write_manifest
-from yt8m_pipeline.dataset.shards import PUBLISHED, Encoding, Member, published_labels, shard_of, write_shard
+from yt8m_pipeline.dataset.manifest import PartitionSummary, StageCount, fitted_row, shard_parts, write_manifest
+from yt8m_pipeline.dataset.shards import PUBLISHED, Member, shard_key, shard_of, write_shard
 from yt8m_pipeline.errors import DataError
 from yt8m_pipeline.plan import BuildPlan, library_versions, recipe
 from yt8m_pipeline.transforms.combiners import Sum
@@ -32,6 +32,8 @@ from yt8m_pipeline.transforms.compression import PCA, QUANTIZER
 from yt8m_pipeline.transforms.monitoring import advance, announce, timed
 
 WRITE = "write"
+FEATURES = "features"
+"""What a dataset is encoded from, in its manifest: the features of the store, not the codes of another dataset."""
 
 ShardKey: TypeAlias = tuple[str, int, int]
 """A `Shard` as a key that every engine encodes alike: partition, index, of."""
@@ -155,8 +157,7 @@ class WriteShards(beam.PTransform):
 def _write(group: Group, plan: BuildPlan, pca: Step, quantizer: Step, indices: Mapping[str, int]) -> Step:
     shard, stored = group
     members = [_member(item, indices) for item in stored]
-    contents = [(item.video_id, item.sha256, published_labels(shard.partition, item.labels)) for item in members]
-    key = step_key(shard.name, contents, pca.key, quantizer.key)
+    key = shard_key(shard, members, pca.key, quantizer.key)
     known = plan.journal.find(shard.name, key)
     if known and shard.partition != plan.anew:
         advance(WRITE, videos=len(members))
@@ -164,7 +165,8 @@ def _write(group: Group, plan: BuildPlan, pca: Step, quantizer: Step, indices: M
     if plan.anew not in (None, shard.partition):
         raise _changed(shard, plan.layout)
     with timed(WRITE):
-        step = write_shard(plan.layout, shard, key, members, plan.store.read, _load_encoding(plan.layout, pca))
+        codebook = Quantizer.load(plan.layout.path(Layout.QUANTIZER))
+        step = write_shard(plan.layout, shard, key, _coefficients(members, plan, pca), codebook)
     advance(WRITE, videos=len(members), frames=step.facts["frames"])
     return plan.journal.record(step)
 
@@ -178,9 +180,10 @@ def _changed(shard: Shard, layout: Layout) -> DataError:
     )
 
 
-def _load_encoding(layout: Layout, pca: Step) -> Encoding:
-    whitening = Pca.load(layout.path(Layout.PCA), pca.facts["epsilon"])
-    return Encoding(whitening, Quantizer.load(layout.path(Layout.QUANTIZER)))
+def _coefficients(members: Iterable[Member], plan: BuildPlan, pca: Step) -> Iterator[tuple[Member, Float32Array]]:
+    whitening = Pca.load(plan.layout.path(Layout.PCA), pca.facts["epsilon"])
+    for member in members:
+        yield member, whitening.transform(plan.store.read(member.video_id).features)
 
 
 def _member(stored: StoredVideo, indices: Mapping[str, int]) -> Member:
@@ -281,7 +284,6 @@ def _write_manifest(
     counts: Sequence[StageCount],
     warnings: Iterable[str],
 ) -> None:
-    rows = [row for step in shards for row in shard_rows(step)]
     total = sum(summaries.values(), PartitionSummary())
     values = {
         "build_key": plan.key,
@@ -295,8 +297,9 @@ def _write_manifest(
         "sampling": {"policy": plan.config.decoding.sampling, "deviation_seconds": total.deviation_seconds()},
         "partitions": {part.value: summaries.get(part.value, PartitionSummary()).to_json() for part in Partition},
         "accounting": [count.to_json() for count in sorted(counts, key=_stage_order)],
-        "warnings": sorted([*warnings, *(plan.pca.warnings if plan.pca else [])]),
-        "shards": sorted(rows, key=lambda row: row["path"]),
+        "warnings": sorted([*warnings, *plan.warnings]),
+        "encoded": {"from": FEATURES},
+        **shard_parts(shards),
         "files": [{"path": file.path, "bytes": file.bytes, "sha256": file.sha256} for file in sorted(tables)],
     }
     write_manifest(plan.layout, values)

@@ -5,8 +5,9 @@ Frames and features pass from step to step inside one fused stage only: they cro
 
 import logging
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
+from threading import Lock
 from typing import Any
 
 import apache_beam as beam
@@ -14,6 +15,7 @@ import numpy as np
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 from apache_beam.pvalue import AsSingleton, TaggedOutput
 
+from yt8m_pipeline import files
 from yt8m_pipeline.config import Decoding, Inception
 from yt8m_pipeline.data_model import (
     DropReason,
@@ -32,9 +34,10 @@ from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.manifest import StageCount
 from yt8m_pipeline.errors import DataError, VideoRejected
 from yt8m_pipeline.extraction.failures import Source, check_damage
-from yt8m_pipeline.extraction.feature_store import Damaged, FeatureStore
-from yt8m_pipeline.extraction.inception import FeatureExtractor, load
+from yt8m_pipeline.extraction.feature_store import Damaged, FeatureStore, Shelf, place
+from yt8m_pipeline.extraction.inception import ANY_DIMENSIONS, FeatureExtractor, load
 from yt8m_pipeline.extraction.sandbox import Sandbox
+from yt8m_pipeline.extraction.store_index import IndexedFile
 from yt8m_pipeline.outcome import reject_video
 from yt8m_pipeline.transforms.ledger import COUNTS, KEPT, REJECTS, outputs_of
 from yt8m_pipeline.transforms.monitoring import advance, announce, timed
@@ -43,7 +46,14 @@ LOGGER = logging.getLogger(__name__)
 
 DECODE = "decode"
 EXTRACT = "extract"
+LOOK_UP = "look_up"
 LACKING = "lacking"
+CHANGED = "changed"
+WARNINGS = "warnings"
+WRITTEN = "written"
+
+MAX_BATCH_BYTES = 128 * 2**20
+"""Of decoded frames that go to the network together: five of 4K UHD in their own size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +66,7 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class FrameBatch:
-    """Successive frames of one video: uint8 (n, size, size, 3), pts float64 (n,); the last batch is its ending."""
+    """Successive frames of one video: uint8 (n, height, width, 3), pts float64 (n,); the last batch is its ending."""
 
     video: Video
     frames: UInt8Array
@@ -75,20 +85,35 @@ class FeatureBatch:
 
 
 class FindInStore(beam.PTransform):
-    """PCollection[Video] → outputs of a stage with the StoredVideos that the store has whole, and `lacking`: Video.
+    """PCollection[Video] → outputs of a stage with the StoredVideos that the store has, `lacking`: Video, and warnings.
 
-    A video whose failure the store remembers is rejected again, unless it is to be tried again.
+    A video whose failure the store remembers is rejected again, unless it is to be tried again. One whose file has
+    changed since is extracted again where that is asked for (`refresh`); else its features are used, with a warning.
+    Files in a bucket are looked at only then: each costs a request.
+
+    Args:
+        store: Where the features are.
+        decoding: The config of decoding.
+        retry: Which failures are tried again.
+        refresh: Whether videos are extracted again whose files have changed.
+        verify: Whether every stored file is read, also those that the store's indices know.
     """
 
-    def __init__(self, store: FeatureStore, decoding: Decoding, retry: Retry) -> None:
+    def __init__(
+        self, store: FeatureStore, decoding: Decoding, retry: Retry, *, refresh: bool = False, verify: bool = False
+    ) -> None:
         super().__init__()
-        self._look_up = _LookUp(store, decoding, retry)
+        self._look_up = _LookUp(store, decoding, retry, refresh=refresh, verify=verify)
 
     def expand(self, videos: Any) -> dict[str, Any]:
-        found = videos | "look up" >> beam.ParDo(self._look_up).with_outputs(LACKING, REJECTS, COUNTS, main=KEPT)
+        shelves = videos | "shelf" >> beam.Map(lambda video: (place(video.video_id)[0], video)) | beam.GroupByKey()
+        tags = (LACKING, REJECTS, COUNTS, CHANGED)
+        found = shelves | "look up" >> beam.ParDo(self._look_up).with_outputs(*tags, main=KEPT)
+        warnings = found[CHANGED] | "changed" >> beam.combiners.ToList() | beam.FlatMap(changed_warning)
         total = found[LACKING] | "count" >> beam.combiners.Count.Globally()
         announced = found[LACKING] | "announce" >> beam.Map(_announced, AsSingleton(total))
-        return {tag: found[tag] for tag in (KEPT, REJECTS, COUNTS)} | {LACKING: announced | beam.Reshuffle()}
+        lacking = announced | beam.Reshuffle()
+        return {tag: found[tag] for tag in (KEPT, REJECTS, COUNTS)} | {LACKING: lacking, WARNINGS: warnings}
 
 
 class RecallVideos(beam.PTransform):
@@ -116,47 +141,53 @@ class DecodeFrames(beam.PTransform):
 class ExtractPool3(beam.PTransform):
     """PCollection[[FrameBatch]] → PCollection[FeatureBatch], by Beam's RunInference."""
 
-    def __init__(self, inception: Inception) -> None:
+    def __init__(self, inception: Inception, dimensions: range = ANY_DIMENSIONS) -> None:
         super().__init__()
-        self._inception = inception
+        self._handler = Pool3Handler(inception, dimensions)
 
     def expand(self, batches: Any) -> Any:
-        return batches | RunInference(Pool3Handler(self._inception))
+        return batches | RunInference(self._handler)
 
 
 class StoreFeatures(beam.PTransform):
-    """PCollection[FeatureBatch] → PCollection[StoredVideo], rejects and counts; one file per video."""
+    """PCollection[FeatureBatch] → PCollection[StoredVideo], rejects and counts; a file per video, then the indices."""
 
     def __init__(self, store: FeatureStore, decoding: Decoding, dtype: str) -> None:
         super().__init__()
-        self._store = _Store(store, decoding, dtype)
+        self._store, self._write = store, _Store(store, decoding, dtype)
 
     def expand(self, batches: Any) -> Any:
-        return batches | outputs_of(self._store)
+        stored = batches | "store" >> beam.ParDo(self._write).with_outputs(REJECTS, COUNTS, WRITTEN, main=KEPT)
+        _ = stored[WRITTEN] | "shelf" >> beam.GroupByKey() | "index" >> beam.Map(remember, self._store)
+        return stored
 
 
 class LazyExtractor:
-    """A feature extractor that loads its model when the first frames come: a resumed build may need none."""
+    """A feature extractor that loads its model when the first frames come: a resumed build may need none.
 
-    def __init__(self, inception: Inception) -> None:
-        self._inception = inception
+    The threads of a process share one (RunInference sees to it), and so one model.
+    """
+
+    def __init__(self, inception: Inception, dimensions: range) -> None:
+        self._inception, self._dimensions = inception, dimensions
+        self._loading = Lock()
         self._extractor: FeatureExtractor | None = None
 
-    def __call__(self, frames: UInt8Array) -> Float32Array:
-        if self._extractor is None:
-            self._extractor = load(self._inception)
-        return self._extractor(frames)
+    def loaded(self) -> FeatureExtractor:
+        with self._loading:
+            self._extractor = self._extractor or load(self._inception, self._dimensions)
+        return self._extractor
 
 
 class Pool3Handler(ModelHandler[FrameBatch, FeatureBatch, LazyExtractor]):
     """Runs the network on the micro-batches that the decoder made; elements are batches already."""
 
-    def __init__(self, inception: Inception) -> None:
+    def __init__(self, inception: Inception, dimensions: range) -> None:
         super().__init__()
-        self._inception = inception
+        self._inception, self._dimensions = inception, dimensions
 
     def load_model(self) -> LazyExtractor:
-        return LazyExtractor(self._inception)
+        return LazyExtractor(self._inception, self._dimensions)
 
     def run_inference(
         self,
@@ -178,21 +209,56 @@ class Pool3Handler(ModelHandler[FrameBatch, FeatureBatch, LazyExtractor]):
 
 
 class _LookUp(beam.DoFn):
-    def __init__(self, store: FeatureStore, decoding: Decoding, retry: Retry) -> None:
+    def __init__(self, store: FeatureStore, decoding: Decoding, retry: Retry, *, refresh: bool, verify: bool) -> None:
         self._store, self._decoding, self._retry = store, decoding, retry
+        self._refresh, self._verify = refresh, verify
 
-    def process(self, video: Video) -> Iterator[Any]:
-        entry = self._store.entry(video.video_id)
-        if isinstance(entry, StoredEntry):
-            yield from _settled(video, entry, self._decoding)
+    def process(self, group: tuple[str, Iterable[Video]]) -> Iterator[Any]:
+        name, videos = group
+        with timed(LOOK_UP):
+            shelf = self._store.shelf(name, verify=self._verify)
+            answers = [answer for video in videos for answer in self._look_up(video, shelf)]
+            shelf.save()
+        yield from answers
+
+    def _look_up(self, video: Video, shelf: Shelf) -> Iterator[Any]:
+        found = shelf.find(video.video_id)
+        has_changed = isinstance(found, IndexedFile) and self._has_changed(video, found)
+        if isinstance(found, IndexedFile) and not (has_changed and self._refresh):
+            if has_changed:
+                yield TaggedOutput(CHANGED, video.video_id)
+            yield from _settled(video, found.entry, self._decoding)
             return
-        failure = self._store.failure(video.video_id)
+        failure = shelf.failure(video.video_id)
         if failure and failure.counts(Source.of(video.uri), self._decoding, self._retry):
             yield from _rejected(video, failure.rejection)
             return
-        if isinstance(entry, Damaged):
-            LOGGER.warning("stored features of %s are damaged (%s); extracting it again", video.video_id, entry.reason)
+        if isinstance(found, Damaged):
+            LOGGER.warning("stored features of %s are damaged (%s); extracting it again", video.video_id, found.reason)
         yield TaggedOutput(LACKING, video)
+
+    def _has_changed(self, video: Video, found: IndexedFile) -> bool:
+        is_looked_at = self._refresh or files.is_local(video.uri)
+        return is_looked_at and found.source.has_changed(Source.of(video.uri))
+
+
+def changed_warning(video_ids: Sequence[str]) -> list[str]:
+    """One warning for all stored videos whose files have changed; none where none has."""
+    if not video_ids:
+        return []
+    return [
+        f"stored videos whose files have changed since, by size or modification time: {len(video_ids)}, first "
+        f"{min(video_ids)}; `yt8m build --refresh` extracts them again"
+    ]
+
+
+def remember(written: tuple[str, Iterable[tuple[str, IndexedFile]]], store: FeatureStore) -> None:
+    """Adds what has been written on a shelf to its index."""
+    name, indexed = written
+    shelf = store.shelf(name)
+    for video_id, file in indexed:
+        shelf.remember(video_id, file)
+    shelf.save()
 
 
 class _Recall(beam.DoFn):
@@ -238,21 +304,28 @@ class _Decode(beam.DoFn):
         self._decoding, self._inception = decoding, inception
 
     def setup(self) -> None:
-        self._sandbox = Sandbox(self._decoding, self._inception.image_size)
+        self._sandbox = Sandbox(self._decoding, self._inception.decoded_size)
 
     def teardown(self) -> None:
         self._sandbox.close()
 
-    def process(self, video: Video) -> Iterator[list[FrameBatch]]:
-        source, decoded = Source.of(video.uri), DecodedFrames(self._sandbox.decode(video.uri))
-        frames = iter(decoded)
-        try:
-            while chunk := _next_frames(frames, self._inception.batch_size):
-                yield [_frame_batch(video, chunk)]
-            ending = Ending(source, decoded.decoded_fraction)
-        except VideoRejected as rejection:
-            ending = Ending(source, rejection)
-        yield [FrameBatch(video, _no_frames(self._inception), np.empty(0), ending)]
+    def process(self, video: Video) -> Generator[list[FrameBatch], None, None]:
+        yield [_no_frames(video)]  # the network is loaded before the first film is opened
+        source = Source.of(video.uri)
+        with closing(self._sandbox.decode(video.uri)) as frames:
+            decoded = DecodedFrames(frames)
+            batches = frame_batches(video, decoded, self._inception.batch_size)
+            try:
+                while batch := _next(batches):
+                    yield [batch]
+                result: float | VideoRejected = decoded.decoded_fraction
+            except VideoRejected as rejection:
+                result = rejection
+        yield [_no_frames(video, Ending(source, result))]
+
+
+def _no_frames(video: Video, ending: Ending | None = None) -> FrameBatch:
+    return FrameBatch(video, np.empty((0, 0, 0, 3), np.uint8), np.empty(0), ending)
 
 
 class DecodedFrames:
@@ -265,22 +338,35 @@ class DecodedFrames:
         self.decoded_fraction = yield from self._frames
 
 
-def _next_frames(frames: Iterator[SampledFrame], count: int) -> list[SampledFrame]:
+def frame_batches(video: Video, frames: Iterable[SampledFrame], max_frames: int) -> Iterator[FrameBatch]:
+    """Successive frames of one size in batches: as many as `max_frames` and MAX_BATCH_BYTES allow, one at least."""
+    waiting: list[SampledFrame] = []
+    for frame in frames:
+        if waiting and frame.rgb.shape != waiting[0].rgb.shape:
+            yield _taken(video, waiting)
+        waiting.append(frame)
+        if len(waiting) == min(max_frames, max(1, MAX_BATCH_BYTES // frame.rgb.nbytes)):
+            yield _taken(video, waiting)
+    if waiting:
+        yield _taken(video, waiting)
+
+
+def _taken(video: Video, waiting: list[SampledFrame]) -> FrameBatch:
+    """A batch of the frames that wait; then none does."""
+    pts_seconds = np.array([frame.pts_seconds for frame in waiting])
+    batch = FrameBatch(video, np.stack([frame.rgb for frame in waiting]), pts_seconds)
+    waiting.clear()
+    return batch
+
+
+def _next(batches: Iterator[FrameBatch]) -> FrameBatch | None:
     with timed(DECODE):
-        return list(islice(frames, count))
-
-
-def _frame_batch(video: Video, chunk: Sequence[SampledFrame]) -> FrameBatch:
-    pts_seconds = np.array([frame.pts_seconds for frame in chunk])
-    return FrameBatch(video, np.stack([frame.rgb for frame in chunk]), pts_seconds)
-
-
-def _no_frames(inception: Inception) -> UInt8Array:
-    return np.empty((0, inception.image_size, inception.image_size, 3), np.uint8)
+        return next(batches, None)
 
 
 def _features(batch: FrameBatch, model: LazyExtractor) -> FeatureBatch:
-    features = model(batch.frames) if len(batch.frames) else np.empty((0, 0), np.float32)
+    extractor = model.loaded()
+    features = extractor(batch.frames) if len(batch.frames) else np.empty((0, 0), np.float32)
     return FeatureBatch(batch.video, features, batch.pts_seconds, batch.ending)
 
 
@@ -305,6 +391,9 @@ class _Store(beam.DoFn):
             yield from _rejected(video, rejection)
             return
         advance(EXTRACT, frames=entry.frames)
+        written = self._store.indexed(video.video_id, ending.source, entry)
+        if written:
+            yield TaggedOutput(WRITTEN, (place(video.video_id)[0], (video.video_id, written)))
         yield from _settled(video, entry, self._decoding)
 
     def finish_bundle(self) -> None:
@@ -319,7 +408,7 @@ class _Store(beam.DoFn):
     def _write(self, video: Video, batches: list[FeatureBatch], ending: Ending) -> StoredEntry:
         if isinstance(ending.result, VideoRejected):
             raise ending.result
-        features = np.concatenate([batch.features for batch in batches]).astype(self._dtype)
+        features = np.concatenate([batch.features for batch in batches if len(batch.features)]).astype(self._dtype)
         if not np.isfinite(features).all():
             bad = int(np.flatnonzero(~np.isfinite(features).all(axis=1))[0])
             detail = f"frame {bad} has NaN or Inf features"

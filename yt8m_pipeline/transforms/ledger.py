@@ -1,4 +1,4 @@
-"""The ledger: every row that a stage drops, and the counts that show that no row vanished (DESIGN rule 1)."""
+"""The ledger: every row that a stage drops, the counts that show that no row vanished (DESIGN rule 1), and warnings."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -55,11 +55,12 @@ def settling(stage: str, function: Callable[..., Mapping[str, Outcome]], *sides:
 
 
 class Ledger:
-    """Gathers the rejects and counts of all stages, so that the pipeline reads as its acts."""
+    """Gathers the rejects, counts and warnings of all stages, so that the pipeline reads as its acts."""
 
     def __init__(self) -> None:
         self._rejects: list[beam.PCollection[pa.Table]] = []
         self._counts: list[beam.PCollection[StageCount]] = []
+        self._warnings: list[beam.PCollection[str]] = []
 
     def keep(self, outputs: Any) -> Any:
         """Books the rejects and counts of a stage's outputs and gives back what it kept."""
@@ -67,9 +68,17 @@ class Ledger:
         self._counts.append(outputs[COUNTS])
         return outputs[KEPT]
 
+    def warn(self, warnings: Any) -> None:
+        """Books what a stage says to the user: PCollection[str]."""
+        self._warnings.append(warnings)
+
     def rejects(self) -> Any:
         """Every rejected row: PCollection[pa.Table]."""
         return self._rejects | "all rejects" >> beam.Flatten()
+
+    def warnings(self) -> Any:
+        """Every warning: PCollection[str]."""
+        return self._warnings | "all warnings" >> beam.Flatten()
 
     def counts(self) -> Any:
         """The totals per stage and table: PCollection[list[StageCount]] of one element."""
