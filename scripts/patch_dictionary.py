@@ -1,8 +1,10 @@
 """Features learnt from pictures without labels or downloads: one layer of filters (Coates, Lee and Ng 2011)."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from yt8m_pipeline.data_model import Float32Array, UInt8Array
 
@@ -37,8 +39,8 @@ class PatchDictionary:
         answers = (found[FILTERS : 4 * FILTERS] - mean) @ filters
         return cls(mean, filters, np.quantile(answers, 1 - ACTIVE, axis=0).astype(np.float32))
 
-    def __call__(self, pictures: UInt8Array) -> Float32Array:
-        """float32, (pictures, FILTERS), of uint8 (pictures, height, width, 3)."""
+    def __call__(self, pictures: npt.NDArray[Any]) -> Float32Array:
+        """float32, (pictures, FILTERS), of pictures in 0 … 255, (pictures, height, width, 3)."""
         return np.stack([self._features(patches(picture[np.newaxis])[0]) for picture in pictures])
 
     def _features(self, found: Float32Array) -> Float32Array:
@@ -46,7 +48,7 @@ class PatchDictionary:
         return features
 
 
-def patches(pictures: UInt8Array) -> Float32Array:
+def patches(pictures: npt.NDArray[Any]) -> Float32Array:
     """float32, (pictures, places, 3 · PATCH²): each patch less its mean, over its standard deviation."""
     every = np.lib.stride_tricks.sliding_window_view(pictures, (PATCH, PATCH), axis=(1, 2))[:, ::STRIDE, ::STRIDE]
     found = every.reshape(len(pictures), -1, 3 * PATCH**2).astype(np.float32)

@@ -252,12 +252,15 @@ class Inception(Section):
         description="Who makes frames that large. decoder: area averaging, while decoding; model: bilinear, as the "
         "network was trained (paper §3.3), from frames in their own size, which costs more memory and time.",
     )
-    batch_size: Positive = Field(8, description="Frames per call of the network; the last batch is padded.")
+    batch_size: Positive = Field(8, description="Frames per call of the network, at most.")
     device: Literal["auto", "cpu", "gpu"] = Field("auto", description="Where it runs. auto: on a GPU if there is one.")
     precision: Literal["float32", "mixed"] = Field(
         "float32", description="Of the network's arithmetic. mixed: float16 where that is safe, on a GPU only."
     )
-    dtype: Literal["float16", "float32"] = Field("float32", description="How the feature store keeps features.")
+    dtype: Literal["float16", "float32"] = Field(
+        "float16",
+        description="How the feature store keeps features. Rounding to float16 costs 1/270 of what codes cost.",
+    )
 
     @property
     def decoded_size(self) -> int | None:

@@ -35,8 +35,8 @@ def export(
     store: Annotated[
         str | None,
         typer.Option(
-            help="The feature store that the dataset was built from. Without it, the codes are encoded again, which adds "
-            "to their error."
+            help="The feature store that the dataset was built from. Without it, the codes are encoded again, which "
+            "adds to their error."
         ),
     ] = None,
     as_json: AsJson = False,
