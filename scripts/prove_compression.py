@@ -55,6 +55,8 @@ from yt8m_pipeline.config import Decoding, Inception, KerasModel, PcaConfig
 from yt8m_pipeline.data_model import Float32Array, Float64Array, Int64Array, UInt8Array
 from yt8m_pipeline.extraction.decoding import decode_frames
 from yt8m_pipeline.extraction.inception import load
+from yt8m_pipeline.report.figures import plot_codebook
+from yt8m_pipeline.report.quantizer_statistics import Density
 
 Transform: TypeAlias = Callable[[Float32Array], Float32Array]
 Extractor: TypeAlias = Callable[[UInt8Array], Float32Array]
@@ -110,6 +112,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=8, help="of a video")
     parser.add_argument("--features", type=Path, required=True, help="the cache; read instead of clips where it exists")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--plot", type=Path, help="draw the shared codebook of the first split, as PNG, and end")
     options = parser.parse_args()
     if not options.features.exists():
         if not options.clips:
@@ -125,6 +128,9 @@ def main() -> None:
     with np.load(options.features, allow_pickle=False) as arrays:
         frames = Frames(**arrays)
     with threadpool_limits(limits=1):
+        if options.plot:
+            options.plot.write_bytes(drawn(next(splits(frames, options.seed))))
+            return
         describe(frames)
         report([measured(split) for split in splits(frames, options.seed)], frames.features.shape[1])
 
@@ -178,10 +184,15 @@ def quantizers(coefficients: Float32Array) -> dict[str, Quantizer]:
     }
 
 
+def fitted(features: Float32Array) -> Pca:
+    """To half their dimensions."""
+    moments = Moments.from_frames(features, grid_exponent(float(np.abs(features).max())))
+    return Pca.fit(moments, components=moments.dimensions // 2, epsilon=PcaConfig().epsilon)
+
+
 def measured(split: Split) -> dict[str, Measures]:
     """What each way to store a frame costs, all fitted on train and measured on test."""
-    moments = Moments.from_frames(split.train.features, grid_exponent(float(np.abs(split.train.features).max())))
-    pca = Pca.fit(moments, components=moments.dimensions // 2, epsilon=PcaConfig().epsilon)
+    pca = fitted(split.train.features)
     whitened = transformed(split, pca.transform)
     found = quantizers(whitened.train.features)
     halved = transformed(split, lambda values: pca.transform(values.astype(np.float16)))
@@ -192,6 +203,15 @@ def measured(split: Split) -> dict[str, Measures]:
         name: features_kept(split, reassembled(way, pca)) | coefficients_kept(whitened, way) | scores(way)
         for name, way in ways.items()
     }
+
+
+def drawn(split: Split) -> bytes:
+    """The shared codebook, against the density of the coefficients that it was fitted to."""
+    pca = fitted(split.train.features)
+    histogram = Histogram.from_values(pca.transform(split.train.features))
+    density = Density.of_buckets(histogram.bucket_counts[0])
+    title = f"256 optimal levels for {histogram.count:,} whitened coefficients"
+    return plot_codebook(density, Quantizer.fit(histogram).levels, title, "png")
 
 
 def transformed(split: Split, transform: Transform) -> Split:

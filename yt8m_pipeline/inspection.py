@@ -52,7 +52,7 @@ def open_pca(dataset: str) -> Pca:
     """The PCA of a dataset.
 
     Raises:
-        UsageError: if the folder has no manifest.
+        UsageError: if the folder has no manifest, or the dataset was converted and has no PCA.
         DataError: if a file is damaged, or the PCA is not the one of the manifest.
     """
     layout = Layout(dataset)
@@ -61,6 +61,9 @@ def open_pca(dataset: str) -> Pca:
         why = f"the folder has no {Layout.MANIFEST}"
         raise UsageError("There is no dataset", dataset, why, "give a dataset's folder")
     folder, facts = layout.path(Layout.PCA), manifest.values["pca"]
+    if facts["fingerprint"] is None:
+        why = f"its coefficients come from {facts['source']}, with no PCA"
+        raise UsageError("The dataset has no PCA", dataset, why, "give a dataset that `yt8m build` made")
     pca = Pca.load(folder, facts["epsilon"])
     if pca.fingerprint != facts["fingerprint"]:
         why = "its fingerprint is not the one in the manifest"

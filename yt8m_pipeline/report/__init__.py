@@ -1,0 +1,1 @@
+"""Figures of finished datasets: numbers and plots."""
