@@ -302,7 +302,7 @@ class TestInspect:
 
     def test_a_stored_video_shows_its_features(self, built: Path) -> None:
         facts = printed_json("inspect", str(stored_file(built)))
-        assert (facts["kind"], facts["dimensions"], facts["dtype"]) == ("features of one video", 40, "float32")
+        assert (facts["kind"], facts["dimensions"], facts["dtype"]) == ("features of one video", 40, "float16")
         assert [row["k"] for row in facts["first"]] == list(range(min(3, facts["frames"])))
 
     def test_a_failed_video_shows_why(self, built: Path) -> None:

@@ -448,7 +448,7 @@ class TestBuildWithAnImportedPca:
         ("setting", "why"),
         [
             ("decoding.frames_per_second=2", r"frames_per_second: 1.0 there, 2.0 here"),
-            ("inception.dtype=float16", r"dtype: float32 there, float16 here; fingerprint: \w+ there, \w+ here"),
+            ("inception.dtype=float32", r"dtype: float16 there, float32 here; fingerprint: \w+ there, \w+ here"),
             ("pca.components=17", "it has 16 components, pca.components asks for 17"),
             ("pca.source=/nowhere", "0 files"),
         ],

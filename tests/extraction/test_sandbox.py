@@ -443,7 +443,10 @@ class TestCrashesAndHangs:
         assert numbers(sandbox.decode(film)) == NUMBERS
 
     @pytest.mark.parametrize("how", ["closed", "collected", "crashed", "read to the end"])
-    def test_no_thread_is_left(self, sandbox: Sandbox, strangers: set[int], long_film: str, how: str) -> None:
+    def test_no_thread_is_left(
+        self, sandbox: Sandbox, strangers: set[int], long_film: str, how: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("yt8m_pipeline.extraction.sandbox.AHEAD_BYTES", 1)
         before = set(threading.enumerate())
         frames = sandbox.decode(long_film)
         next(frames)
