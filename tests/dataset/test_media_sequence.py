@@ -47,7 +47,7 @@ def proto(lists: dict[str, list[Any]], **context: Any) -> bytes:
         context={"feature": {name.replace("__", "/"): value for name, value in context.items()}},
         feature_lists={"feature_list": {name: {"feature": features} for name, features in lists.items()}},
     )
-    data: bytes = message.SerializeToString()
+    data: bytes = message.SerializeToString(deterministic=True)
     return data
 
 
