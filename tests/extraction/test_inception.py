@@ -183,7 +183,7 @@ def test_describing_and_importing_do_not_import_tensorflow() -> None:
 
 
 def test_a_random_model_is_described_by_its_seed() -> None:
-    assert describe(Inception(model=RandomModel(random=3))) == {
+    assert describe(Inception(model=RandomModel(random=3), dtype="float32")) == {
         "model": {"source": "random", "network": "InceptionV3", "weights": "he_normal", "seed": 3},
         "image_size": 299,
         "preprocessing": "(RGB - (127.5, 127.5, 127.5)) / (127.5, 127.5, 127.5)",
@@ -196,7 +196,7 @@ def test_a_random_model_is_described_by_its_seed() -> None:
     "change", [{"image_size": 300}, {"precision": "mixed"}, {"dtype": "float16"}, {"model": RandomModel(random=2)}]
 )
 def test_what_changes_the_features_changes_the_description(change: dict[str, Any]) -> None:
-    settings = Inception(model=RandomModel(random=1))
+    settings = Inception(model=RandomModel(random=1), dtype="float32")
     assert describe(settings.model_copy(update=change)) != describe(settings)
 
 
