@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import Workshop, published_bytes, yt8m
@@ -129,7 +130,8 @@ def test_a_config_change_redoes_only_what_depends_on_it(copied: Path) -> None:
 
 
 def test_a_damaged_stored_video_is_extracted_again(copied: Path, built: Path) -> None:
-    victim = max((copied / "features").rglob("*.npz"))
+    ids = pq.read_table(copied / "dataset" / "videos.parquet")["video_id"].to_pylist()
+    victim = next(path for video_id in ids for path in (copied / "features").rglob(f"{video_id}-*.npz"))
     data = bytearray(victim.read_bytes())
     data[len(data) // 2] ^= 1
     victim.write_bytes(data)

@@ -347,6 +347,11 @@ class TestRemoteVideo:
 
 
 class TestCrashesAndHangs:
+    @pytest.fixture(autouse=True)
+    def hardly_ahead(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Else a film is decoded before anything can happen to its child."""
+        monkeypatch.setattr("yt8m_pipeline.extraction.sandbox.AHEAD_BYTES", 1)
+
     @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGKILL])
     def test_a_crash_costs_one_video(
         self, sandbox: Sandbox, strangers: set[int], film: str, long_film: str, number: signal.Signals
@@ -443,10 +448,7 @@ class TestCrashesAndHangs:
         assert numbers(sandbox.decode(film)) == NUMBERS
 
     @pytest.mark.parametrize("how", ["closed", "collected", "crashed", "read to the end"])
-    def test_no_thread_is_left(
-        self, sandbox: Sandbox, strangers: set[int], long_film: str, how: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr("yt8m_pipeline.extraction.sandbox.AHEAD_BYTES", 1)
+    def test_no_thread_is_left(self, sandbox: Sandbox, strangers: set[int], long_film: str, how: str) -> None:
         before = set(threading.enumerate())
         frames = sandbox.decode(long_film)
         next(frames)
