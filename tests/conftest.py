@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,8 +46,11 @@ class Workshop:
     model: Path
     summary: CorpusSummary
 
-    def config(self, folder: Path, **changes: object) -> Path:
-        """The smoke config for this corpus and network, with the dataset and the store in a folder."""
+    def config(self, folder: Path, *, stored: Path | None = None, **changes: object) -> Path:
+        """The smoke config for this corpus and network, with the dataset and the store in a folder.
+
+        `stored` is a finished build: the store begins as a copy of its own.
+        """
         values = yaml.safe_load((CONFIGS / "smoke.yaml").read_text())
         values["tables"]["root"] = str(self.corpus)
         values |= {"store": str(folder / "features"), "output": str(folder / "dataset")}
@@ -61,6 +64,8 @@ class Workshop:
                 section = section.setdefault(parent, {})
             section[leaf] = value
         folder.mkdir(parents=True, exist_ok=True)
+        if stored is not None:
+            shutil.copytree(stored / "features", folder / "features", dirs_exist_ok=True)
         path = folder / "config.yaml"
         path.write_text(yaml.safe_dump(values))
         return path
@@ -77,11 +82,13 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
 
 
 @pytest.fixture(scope="session")
-def built(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with a finished build: config.yaml, features/ and dataset/. Copy it before you change it."""
     folder = tmp_path_factory.mktemp("built")
     assert yt8m("build", str(workshop.config(folder))).returncode == 0
-    return folder
+    files = published_bytes(folder)
+    yield folder
+    assert published_bytes(folder) == files, "a test changed the build that all share"
 
 
 @pytest.fixture

@@ -86,7 +86,7 @@ def finished(
     workshop: Workshop, built: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> "subprocess.CompletedProcess[str]":
     """A build with nothing but failures to extract, with one of Beam's own options, in a folder of its own."""
-    config = workshop.config(tmp_path_factory.mktemp("build"), store=str(built / "features"))
+    config = workshop.config(tmp_path_factory.mktemp("build"), stored=built)
     options = ("--retry", "all", "--json", "--", "--direct_num_workers=1")
     finished = yt8m("build", str(config), *options)
     assert finished.returncode == 0, finished.stderr

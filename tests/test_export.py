@@ -54,7 +54,7 @@ def is_shard(name: str) -> bool:
 def uniform(workshop: Workshop, built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The dataset that a build with the uniform codebook makes from the same corpus and store."""
     folder = tmp_path_factory.mktemp("uniform")
-    config = workshop.config(folder, store=str(built / "features"), quantizer={"method": "uniform"})
+    config = workshop.config(folder, stored=built, quantizer={"method": "uniform"})
     finished = run("build", str(config))
     assert finished.returncode == 0, finished.stderr
     return folder / "dataset"
@@ -81,8 +81,8 @@ class TestFromTheStore:
         self, of_store: tuple[Path, Any], workshop: Workshop, built: Path, tmp_path: Path
     ) -> None:
         shutil.copytree(of_store[0], tmp_path / "dataset")
-        changes = {"store": str(built / "features"), "quantizer": {"method": "uniform"}}
-        again = run("build", str(workshop.config(tmp_path, **changes)))
+        config = workshop.config(tmp_path, stored=built, quantizer={"method": "uniform"})
+        again = run("build", str(config))
         assert again.stdout.startswith("Nothing to do")
 
     def test_the_table_and_the_manifest_say_what_was_clipped(self, of_store: tuple[Path, Any], built: Path) -> None:
@@ -187,8 +187,8 @@ class TestFromTheCodes:
         self, of_codes: tuple[Path, Any], workshop: Workshop, built: Path, uniform: Path, tmp_path: Path
     ) -> None:
         shutil.copytree(of_codes[0], tmp_path / "dataset")
-        changes = {"store": str(built / "features"), "quantizer": {"method": "uniform"}}
-        again = run("build", str(workshop.config(tmp_path, **changes)))
+        config = workshop.config(tmp_path, stored=built, quantizer={"method": "uniform"})
+        again = run("build", str(config))
         assert again.stdout.startswith("Built"), again.stderr
         assert published_bytes(tmp_path / "dataset") == published_bytes(uniform)
 

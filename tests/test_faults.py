@@ -78,7 +78,7 @@ def write_csv(path: Path, rows: list[Row]) -> None:
 
 @dataclass(frozen=True)
 class Bench:
-    """Writes configs for corpora of one's own that share the feature store of the finished build."""
+    """Writes configs for corpora of one's own whose stores begin with what the finished build has."""
 
     workshop: Workshop
     built: Path
@@ -90,13 +90,12 @@ class Bench:
         ours = {
             "tables__root": str(corpus),
             "tables__videos": "videos.jsonl",
-            "store": str(self.built / "features"),
             "shards": {"train": 1, "validate": 1, "test": 1},
             "video_sampling__popular_videos_above": 0,
             "video_sampling__min_videos_per_entity": 1,
             "video_sampling__sample_size": 1000,
         }
-        return self.workshop.config(corpus.parent, **(ours | changes))
+        return self.workshop.config(corpus.parent, stored=self.built, **(ours | changes))
 
 
 @pytest.fixture(scope="session")

@@ -192,7 +192,7 @@ def test_no_test_label_is_published(workshop: Workshop, built: Path, tmp_path: P
         writer = csv.DictWriter(target, rows.fieldnames or [])
         writer.writeheader()
         writer.writerows({**row, "video_id": other.get(row["video_id"], row["video_id"])} for row in rows)
-    config = workshop.config(tmp_path / "swapped", tables__root=str(corpus), store=str(built / "features"))
+    config = workshop.config(tmp_path / "swapped", tables__root=str(corpus), stored=built)
     assert yt8m("build", str(config)).returncode == 0
 
     def is_published(name: str) -> bool:

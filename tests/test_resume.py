@@ -98,7 +98,7 @@ def test_two_builds_in_one_folder_exclude_each_other(workshop: Workshop, tmp_pat
 
 
 def test_threads_and_buckets_change_no_byte(workshop: Workshop, built: Path, tmp_path: Path) -> None:
-    config = workshop.config(tmp_path, store=str(built / "features"), table_buckets=3)
+    config = workshop.config(tmp_path, stored=built, table_buckets=3)
     options = ("--", "--direct_num_workers=3", "--direct_running_mode=multi_threading")
     finished = yt8m("build", str(config), *options)
     assert finished.returncode == 0, finished.stderr
@@ -107,7 +107,7 @@ def test_threads_and_buckets_change_no_byte(workshop: Workshop, built: Path, tmp
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the embedded job server needs fork")
 def test_the_portable_runner_makes_the_same_bytes(workshop: Workshop, built: Path, tmp_path: Path) -> None:
-    config = workshop.config(tmp_path, store=str(built / "features"))
+    config = workshop.config(tmp_path, stored=built)
     options = ("--", "--runner=PortableRunner", "--job_endpoint=embed", "--environment_type=LOOPBACK")
     finished = yt8m("build", str(config), *options)
     assert finished.returncode == 0, finished.stderr

@@ -62,7 +62,7 @@ def uniform(workshop: Workshop, built: Path, tmp_path_factory: pytest.TempPathFa
     """A dataset quantized as `configs/starter_code.yaml` says, from the store of the finished build."""
     quantizer = load(CONFIGS / "starter_code.yaml").quantizer.model_dump()
     folder = tmp_path_factory.mktemp("uniform")
-    config = workshop.config(folder, store=str(built / "features"), quantizer=quantizer)
+    config = workshop.config(folder, stored=built, quantizer=quantizer)
     finished = run("build", str(config))
     assert finished.returncode == 0, finished.stderr
     return str(folder / "dataset")

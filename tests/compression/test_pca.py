@@ -368,7 +368,7 @@ def small(workshop: Workshop, built: Path, tmp_path_factory: pytest.TempPathFact
     folder = tmp_path_factory.mktemp("small")
     sample = {"video_sampling__sample_size": 9, "video_sampling__popular_videos_above": 0}
     config = workshop.config(
-        folder, **sample, store=str(built / "features"), quantizer__method="uniform",
+        folder, **sample, stored=built, quantizer__method="uniform",
         video_sampling__min_videos_per_entity=1, pca__source=str(built / "dataset" / "pca")
     )  # fmt: skip
     finished = run("build", str(config))
