@@ -67,7 +67,7 @@ def strangers() -> set[int]:
 
 @pytest.fixture(scope="module")
 def sandbox(strangers: set[int]) -> Iterator[Sandbox]:  # noqa: ARG001  before the sandbox starts a child
-    with Sandbox(Decoding(timeout_seconds=30), SIZE) as ready:
+    with Sandbox(Decoding(timeout_seconds=30), LONG_SIZE) as ready:
         yield ready
 
 
@@ -118,7 +118,7 @@ def as_remote(monkeypatch: pytest.MonkeyPatch, file: io.BytesIO | None = None) -
 class TestFrames:
     def test_they_are_those_of_the_decoder(self, sandbox: Sandbox, film: str) -> None:
         with open(film, "rb") as stream:
-            direct = list(decode_frames(stream, Decoding(), SIZE))
+            direct = list(decode_frames(stream, Decoding(), LONG_SIZE))
         boxed = list(sandbox.decode(film))
         assert [(frame.index, frame.pts_seconds) for frame in boxed] == [(f.index, f.pts_seconds) for f in direct]
         assert all(np.array_equal(a.rgb, b.rgb) for a, b in zip(boxed, direct, strict=True))
@@ -347,11 +347,6 @@ class TestRemoteVideo:
 
 
 class TestCrashesAndHangs:
-    @pytest.fixture(autouse=True)
-    def hardly_ahead(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Else a film is decoded before anything can happen to its child."""
-        monkeypatch.setattr("yt8m_pipeline.extraction.sandbox.AHEAD_BYTES", 1)
-
     @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGKILL])
     def test_a_crash_costs_one_video(
         self, sandbox: Sandbox, strangers: set[int], film: str, long_film: str, number: signal.Signals
@@ -466,7 +461,7 @@ class TestCrashesAndHangs:
 
     def test_nothing_is_left_behind(self, film: str, long_film: str) -> None:
         before, descriptors = children(), set(os.listdir("/proc/self/fd"))
-        with Sandbox(Decoding(), SIZE) as sandbox:
+        with Sandbox(Decoding(), LONG_SIZE) as sandbox:
             list(sandbox.decode(film))
             frames = sandbox.decode(long_film)
             next(frames)

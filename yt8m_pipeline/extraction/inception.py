@@ -44,7 +44,7 @@ class FeatureExtractor:
 
         Args:
             frames: uint8, (frames, image_size, image_size, 3) or, of any size, (frames, height, width, 3); zero frames
-                are fine. Those of a given size are padded to `batch_size`.
+                are fine. The last batch of those of a given size is padded, to a power of two or `batch_size`.
 
         Returns:
             float32, (frames, dimensions).
@@ -151,5 +151,6 @@ def load(inception: Inception, dimensions: range = ANY_DIMENSIONS) -> FeatureExt
 
 
 def _padded(batch: UInt8Array, batch_size: int) -> UInt8Array:
-    missing = batch_size - len(batch)
+    """A batch of one of few lengths: kernels are chosen and laid out for each, and padding costs as much as frames."""
+    missing = min(batch_size, 1 << (len(batch) - 1).bit_length()) - len(batch)
     return np.pad(batch, ((0, missing), (0, 0), (0, 0), (0, 0))) if missing else batch
