@@ -12,6 +12,7 @@ from pyarrow import fs
 from yt8m_pipeline.errors import DataError
 
 TEMPORARY_MARK = ".tmp-"
+LOCAL = fs.LocalFileSystem()
 
 
 class FileState(NamedTuple):
@@ -25,7 +26,7 @@ def resolve(uri: str) -> tuple[fs.FileSystem, str]:
     """The filesystem of a path or URI, and the path in it."""
     if "://" in uri:
         return cast(tuple[fs.FileSystem, str], fs.FileSystem.from_uri(uri))
-    return fs.LocalFileSystem(), os.path.abspath(uri)
+    return LOCAL, os.path.abspath(uri)
 
 
 def is_local(uri: str) -> bool:

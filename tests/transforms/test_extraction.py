@@ -408,3 +408,15 @@ class TestDecodingAndExtracting:
         with pytest.raises(UsageError, match="cannot be loaded and run"), beam.Pipeline(runner=FnApiRunner()) as root:
             _ = root | beam.Create([film]) | DecodeFrames(Decoding(), inception) | ExtractPool3(inception)
         assert opened == []
+
+    def test_no_network_is_loaded_for_films_that_are_not_there(
+        self, film: Video, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        loaded: list[Inception] = []
+        monkeypatch.setattr(extraction, "load", lambda inception, _: loaded.append(inception))
+        inception = Inception(model=RandomModel(random=1), image_size=16)
+        with beam.Pipeline(runner=FnApiRunner()) as root:
+            missing = root | beam.Create([replace(film, uri=f"{film.uri}.gone")])
+            endings = missing | DecodeFrames(Decoding(), inception) | ExtractPool3(inception)
+            assert_that(endings | beam.Map(lambda item: item.ending.result.reason), equal_to([DropReason.MISSING_FILE]))
+        assert loaded == []

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -43,14 +44,6 @@ class StageCount:
     @property
     def rows_in(self) -> int:
         return self.kept + sum(count for _, count in self.rejected)
-
-    def __add__(self, other: "StageCount") -> "StageCount":
-        if (self.stage, self.table) != (other.stage, other.table):
-            raise ValueError(f"counts of {self.stage}/{self.table} and {other.stage}/{other.table} do not add")
-        rejected = dict(self.rejected)
-        for reason, count in other.rejected:
-            rejected[reason] = rejected.get(reason, 0) + count
-        return StageCount(self.stage, self.table, self.kept + other.kept, tuple(sorted(rejected.items())))
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -233,11 +226,13 @@ def write_manifest(layout: Layout, values: Mapping[str, Any]) -> None:
 
 def total_counts(counts: Iterable[StageCount]) -> list[StageCount]:
     """The sum of the counts of each stage and table."""
-    totals: dict[tuple[str, str], StageCount] = {}
+    kept: Counter[tuple[str, str]] = Counter()
+    rejected: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for count in counts:
-        key = (count.stage, count.table)
-        totals[key] = totals[key] + count if key in totals else count
-    return sorted(totals.values())
+        kept[count.stage, count.table] += count.kept
+        for reason, number in count.rejected:
+            rejected[count.stage, count.table][reason] += number
+    return [StageCount(*key, kept[key], tuple(sorted(rejected[key].items()))) for key in sorted(kept)]
 
 
 def _fitted_step(name: str, row: Mapping[str, Any]) -> Step:

@@ -31,7 +31,7 @@ from yt8m_pipeline.data_model import (
 )
 from yt8m_pipeline.dataset.index import failed_videos, read_parquet
 from yt8m_pipeline.dataset.layout import Layout
-from yt8m_pipeline.dataset.manifest import StageCount
+from yt8m_pipeline.dataset.manifest import StageCount, total_counts
 from yt8m_pipeline.errors import DataError, VideoRejected
 from yt8m_pipeline.extraction.failures import Source, check_damage
 from yt8m_pipeline.extraction.feature_store import Damaged, FeatureStore, Shelf, place
@@ -51,6 +51,9 @@ LACKING = "lacking"
 CHANGED = "changed"
 WARNINGS = "warnings"
 WRITTEN = "written"
+
+ONE_MORE = tuple(TaggedOutput(COUNTS, StageCount(stage, "videos", 1)) for stage in (DECODE, EXTRACT))
+"""What both stages count for a video that has features."""
 
 MAX_BATCH_BYTES = 128 * 2**20
 """Of decoded frames that go to the network together: five of 4K UHD in their own size."""
@@ -219,7 +222,7 @@ class _LookUp(beam.DoFn):
             shelf = self._store.shelf(name, verify=self._verify)
             answers = [answer for video in videos for answer in self._look_up(video, shelf)]
             shelf.save()
-        yield from answers
+        yield from counted_together(answers)
 
     def _look_up(self, video: Video, shelf: Shelf) -> Iterator[Any]:
         found = shelf.find(video.video_id)
@@ -310,8 +313,9 @@ class _Decode(beam.DoFn):
         self._sandbox.close()
 
     def process(self, video: Video) -> Generator[list[FrameBatch], None, None]:
-        yield [_no_frames(video)]  # the network is loaded before the first film is opened
         source = Source.of(video.uri)
+        if source.size:
+            yield [_no_frames(video)]  # the network is loaded before the first film is opened, if there is one
         with closing(self._sandbox.decode(video.uri)) as frames:
             decoded = DecodedFrames(frames)
             batches = frame_batches(video, decoded, self._inception.batch_size)
@@ -365,8 +369,10 @@ def _next(batches: Iterator[FrameBatch]) -> FrameBatch | None:
 
 
 def _features(batch: FrameBatch, model: LazyExtractor) -> FeatureBatch:
-    extractor = model.loaded()
-    features = extractor(batch.frames) if len(batch.frames) else np.empty((0, 0), np.float32)
+    features = np.empty((0, 0), np.float32)
+    if batch.ending is None:
+        extractor = model.loaded()
+        features = extractor(batch.frames) if len(batch.frames) else features
     return FeatureBatch(batch.video, features, batch.pts_seconds, batch.ending)
 
 
@@ -418,6 +424,17 @@ class _Store(beam.DoFn):
         return self._store.write(stored, ending.source, ending.result, self._decoding.rate)
 
 
+def counted_together(outputs: Iterable[Any]) -> Iterator[Any]:
+    """Outputs of a stage, their counts added up: one element for an engine to carry instead of two per video."""
+    counts: list[StageCount] = []
+    for output in outputs:
+        if isinstance(output, TaggedOutput) and output.tag == COUNTS:
+            counts.append(output.value)
+        else:
+            yield output
+    yield from (TaggedOutput(COUNTS, count) for count in total_counts(counts))
+
+
 def _settled(video: Video, entry: StoredEntry, decoding: Decoding) -> Iterator[Any]:
     """A stage's outputs for a video with features: the same whether they are fresh, stored or recalled."""
     try:
@@ -425,8 +442,7 @@ def _settled(video: Video, entry: StoredEntry, decoding: Decoding) -> Iterator[A
     except VideoRejected as rejection:
         yield from _rejected(video, rejection)
         return
-    for stage in (DECODE, EXTRACT):
-        yield TaggedOutput(COUNTS, StageCount(stage, "videos", 1))
+    yield from ONE_MORE
     yield StoredVideo(video, entry)
 
 
