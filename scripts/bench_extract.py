@@ -3,6 +3,7 @@
     python scripts/bench_extract.py FOLDER --peers-python /path/to/venv/bin/python
     python scripts/bench_extract.py FOLDER --batch-sizes 1 8 32 128 --precisions float32 mixed     # on a GPU
     python scripts/bench_extract.py FOLDER --clips a.mp4 b.mp4 --peers-python /path/to/venv/bin/python
+    python scripts/bench_extract.py FOLDER --clips a.mp4 b.mp4 --memory 1 16 [--resize model]
 
 The network: the contestants are processes that stay, on `--cores` cores each; they take turns, in an order that changes
 from round to round, so that a ratio compares neighbours. Start-up and the first batch are not counted.
@@ -10,12 +11,14 @@ from round to round, so that a ratio compares neighbours. Start-up and the first
 The act, with --clips, on all cores: decoding alone, the network alone on frames in memory, and both as the pipeline
 runs them, into a feature store; then the way of the public YouTube-8M extractor, written out: OpenCV reads every frame,
 a session of batch 1 takes frames in their own size, and Python quantizes value by value. It has the TensorFlow settings
-that we have, and no PCA. Without peers' libraries, that which needs them is left out, and named.
+that we have, and no PCA. Without peers' libraries, what needs them is left out, and named. With --memory: only the
+peak memory of the act on so many times the clips, each in a process of its own.
 """
 
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -89,6 +92,8 @@ def main() -> None:
             inception_of(options, int(options.contestant[1]), options.contestant[2]),
             options.folder,
         )
+    elif options.memory:
+        report_memory(options)
     elif options.clips:
         report_act(options)
     else:
@@ -104,6 +109,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--cores", type=int, default=1, help="CPU cores of a contestant")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--clips", nargs="+", default=[], help="films: measure the whole act on them")
+    parser.add_argument("--memory", type=int, nargs="+", help="measure the peak memory on the clips so many times over")
+    parser.add_argument("--resize", default="decoder", choices=["decoder", "model"])
     parser.add_argument("--peers-python", default=sys.executable, help="the interpreter that has the other libraries")
     parser.add_argument("--contestant", nargs=3, help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -111,7 +118,7 @@ def _options() -> argparse.Namespace:
 
 def inception_of(options: argparse.Namespace, batch_size: int, precision: Literal["float32", "mixed"]) -> Inception:
     model = KerasModel(keras=options.keras) if options.keras else RandomModel(random=1)
-    return Inception(model=model, batch_size=batch_size, precision=precision)
+    return Inception(model=model, batch_size=batch_size, precision=precision, resize=options.resize)
 
 
 def work(name: str, inception: Inception, folder: Path) -> None:
@@ -269,6 +276,22 @@ def report_act(options: argparse.Namespace) -> None:
         for name, task in tasks.items():
             costs[name].append(measured(task))
     print_act(costs)
+
+
+def report_memory(options: argparse.Namespace) -> None:
+    inception = inception_of(options, options.batch_sizes[0], options.precisions[0])
+    for times in options.memory:
+        if (pid := os.fork()) == 0:
+            frames = act(options.clips * times, inception)
+            ours, children = (
+                resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+            )
+            print(
+                f"{len(options.clips) * times} films, {frames} frames: {ours:.0f} MiB, decoding {children:.0f} MiB",
+                flush=True,
+            )
+            os._exit(0)
+        os.waitpid(pid, 0)
 
 
 def decoded(clips: Sequence[str], inception: Inception) -> Iterator[UInt8Array]:

@@ -2,26 +2,33 @@
 
     python scripts/bench_store.py FOLDER --videos 100000
 
-The stored files are whole, with as many bytes as --frames and --dimensions make; the store is filled once and kept in
-FOLDER. Four ways are timed: by the indices, with a look at each video's source or without; without an index, when each
-file is read and its seal checked; and the store's listing alone.
+The stored files are whole, with as many bytes as --frames and --dimensions make; the store is filled once, as a build
+fills it, and kept in FOLDER. Timed are the listing alone; what a build does by the indices, with a look at each video's
+source or without; the same inside Beam's local engine; and, on a few shelves, without an index, when each file is read
+and its seal checked.
 """
 
 import argparse
+import gc
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
+import apache_beam as beam
 import numpy as np
+from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
 from yt8m_pipeline import files
 from yt8m_pipeline.config import Decoding
 from yt8m_pipeline.data_model import Partition, Retry, Video, VideoFeatures
 from yt8m_pipeline.extraction.failures import Source
 from yt8m_pipeline.extraction.feature_store import INDEX, SHELVES, FeatureStore, place
-from yt8m_pipeline.transforms.extraction import _LookUp
+from yt8m_pipeline.transforms.extraction import FindInStore, _LookUp, remember
+from yt8m_pipeline.transforms.ledger import KEPT
 
 MILLION = 1_000_000
 
@@ -32,46 +39,57 @@ def main() -> None:
     parser.add_argument("--videos", type=int, default=100_000)
     parser.add_argument("--frames", type=int, default=1)
     parser.add_argument("--dimensions", type=int, default=8)
-    parser.add_argument("--read", type=int, default=2000, help="How many to read where every file is read.")
+    parser.add_argument("--read-shelves", type=int, default=1, help="Of the 256: where every file is read.")
     options = parser.parse_args()
     store = FeatureStore(str(options.folder), f"{options.videos}x{options.frames}x{options.dimensions}")
     film = options.folder / "film.mp4"
     videos = [Video(f"video{k:07d}", str(film), Partition.TRAIN, ("/m/a",)) for k in range(options.videos)]
     film.parent.mkdir(parents=True, exist_ok=True)
     film.touch()
-    fill(store, videos, np.random.default_rng(0).random((options.frames, options.dimensions), np.float32))
-    far = [Video(video.video_id, "gs://bucket/film.mp4", video.partition, video.entity_ids) for video in videos]
-    forget(store)
-    report("each file read", options.read, lambda: look_up(store, videos[: options.read]))
-    look_up(store, videos)
-    report("by the indices", len(videos), lambda: look_up(store, far))
-    report("by the indices, and each source looked at", len(videos), lambda: look_up(store, videos))
+    shelves = by_shelf(videos)
+    fill(store, shelves, np.random.default_rng(0).random((options.frames, options.dimensions), np.float32))
+    far = by_shelf([replace(video, uri="gs://bucket/film.mp4") for video in videos])
+    gc.freeze()  # a build has no million of videos in its memory for the garbage collector to walk through
+    few = dict(islice(shelves.items(), options.read_shelves))
     report("listing alone", len(videos), lambda: list_all(store))
+    report("by the indices", len(videos), lambda: look_up(store, far))
+    report("by the indices, and each source looked at", len(videos), lambda: look_up(store, shelves))
+    report("the same in Beam", len(videos), lambda: look_up_in_beam(store, videos))
+    report("each file read", sum(map(len, few.values())), lambda: look_up(store, few, verify=True))
 
 
-def fill(store: FeatureStore, videos: Sequence[Video], features: np.ndarray) -> None:
-    """Stores the videos, if the last of them is not there yet."""
-    if files.exists(store.path(videos[-1].video_id)):
-        return
-    source, pts_seconds = Source.of(videos[0].uri), np.arange(1.0 * len(features))
-    for video in videos:
-        store.write(VideoFeatures(video.video_id, features, pts_seconds), source, 1.0, Fraction(1))
-
-
-def forget(store: FeatureStore) -> None:
-    for name in SHELVES:
-        files.delete(files.join(store.folder, name, INDEX))
-
-
-def look_up(store: FeatureStore, videos: Sequence[Video]) -> None:
-    """What a build does with the videos, without an engine."""
+def by_shelf(videos: Sequence[Video]) -> dict[str, list[Video]]:
     groups: dict[str, list[Video]] = defaultdict(list)
     for video in videos:
         groups[place(video.video_id)[0]].append(video)
-    function = _LookUp(store, Decoding(), Retry.TRANSIENT, refresh=False, verify=False)
-    for group in groups.items():
+    return groups
+
+
+def fill(store: FeatureStore, shelves: Mapping[str, Sequence[Video]], features: np.ndarray) -> None:
+    """Stores the videos and writes the indices, of shelves that have none yet."""
+    pts_seconds = np.arange(1.0 * len(features))
+    for name, videos in shelves.items():
+        if files.exists(files.join(store.folder, name, INDEX)):
+            continue
+        source, written = Source.of(videos[0].uri), []
+        for video in videos:
+            entry = store.write(VideoFeatures(video.video_id, features, pts_seconds), source, 1.0, Fraction(1))
+            written.append((video.video_id, store.indexed(video.video_id, source, entry)))
+        remember((name, [(video_id, file) for video_id, file in written if file]), store)
+
+
+def look_up(store: FeatureStore, shelves: Mapping[str, Sequence[Video]], *, verify: bool = False) -> None:
+    """What a build does with the videos, without an engine."""
+    function = _LookUp(store, Decoding(), Retry.TRANSIENT, refresh=False, verify=verify)
+    for group in shelves.items():
         for _ in function.process(group):
             pass
+
+
+def look_up_in_beam(store: FeatureStore, videos: Sequence[Video]) -> None:
+    with beam.Pipeline(runner=FnApiRunner()) as root:
+        found = root | beam.Create(videos) | FindInStore(store, Decoding(), Retry.TRANSIENT)
+        _ = found[KEPT] | beam.combiners.Count.Globally()
 
 
 def list_all(store: FeatureStore) -> None:

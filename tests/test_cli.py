@@ -1,5 +1,6 @@
 """The contract of the command line: exit codes, what is printed where, and what each command says."""
 
+import functools
 import hashlib
 import json
 import shutil
@@ -21,6 +22,7 @@ from tests.command_line import four_parts, listen_to_interrupts, run
 from tests.conftest import CONFIGS, Workshop, yt8m
 from yt8m_pipeline.dataset.journal import file_entry
 from yt8m_pipeline.dataset.layout import Layout
+from yt8m_pipeline.extraction import networks
 
 
 def printed_json(*arguments: str, exit_code: int = 0) -> Any:
@@ -375,11 +377,20 @@ class TestConfig:
         assert "warning" not in checked.stdout
         assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
 
-    def test_check_says_that_random_features_mean_nothing(self, workshop: Workshop, tmp_path: Path) -> None:
-        random = {"model": {"random": 1}, "image_size": 75}
-        checked = run("config", "check", str(workshop.config(tmp_path, inception=random)))
+    def test_check_and_build_say_that_random_features_mean_nothing(
+        self, workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(networks, "_keras_application", functools.cache(networks._keras_application))
+        warning = (
+            "the network has random weights: these features mean nothing outside this dataset; they are for demos and "
+            "tests"
+        )
+        config = str(workshop.config(tmp_path, inception={"model": {"random": 1}, "image_size": 75}))
+        checked = run("config", "check", config)
         assert "The network gives 2048 features per frame" in checked.stdout
-        assert "warning: the network has random weights: these features mean nothing outside" in checked.stdout
+        assert f"warning: {warning}" in checked.stdout
+        assert printed_json("build", config)["warnings"] == [{"warning": warning}]
+        assert json.loads((tmp_path / "dataset" / "manifest.json").read_text())["warnings"] == [warning]
 
     def test_check_refuses_a_network_with_fewer_features_than_the_pca_has_components(
         self, workshop: Workshop, tmp_path: Path

@@ -80,6 +80,7 @@ def test_the_distortion_is_that_of_the_shards_that_were_written(built: Path, par
     assert facts["videos"] == len(squared) > 0
     assert facts["by_dimension"]["distortion"] == pytest.approx(np.concatenate(squared).mean(axis=0).tolist())
     assert facts["dimensions"] == len(facts["by_dimension"]["effective_bits"]) == 16
+    assert facts["feature_space"] == store.space
 
 
 def test_the_table_has_a_row_for_each_measure_of_held_out_frames(built: Path) -> None:

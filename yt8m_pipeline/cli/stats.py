@@ -54,6 +54,7 @@ def quantizer(
         "videos": len(found.digests),
         "frames": measured.frames,
         "dimensions": measured.histogram.dimensions,
+        "feature_space": found.store.space,
         "codebook": f"{codebook.name}, {codebook.scope}, {codebook.length} levels",
     }
     if plot and form:
