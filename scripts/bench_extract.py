@@ -12,7 +12,7 @@ The act, with --clips, on all cores: decoding alone, the network alone on frames
 runs them, into a feature store; then the way of the public YouTube-8M extractor, written out: OpenCV reads every frame,
 a session of batch 1 takes frames in their own size, and Python quantizes value by value. It has the TensorFlow settings
 that we have, and no PCA. Without peers' libraries, what needs them is left out, and named. With --memory: only the
-peak memory of the act on so many times the clips, each in a process of its own.
+peak memory of the act, without the decoding process, on so many times the clips, each in a process of its own.
 """
 
 import argparse
@@ -283,13 +283,8 @@ def report_memory(options: argparse.Namespace) -> None:
     for times in options.memory:
         if (pid := os.fork()) == 0:
             frames = act(options.clips * times, inception)
-            ours, children = (
-                resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-            )
-            print(
-                f"{len(options.clips) * times} films, {frames} frames: {ours:.0f} MiB, decoding {children:.0f} MiB",
-                flush=True,
-            )
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            print(f"{len(options.clips) * times} films, {frames} frames: {peak:.0f} MiB", flush=True)
             os._exit(0)
         os.waitpid(pid, 0)
 

@@ -14,8 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from yt8m_pipeline.dataset import tables
-from yt8m_pipeline.dataset.tables import LABELS, STRINGS, TableFiles, check_schema, find_files, read_batches, schema
+from yt8m_pipeline.dataset import table_formats
+from yt8m_pipeline.dataset.table_cells import LABELS, STRINGS, convert
+from yt8m_pipeline.dataset.tables import TableFiles, check_schema, find_files, read_batches, schema
 from yt8m_pipeline.errors import DataError, UsageError
 from yt8m_pipeline.outcome import REJECTS, Outcome
 
@@ -315,7 +316,7 @@ def test_kindred_parquet_types_are_converted(tmp_path: Path, column: str, values
 def test_batches_are_bounded_and_rows_are_numbered_through(
     tmp_path: Path, ending: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tables, "BATCH_ROWS", 10)
+    monkeypatch.setattr(table_formats, "BATCH_ROWS", 10)
     path = tmp_path / f"r.{ending}"
     WRITERS[ending](path, [{"entity_id": f"e{number}", "rater_id": "r", "score": 1} for number in range(1, 26)])
     batches = [outcome.kept for outcome in read_batches(TableFiles("ratings", str(tmp_path), (path.name,)), path.name)]
@@ -517,8 +518,8 @@ def _as_comparable(values: pa.Array) -> list[str]:
 @given(st.one_of(columns_of(texts), columns_of(json_values)), targets)
 @settings(suppress_health_check=[HealthCheck.too_slow])
 def test_a_cell_is_converted_alone_as_in_its_column(values: list[Any], target: pa.DataType) -> None:
-    converted, unconvertible = tables._convert(values, target)
-    alone = [tables._convert([value], target) for value in values]
+    converted, unconvertible = convert(values, target)
+    alone = [convert([value], target) for value in values]
     assert unconvertible.tolist() == [bad for _, [bad] in alone]
     assert _as_comparable(converted) == [text for one, _ in alone for text in _as_comparable(one)]
     assert converted.type == target
@@ -526,7 +527,7 @@ def test_a_cell_is_converted_alone_as_in_its_column(values: list[Any], target: p
 
 @given(st.lists(st.one_of(st.floats(), st.integers(-(2**53), 2**53)), min_size=1, max_size=12))
 def test_numbers_read_from_text_are_those_that_python_reads(numbers: list[float]) -> None:
-    converted, unconvertible = tables._convert([str(number) for number in numbers], pa.float64())
+    converted, unconvertible = convert([str(number) for number in numbers], pa.float64())
     assert not unconvertible.any()
     np.testing.assert_array_equal(np.asarray(converted), np.array(numbers, np.float64))
 
@@ -537,7 +538,7 @@ def test_numbers_read_from_text_are_those_that_python_reads(numbers: list[float]
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_row_is_kept_or_rejected_once(tmp_path: Path, lines: list[str]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tables, "BATCH_ROWS", 4)
+        patch.setattr(table_formats, "BATCH_ROWS", 4)
         outcome = read_text(tmp_path, "\n".join(["entity_id,rater_id,score", *lines]))
     rows = [line for line in lines if line != "\n"]
     assert outcome.kept["_row"].to_pylist() == [row for row, line in enumerate(rows, 1) if line == "e,r,3"]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from yt8m_pipeline.chance import salted_hash
 from yt8m_pipeline.config import VideoSampling
 from yt8m_pipeline.data_model import DropReason
-from yt8m_pipeline.dataset.tables import LABELS
+from yt8m_pipeline.dataset.table_cells import LABELS
 from yt8m_pipeline.outcome import drop_duplicates
 from yt8m_pipeline.selection import video_sampling
 from yt8m_pipeline.selection.video_sampling import (

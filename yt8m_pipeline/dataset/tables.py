@@ -2,40 +2,23 @@
 
 import csv
 import difflib
-import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from io import BufferedReader, RawIOBase, TextIOWrapper
-from itertools import chain, islice
-from typing import IO, Any, NamedTuple, TypeAlias, TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from pyarrow import fs
 
 from yt8m_pipeline import files
-from yt8m_pipeline.data_model import DropReason, Int64Array
+from yt8m_pipeline.data_model import DropReason
+from yt8m_pipeline.dataset.table_cells import LABELS, STRINGS, convert, is_castable
+from yt8m_pipeline.dataset.table_formats import RawBatch, Values, format_of
 from yt8m_pipeline.errors import DataError, UsageError
 from yt8m_pipeline.outcome import PROVENANCE, REJECTS, BoolArray, Outcome, mask
 
-T = TypeVar("T")
-
-STRINGS = pa.list_(pa.string())
-LABELS = pa.list_(pa.struct([("entity_id", pa.string()), ("score", pa.float64())]))
-
-INTEGER = r"^-?[0-9]+$"
-NUMBER = r"(?i)^-?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?$|^-?(nan|inf|infinity)$"
-
-BATCH_ROWS = 65_536
-BUFFER_BYTES = 4 << 20
-SAMPLED_LINES = 100
 SHOWN_CHARACTERS = 60
-
-Values: TypeAlias = list[Any] | pa.Array
-"""One column of a batch as its file holds it, (rows,); a list is sliced and measured like an Arrow array."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,13 +141,6 @@ def _matches(parts: Sequence[str], patterns: Sequence[str]) -> bool:
     return len(parts) == len(patterns) and all(map(fnmatchcase, parts, patterns))
 
 
-class _Header(NamedTuple):
-    """What a file says of itself: the type of each column (null where unknown), and whether any row follows."""
-
-    columns: Sequence[tuple[str, pa.DataType]]
-    has_rows: bool
-
-
 def check_schema(path: str, table: str, also_required: Collection[str] = ()) -> None:
     """Checks a file of a table by its header or metadata, without reading its rows.
 
@@ -177,7 +153,7 @@ def check_schema(path: str, table: str, also_required: Collection[str] = ()) -> 
         UsageError: The file is unreadable, of an unknown format or empty; a column is missing, misspelt, given
             twice, or of a type that cannot be converted.
     """
-    read_header = _format(path, table).header
+    read_header = format_of(path, table).header
     try:
         with files.open_read(path) as stream:
             header = read_header(stream)
@@ -212,7 +188,7 @@ def _check_names(path: str, table: str, names: Sequence[str], also_required: Col
 
 def _check_types(path: str, table: str, types: Mapping[str, pa.DataType]) -> None:
     columns = [column for column in TABLES[table] if column.name in types]
-    wrong = [column for column in columns if not _is_castable(types[column.name], column.type)]
+    wrong = [column for column in columns if not is_castable(types[column.name], column.type)]
     if wrong:
         raise UsageError(
             f"The {table} table has the wrong type in {_listed('column', [column.name for column in wrong])}",
@@ -232,21 +208,6 @@ def _unreadable(path: str, table: str, error: Exception) -> UsageError:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _RawBatch:
-    """Rows as a file holds them.
-
-    Attributes:
-        rows: The number of each row in the file, from 1: int64, (rows,).
-        columns: Those columns of the table that the file has.
-        malformed: Rows that could not even be divided into columns, and why, by number.
-    """
-
-    rows: Int64Array
-    columns: Mapping[str, Values]
-    malformed: Mapping[int, str] = field(default_factory=dict)
-
-
 def read_batches(source: TableFiles, name: str) -> Iterator[Outcome]:
     """Reads one file of a table in batches of at most 65,536 rows.
 
@@ -259,7 +220,7 @@ def read_batches(source: TableFiles, name: str) -> Iterator[Outcome]:
         DataError: The file cannot be read, or is damaged.
     """
     path, table = source.path(name), source.table
-    read_rows = _format(path, table).batches
+    read_rows = format_of(path, table).batches
     try:
         with files.open_read(path) as stream:
             for batch in read_rows(stream, [column.name for column in TABLES[table]]):
@@ -273,13 +234,13 @@ def read_batches(source: TableFiles, name: str) -> Iterator[Outcome]:
         ) from error
 
 
-def _checked(batch: _RawBatch, file: str, table: str) -> Outcome:
+def _checked(batch: RawBatch, file: str, table: str) -> Outcome:
     """Converts and checks the cells of a batch."""
     number_of_rows = len(batch.rows)
     columns: list[pa.Array] = []
     faults: dict[int, tuple[DropReason, Column]] = {}
     for column in TABLES[table]:
-        converted, unconvertible = _convert(batch.columns.get(column.name, pa.nulls(number_of_rows)), column.type)
+        converted, unconvertible = convert(batch.columns.get(column.name, pa.nulls(number_of_rows)), column.type)
         columns.append(_filled(converted))
         for reason, faulty in _find_faults(converted, unconvertible, column).items():
             faults |= {int(row): (reason, column) for row in np.flatnonzero(faulty) if int(row) not in faults}
@@ -333,7 +294,7 @@ _CELL_FAULTS = {
 
 
 def _rejected(
-    batch: _RawBatch, faults: Mapping[int, tuple[DropReason, Column]], ids: pa.Array, *, file: str, table: str
+    batch: RawBatch, faults: Mapping[int, tuple[DropReason, Column]], ids: pa.Array, *, file: str, table: str
 ) -> pa.Table:
     cells = [
         {
@@ -352,7 +313,7 @@ def _rejected(
     return pa.Table.from_pylist([common | reject for reject in [*cells, *lines]], schema=REJECTS)
 
 
-def _cell_detail(batch: _RawBatch, index: int, reason: DropReason, column: Column, file: str) -> str:
+def _cell_detail(batch: RawBatch, index: int, reason: DropReason, column: Column, file: str) -> str:
     what, fix = _CELL_FAULTS[reason]
     shown = _shown(batch.columns.get(column.name), index)
     where = f"{file}, row {batch.rows[index]}, column {column.name}"
@@ -367,200 +328,3 @@ def _shown(values: Values | None, index: int) -> str:
     value = None if values is None else values[index]
     text = repr(value.as_py() if isinstance(value, pa.Scalar) else value)
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"
-
-
-def _convert(values: Values, target: pa.DataType) -> tuple[pa.Array, BoolArray]:
-    """Converts a column, and says which cells it could not: (rows,) of the target type, bool (rows,).
-
-    The whole column is cast at once; where that fails each half is tried alone, and so on: k bad cells among n cost
-    about k·log2(n) casts, and no cell is converted by other rules than its column.
-    """
-    try:
-        return _cast(values, target)
-    except (pa.ArrowException, UnicodeEncodeError, OverflowError):
-        if len(values) == 1:
-            return pa.nulls(1, target), np.ones(1, np.bool_)
-    middle = len(values) // 2
-    halves = [_convert(half, target) for half in (values[:middle], values[middle:])]
-    return pa.concat_arrays([half for half, _ in halves]), np.concatenate([bad for _, bad in halves])
-
-
-def _cast(values: Values, target: pa.DataType) -> tuple[pa.Array, BoolArray]:
-    """As `_convert`, but it may raise instead; only texts that do not look like numbers are marked."""
-    source = _as_array(values, target) if isinstance(values, list) else values
-    if pa.types.is_dictionary(source.type):
-        source = source.dictionary_decode()
-    if not _is_castable(source.type, target):
-        raise pa.ArrowTypeError(f"{source.type} is not {target}")
-    if not _is_text(source.type) or target == pa.string():
-        return source.cast(target), np.zeros(len(source), np.bool_)
-    text = pc.utf8_trim(source.cast(pa.string()), " \t;" if target == STRINGS else " \t")
-    filled = pc.if_else(pc.equal(text, ""), None, text)
-    if target == STRINGS:
-        return pc.split_pattern_regex(filled, r"\s*;[;\s]*"), np.zeros(len(source), np.bool_)
-    numeral = pc.match_substring_regex(filled, INTEGER if target == pa.int64() else NUMBER)
-    return pc.if_else(numeral, filled, None).cast(target), mask(pc.invert(numeral))
-
-
-def _as_array(values: list[Any], target: pa.DataType) -> pa.Array:
-    if bool in (types := set(map(type, values))) and len(types) > 1:
-        raise pa.ArrowTypeError("among fractions, a truth value would be taken for a number")
-    return pa.array(values, LABELS if target == LABELS else None)
-
-
-def _is_castable(source: pa.DataType, target: pa.DataType) -> bool:
-    """Whether values of one type may stand for values of the other; a truth value is no number, a fraction no id."""
-    if pa.types.is_null(source):
-        return True
-    if pa.types.is_dictionary(source):
-        return _is_castable(source.value_type, target)
-    if target == LABELS:
-        return _is_list(source) and _is_label(source.value_type)
-    if target == STRINGS:
-        return _is_text(source) or (_is_list(source) and _is_castable(source.value_type, pa.string()))
-    is_number = pa.types.is_floating(source) or pa.types.is_decimal(source)
-    return _is_text(source) or pa.types.is_integer(source) or (is_number and target != pa.string())
-
-
-def _is_label(source: pa.DataType) -> bool:
-    if pa.types.is_null(source):
-        return True
-    fields = {item.name: item.type for item in source} if pa.types.is_struct(source) else {}
-    return "entity_id" in fields and all(
-        _is_castable(fields[item.name], item.type) for item in LABELS.value_type if item.name in fields
-    )
-
-
-def _is_text(source: pa.DataType) -> bool:
-    texts = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
-    return any(is_type(source) for is_type in (*texts, pa.types.is_binary, pa.types.is_large_binary))
-
-
-def _is_list(source: pa.DataType) -> bool:
-    lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
-    return any(is_type(source) for is_type in lists)
-
-
-class _Format(NamedTuple):
-    header: Callable[[IO[bytes]], _Header]
-    batches: Callable[[IO[bytes], Sequence[str]], Iterator[_RawBatch]]
-
-
-class _Malformed(NamedTuple):
-    why: str
-
-
-def _format(path: str, table: str) -> _Format:
-    ending = path.rpartition(".")[2].lower()
-    if ending not in _FORMATS:
-        raise UsageError(
-            f"The {table} table has an unknown format", path, f"it ends in .{ending}", "use .csv, .jsonl or .parquet"
-        )
-    return _FORMATS[ending]
-
-
-def _csv_header(stream: IO[bytes]) -> _Header:
-    names, rows = _read_csv(stream)
-    return _Header([(name, pa.string()) for name in names], next(rows, None) is not None)
-
-
-def _csv_batches(stream: IO[bytes], wanted: Sequence[str]) -> Iterator[_RawBatch]:
-    names, rows = _read_csv(stream)
-    indices = {name: names.index(name) for name in wanted if name in names}
-
-    def columns(records: Sequence[list[str]]) -> dict[str, Values]:
-        by_column = list(zip(*records, strict=True)) or [()] * len(names)
-        return {name: list(by_column[index]) for name, index in indices.items()}
-
-    return _batched(rows, columns)
-
-
-def _read_csv(stream: IO[bytes]) -> tuple[list[str], Iterator[list[str] | _Malformed]]:
-    """The column names and the data rows. Bytes that are not UTF-8 become lone surrogates, which no cast accepts."""
-    text = TextIOWrapper(_buffered(stream), "utf-8-sig", "surrogateescape", newline="")
-    reader = csv.reader(text, strict=True)
-    names = [name.strip() for name in next(reader, [])]
-    return names, _csv_rows(reader, len(names))
-
-
-def _csv_rows(reader: Any, width: int) -> Iterator[list[str] | _Malformed]:
-    while True:
-        first_line = reader.line_num + 1
-        try:
-            fields = next(reader, None)
-        except csv.Error as error:
-            yield _Malformed(f"lines {first_line} to {reader.line_num}: {error}")
-            continue
-        if fields is None:
-            return
-        if fields:
-            yield fields if len(fields) == width else _Malformed(f"{len(fields)} fields, the header has {width}")
-
-
-def _json_header(stream: IO[bytes]) -> _Header:
-    sample = list(islice(_read_json(stream), SAMPLED_LINES))
-    records = [record for record in sample if isinstance(record, dict)]
-    if sample and not records:
-        raise ValueError(f"none of its first {len(sample)} lines holds a JSON object")
-    return _Header([(name, pa.null()) for name in dict.fromkeys(chain.from_iterable(records))], bool(sample))
-
-
-def _json_batches(stream: IO[bytes], wanted: Sequence[str]) -> Iterator[_RawBatch]:
-    def columns(records: Sequence[dict[str, Any]]) -> dict[str, Values]:
-        return {name: [record.get(name) for record in records] for name in wanted}
-
-    return _batched(_read_json(stream), columns)
-
-
-def _read_json(stream: IO[bytes]) -> Iterator[dict[str, Any] | _Malformed]:
-    return (_parse_json(line) for line in _buffered(stream) if line.strip())
-
-
-def _parse_json(line: bytes) -> dict[str, Any] | _Malformed:
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        return _Malformed(f"not JSON: {error}")
-    return record if isinstance(record, dict) else _Malformed(f"not a JSON object but a {type(record).__name__}")
-
-
-def _parquet_header(stream: IO[bytes]) -> _Header:
-    file = pq.ParquetFile(stream)
-    return _Header([(item.name, item.type) for item in file.schema_arrow], file.metadata.num_rows > 0)
-
-
-def _parquet_batches(stream: IO[bytes], wanted: Sequence[str]) -> Iterator[_RawBatch]:
-    file = pq.ParquetFile(stream)
-    names = [name for name in file.schema_arrow.names if name in wanted]
-    first_row = 1
-    for batch in file.iter_batches(BATCH_ROWS, columns=names):
-        rows = np.arange(first_row, first_row + batch.num_rows)
-        yield _RawBatch(rows, {name: batch.column(name) for name in names})
-        first_row += batch.num_rows
-
-
-def _batched(
-    records: Iterable[T | _Malformed], columns: Callable[[Sequence[T]], Mapping[str, Values]]
-) -> Iterator[_RawBatch]:
-    iterator, first_row = iter(records), 1
-    while chunk := list(islice(iterator, BATCH_ROWS)):
-        malformed = {row: record.why for row, record in enumerate(chunk) if isinstance(record, _Malformed)}
-        rows = np.delete(np.arange(len(chunk)), list(malformed)) + first_row
-        good = [record for record in chunk if not isinstance(record, _Malformed)]
-        yield _RawBatch(rows, columns(good), {row + first_row: why for row, why in malformed.items()})
-        first_row += len(chunk)
-
-
-def _buffered(stream: IO[bytes]) -> BufferedReader:
-    return BufferedReader(cast(RawIOBase, stream), BUFFER_BYTES)
-
-
-_JSON_LINES = _Format(_json_header, _json_batches)
-
-_FORMATS: Mapping[str, _Format] = {
-    "csv": _Format(_csv_header, _csv_batches),
-    "json": _JSON_LINES,
-    "jsonl": _JSON_LINES,
-    "ndjson": _JSON_LINES,
-    "parquet": _Format(_parquet_header, _parquet_batches),
-}

@@ -1,0 +1,181 @@
+"""The formats of input tables, CSV, JSONL and Parquet: a header, and batches of rows as the file holds them."""
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from io import BufferedReader, RawIOBase, TextIOWrapper
+from itertools import chain, islice
+from typing import IO, Any, NamedTuple, TypeAlias, TypeVar, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from yt8m_pipeline.data_model import Int64Array
+from yt8m_pipeline.errors import UsageError
+
+T = TypeVar("T")
+
+BATCH_ROWS = 65_536
+BUFFER_BYTES = 4 << 20
+SAMPLED_LINES = 100
+
+Values: TypeAlias = list[Any] | pa.Array
+"""One column of a batch as its file holds it, (rows,); a list is sliced and measured like an Arrow array."""
+
+
+class Header(NamedTuple):
+    """What a file says of itself: the type of each column (null where unknown), and whether any row follows."""
+
+    columns: Sequence[tuple[str, pa.DataType]]
+    has_rows: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RawBatch:
+    """Rows as a file holds them.
+
+    Attributes:
+        rows: The number of each row in the file, from 1: int64, (rows,).
+        columns: Those columns of the table that the file has.
+        malformed: Rows that could not even be divided into columns, and why, by number.
+    """
+
+    rows: Int64Array
+    columns: Mapping[str, Values]
+    malformed: Mapping[int, str] = field(default_factory=dict)
+
+
+class Format(NamedTuple):
+    """How to read files of one format: their header alone, or batches of those columns that are wanted."""
+
+    header: Callable[[IO[bytes]], Header]
+    batches: Callable[[IO[bytes], Sequence[str]], Iterator[RawBatch]]
+
+
+class Malformed(NamedTuple):
+    """A row that cannot be divided into columns."""
+
+    why: str
+
+
+def format_of(path: str, table: str) -> Format:
+    """The format of a table's file, by the ending of its name.
+
+    Raises:
+        UsageError: if there is no such format.
+    """
+    ending = path.rpartition(".")[2].lower()
+    if ending not in _FORMATS:
+        raise UsageError(
+            f"The {table} table has an unknown format", path, f"it ends in .{ending}", "use .csv, .jsonl or .parquet"
+        )
+    return _FORMATS[ending]
+
+
+def _csv_header(stream: IO[bytes]) -> Header:
+    names, rows = _read_csv(stream)
+    return Header([(name, pa.string()) for name in names], next(rows, None) is not None)
+
+
+def _csv_batches(stream: IO[bytes], wanted: Sequence[str]) -> Iterator[RawBatch]:
+    names, rows = _read_csv(stream)
+    indices = {name: names.index(name) for name in wanted if name in names}
+
+    def columns(records: Sequence[list[str]]) -> dict[str, Values]:
+        by_column = list(zip(*records, strict=True)) or [()] * len(names)
+        return {name: list(by_column[index]) for name, index in indices.items()}
+
+    return _batched(rows, columns)
+
+
+def _read_csv(stream: IO[bytes]) -> tuple[list[str], Iterator[list[str] | Malformed]]:
+    """The column names and the data rows. Bytes that are not UTF-8 become lone surrogates, which no cast accepts."""
+    text = TextIOWrapper(_buffered(stream), "utf-8-sig", "surrogateescape", newline="")
+    reader = csv.reader(text, strict=True)
+    names = [name.strip() for name in next(reader, [])]
+    return names, _csv_rows(reader, len(names))
+
+
+def _csv_rows(reader: Any, width: int) -> Iterator[list[str] | Malformed]:
+    while True:
+        first_line = reader.line_num + 1
+        try:
+            fields = next(reader, None)
+        except csv.Error as error:
+            yield Malformed(f"lines {first_line} to {reader.line_num}: {error}")
+            continue
+        if fields is None:
+            return
+        if fields:
+            yield fields if len(fields) == width else Malformed(f"{len(fields)} fields, the header has {width}")
+
+
+def _json_header(stream: IO[bytes]) -> Header:
+    sample = list(islice(_read_json(stream), SAMPLED_LINES))
+    records = [record for record in sample if isinstance(record, dict)]
+    if sample and not records:
+        raise ValueError(f"none of its first {len(sample)} lines holds a JSON object")
+    return Header([(name, pa.null()) for name in dict.fromkeys(chain.from_iterable(records))], bool(sample))
+
+
+def _json_batches(stream: IO[bytes], wanted: Sequence[str]) -> Iterator[RawBatch]:
+    def columns(records: Sequence[dict[str, Any]]) -> dict[str, Values]:
+        return {name: [record.get(name) for record in records] for name in wanted}
+
+    return _batched(_read_json(stream), columns)
+
+
+def _read_json(stream: IO[bytes]) -> Iterator[dict[str, Any] | Malformed]:
+    return (_parse_json(line) for line in _buffered(stream) if line.strip())
+
+
+def _parse_json(line: bytes) -> dict[str, Any] | Malformed:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        return Malformed(f"not JSON: {error}")
+    return record if isinstance(record, dict) else Malformed(f"not a JSON object but a {type(record).__name__}")
+
+
+def _parquet_header(stream: IO[bytes]) -> Header:
+    file = pq.ParquetFile(stream)
+    return Header([(item.name, item.type) for item in file.schema_arrow], file.metadata.num_rows > 0)
+
+
+def _parquet_batches(stream: IO[bytes], wanted: Sequence[str]) -> Iterator[RawBatch]:
+    file = pq.ParquetFile(stream)
+    names = [name for name in file.schema_arrow.names if name in wanted]
+    first_row = 1
+    for batch in file.iter_batches(BATCH_ROWS, columns=names):
+        rows = np.arange(first_row, first_row + batch.num_rows)
+        yield RawBatch(rows, {name: batch.column(name) for name in names})
+        first_row += batch.num_rows
+
+
+def _batched(
+    records: Iterable[T | Malformed], columns: Callable[[Sequence[T]], Mapping[str, Values]]
+) -> Iterator[RawBatch]:
+    iterator, first_row = iter(records), 1
+    while chunk := list(islice(iterator, BATCH_ROWS)):
+        malformed = {row: record.why for row, record in enumerate(chunk) if isinstance(record, Malformed)}
+        rows = np.delete(np.arange(len(chunk)), list(malformed)) + first_row
+        good = [record for record in chunk if not isinstance(record, Malformed)]
+        yield RawBatch(rows, columns(good), {row + first_row: why for row, why in malformed.items()})
+        first_row += len(chunk)
+
+
+def _buffered(stream: IO[bytes]) -> BufferedReader:
+    return BufferedReader(cast(RawIOBase, stream), BUFFER_BYTES)
+
+
+_JSON_LINES = Format(_json_header, _json_batches)
+
+_FORMATS: Mapping[str, Format] = {
+    "csv": Format(_csv_header, _csv_batches),
+    "json": _JSON_LINES,
+    "jsonl": _JSON_LINES,
+    "ndjson": _JSON_LINES,
+    "parquet": Format(_parquet_header, _parquet_batches),
+}
