@@ -368,7 +368,7 @@ class TestDecodingAndExtracting:
         decode.setup()
         elements = decode.process(film)
         _ = next(elements), next(elements)
-        elements.close()
+        del elements
         decode.teardown()
         assert threading.active_count() == threads
         assert set(os.listdir("/proc/self/fd")) == descriptors

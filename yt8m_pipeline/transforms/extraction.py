@@ -108,7 +108,7 @@ class FindInStore(beam.PTransform):
         super().__init__()
         self._look_up = _LookUp(store, decoding, retry, refresh=refresh, verify=verify)
 
-    def expand(self, videos: Any) -> dict[str, Any]:
+    def expand(self, videos: Any) -> Any:
         shelves = videos | "shelf" >> beam.Map(lambda video: (place(video.video_id)[0], video)) | beam.GroupByKey()
         tags = (LACKING, REJECTS, COUNTS, CHANGED)
         found = shelves | "look up" >> beam.ParDo(self._look_up).with_outputs(*tags, main=KEPT)
@@ -312,7 +312,7 @@ class _Decode(beam.DoFn):
     def teardown(self) -> None:
         self._sandbox.close()
 
-    def process(self, video: Video) -> Generator[list[FrameBatch], None, None]:
+    def process(self, video: Video) -> Iterator[list[FrameBatch]]:
         source = Source.of(video.uri)
         if source.size:
             yield [_no_frames(video)]  # the network is loaded before the first film is opened, if there is one
