@@ -382,7 +382,7 @@ class TestCrashesAndHangs:
             with pytest.raises(VideoRejected, match="the decoder took too long and was killed") as caught:
                 list(frames)
             assert caught.value.reason is DropReason.DECODE_TIMEOUT
-            assert time.monotonic() - began < 10
+            assert time.monotonic() - began < 60
             assert hung not in children()
             assert numbers(sandbox.decode(film)) == NUMBERS
 
@@ -396,7 +396,7 @@ class TestCrashesAndHangs:
             began = time.monotonic()
             with pytest.raises(VideoRejected, match="took too long"):
                 list(frames)
-            assert 1.0 < time.monotonic() - began < 10
+            assert 1.0 < time.monotonic() - began < 60
 
     def test_the_time_that_the_consumer_takes_does_not_count(self, long_film: str) -> None:
         with Sandbox(Decoding(timeout_seconds=1.0, timeout_seconds_per_frame=0), LONG_SIZE) as sandbox:
