@@ -1,6 +1,7 @@
 """The contract of the command line: exit codes, what is printed where, and what each command says."""
 
 import hashlib
+import importlib.util
 import json
 import shutil
 import signal
@@ -12,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
@@ -82,6 +84,22 @@ class TestUsage:
         assert not (tmp_path / "dataset").exists()
 
 
+@pytest.mark.skipif(importlib.util.find_spec("apitools") is not None, reason="Beam's Dataflow runner is installed")
+def test_an_engine_that_is_not_installed_says_what_to_install(workshop: Workshop, tmp_path: Path) -> None:
+    options = (
+        "--runner=DataflowRunner",
+        "--project=my-project",
+        "--region=us-central1",
+        "--temp_location=gs://bucket/tmp",
+    )
+    refused = run("build", str(workshop.config(tmp_path)), "--", *options)
+    assert refused.returncode == 2
+    what, _, why, fix = four_parts(refused)
+    assert what == "The engine is not installed"
+    assert "Dataflow runner not available" in why
+    assert "pip install 'apache-beam[gcp]'" in fix
+
+
 @pytest.fixture(scope="module")
 def finished(
     workshop: Workshop, built: Path, tmp_path_factory: pytest.TempPathFactory
@@ -107,12 +125,14 @@ class TestBuild:
         assert sum(row["rows"] for row in facts["rejected"]) == pq.read_table(places["rejects"]).num_rows
         assert {"pca", "quantizer", "write"} <= {row["stage"] for row in facts["seconds"]}
         assert (places["dataset"] / "COMPLETE").is_file()
-        assert places["feature store"].is_dir()
+        assert (places["feature store"] / facts["feature_space"]).is_dir()
+        assert printed_json("store", "stats", str(places["feature store"]))
 
     def test_progress_is_plain_lines_on_stderr_where_there_is_no_terminal(
         self, finished: "subprocess.CompletedProcess[str]"
     ) -> None:
         assert "extract: 4/4 videos, 0 s left\n" in finished.stderr
+        assert finished.stderr.count("the network runs on ") == 1
         assert "\x1b" not in finished.stderr
         assert "Traceback" not in finished.stderr
 
@@ -260,8 +280,17 @@ class TestVerify:
         if text:
             (tmp_path / "manifest.json").write_text(text)
         refused = run("verify", str(tmp_path))
-        assert refused.returncode == 1
+        assert refused.returncode == (1 if text else 2)
         assert four_parts(refused)[0] == what
+
+    def test_a_manifest_with_a_row_that_lacks_a_field_cannot_be_read(self, dataset: Path) -> None:
+        manifest = json.loads((dataset / "manifest.json").read_text())
+        del manifest["shards"][0]["bytes"]
+        (dataset / "manifest.json").write_text(json.dumps(manifest))
+        refused = run("verify", str(dataset))
+        assert refused.returncode == 1
+        assert four_parts(refused)[0] == "The manifest cannot be read"
+        assert "'bytes'" in four_parts(refused)[2]
 
 
 def stored_file(built: Path) -> Path:
@@ -287,6 +316,36 @@ class TestInspect:
         shown = run("inspect", path)
         assert shown.returncode == 0
         assert f"kind: {kind}" in shown.stdout
+
+    @pytest.mark.parametrize(
+        ("name", "kind"),
+        [
+            ("frame", "shard of frame-level records"),
+            ("video", "shard of video-level records"),
+            ("codebook", "optimal codebook of 256 levels"),
+        ],
+    )
+    def test_a_copy_is_known_by_what_it_holds(self, built: Path, tmp_path: Path, name: str, kind: str) -> None:
+        shard = str(first_shard(built / "dataset"))
+        source = built / "dataset" / "quantizer.npz" if name == "codebook" else shard.replace("/frame/", f"/{name}/")
+        for folder in ("frame", "video"):
+            (tmp_path / folder).mkdir()
+            path = tmp_path / folder / f"copy{Path(source).suffix}"
+            shutil.copyfile(source, path)
+            assert printed_json("inspect", str(path))["kind"] == kind
+
+    def test_arrays_and_lines_of_any_kind_are_shown(self, tmp_path: Path) -> None:
+        for name, array in {"none": np.zeros((0, 3)), "texts": np.array(["a", "b"])}.items():
+            np.save(tmp_path / f"{name}.npy", array)
+            assert "min" not in printed_json("inspect", str(tmp_path / f"{name}.npy"))
+        (tmp_path / "table.jsonl").write_text('{"a": 1}\n')
+        assert printed_json("inspect", str(tmp_path / "table.jsonl"))["lines"] == 1
+
+    @pytest.mark.parametrize("command", [("verify",), ("inspect",), ("store", "stats"), ("stats", "quantizer")])
+    def test_a_place_of_an_unknown_kind_is_wrong_usage(self, command: tuple[str, ...]) -> None:
+        refused = run(*command, "foo://bucket/x.npz")
+        assert refused.returncode == 2
+        assert four_parts(refused)[:2] == ("This is no place for files", "foo://bucket/x.npz")
 
     @pytest.mark.parametrize("level", ["frame", "video"])
     def test_a_shard_shows_as_many_records_as_asked_for(self, built: Path, level: str) -> None:

@@ -23,7 +23,7 @@ def written(folder: Path, values: Any) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["paper", "smoke", "starter_code", "dataflow"])
+@pytest.mark.parametrize("name", ["paper", "small", "smoke", "starter_code", "dataflow"])
 def test_the_shipped_configs_load(name: str) -> None:
     load(CONFIGS / f"{name}.yaml")
 
@@ -64,6 +64,11 @@ def test_five_mistakes_are_reported_at_once_with_their_fields(tmp_path: Path) ->
     ("text", "match"),
     [
         ("a: [1", "cannot be read as YAML"),
+        ("pca: {components: 3}\ntables: {}\npca: {}", "cannot be read as YAML.*'pca' stands twice"),
+        ("pca: {components: 3, components: 4}", "cannot be read as YAML.*'components' stands twice"),
+        ("pcaa: {components: 3}", "pcaa: there is no such field; is pca meant[?]"),
+        ("pca: {component: 3}", "pca.component: there is no such field; is components meant[?]"),
+        ("xyzzy: 3", "xyzzy: there is no such field$"),
         ("- 1", "not a mapping"),
         ("", "not a mapping"),
         ("vocabulary: {type_whitelist: [a], type_blacklist: [a]}", "both whitelisted and blacklisted: a"),
@@ -82,7 +87,7 @@ def test_five_mistakes_are_reported_at_once_with_their_fields(tmp_path: Path) ->
 def test_a_wrong_config_says_what_is_wrong(tmp_path: Path, text: str, match: str) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(text)
-    with pytest.raises(UsageError, match=match):
+    with pytest.raises(UsageError, match=f"(?sm){match}"):
         load(path)
 
 
@@ -109,7 +114,7 @@ def test_a_setting_overrides_one_field(tmp_path: Path) -> None:
     assert as_dict(config)["inception"]["model"] == {"random": 9}
 
 
-@pytest.mark.parametrize("setting", ["pca.components", "=3", "pca.components.deep=1"])
+@pytest.mark.parametrize("setting", ["pca.components", "=3", "pca.components.deep=1", "pca.components=[1"])
 def test_a_malformed_setting_is_a_usage_error(tmp_path: Path, setting: str) -> None:
     with pytest.raises(UsageError):
         load(written(tmp_path, {**MINIMAL, "pca": {"components": 4}}), [setting])

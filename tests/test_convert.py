@@ -206,6 +206,21 @@ def test_a_partition_can_be_chosen_and_labels_of_test_are_withheld(tmp_path: Pat
         assert {row["video_id"]: tuple(row["labels"]) for row in withheld}["vidéo/1"] == (1, 5)
 
 
+def test_protos_in_the_folder_of_a_partition_become_that_partition(tmp_path: Path) -> None:
+    """As the other way writes them: test videos never become train videos unasked."""
+    write_protos(tmp_path / "protos" / "test", some_protos())
+    to_records(tmp_path / "protos", output=tmp_path / "out")
+    assert frame_records(tmp_path / "out", "test").keys() == some_protos().keys()
+    write_protos(tmp_path / "protos" / "train", {"another": proto("another", 3)})
+    what, _, why, fix = refused(2, tmp_path / "protos", "--to", "records", "--output", tmp_path / "mixed")
+    assert what == "The protos are of several partitions"
+    assert why == "they lie in folders called test, train"
+    assert "--partition" in fix
+    assert not (tmp_path / "mixed").exists()
+    to_records(tmp_path / "protos", output=tmp_path / "all", options=["--partition", "validate"])
+    assert len(frame_records(tmp_path / "all", "validate")) == len(some_protos()) + 1
+
+
 def test_every_input_is_in_the_records_or_in_the_rejects(tmp_path: Path) -> None:
     faulty = {
         "a0.pb": (b"", "empty_file"),
@@ -485,6 +500,11 @@ def test_a_codebook_that_is_no_file_is_refused(tmp_path: Path) -> None:
 def test_protos_are_made_of_one_dataset_without_options(dataset: Path, arguments: list[str], why: str) -> None:
     found = refused(2, dataset, *arguments, "--to", "mediasequence", "--output", dataset.parent / "out")
     assert found == ("Protos are made of one dataset as it is", "yt8m convert", why, "give one DATASET alone")
+
+
+def test_a_folder_that_is_not_there_is_no_dataset(tmp_path: Path) -> None:
+    what, *_ = refused(2, tmp_path / "nowhere", "--to", "mediasequence", "--output", tmp_path / "out")
+    assert what == "There is no dataset"
 
 
 def test_an_unfinished_dataset_is_refused(dataset: Path, tmp_path: Path) -> None:

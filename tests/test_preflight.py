@@ -211,6 +211,17 @@ class TestCommand:
         assert facts["worst_durations"][0]["video_id"] == "far"
         assert pq.read_table(facts["table_of_problems"]).num_rows == 7
 
+    def test_the_table_of_problems_replaces_an_older_one_and_nothing_else(self, corpus: Path, tmp_path: Path) -> None:
+        table = tmp_path / "videos.csv"
+        write_table(table, [("v", f"{corpus}/films/good.mkv", 2.0)])
+        before = table.read_bytes()
+        refused = run("probe", "--table", str(table), "--output", str(table))
+        assert refused.returncode == 2
+        assert four_parts(refused)[:2] == ("The table of problems would replace another file", str(table))
+        assert table.read_bytes() == before
+        for _ in range(2):
+            printed_json("--table", str(table), "--output", str(tmp_path / "problems.parquet"))
+
     def test_uris_are_relative_to_the_table_or_to_the_root_of_the_config(self, corpus: Path, tmp_path: Path) -> None:
         output, table = tmp_path / "problems.parquet", tmp_path / "elsewhere.csv"
         table.write_bytes((corpus / "sound.csv").read_bytes())

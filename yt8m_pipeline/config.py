@@ -1,5 +1,6 @@
 """The config: one pydantic model per act, composed. The defaults are the paper's values, cited."""
 
+import difflib
 import os
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
@@ -8,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.errors import UsageError
@@ -345,6 +347,10 @@ PATHS = (
 """The fields that are paths: relative to the config file there, to the current folder on the command line."""
 
 
+FIELDS = sorted({name for section in Section.__subclasses__() for name in section.model_fields})
+"""The names of all fields, for what a misspelt one may have meant."""
+
+
 def load(path: Path, settings: Sequence[str] = ()) -> Config:
     """Reads a YAML config and applies `key=value` settings.
 
@@ -362,9 +368,20 @@ def load(path: Path, settings: Sequence[str] = ()) -> Config:
         raise _all_problems(error, path) from None
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML in which a key stands once; PyYAML lets the last one win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        for (key, _), earlier in zip(node.value, range(len(keys)), strict=True):
+            if key.value in keys[:earlier]:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} stands twice", key.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506  a SafeLoader
     except FileNotFoundError:
         raise UsageError(
             "The config file does not exist", str(path), "no such file", "give the path of a YAML config"
@@ -412,19 +429,31 @@ def _apply(values: dict[str, Any], setting: str) -> None:
         section = section.setdefault(parent, {}) if isinstance(section, dict) else None
     if not isinstance(section, dict):
         raise UsageError("A setting names no section", f"--set {setting}", f"{key} is not a field", "see config schema")
-    value = yaml.safe_load(text)
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise UsageError("A setting cannot be read as YAML", f"--set {setting}", reason, "quote the value") from None
     is_path = tuple(key.split(".")) in PATHS and isinstance(value, str)
     section[leaf] = absolute_path(value, Path.cwd()) if is_path else value
 
 
 def _all_problems(error: ValidationError, path: Path) -> UsageError:
-    problems = [f"{'.'.join(map(str, item['loc'])) or 'config'}: {item['msg']}" for item in error.errors()]
+    problems = [_problem(item) for item in error.errors()]
     return UsageError(
         f"The config has {len(problems)} problem{'s' * (len(problems) != 1)}",
         str(path),
         "\n         ".join(problems),
         "correct these fields; `yt8m config schema` lists every field",
     )
+
+
+def _problem(item: ErrorDetails) -> str:
+    field = ".".join(map(str, item["loc"])) or "config"
+    if item["type"] != "extra_forbidden":
+        return f"{field}: {item['msg']}"
+    near = difflib.get_close_matches(str(item["loc"][-1]), FIELDS, n=1)
+    return f"{field}: there is no such field" + (f"; is {near[0]} meant?" if near else "")
 
 
 def as_yaml(config: Config) -> str:

@@ -75,7 +75,7 @@ def plan_export(dataset: str, output: str, store: str | None = None) -> ExportPl
     assert manifest  # noqa: S101  open_dataset has read it
     values = manifest.values
     _require_other_codebook(source)
-    _require_apart(dataset, output)
+    require_apart(dataset, output)
     space = values["feature_space"]["fingerprint"]
     config = {**values["config"], "quantizer": UNIFORM.model_dump()}
     built = build_key(values["versions"]["yt8m_pipeline"], config, values["inputs"], space)
@@ -96,7 +96,12 @@ def _require_other_codebook(source: FinishedDataset) -> None:
         )
 
 
-def _require_apart(dataset: str, output: str) -> None:
+def require_apart(dataset: str, output: str) -> None:
+    """Refuses an output in or around the dataset.
+
+    Raises:
+        UsageError: if one is inside the other.
+    """
     source, target = _place(dataset), _place(output)
     if source.startswith(target) or target.startswith(source):
         where = "is the dataset itself" if source == target else "and the dataset are one inside the other"

@@ -9,7 +9,7 @@ from typing import IO, NamedTuple, cast
 
 from pyarrow import fs
 
-from yt8m_pipeline.errors import DataError
+from yt8m_pipeline.errors import DataError, UsageError
 
 TEMPORARY_MARK = ".tmp-"
 LOCAL = fs.LocalFileSystem()
@@ -27,6 +27,20 @@ def resolve(uri: str) -> tuple[fs.FileSystem, str]:
     if "://" in uri:
         return cast(tuple[fs.FileSystem, str], fs.FileSystem.from_uri(uri))
     return LOCAL, os.path.abspath(uri)
+
+
+def require_known(uri: str) -> str:
+    """The URI, if it names a kind of place that can be reached at all.
+
+    Raises:
+        UsageError: if its scheme is unknown.
+    """
+    try:
+        resolve(uri)
+    except (OSError, ValueError) as error:
+        why = " ".join(str(error).split())
+        raise UsageError("This is no place for files", uri, why, "give a local path, or gs://BUCKET/PATH") from None
+    return uri
 
 
 def is_local(uri: str) -> bool:

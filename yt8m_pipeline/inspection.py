@@ -1,5 +1,7 @@
 """What a file of ours is, and what is in it: `yt8m inspect`."""
 
+import io
+import zipfile
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import PurePosixPath
@@ -14,10 +16,10 @@ from yt8m_pipeline import files
 from yt8m_pipeline.compression.artefacts import damage_named
 from yt8m_pipeline.compression.matrix_data import matrix_from_bytes
 from yt8m_pipeline.compression.pca import Pca
-from yt8m_pipeline.compression.quantization import Quantizer
-from yt8m_pipeline.dataset.layout import Layout
+from yt8m_pipeline.compression.quantization import LEVELS_KEY, Quantizer
+from yt8m_pipeline.dataset.layout import LEVELS, Layout
 from yt8m_pipeline.dataset.manifest import Manifest
-from yt8m_pipeline.dataset.records import FrameRecord, VideoRecord, parse_frame_record, parse_video_record
+from yt8m_pipeline.dataset.records import FrameRecord, VideoRecord, level_of, parse_frame_record, parse_video_record
 from yt8m_pipeline.dataset.tfrecord import read_records
 from yt8m_pipeline.errors import DataError, UsageError
 from yt8m_pipeline.extraction.failures import open_failure
@@ -72,16 +74,16 @@ def open_pca(dataset: str) -> Pca:
 
 
 def _inspect_shard(uri: str, rows: int) -> Facts:
-    level = "video" if "/video/" in f"/{uri}" else "frame"
-    parse = parse_video_record if level == "video" else parse_frame_record
     shown: list[Facts] = []
-    count = 0
+    count, level = 0, ""
     with files.open_read(uri) as stream:
         for data in read_records(stream, uri):
+            level = level or level_of(data)
+            parse = parse_frame_record if level == LEVELS[0] else parse_video_record
             record = parse(data, f"{uri}, record {count}")
             shown += [_record_facts(record)] if count < rows else []
             count += 1
-    return {"kind": f"shard of {level}-level records", "records": count, "first": shown}
+    return {"kind": f"shard of {level}-level records" if level else "shard", "records": count, "first": shown}
 
 
 def _record_facts(record: FrameRecord | VideoRecord) -> Facts:
@@ -101,7 +103,16 @@ def _record_facts(record: FrameRecord | VideoRecord) -> Facts:
 
 
 def _inspect_npz(uri: str, rows: int) -> Facts:
-    return _inspect_codebook(uri, rows) if uri.endswith(Layout.QUANTIZER) else _inspect_features(uri, rows)
+    return _inspect_codebook(uri, rows) if _is_codebook(uri) else _inspect_features(uri, rows)
+
+
+def _is_codebook(uri: str) -> bool:
+    """By its name, or where that is another by what it holds."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(files.read_bytes(uri))) as archive:
+            return not {f"{key}.npy" for key in LEVELS_KEY.values()}.isdisjoint(archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return uri.endswith(Layout.QUANTIZER)
 
 
 def _inspect_codebook(uri: str, rows: int) -> Facts:
@@ -146,7 +157,10 @@ def _inspect_matrix_data(uri: str, _: int) -> Facts:
 
 def _array_facts(kind: str, array: npt.NDArray[Any]) -> Facts:
     shape = "×".join(map(str, array.shape))
-    return {"kind": kind, "dtype": str(array.dtype), "shape": shape, "min": array.min(), "max": array.max()}
+    facts: Facts = {"kind": kind, "dtype": str(array.dtype), "shape": shape}
+    if array.size and np.issubdtype(array.dtype, np.number):
+        facts |= {"min": array.min(), "max": array.max()}
+    return facts
 
 
 def _inspect_parquet(uri: str, rows: int) -> Facts:
@@ -154,7 +168,9 @@ def _inspect_parquet(uri: str, rows: int) -> Facts:
         with files.open_read(uri) as stream:
             table = pq.read_table(stream)
     except (OSError, pa.ArrowException) as error:
-        raise DataError("A table is damaged", uri, " ".join(str(error).split()), "build the dataset again") from None
+        raise DataError(
+            "A table is damaged", uri, " ".join(str(error).split()), "replace the file, or build the dataset again"
+        ) from None
     return {"kind": "table", "rows": table.num_rows, "first": table.slice(0, rows).to_pylist()}
 
 
@@ -181,4 +197,6 @@ _INSPECTORS: dict[str, Callable[[str, int], Facts]] = {
     ".parquet": _inspect_parquet,
     ".csv": _inspect_text,
     ".json": _inspect_json,
+    ".jsonl": _inspect_text,
+    ".ndjson": _inspect_text,
 }

@@ -126,14 +126,14 @@ def plan_build(config: Config, anew: Partition | None = None, retry: Retry = Ret
     Raises:
         UsageError: if a table, a column, the model or the PCA is missing or wrong, or the output folder is not ours.
     """
-    layout = Layout(config.output)
+    layout = Layout(files.require_known(config.output))
     require_own_folder(layout)
     sources = _find_sources(config)
     space = {**describe(config.inception), **_sampling(config)}
     inputs = {
         table: [_describe_file(name, source.path(name)) for name in source.files] for table, source in sources.items()
     }
-    store = FeatureStore(config.store, feature_space(space))
+    store = FeatureStore(files.require_known(config.store), feature_space(space))
     pca = _plan_import(config, {"fingerprint": store.space, **space})
     if pca:
         inputs["pca"] = pca.files

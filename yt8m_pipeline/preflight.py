@@ -16,7 +16,7 @@ from yt8m_pipeline import files
 from yt8m_pipeline.config import Decoding
 from yt8m_pipeline.data_model import FilmFacts
 from yt8m_pipeline.dataset.tables import TableFiles, read_batches
-from yt8m_pipeline.errors import VideoRejected
+from yt8m_pipeline.errors import UsageError, VideoRejected
 from yt8m_pipeline.extraction.failures import check_damage
 from yt8m_pipeline.extraction.sandbox import Sandbox
 from yt8m_pipeline.outcome import REJECTS, Outcome, reject_video
@@ -119,6 +119,29 @@ def _probe(sandbox: Sandbox, uri: str, probing: Probing) -> FilmFacts | VideoRej
 def count_videos(source: TableFiles) -> int:
     """How many rows of a videos table can be read."""
     return sum(outcome.kept.num_rows for outcome in _batches(source))
+
+
+def require_replaceable(output: str) -> None:
+    """Refuses to write the table of problems over a file that is none, such as the videos table itself.
+
+    Raises:
+        UsageError: if there is such a file.
+    """
+    if files.exists(output) and not _is_of_problems(output):
+        raise UsageError(
+            "The table of problems would replace another file",
+            output,
+            "the file that is there is no table of problems",
+            "give another name with --output, or move the file away",
+        )
+
+
+def _is_of_problems(uri: str) -> bool:
+    try:
+        with files.open_read(uri) as stream:
+            return bool(pq.read_schema(stream).equals(REJECTS))
+    except (OSError, pa.ArrowException):
+        return False
 
 
 def probe_table(

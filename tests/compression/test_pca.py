@@ -481,8 +481,9 @@ class TestBuildWithAnImportedPca:
     def test_the_pca_of_a_folder_that_is_no_dataset_or_of_another_cannot_be_exported(
         self, small: Path, fitted: Pca, tmp_path: Path
     ) -> None:
-        no_dataset = four_parts(run("export-pca", str(tmp_path), str(tmp_path / "out")))
-        assert no_dataset == ("There is no dataset", str(tmp_path), "the folder has no manifest.json",
+        empty = tmp_path / "empty"
+        no_dataset = four_parts(run("export-pca", str(empty), str(tmp_path / "out")))
+        assert no_dataset == ("There is no dataset", str(empty), "the folder has no manifest.json",
                               "give a dataset's folder")  # fmt: skip
         shutil.copytree(small / "dataset", tmp_path / "dataset")
         fitted.save(str(tmp_path / "dataset" / "pca"))
@@ -491,3 +492,11 @@ class TestBuildWithAnImportedPca:
                          "its fingerprint is not the one in the manifest",
                          "run `yt8m verify`, then `yt8m build` again")  # fmt: skip
         assert not (tmp_path / "out").exists()
+
+    def test_a_pca_is_not_exported_into_its_dataset(self, copied: Path) -> None:
+        dataset = copied / "dataset"
+        before = published_bytes(dataset)
+        refused = run("export-pca", str(dataset), str(dataset / "pca"), "--format", "published")
+        assert refused.returncode == 2
+        assert four_parts(refused)[0] == "An export needs a folder of its own"
+        assert published_bytes(dataset) == before

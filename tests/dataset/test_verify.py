@@ -31,7 +31,7 @@ from yt8m_pipeline.dataset.layout import Layout, Shard
 from yt8m_pipeline.dataset.manifest import PartitionSummary, StageCount, fitted_row, shard_parts, write_manifest
 from yt8m_pipeline.dataset.shards import Member, write_shard
 from yt8m_pipeline.dataset.verify import Fault, verify
-from yt8m_pipeline.errors import DataError, VideoRejected
+from yt8m_pipeline.errors import UsageError, VideoRejected
 from yt8m_pipeline.outcome import reject_video
 
 INDICES = {"/m/a": 0, "/m/b": 1}
@@ -148,7 +148,7 @@ def test_a_sound_dataset_has_no_fault(dataset: Dataset) -> None:
 
 
 def test_there_must_be_a_dataset(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"There is no dataset to verify[^$]*manifest\.json"):
+    with pytest.raises(UsageError, match=r"There is no dataset to verify[^$]*manifest\.json"):
         verify(str(tmp_path))
 
 

@@ -1,6 +1,6 @@
-import logging
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -157,11 +157,17 @@ def test_a_gpu_that_tensorflow_does_not_see_is_an_error(tf: Any, field: str, val
         load(config(RandomModel(random=1)).model_copy(update={field: value}))
 
 
-def test_the_device_is_logged_once(mean_colour: str, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "yt8m_pipeline")
-    extractor = load(config(SavedModel(saved_model=mean_colour)).model_copy(update={"device": "cpu"}))
-    extractor(np.zeros((3 * BATCH, 16, 16, 3), np.uint8))
-    assert [record.getMessage() for record in caplog.records] == ["the network runs on the CPU, in float32 precision"]
+def test_a_gpu_that_tensorflow_cannot_use_is_said(
+    tf: Any, mean_colour: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    if tf.config.list_physical_devices("GPU"):
+        pytest.skip("TensorFlow sees a GPU")
+    (tmp_path / "nvidia-smi").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for device, warnings in (("auto", 1), ("cpu", 0)):
+        caplog.clear()
+        load(config(SavedModel(saved_model=mean_colour)).model_copy(update={"device": device}))
+        assert len([record for record in caplog.records if "sees no GPU" in record.getMessage()]) == warnings
 
 
 @pytest.mark.parametrize("precision", ["mixed", "float32"])

@@ -140,6 +140,7 @@ def _report(plan: "BuildPlan", seconds: Mapping[str, float], as_json: bool, titl
         for reason, number in row["rejected"].items()
     ]
     facts = {
+        "feature_space": plan.store.space,
         "partitions": partition_rows(values),
         "quantization": quantization_rows(values),
         "rejected": rejected,
@@ -149,7 +150,7 @@ def _report(plan: "BuildPlan", seconds: Mapping[str, float], as_json: bool, titl
             {"what": "dataset", "where": plan.layout.root},
             {"what": "manifest", "where": plan.layout.path(Layout.MANIFEST)},
             {"what": "rejects", "where": plan.layout.path(Layout.REJECTS)},
-            {"what": "feature store", "where": plan.store.folder},
+            {"what": "feature store", "where": plan.store.root},
         ],
     }
     show(facts, as_json, title)

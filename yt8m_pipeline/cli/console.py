@@ -13,8 +13,19 @@ from yt8m_pipeline.data_model import Partition
 if TYPE_CHECKING:
     from yt8m_pipeline.config import Config
 
+
+def _known(place: str) -> str:
+    from yt8m_pipeline.files import require_known
+
+    return require_known(place)
+
+
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML config; see configs/.")]
-Dataset = Annotated[str, typer.Argument(metavar="DATASET", help="The folder of a finished dataset, local or gs://.")]
+KNOWN_PLACE: Any = {"callback": _known}
+"""Of arguments that name a place."""
+Dataset = Annotated[
+    str, typer.Argument(metavar="DATASET", help="The folder of a finished dataset, local or gs://.", **KNOWN_PLACE)
+]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one config field.")]
 Output = Annotated[str | None, typer.Option("--output", help="Folder of the dataset; overrides the config's.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]

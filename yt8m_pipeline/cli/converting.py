@@ -37,7 +37,7 @@ def convert(
     *,
     partition: Annotated[
         Partition | None,
-        typer.Option(help="To records: what the videos become, by default train. To mediasequence: the only one."),
+        typer.Option(help="To records: what the videos become, by default what their folder is called, or train."),
     ] = None,
     quantizer: Annotated[
         str | None, typer.Option(help="To records: uniform, the default, or the quantizer.npz of a dataset.")
@@ -47,7 +47,7 @@ def convert(
 ) -> None:
     """Convert MediaPipe's YouTube-8M features (MediaSequence protos) to a dataset, or a dataset to them."""
     if to is Target.RECORDS:
-        _to_records(inputs, output, partition or Partition.TRAIN, quantizer or UNIFORM, shards or 1, as_json)
+        _to_records(inputs, output, partition, quantizer or UNIFORM, shards or 1, as_json)
         return
     given = [name for name, value in (("--quantizer", quantizer), ("--shards", shards)) if value is not None]
     if given or len(inputs) > 1:
@@ -57,7 +57,7 @@ def convert(
 
 
 def _to_records(
-    inputs: list[str], output: str, partition: Partition, quantizer: str, shards: int, as_json: bool
+    inputs: list[str], output: str, partition: Partition | None, quantizer: str, shards: int, as_json: bool
 ) -> None:
     from yt8m_pipeline.dataset.converting import convert_to_records
     from yt8m_pipeline.dataset.layout import Layout

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from yt8m_pipeline.cli.console import AsJson, Dataset, show
+from yt8m_pipeline.cli.console import KNOWN_PLACE, AsJson, Dataset, show
 
 
 def verify(dataset: Dataset, as_json: AsJson = False) -> None:
@@ -20,7 +20,9 @@ def verify(dataset: Dataset, as_json: AsJson = False) -> None:
 
 
 def inspect(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A shard, a store file, a codebook, a table.")],
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="A shard, a store file, a codebook, a table.", **KNOWN_PLACE)
+    ],
     records: Annotated[int, typer.Option(min=0, help="Records of a shard to show.")] = 3,
     as_json: AsJson = False,
 ) -> None:

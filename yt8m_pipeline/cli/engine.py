@@ -55,6 +55,7 @@ def run(root: Any) -> dict[str, float]:
     """Runs a pipeline, showing its progress, and returns the seconds that workers spent in each stage.
 
     Raises:
+        UsageError: if packages of the engine are missing.
         DataError: as a worker raised it, or with the last line that the engine gives.
         KeyboardInterrupt: if a worker was interrupted.
     """
@@ -67,6 +68,10 @@ def run(root: Any) -> dict[str, float]:
         try:
             result = root.run()
             result.wait_until_finish()
+        except ImportError as error:
+            why = " ".join(str(error).split())
+            fix = "install what it names; for Dataflow: .venv/bin/pip install 'apache-beam[gcp]'"
+            raise UsageError("The engine is not installed", "the Beam runner", why, fix) from error
         except RuntimeError as error:
             raise _engine_error(str(error)) from error
     return stage_seconds(result)

@@ -95,8 +95,10 @@ def export_pca(
     ] = PcaFormat.MEDIAPIPE,
 ) -> None:
     """Write a dataset's PCA for other programs."""
+    from yt8m_pipeline.export_plan import require_apart
     from yt8m_pipeline.inspection import open_pca
 
+    require_apart(dataset, folder)
     pca = open_pca(dataset)
     (pca.save_mediapipe if form is PcaFormat.MEDIAPIPE else pca.save_published)(folder)
     print(f"The PCA of {dataset} is in {folder}: {pca.components} components of {len(pca.mean)} dimensions")

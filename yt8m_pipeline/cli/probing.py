@@ -49,9 +49,10 @@ def _probe_table(table: str, root: str | None, output: str, probing: "Probing", 
     from yt8m_pipeline.cli.progress import StageProgress
     from yt8m_pipeline.config import absolute_path
     from yt8m_pipeline.dataset.tables import check_schema, find_files
-    from yt8m_pipeline.preflight import count_videos, probe_table
+    from yt8m_pipeline.preflight import count_videos, probe_table, require_replaceable
 
     source = find_files(".", absolute_path(table, Path.cwd()), "videos")
+    require_replaceable(output)
     for name in source.files:
         check_schema(source.path(name), "videos")
     bars = StageProgress(Console(stderr=True))

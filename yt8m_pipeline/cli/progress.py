@@ -14,7 +14,7 @@ PLAIN_SECONDS = 5.0
 
 
 class StageProgress(logging.Handler):
-    """Turns the pipeline's progress records (`announce`, `advance`) into display."""
+    """Turns the pipeline's progress records (`announce`, `advance`, `say`) into display."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(logging.INFO)
@@ -33,6 +33,9 @@ class StageProgress(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         event: dict[str, Any] = record.__dict__
+        if "stage" not in event:
+            self._console.print(record.getMessage(), highlight=False, markup=False)
+            return
         self.update(event["stage"], total=event.get("total"), done=event.get("done", 0), frames=event.get("frames", 0))
 
     def update(self, name: str, *, total: int | None = None, done: int = 0, frames: int = 0) -> None:

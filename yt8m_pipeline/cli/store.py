@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from yt8m_pipeline.cli.console import AsJson, show
+from yt8m_pipeline.cli.console import KNOWN_PLACE, AsJson, show
 
 if TYPE_CHECKING:
     from yt8m_pipeline.extraction.feature_store import FeatureStore
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Look after a feature store.", no_args_is_help=True)
 
-Store = Annotated[str, typer.Argument(metavar="STORE", help="The folder that `store` in the config names.")]
+Store = Annotated[
+    str, typer.Argument(metavar="STORE", help="The folder that `store` in the config names.", **KNOWN_PLACE)
+]
 Keep = Annotated[
     list[str] | None,
     typer.Argument(metavar="DATASET|TABLE", help="Finished datasets, videos tables: what must stay."),

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from fractions import Fraction
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,12 @@ MEDIA_SEQUENCE = "mediasequence"
 
 
 def convert_to_records(
-    inputs: Sequence[str], output: str, quantizer: Quantizer, partition: Partition, shards: int, progress: Progress
+    inputs: Sequence[str],
+    output: str,
+    quantizer: Quantizer,
+    partition: Partition | None,
+    shards: int,
+    progress: Progress,
 ) -> None:
     """Writes a finished dataset of one partition from MediaPipe's protos.
 
@@ -52,18 +58,35 @@ def convert_to_records(
         inputs: Files and folders, local or gs://. A file is one proto, or a TFRecord file of them.
         output: The folder of the dataset; it must be empty or not exist.
         quantizer: The codebook; `uniform` is what these coefficients are meant for.
-        partition: What the videos become. Of test, labels go to the withheld file only.
+        partition: What the videos become. Of test, labels go to the withheld file only. None: what the folder that the
+            protos lie in is called, as `convert_to_media_sequences` calls it, or else train.
         shards: How many shards the partition has.
         progress: Called after each video, for the stages "read" and "write".
 
     Raises:
-        UsageError: an input does not exist, or the output folder is not empty.
+        UsageError: an input does not exist, the protos lie in the folders of several partitions, or the output folder
+            is not empty.
         DataError: no proto can be converted, one changes meanwhile, or the output cannot be written.
     """
     uris = find_files(inputs)
+    becomes = partition or _partition_of(uris)
     with _new_folder(output) as folder:
         intake = take_in(uris, quantizer, progress)
-        _write_dataset(Layout(folder), intake, quantizer, partition, shards, progress)
+        _write_dataset(Layout(folder), intake, quantizer, becomes, shards, progress)
+
+
+def _partition_of(uris: Sequence[str]) -> Partition:
+    """What the folder of the files is called, where it is called as a partition."""
+    folders = {PurePosixPath(uri).parent.name for uri in uris}
+    named = [partition for partition in Partition if partition.value in folders]
+    if named and len(folders) > 1:
+        raise UsageError(
+            "The protos are of several partitions",
+            "yt8m convert",
+            f"they lie in folders called {', '.join(sorted(folders))}",
+            "convert one folder at a time, or say with --partition what all of them become",
+        )
+    return named[0] if named else Partition.TRAIN
 
 
 def convert_to_media_sequences(

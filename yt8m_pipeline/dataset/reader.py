@@ -12,7 +12,7 @@ from yt8m_pipeline.dataset.layout import Layout, Shard
 from yt8m_pipeline.dataset.manifest import Manifest
 from yt8m_pipeline.dataset.records import parse_frame_record, parse_video_record
 from yt8m_pipeline.dataset.tfrecord import read_records
-from yt8m_pipeline.errors import DataError
+from yt8m_pipeline.errors import DataError, UsageError
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,10 +116,13 @@ def open_dataset(dataset: str) -> FinishedDataset:
         dataset: The folder, local or gs://.
 
     Raises:
+        UsageError: there is no such folder.
         DataError: the build is not finished, the manifest is damaged, or the codebook is not the manifest's.
     """
     layout = Layout(dataset)
     manifest = Manifest.read(layout)
+    if manifest is None and not files.list_states(dataset):
+        raise UsageError("There is no dataset", dataset, "no such folder has any file", "give a dataset's folder")
     if manifest is None or not files.exists(layout.path(Layout.COMPLETE)):
         raise DataError(
             "This is not a finished dataset",

@@ -15,6 +15,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, te
 from google.protobuf.message import DecodeError
 
 from yt8m_pipeline.data_model import Float32Array, UInt8Array
+from yt8m_pipeline.dataset.layout import LEVELS
 from yt8m_pipeline.errors import DataError
 
 FRAME_FEATURE_NAMES = ("rgb", "rgb_codes")
@@ -132,6 +133,15 @@ def video_record(video_id: str, labels: Sequence[int], mean_rgb: Float32Array) -
     features = _id_and_labels(record)
     features.feature["mean_rgb"].float_list.value.extend(record.mean_rgb.tolist())
     return serialise(MESSAGES["Example"](features=features))
+
+
+def level_of(data: bytes) -> str:
+    """Which of `LEVELS` a record is of, by what it holds; bytes that are no record at all count as frame-level."""
+    try:
+        has_frames = MESSAGES["SequenceExample"].FromString(data).HasField("feature_lists")
+    except DecodeError:
+        return LEVELS[0]
+    return LEVELS[0 if has_frames else 1]
 
 
 def parse_frame_record(data: bytes, where: str) -> FrameRecord:

@@ -20,7 +20,7 @@ from yt8m_pipeline.dataset.manifest import Manifest
 from yt8m_pipeline.dataset.records import FrameRecord, parse_frame_record, parse_video_record
 from yt8m_pipeline.dataset.shards import PUBLISHED
 from yt8m_pipeline.dataset.tfrecord import read_records
-from yt8m_pipeline.errors import DataError
+from yt8m_pipeline.errors import DataError, UsageError
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -38,12 +38,13 @@ def verify(dataset: str) -> list[Fault]:
         The faults found, sorted; [] for a sound dataset.
 
     Raises:
-        DataError: if there is no manifest to compare with.
+        UsageError: if there is no manifest to compare with.
+        DataError: if the manifest cannot be read.
     """
     layout = Layout(dataset)
     manifest = Manifest.read(layout)
     if manifest is None:
-        raise DataError(
+        raise UsageError(
             "There is no dataset to verify", dataset, f"the folder has no {Layout.MANIFEST}", "give a dataset's folder"
         )
     faults = [*_check_completion(layout), *_check_files(layout, manifest)]
@@ -64,7 +65,11 @@ def _check_completion(layout: Layout) -> Iterator[Fault]:
 
 
 def _check_files(layout: Layout, manifest: Manifest) -> Iterator[Fault]:
-    known = {entry.path: entry for entry in manifest.files}
+    try:
+        known = {entry.path: entry for entry in manifest.files}
+    except (KeyError, TypeError) as error:
+        path, why = layout.path(Layout.MANIFEST), f"its list of files is not what a build writes: {error!r}"
+        raise DataError("The manifest cannot be read", path, why, "build the dataset again in a new folder") from None
     present = set(files.list_files(layout.root)) - {Layout.MANIFEST, Layout.COMPLETE, Layout.LOCK}
     yield from (Fault(path, "missing") for path in known.keys() - present)
     yield from (Fault(path, "not in the manifest") for path in present - known.keys())

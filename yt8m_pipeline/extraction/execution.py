@@ -1,6 +1,7 @@
 """How a network is run: on which processor, at what precision, compiled once for batches of any length."""
 
 import logging
+import shutil
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from yt8m_pipeline.config import Inception
 from yt8m_pipeline.data_model import Float32Array, UInt8Array
 from yt8m_pipeline.errors import UsageError
-from yt8m_pipeline.extraction.networks import Network, device, network_of, prepared, tensorflow
+from yt8m_pipeline.extraction.networks import Network, network_of, prepared, tensorflow
 
 LOGGER = logging.getLogger(__name__)
 
@@ -32,7 +33,8 @@ def use_device(inception: Inception) -> None:
         _require_gpu("precision: mixed")
     tf.config.experimental.enable_tensor_float_32_execution(is_mixed)
     tf.config.optimizer.set_experimental_options({"auto_mixed_precision": is_mixed})
-    LOGGER.info("the network runs on %s, in %s precision", device(), inception.precision)
+    if inception.device == "auto" and not tf.config.get_visible_devices("GPU") and shutil.which("nvidia-smi"):
+        LOGGER.warning("there is an NVIDIA driver, but TensorFlow sees no GPU; install tensorflow[and-cuda] to use it")
 
 
 def _require_gpu(field: str) -> None:

@@ -36,11 +36,12 @@ from yt8m_pipeline.errors import DataError, VideoRejected
 from yt8m_pipeline.extraction.failures import Source, check_damage
 from yt8m_pipeline.extraction.feature_store import Damaged, FeatureStore, Shelf, place
 from yt8m_pipeline.extraction.inception import ANY_DIMENSIONS, FeatureExtractor, load
+from yt8m_pipeline.extraction.networks import device
 from yt8m_pipeline.extraction.sandbox import Sandbox
 from yt8m_pipeline.extraction.store_index import IndexedFile
 from yt8m_pipeline.outcome import reject_video
 from yt8m_pipeline.transforms.ledger import COUNTS, KEPT, REJECTS, outputs_of
-from yt8m_pipeline.transforms.monitoring import advance, announce, timed
+from yt8m_pipeline.transforms.monitoring import advance, announce, say, timed
 
 LOGGER = logging.getLogger(__name__)
 
@@ -178,7 +179,9 @@ class LazyExtractor:
 
     def loaded(self) -> FeatureExtractor:
         with self._loading:
-            self._extractor = self._extractor or load(self._inception, self._dimensions)
+            if self._extractor is None:
+                self._extractor = load(self._inception, self._dimensions)
+                say(f"the network runs on {device()}, in {self._inception.precision} precision")
         return self._extractor
 
 

@@ -19,6 +19,11 @@ def announce(stage: str, total: int) -> None:
     PROGRESS.info("%s: %d to do", stage, total, extra={"stage": stage, "total": total})
 
 
+def say(text: str) -> None:
+    """Says something once that a user wants to know while a build runs."""
+    PROGRESS.info(text)
+
+
 def advance(stage: str, *, videos: int = 1, frames: int = 0) -> None:
     """Says that a stage has finished with some videos, and how many frames it worked on."""
     PROGRESS.info("%s: %d done", stage, videos, extra={"stage": stage, "done": videos, "frames": frames})
