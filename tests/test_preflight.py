@@ -85,7 +85,7 @@ class TestFilms:
         for number, name in enumerate(names):
             result = results[number]
             found = result.reason if isinstance(result, VideoRejected) else type(result)
-            assert found == REASONS.get(name, FilmFacts), name
+            assert found == REASONS.get(name, FilmFacts), (name, result)
 
     def test_a_film_with_too_few_sound_frames_is_rejected_once_they_are_decoded(self, corpus: Path) -> None:
         decoding = Decoding(damage="salvage", min_decoded_fraction=1.0)

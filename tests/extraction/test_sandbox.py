@@ -427,6 +427,15 @@ class TestCrashesAndHangs:
         assert "exit status" in caught.value.why
         assert "memory_limit_mib" in caught.value.fix
 
+    def test_a_default_timeout_of_sockets_is_not_the_childs(self, sandbox: Sandbox, film: str) -> None:
+        """As Beam leaves it, once it has looked for a service's credentials."""
+        before = socket.getdefaulttimeout()
+        socket.setdefaulttimeout(60)
+        try:
+            assert numbers(sandbox.decode(film)) == NUMBERS
+        finally:
+            socket.setdefaulttimeout(before)
+
     @pytest.mark.parametrize("how", ["closed", "collected"])
     def test_an_iterator_left_half_way_leaves_the_sandbox_usable(
         self, sandbox: Sandbox, strangers: set[int], film: str, long_film: str, how: str

@@ -218,7 +218,7 @@ def test_a_plot_that_cannot_be_written_is_an_error(built: Path, tmp_path: Path) 
 
 def test_a_folder_without_a_dataset_is_refused(built: Path, tmp_path: Path) -> None:
     finished = run("stats", "quantizer", str(tmp_path))
-    assert four_parts(finished)[:2] == ("This is not a finished dataset", str(tmp_path))
+    assert four_parts(finished)[:2] == ("There is no dataset", str(tmp_path))
     pca = open_pca(str(built / "dataset"))
     with pytest.raises(UsageError, match=r"There is no dataset\n.*\n.*it has no manifest.json\n.*give a dataset"):
         find_coefficients(str(tmp_path), pca, str(built / "features"), Partition.TRAIN, 100)

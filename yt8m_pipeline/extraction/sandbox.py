@@ -195,6 +195,7 @@ class _Child:
         self._socket, theirs = socket.socketpair()
         settings = (self._decoding.model_dump_json(), str(self._size or 0))
         with theirs:
+            theirs.setblocking(True)  # Beam's client of Google Cloud calls socket.setdefaulttimeout
             self._process = subprocess.Popen(  # noqa: S603  our own module, no shell
                 [sys.executable, "-B", "-P", "-m", CHILD, *settings],
                 stdin=theirs.fileno(),
