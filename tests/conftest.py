@@ -20,7 +20,8 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 settings.register_profile("no_deadline", deadline=None)
 settings.load_profile("no_deadline")
 
-CONFIGS = Path(__file__).parent.parent / "configs"
+TESTS = Path(__file__).parent
+CONFIGS = TESTS.parent / "configs"
 
 TINY_MODEL = """
 import sys, numpy as np, tensorflow as tf
@@ -36,6 +37,11 @@ class Tiny(tf.Module):
 tf.saved_model.save(Tiny(), sys.argv[1])
 """
 """A real network, a small one: one convolution, 40 features from images of any size."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the tests of whole builds first: they take long, and none should keep one process busy at the end alone."""
+    items.sort(key=lambda item: item.path.parent != TESTS)
 
 
 @dataclass(frozen=True)
