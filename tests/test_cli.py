@@ -297,6 +297,21 @@ def stored_file(built: Path) -> Path:
     return min((built / "features").rglob("*.npz"))
 
 
+class TestStreams:
+    def test_letters_that_a_terminal_does_not_know_are_escaped(self, tmp_path: Path) -> None:
+        (tmp_path / "é.csv").write_text("né\n")
+        shown = yt8m("inspect", str(tmp_path / "é.csv"), environment={"PYTHONIOENCODING": "ascii"})
+        assert (shown.returncode, "\\xe9.csv" in shown.stdout) == (0, True)
+        refused = yt8m("build", str(tmp_path / "é.yaml"), environment={"PYTHONIOENCODING": "ascii"})
+        assert (refused.returncode, "\\xe9.yaml" in refused.stderr) == (2, True)
+
+    def test_a_command_without_stdout_does_its_work(self, tmp_path: Path) -> None:
+        (tmp_path / "table.csv").write_text("id\n")
+        closing = f"exec >&-; exec {sys.executable} -m yt8m_pipeline inspect {tmp_path / 'table.csv'}"
+        finished = subprocess.run(["bash", "-c", closing], check=False, capture_output=True, text=True)
+        assert (finished.returncode, finished.stderr) == (0, "")
+
+
 class TestInspect:
     @pytest.mark.parametrize(
         ("name", "kind"),

@@ -1,5 +1,6 @@
 """The command line. Heavy libraries are imported by the commands that need them: `yt8m --help` answers at once."""
 
+import io
 import sys
 
 import typer
@@ -36,6 +37,7 @@ app.add_typer(store.app, name="store")
 
 def main() -> None:
     """Runs a command; an error of ours becomes its four parts on stderr and an exit code."""
+    _print_anything()
     try:
         app()
     except PipelineError as error:
@@ -46,3 +48,10 @@ def main() -> None:
             goes_on = "; the same command goes on from here" * (sys.argv[1] in RESUMABLE)
             print(f"stopped{goes_on}", file=sys.stderr)
         raise
+
+
+def _print_anything() -> None:
+    """A terminal that knows no é shows it as \\xe9."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

@@ -1,7 +1,6 @@
 """What the commands share: their common arguments, how a config is loaded, and how facts are shown."""
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -72,13 +71,15 @@ def rounded(value: float | None) -> float | None:
 def show(facts: Mapping[str, Any], as_json: bool, title: str) -> None:
     """Prints facts as JSON, or lists of rows as tables and the rest as lines."""
     if as_json:
-        print(json.dumps({"title": title, **facts}, indent=2, ensure_ascii=False, default=str))
+        print(json.dumps({"title": title, **facts}, indent=2, default=str))
         return
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
+    console = Console(soft_wrap=True, highlight=False)
+    if not console.is_terminal:
+        console.width = PIPED_WIDTH
     console.print(title, style="bold", markup=False)
     for name, value in facts.items():
         if not isinstance(value, list):
