@@ -27,8 +27,9 @@ from yt8m_pipeline.config import Decoding
 from yt8m_pipeline.data_model import Partition, Retry, Video, VideoFeatures
 from yt8m_pipeline.extraction.failures import Source
 from yt8m_pipeline.extraction.feature_store import INDEX, SHELVES, FeatureStore, place
-from yt8m_pipeline.transforms.extraction import FindInStore, _LookUp, remember
+from yt8m_pipeline.transforms.extraction import remember
 from yt8m_pipeline.transforms.ledger import KEPT
+from yt8m_pipeline.transforms.lookup import FindInStore, LookUp
 
 MILLION = 1_000_000
 
@@ -80,7 +81,7 @@ def fill(store: FeatureStore, shelves: Mapping[str, Sequence[Video]], features: 
 
 def look_up(store: FeatureStore, shelves: Mapping[str, Sequence[Video]], *, verify: bool = False) -> None:
     """What a build does with the videos, without an engine."""
-    function = _LookUp(store, Decoding(), Retry.TRANSIENT, refresh=False, verify=verify)
+    function = LookUp(store, Decoding(), Retry.TRANSIENT, refresh=False, verify=verify)
     for group in shelves.items():
         for _ in function.process(group):
             pass

@@ -22,7 +22,7 @@ from yt8m_pipeline.extraction.failures import Source
 from yt8m_pipeline.extraction.feature_store import INDEX, FeatureStore, open_store
 from yt8m_pipeline.extraction.stored_file import open_stored
 from yt8m_pipeline.store_gc import find_removals, remove
-from yt8m_pipeline.transforms.extraction import changed_warning
+from yt8m_pipeline.transforms.lookup import changed_warning
 
 ONE, TWO = {"model": "one"}, {"model": "two"}
 FILM = Source("film.mp4", 5, "then")

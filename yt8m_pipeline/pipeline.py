@@ -35,16 +35,9 @@ from yt8m_pipeline.transforms.exporting import (
     WriteExportManifest,
     WriteUniform,
 )
-from yt8m_pipeline.transforms.extraction import (
-    LACKING,
-    WARNINGS,
-    DecodeFrames,
-    ExtractPool3,
-    FindInStore,
-    RecallVideos,
-    StoreFeatures,
-)
+from yt8m_pipeline.transforms.extraction import DecodeFrames, ExtractPool3, StoreFeatures
 from yt8m_pipeline.transforms.ledger import Ledger
+from yt8m_pipeline.transforms.lookup import LACKING, WARNINGS, FindInStore, RecallVideos
 from yt8m_pipeline.transforms.selection import (
     AssignPartitions,
     AttachLabels,

@@ -42,8 +42,6 @@ from yt8m_pipeline.extraction.store_index import IndexedFile
 from yt8m_pipeline.outcome import reject_video
 from yt8m_pipeline.transforms import extraction
 from yt8m_pipeline.transforms.extraction import (
-    CHANGED,
-    LACKING,
     WRITTEN,
     DecodedFrames,
     DecodeFrames,
@@ -51,13 +49,12 @@ from yt8m_pipeline.transforms.extraction import (
     ExtractPool3,
     FeatureBatch,
     _Decode,
-    _LookUp,
     _Store,
-    changed_warning,
     frame_batches,
     remember,
 )
 from yt8m_pipeline.transforms.ledger import COUNTS, KEPT, REJECTS
+from yt8m_pipeline.transforms.lookup import CHANGED, LACKING, LookUp, changed_warning
 
 STRICT, LENIENT = Decoding(min_decoded_fraction=0.6), Decoding(min_decoded_fraction=0.4)
 CUT = VideoRejected(DropReason.TRUNCATED, "it ends at 3 s", 0.25)
@@ -105,7 +102,7 @@ def look_up(
     store: FeatureStore, video: Video, decoding: Decoding, retry: Retry, *, refresh: bool = False, verify: bool = False
 ) -> Outputs:
     """What a stage answers; the index that the last one wrote is used."""
-    look_up = _LookUp(store, decoding, retry, refresh=refresh, verify=verify)
+    look_up = LookUp(store, decoding, retry, refresh=refresh, verify=verify)
     return outputs(look_up, [(place(video.video_id)[0], [video])])
 
 

@@ -1,0 +1,192 @@
+"""The Beam shell of looking up what was extracted before: videos in; stored ones, and those that are lacking, out."""
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.pvalue import AsSingleton, TaggedOutput
+
+from yt8m_pipeline import files
+from yt8m_pipeline.config import Decoding
+from yt8m_pipeline.data_model import DropReason, Retry, StoredEntry, StoredVideo, Video
+from yt8m_pipeline.dataset.index import failed_videos, read_parquet
+from yt8m_pipeline.dataset.layout import Layout
+from yt8m_pipeline.dataset.manifest import StageCount, total_counts
+from yt8m_pipeline.errors import DataError, VideoRejected
+from yt8m_pipeline.extraction.failures import Source, check_damage
+from yt8m_pipeline.extraction.feature_store import Damaged, FeatureStore, Shelf, place
+from yt8m_pipeline.extraction.store_index import IndexedFile
+from yt8m_pipeline.outcome import reject_video
+from yt8m_pipeline.transforms.ledger import COUNTS, KEPT, REJECTS, outputs_of
+from yt8m_pipeline.transforms.monitoring import announce, timed
+
+LOGGER = logging.getLogger(__name__)
+
+DECODE = "decode"
+EXTRACT = "extract"
+LOOK_UP = "look_up"
+LACKING = "lacking"
+CHANGED = "changed"
+WARNINGS = "warnings"
+
+ONE_MORE = tuple(TaggedOutput(COUNTS, StageCount(stage, "videos", 1)) for stage in (DECODE, EXTRACT))
+"""What both stages count for a video that has features."""
+
+
+class FindInStore(beam.PTransform):
+    """PCollection[Video] → outputs of a stage with the StoredVideos that the store has, `lacking`: Video, and warnings.
+
+    A video whose failure the store remembers is rejected again, unless it is to be tried again. One whose file has
+    changed since is extracted again where that is asked for (`refresh`); else its features are used, with a warning.
+    Files in a bucket are looked at only then: each costs a request.
+
+    Args:
+        store: Where the features are.
+        decoding: The config of decoding.
+        retry: Which failures are tried again.
+        refresh: Whether videos are extracted again whose files have changed.
+        verify: Whether every stored file is read, also those that the store's indices know.
+    """
+
+    def __init__(
+        self, store: FeatureStore, decoding: Decoding, retry: Retry, *, refresh: bool = False, verify: bool = False
+    ) -> None:
+        super().__init__()
+        self._look_up = LookUp(store, decoding, retry, refresh=refresh, verify=verify)
+
+    def expand(self, videos: Any) -> Any:
+        shelves = videos | "shelf" >> beam.Map(lambda video: (place(video.video_id)[0], video)) | beam.GroupByKey()
+        tags = (LACKING, REJECTS, COUNTS, CHANGED)
+        found = shelves | "look up" >> beam.ParDo(self._look_up).with_outputs(*tags, main=KEPT)
+        warnings = found[CHANGED] | "changed" >> beam.combiners.ToList() | beam.FlatMap(changed_warning)
+        total = found[LACKING] | "count" >> beam.combiners.Count.Globally()
+        announced = found[LACKING] | "announce" >> beam.Map(_announced, AsSingleton(total))
+        lacking = announced | beam.Reshuffle()
+        return {tag: found[tag] for tag in (KEPT, REJECTS, COUNTS)} | {LACKING: lacking, WARNINGS: warnings}
+
+
+class RecallVideos(beam.PTransform):
+    """PCollection[Video] of splits that stay as they are → the StoredVideos and rejects that the dataset lists."""
+
+    def __init__(self, layout: Layout, decoding: Decoding) -> None:
+        super().__init__()
+        self._recall = _Recall(layout, decoding)
+
+    def expand(self, videos: Any) -> Any:
+        return videos | outputs_of(self._recall)
+
+
+class LookUp(beam.DoFn):
+    """A shelf's name and its videos → what its index, or else its files, say of each."""
+
+    def __init__(self, store: FeatureStore, decoding: Decoding, retry: Retry, *, refresh: bool, verify: bool) -> None:
+        self._store, self._decoding, self._retry = store, decoding, retry
+        self._refresh, self._verify = refresh, verify
+
+    def process(self, group: tuple[str, Iterable[Video]]) -> Iterator[Any]:
+        name, videos = group
+        with timed(LOOK_UP):
+            shelf = self._store.shelf(name, verify=self._verify)
+            answers = [answer for video in videos for answer in self._look_up(video, shelf)]
+            shelf.save()
+        yield from counted_together(answers)
+
+    def _look_up(self, video: Video, shelf: Shelf) -> Iterator[Any]:
+        found = shelf.find(video.video_id)
+        has_changed = isinstance(found, IndexedFile) and self._has_changed(video, found)
+        if isinstance(found, IndexedFile) and not (has_changed and self._refresh):
+            if has_changed:
+                yield TaggedOutput(CHANGED, video.video_id)
+            yield from settled(video, found.entry, self._decoding)
+            return
+        failure = shelf.failure(video.video_id)
+        if failure and failure.counts(Source.of(video.uri), self._decoding, self._retry):
+            yield from rejected(video, failure.rejection)
+            return
+        if isinstance(found, Damaged):
+            LOGGER.warning("stored features of %s are damaged (%s); extracting it again", video.video_id, found.reason)
+        yield TaggedOutput(LACKING, video)
+
+    def _has_changed(self, video: Video, found: IndexedFile) -> bool:
+        is_looked_at = self._refresh or files.is_local(video.uri)
+        return is_looked_at and found.source.has_changed(Source.of(video.uri))
+
+
+def changed_warning(video_ids: Sequence[str]) -> list[str]:
+    """One warning for all stored videos whose files have changed; none where none has."""
+    if not video_ids:
+        return []
+    return [
+        f"stored videos whose files have changed since, by size or modification time: {len(video_ids)}, first "
+        f"{min(video_ids)}; `yt8m build --refresh` extracts them again"
+    ]
+
+
+class _Recall(beam.DoFn):
+    def __init__(self, layout: Layout, decoding: Decoding) -> None:
+        self._layout, self._decoding = layout, decoding
+        self._rows: dict[str, dict[str, Any]] | None = None
+
+    def process(self, video: Video) -> Iterator[Any]:
+        self._rows = self._rows or _recorded(self._layout)
+        row = self._rows.get(video.video_id)
+        if row is None:
+            raise DataError(
+                f"The {video.partition.value} split is no longer what the dataset holds; it would be out of date",
+                f"video {video.video_id}",
+                "the dataset has no such video: the tables or the config changed",
+                "run `yt8m build`, which writes every split that changed",
+            )
+        if "reason" in row:
+            rejection = VideoRejected(DropReason(row["reason"]), row["detail"], row["decoded_fraction"])
+            yield from rejected(video, rejection)
+            return
+        yield from settled(video, _recorded_entry(row), self._decoding)
+
+
+def _recorded_entry(row: dict[str, Any]) -> StoredEntry:
+    features = (row["features_magnitude"], row["features_sha256"])
+    return StoredEntry(row["frames"], *features, row["decoded_fraction"], row["deviation_seconds"])
+
+
+def _recorded(layout: Layout) -> dict[str, dict[str, Any]]:
+    """What a finished dataset says of each video that was selected for it: a row of videos.parquet or of rejects."""
+    rows = {row["id"]: row for row in failed_videos(layout).to_pylist()}
+    return rows | {row["video_id"]: row for row in read_parquet(layout, Layout.VIDEOS).to_pylist()}
+
+
+def _announced(video: Video, total: int) -> Video:
+    announce(EXTRACT, total)
+    return video
+
+
+def counted_together(outputs: Iterable[Any]) -> Iterator[Any]:
+    """Outputs of a stage, their counts added up: one element for an engine to carry instead of two per video."""
+    counts: list[StageCount] = []
+    for output in outputs:
+        if isinstance(output, TaggedOutput) and output.tag == COUNTS:
+            counts.append(output.value)
+        else:
+            yield output
+    yield from (TaggedOutput(COUNTS, count) for count in total_counts(counts))
+
+
+def settled(video: Video, entry: StoredEntry, decoding: Decoding) -> Iterator[Any]:
+    """A stage's outputs for a video with features: the same whether they are fresh, stored or recalled."""
+    try:
+        check_damage(entry.decoded_fraction, decoding)
+    except VideoRejected as rejection:
+        yield from rejected(video, rejection)
+        return
+    yield from ONE_MORE
+    yield StoredVideo(video, entry)
+
+
+def rejected(video: Video, rejection: VideoRejected) -> Iterator[TaggedOutput]:
+    """A stage's outputs for a video without features, whichever stage found that out."""
+    stage = EXTRACT if rejection.reason == DropReason.NON_FINITE_FEATURES else DECODE
+    if stage == EXTRACT:
+        yield TaggedOutput(COUNTS, StageCount(DECODE, "videos", 1))
+    yield TaggedOutput(COUNTS, StageCount(stage, "videos", 0, ((rejection.reason.value, 1),)))
+    yield TaggedOutput(REJECTS, reject_video(stage, video.video_id, video.uri, rejection))
