@@ -1,7 +1,7 @@
 """Films made on the spot whose every frame shows its own number in black and white blocks, and the real clips."""
 
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -102,6 +102,77 @@ def encode_two_sizes() -> bytes:
                 packets += encoder.encode(frame)
             for packet in packets + encoder.encode():
                 packet.stream, packet.time_base = stream, tick
+                output.mux(packet)
+    return buffer.getvalue()
+
+
+def encode_new_parameters() -> bytes:
+    """Two parts of 50 frames in one H.264 stream, whose parameter sets come once, with the first frame of each."""
+    buffer, tick = io.BytesIO(), Fraction(1, 25)
+    with av.open(buffer, "w", format="mpegts") as output:
+        stream = output.add_stream("libx264", rate=25)
+        assert isinstance(stream, VideoStream)
+        stream.width, stream.height, stream.pix_fmt = COLUMNS * BLOCK, ROWS * BLOCK, "yuv420p"
+        for part, quantizer in enumerate((10, 45)):
+            raw = encode(
+                range(50), container="h264", options={"qp": str(quantizer), "bf": "0", "g": "10"}, time_base=tick
+            )
+            units = [unit.rstrip(b"\0") for unit in raw.split(b"\0\0\1")[1:]]
+            seen: set[int] = set()
+            access_unit, number = b"", 50 * part
+            for unit in units:
+                kind = unit[0] & 31
+                if kind in (7, 8) and kind in seen:
+                    continue
+                seen.add(kind)
+                access_unit += b"\0\0\0\1" + unit
+                if kind in (1, 5):
+                    packet = av.Packet(access_unit)
+                    packet.stream, packet.time_base = stream, tick
+                    packet.pts = packet.dts = number
+                    packet.is_keyframe = kind == 5
+                    output.mux(packet)
+                    access_unit, number = b"", number + 1
+    return buffer.getvalue()
+
+
+def joined_flv(first: bytes, second: bytes, milliseconds: int) -> bytes:
+    """Two films in FLV as one, the second from a time on: its parameters come with its first tag, as of a live
+    recording whose encoder was started again (Adobe FLV 10.1 §E.3, §E.4)."""
+    joined = first[:FLV_HEADER]
+    for offset, film in ((0, first), (milliseconds, second)):
+        for tag in _flv_tags(film):
+            is_metadata, is_end = tag[0] == 18, tag[0] == 9 and tag[12] == 2
+            if is_end or (is_metadata and offset):
+                continue
+            time = offset + int.from_bytes(tag[7:8] + tag[4:7], "big")
+            moved = tag[:4] + (time & 0xFFFFFF).to_bytes(3, "big") + bytes([time >> 24]) + tag[8:]
+            joined += moved + len(moved).to_bytes(4, "big")
+    return joined
+
+
+FLV_HEADER = 13
+
+
+def _flv_tags(film: bytes) -> Iterator[bytes]:
+    place = FLV_HEADER
+    while place < len(film):
+        size = 11 + int.from_bytes(film[place + 1 : place + 4], "big")
+        yield film[place : place + size]
+        place += size + 4
+
+
+def with_pts(file: bytes, container: str, pts_of: Callable[[int, int], int]) -> bytes:
+    """The same packets, in their order, at other times: what `pts_of` makes of pts and dts, in ticks of 1/25 s."""
+    buffer = io.BytesIO()
+    with av.open(io.BytesIO(file), "r") as source, av.open(buffer, "w", format=container) as output:
+        stream = output.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.pts is not None and packet.dts is not None:
+                ticks = [int(value * packet.time_base * 25) for value in (packet.pts, packet.dts)]
+                packet.time_base, packet.stream = Fraction(1, 25), stream
+                packet.dts = ticks[1] + 10
+                packet.pts = pts_of(ticks[0], ticks[1]) + 10
                 output.mux(packet)
     return buffer.getvalue()
 

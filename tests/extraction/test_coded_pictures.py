@@ -458,6 +458,34 @@ def test_hevc_pictures_are_told_by_their_nal_units_and_layers(units: tuple[bytes
     assert coding.read(annex_b(*units), is_keyframe=True) == picture
 
 
+@pytest.mark.parametrize("ending", [b"\x48\1", b"\x4a\1"])
+def test_after_the_end_of_an_hevc_sequence_no_picture_is_planned(ending: bytes) -> None:
+    at_the_end = known("hevc")
+    at_the_end.read(annex_b(hevc(21), ending), is_keyframe=True)
+    with pytest.raises(Unplannable, match="a sequence of pictures ends within it"):
+        at_the_end.read(annex_b(hevc(21)), is_keyframe=True)
+    with pytest.raises(Unplannable, match="a sequence of pictures ends within it"):
+        known("hevc").read(annex_b(ending, hevc(21)), is_keyframe=True)
+
+
+@pytest.mark.parametrize(
+    ("codec", "picture", "known_set", "new_set"),
+    [
+        ("h264", b"\x65\x88\0", b"\x68\1", b"\x68\2"),
+        ("hevc", hevc(19), hevc(34), hevc(34, 1)),
+        ("hevc", hevc(19), hevc(32), hevc(32, 1)),
+    ],
+)
+def test_parameters_that_come_later_must_be_those_of_the_beginning(
+    codec: str, picture: bytes, known_set: bytes, new_set: bytes
+) -> None:
+    for coding in (known(codec, annex_b(known_set)), known(codec)):
+        for _ in range(2):
+            coding.read(annex_b(known_set, picture), is_keyframe=True)
+        with pytest.raises(Unplannable, match="its parameters change"):
+            coding.read(annex_b(new_set, picture), is_keyframe=True)
+
+
 def test_without_an_hevc_sequence_parameter_set_no_picture_is_disposable() -> None:
     assert known("hevc").read(annex_b(hevc(0)), is_keyframe=False) == REFERENCE
 

@@ -1,5 +1,5 @@
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from itertools import count, takewhile
 from typing import Literal
@@ -18,7 +18,7 @@ from yt8m_pipeline.extraction import keyframe_decoder
 from yt8m_pipeline.extraction.container import Film, VideoPacket
 from yt8m_pipeline.extraction.decoding import decode_frames
 
-from .clips import encode, number_of
+from .clips import encode, encode_new_parameters, joined_flv, number_of
 
 RATES = (0.3, 1.0, 2.0, 25.0)
 
@@ -178,3 +178,18 @@ def test_a_film_whose_only_keyframe_is_destroyed_has_no_frames() -> None:
     with pytest.raises(VideoRejected, match="the film has no frame to show") as caught:
         sampled(destroyed(film_of([0], 30), 0), decoding())
     assert caught.value.reason is DropReason.NO_FRAMES
+
+
+def restarted() -> bytes:
+    first, second = (encode(range(0, 4000, 40), container="flv", options={"qp": qp, "g": "5"}) for qp in ("10", "45"))
+    return joined_flv(first, second, milliseconds=4000)
+
+
+@pytest.mark.parametrize("make", [encode_new_parameters, restarted])
+def test_parameters_that_change_are_not_lost_with_a_keyframe_that_is_left_out(make: Callable[[], bytes]) -> None:
+    file = make()
+    every = {frame.pts_seconds: frame.rgb for frame in decode_frames(io.BytesIO(file), Decoding(frames_per_second=25))}
+    found = list(decode_frames(io.BytesIO(file), decoding(0.7)))
+    assert len(found) > 2
+    for frame in found:
+        np.testing.assert_array_equal(frame.rgb, every[frame.pts_seconds])

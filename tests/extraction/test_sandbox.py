@@ -1,6 +1,8 @@
 import gc
 import io
 import os
+import resource
+import shlex
 import signal
 import socket
 import struct
@@ -9,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -426,6 +428,48 @@ class TestCrashesAndHangs:
             list(sandbox.decode(film))
         assert "exit status" in caught.value.why
         assert "memory_limit_mib" in caught.value.fix
+
+    @pytest.mark.parametrize("left", [2, 4])
+    def test_the_system_allowing_no_more_files_is_an_error_with_four_parts(self, film: str, left: int) -> None:
+        """The film takes one; the socket two; the child's standard error two more."""
+        limits, taken = resource.getrlimit(resource.RLIMIT_NOFILE), []
+        resource.setrlimit(resource.RLIMIT_NOFILE, (512, limits[1]))
+        try:
+            with suppress(OSError):
+                while True:
+                    taken.append(os.open(os.devnull, os.O_RDONLY))
+            for _ in range(left):
+                os.close(taken.pop())
+            with Sandbox(Decoding(), SIZE) as sandbox, pytest.raises(DataError, match="does not start") as caught:
+                list(sandbox.decode(film))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            for descriptor in taken:
+                os.close(descriptor)
+        assert "Too many open files" in caught.value.why
+        assert "open files" in caught.value.fix
+
+    def test_a_limit_that_cannot_be_raised_holds(self, film: str) -> None:
+        """As of a batch system: lower than the config's."""
+        decode = f"from {Sandbox.__module__} import *; list(Sandbox(Decoding(), {SIZE}).decode({film!r}))"
+        limited = f"ulimit -v 3500000; exec {sys.executable} -c {shlex.quote(decode)}"
+        subprocess.run(["bash", "-c", limited], check=True)
+
+    def test_entries_of_the_path_that_are_no_texts_are_passed_over(
+        self, sandbox: Sandbox, film: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As Python does."""
+        monkeypatch.setattr(sys, "path", [*sys.path, tmp_path, None])
+        assert numbers(sandbox.decode(film)) == NUMBERS
+
+    def test_a_probe_may_take_as_long_as_its_film_is_large(self, tmp_path: Path, film: str) -> None:
+        large = tmp_path / "large.mkv"
+        large.write_bytes(Path(film).read_bytes())
+        os.truncate(large, 2**30)
+        with Sandbox(Decoding(timeout_seconds=0.001), SIZE) as sandbox:
+            assert sandbox.probe(str(large), frames=False).frames_from_content
+            with pytest.raises(VideoRejected, match="took too long"):
+                list(sandbox.decode(film))
 
     def test_a_default_timeout_of_sockets_is_not_the_childs(self, sandbox: Sandbox, film: str) -> None:
         """As Beam leaves it, once it has looked for a service's credentials."""

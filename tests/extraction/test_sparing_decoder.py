@@ -19,7 +19,7 @@ from yt8m_pipeline.extraction.decoding import decode_frames
 from yt8m_pipeline.extraction.plain_decoder import decode_plainly
 from yt8m_pipeline.extraction.sparing_decoder import decode_sparingly, steps
 
-from .clips import encode
+from .clips import encode, encode_new_parameters, joined_flv, with_pts
 
 FRAMES = 110
 RATES = (0.7, 1.0, 3.0, 25.0)
@@ -160,6 +160,14 @@ def in_25ths(container: str, codec: str, options: dict[str, str]) -> bytes:
     return encode(range(FRAMES), container=container, codec=codec, options=options, time_base=Fraction(1, 25))
 
 
+def restarted() -> bytes:
+    """Two parts of 4 s, of other parameters."""
+    first, second = (
+        encode(range(0, 4000, 40), container="flv", options={"qp": qp, "bf": "0", "g": "10"}) for qp in ("10", "45")
+    )
+    return joined_flv(first, second, milliseconds=4000)
+
+
 UNPLANNABLE: Mapping[str, tuple[Callable[[], bytes], str]] = {
     "no pts": (
         lambda: in_25ths("avi", "libx264", CLOSED),
@@ -171,6 +179,20 @@ UNPLANNABLE: Mapping[str, tuple[Callable[[], bytes], str]] = {
     "a damaged reference": (lambda: damaged(film("H.264, one long group"), 30), "."),
     "a damaged VP9 frame": (lambda: damaged(film("VP9"), 23), "."),
     "a film that is cut off": (lambda: film("H.264 in Matroska")[:-700], "."),
+    "times of packets and not of frames": (
+        lambda: with_pts(film("H.264, one long group"), "mp4", lambda _, dts: dts),
+        "its frames are reordered, and their times are not",
+    ),
+    "times of packets, delayed": (
+        lambda: with_pts(film("H.264, one long group"), "mp4", lambda _, dts: dts + 2),
+        "a frame that no other depends on comes last",
+    ),
+    "new parameters in one packet": (encode_new_parameters, "its parameters change"),
+    "new parameters beside a packet": (restarted, "its parameters change"),
+    "interlaced MPEG-4": (
+        lambda: in_25ths("mp4", "mpeg4", {"g": "60", "bf": "2", "flags": "+ilme+ildct"}),
+        "its pictures are interlaced",
+    ),
     "repeated times": (
         lambda: encode([0, 0, 40, 80], container="flv", options={"bf": "0"}),
         "the frame at 0 follows that at 0",

@@ -9,6 +9,7 @@ RFC 6386 §9.1 (VP8), ISO/IEC 13818-2 §6.3 (MPEG-2), ISO/IEC 14496-2 §6.3.5 (M
 ISO/IEC 14496-15 §5.3 and §8.3 (NAL units in MP4).
 """
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
@@ -72,66 +73,11 @@ def coding_of(codec: str, extradata: bytes) -> Coding | None:
         "vp8": Vp8,
         "mjpeg": Mjpeg,
         **dict.fromkeys(("mpeg1video", "mpeg2video"), Mpeg2),
-        "mpeg4": Mpeg4,
+        "mpeg4": lambda: Mpeg4(extradata),
         **dict.fromkeys(("vp9", "h263", "flv1", "theora"), ByKeyframes),
         **dict.fromkeys(("prores", "dnxhd"), IntraOnly),
     }
     return makers[codec]() if codec in makers else None
-
-
-class ByKeyframes:
-    """A codec whose pictures form one chain from keyframe to keyframe."""
-
-    def read(self, data: bytes, *, is_keyframe: bool) -> Picture:  # noqa: ARG002
-        return ENTRY if is_keyframe else REFERENCE
-
-
-class Mpeg2:
-    """MPEG-1 and MPEG-2: B-pictures are no references, and quantization matrices hold on until the next sequence
-    header, so an entry must have one."""
-
-    SEQUENCE_HEADER, PICTURE_HEADER, B = b"\0\0\1\xb3", b"\0\0\1\0", 3
-
-    def read(self, data: bytes, *, is_keyframe: bool) -> Picture:
-        if is_keyframe and self.SEQUENCE_HEADER in data:
-            return ENTRY
-        kinds = {header[1] >> 3 & 7 for header in data.split(self.PICTURE_HEADER)[1:] if len(header) > 1}
-        return DISPOSABLE if kinds == {self.B} and self.SEQUENCE_HEADER not in data else REFERENCE
-
-
-class Mpeg4:
-    """MPEG-4 Part 2: B-VOPs are no references."""
-
-    VOP, B = b"\0\0\1\xb6", 2
-
-    def read(self, data: bytes, *, is_keyframe: bool) -> Picture:
-        if is_keyframe:
-            return ENTRY
-        kinds = {vop[0] >> 6 for vop in data.split(self.VOP)[1:] if vop}
-        return DISPOSABLE if kinds == {self.B} and data.startswith(self.VOP) else REFERENCE
-
-
-class IntraOnly:
-    """A codec whose every picture stands alone."""
-
-    def read(self, data: bytes, *, is_keyframe: bool) -> Picture:  # noqa: ARG002
-        return ALONE
-
-
-class Mjpeg:
-    """Motion JPEG: a picture stands alone if it brings its own quantization and Huffman tables."""
-
-    def read(self, data: bytes, *, is_keyframe: bool) -> Picture:  # noqa: ARG002
-        return ALONE if b"\xff\xdb" in data and b"\xff\xc4" in data else REFERENCE
-
-
-class Vp8:
-    """VP8, whose alternate reference pictures are packets that are not shown."""
-
-    def read(self, data: bytes, *, is_keyframe: bool) -> Picture:  # noqa: ARG002
-        if not data or not data[0] & 1:
-            return ENTRY if data else HIDDEN
-        return REFERENCE if data[0] & 0x10 else HIDDEN
 
 
 class Bits:
@@ -172,6 +118,116 @@ class Bits:
             self.ue()
 
 
+class ParameterSets:
+    """What a stream's headers say for all pictures that follow. One that comes later than the first picture must be
+    known by then: it would be lost with a picture that is left out."""
+
+    def __init__(self) -> None:
+        self._known: set[bytes] = set()
+        self._is_closed = False
+
+    def close(self) -> None:
+        """The first picture has come."""
+        self._is_closed = True
+
+    def note(self, parameters: bytes) -> None:
+        """Takes parameters up.
+
+        Raises:
+            Unplannable: if they are new, and pictures have come before.
+        """
+        if self._is_closed and parameters not in self._known:
+            raise Unplannable("its parameters change")
+        self._known.add(parameters)
+
+
+class ByKeyframes:
+    """A codec whose pictures form one chain from keyframe to keyframe."""
+
+    def read(self, data: bytes, *, is_keyframe: bool) -> Picture:  # noqa: ARG002
+        return ENTRY if is_keyframe else REFERENCE
+
+
+class Mpeg2:
+    """MPEG-1 and MPEG-2: B-pictures are no references, and quantization matrices hold on until the next sequence
+    header, so an entry must have one."""
+
+    SEQUENCE_HEADER, PICTURE_HEADER, B = b"\0\0\1\xb3", b"\0\0\1\0", 3
+
+    def read(self, data: bytes, *, is_keyframe: bool) -> Picture:
+        if is_keyframe and self.SEQUENCE_HEADER in data:
+            return ENTRY
+        kinds = {header[1] >> 3 & 7 for header in data.split(self.PICTURE_HEADER)[1:] if len(header) > 1}
+        return DISPOSABLE if kinds == {self.B} and self.SEQUENCE_HEADER not in data else REFERENCE
+
+
+class Mpeg4:
+    """MPEG-4 Part 2: B-VOPs are no references. FFmpeg scales the motion of interlaced ones by the first that it meets,
+    so none can be left out there."""
+
+    LAYER = re.compile(rb"\x00\x00\x01[\x20-\x2f].*?(?=\x00\x00\x01|\Z)", re.DOTALL)
+    VOP, B = b"\0\0\1\xb6", 2
+
+    def __init__(self, extradata: bytes) -> None:
+        self._parameters = ParameterSets()
+        self._note_layers(extradata)
+
+    def read(self, data: bytes, *, is_keyframe: bool) -> Picture:
+        self._note_layers(data)
+        self._parameters.close()
+        if is_keyframe:
+            return ENTRY
+        kinds = {vop[0] >> 6 for vop in data.split(self.VOP)[1:] if vop}
+        return DISPOSABLE if kinds == {self.B} and data.startswith(self.VOP) else REFERENCE
+
+    def _note_layers(self, data: bytes) -> None:
+        for layer in self.LAYER.finditer(data):
+            self._parameters.note(layer[0].rstrip(b"\0"))
+            self._refuse_interlaced(Bits(layer[0][4:64]))
+
+    @staticmethod
+    def _refuse_interlaced(bits: Bits) -> None:
+        """Reads a video object layer's header (§6.2.3) up to `interlaced`."""
+        bits.skip(9)
+        bits.skip(7 * bits.u(1))
+        bits.skip(16 * (bits.u(4) == 15))
+        if bits.u(1):
+            bits.skip(3)
+            bits.skip(79 * bits.u(1))
+        if bits.u(2):
+            raise Unplannable("its pictures are not rectangular")
+        bits.skip(1)
+        resolution = bits.u(16)
+        bits.skip(1)
+        bits.skip(bits.u(1) * max((resolution - 1).bit_length(), 1))
+        bits.skip(29)
+        if bits.u(1):
+            raise Unplannable("its pictures are interlaced")
+
+
+class IntraOnly:
+    """A codec whose every picture stands alone."""
+
+    def read(self, data: bytes, *, is_keyframe: bool) -> Picture:  # noqa: ARG002
+        return ALONE
+
+
+class Mjpeg:
+    """Motion JPEG: a picture stands alone if it brings its own quantization and Huffman tables."""
+
+    def read(self, data: bytes, *, is_keyframe: bool) -> Picture:  # noqa: ARG002
+        return ALONE if b"\xff\xdb" in data and b"\xff\xc4" in data else REFERENCE
+
+
+class Vp8:
+    """VP8, whose alternate reference pictures are packets that are not shown."""
+
+    def read(self, data: bytes, *, is_keyframe: bool) -> Picture:  # noqa: ARG002
+        if not data or not data[0] & 1:
+            return ENTRY if data else HIDDEN
+        return REFERENCE if data[0] & 0x10 else HIDDEN
+
+
 def length_size(extradata: bytes, place: int) -> int | None:
     """Bytes of the length before each NAL unit, from `avcC` or `hvcC`; None: start codes (Annex B)."""
     return (extradata[place] & 3) + 1 if len(extradata) > place and extradata[0] == 1 else None
@@ -203,16 +259,15 @@ def payload(unit: bytes, begin: int) -> Bits:
 class H264:
     """H.264: IDR pictures, reference pictures, and pictures with `nal_ref_idc` 0, on which none depends."""
 
-    SLICE, IDR, SEI, SPS, DELIMITER, FILLER = 1, 5, 6, 7, 9, 12
+    SLICE, IDR, SEI, SPS, PPS, DELIMITER, FILLER = 1, 5, 6, 7, 8, 9, 12
     HIGH_PROFILES = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135})
 
     def __init__(self, extradata: bytes) -> None:
         self._length_size = length_size(extradata, 4)
         self._frame_num_bits: int | None = None
-        if self._length_size is None:
-            self.read(extradata, is_keyframe=False)
-        elif len(extradata) > 8:
-            self._read_sps(extradata[8 : 8 + int.from_bytes(extradata[6:8], "big")])
+        self._parameters = ParameterSets()
+        for unit in nal_units(extradata, None) if self._length_size is None else self._configured(extradata):
+            self._note_parameters(unit)
 
     def read(self, data: bytes, *, is_keyframe: bool) -> Picture:  # noqa: ARG002
         kinds, is_reference = set(), False
@@ -220,14 +275,32 @@ class H264:
             kind = unit[0] & 31
             kinds.add(kind)
             is_reference |= bool(unit[0] & 0x60)
-            if kind == self.SPS:
-                self._read_sps(unit)
-            elif kind in (self.SLICE, self.IDR):
+            self._note_parameters(unit)
+            if kind in (self.SLICE, self.IDR):
+                self._parameters.close()
                 self._refuse_field(unit)
         if self.IDR in kinds and self.SLICE not in kinds:
             return ENTRY
         is_plain_slice = self.SLICE in kinds <= {self.SLICE, self.SEI, self.DELIMITER, self.FILLER}
         return DISPOSABLE if is_plain_slice and not is_reference else REFERENCE
+
+    @staticmethod
+    def _configured(extradata: bytes) -> Iterator[bytes]:
+        """The parameter sets in `avcC`."""
+        place = 5
+        for mask in (31, 255):
+            count, place = extradata[place] & mask if len(extradata) > place else 0, place + 1
+            for _ in range(count):
+                begin = place + 2
+                place = begin + int.from_bytes(extradata[place:begin], "big")
+                yield extradata[begin:place]
+
+    def _note_parameters(self, unit: bytes) -> None:
+        kind = unit[0] & 31 if unit else 0
+        if kind in (self.SPS, self.PPS):
+            self._parameters.note(unit)
+        if kind == self.SPS:
+            self._read_sps(unit)
 
     def _refuse_field(self, unit: bytes) -> None:
         """A packet may hold one field of a frame only, or both: those are not told apart here."""
@@ -288,42 +361,56 @@ class Hevc:
     """HEVC: IRAP pictures, and sub-layer non-reference pictures of the highest sub-layer, on which none depends."""
 
     IRAP, SUB_LAYER_NON_REFERENCE = frozenset(range(16, 22)), frozenset(range(0, 16, 2))
-    VIDEO, SPS, HARMLESS = frozenset(range(32)), 33, frozenset({35, 38, 39, 40})
+    VIDEO, PARAMETERS, SPS = frozenset(range(32)), frozenset({32, 33, 34}), 33
+    ENDINGS, HARMLESS = frozenset({36, 37}), frozenset({35, 38, 39, 40})
 
     def __init__(self, extradata: bytes) -> None:
         self._length_size = length_size(extradata, 21)
         self._highest_layer: int | None = None
-        if self._length_size is None:
-            self.read(extradata, is_keyframe=False)
-        else:
-            self._read_parameter_arrays(extradata)
+        self._parameters = ParameterSets()
+        self._has_ended = False
+        for unit in nal_units(extradata, None) if self._length_size is None else self._configured(extradata):
+            self._note_parameters(unit)
 
     def read(self, data: bytes, *, is_keyframe: bool) -> Picture:  # noqa: ARG002
         kinds, layers = set(), set()
-        for unit in (unit for unit in nal_units(data, self._length_size) if len(unit) > 2):
+        for unit in (unit for unit in nal_units(data, self._length_size) if len(unit) > 1):
             kind = unit[0] >> 1 & 63
             kinds.add(kind)
             self._note_parameters(unit)
             if kind in self.VIDEO:
+                self._begin_picture()
                 layers.add((unit[1] & 7) - 1)
+            self._has_ended |= kind in self.ENDINGS
         pictures = kinds & self.VIDEO
         if pictures and pictures <= self.IRAP:
             return ENTRY
         is_disposable = pictures <= self.SUB_LAYER_NON_REFERENCE and kinds - pictures <= self.HARMLESS
         return DISPOSABLE if pictures and is_disposable and layers == {self._highest_layer} else REFERENCE
 
+    def _begin_picture(self) -> None:
+        """After the end of a sequence, pictures that lead the next entry are not shown: that is not planned for."""
+        self._parameters.close()
+        if self._has_ended:
+            raise Unplannable("a sequence of pictures ends within it")
+
     def _note_parameters(self, unit: bytes) -> None:
-        if len(unit) > 2 and unit[0] >> 1 & 63 == self.SPS:
+        kind = unit[0] >> 1 & 63 if len(unit) > 2 else None
+        if kind in self.PARAMETERS:
+            self._parameters.note(unit)
+        if kind == self.SPS:
             self._highest_layer = unit[2] >> 1 & 7
 
-    def _read_parameter_arrays(self, extradata: bytes) -> None:
+    @staticmethod
+    def _configured(extradata: bytes) -> Iterator[bytes]:
+        """The parameter sets in `hvcC`."""
         place = 23
         for _ in range(int.from_bytes(extradata[22:23], "big")):
             count, place = int.from_bytes(extradata[place + 1 : place + 3], "big"), place + 3
             for _ in range(count):
                 begin = place + 2
                 place = begin + int.from_bytes(extradata[place:begin], "big")
-                self._note_parameters(extradata[begin:place])
+                yield extradata[begin:place]
 
 
 PER_FRAME = 2
@@ -371,6 +458,7 @@ class Av1:
 
     def __init__(self, extradata: bytes) -> None:
         self._sequence: Av1Sequence | None = None
+        self._parameters = ParameterSets()
         self._key_slots = NO_SLOT
         self.read(extradata[4:], is_keyframe=False)
 
@@ -378,8 +466,10 @@ class Av1:
         reads, writes, begins_with_key = NO_SLOT, NO_SLOT, None
         for kind, unit in _open_bitstream_units(data):
             if kind == self.SEQUENCE:
+                self._parameters.note(unit)
                 self._sequence = Av1Sequence.read(unit)
             elif kind in (self.FRAME_HEADER, self.FRAME):
+                self._parameters.close()
                 if self._sequence is None:
                     return ENTRY if is_keyframe else REFERENCE
                 frame = self._frame(Bits(unit[:64].ljust(64, b"\0")), self._sequence)

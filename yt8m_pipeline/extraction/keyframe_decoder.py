@@ -6,6 +6,7 @@ from fractions import Fraction
 from av.video.frame import VideoFrame
 
 from yt8m_pipeline.errors import VideoRejected
+from yt8m_pipeline.extraction.coded_pictures import Unplannable, coding_of
 from yt8m_pipeline.extraction.container import Film, VideoPacket, rejecting
 from yt8m_pipeline.extraction.damage import Account, OnScreen
 
@@ -27,23 +28,46 @@ def decode_keyframes(film: Film, account: Account) -> Iterator[tuple[int, OnScre
 
 
 def _nearest(film: Film, account: Account) -> Iterator[tuple[VideoPacket, int, range]]:
-    """Each keyframe that is nearest to a grid time, its time in ticks, and those grid times; at a tie the later."""
+    """Each keyframe that is nearest to a grid time, its time in ticks, and those grid times; at a tie the later.
+
+    Once the film's parameters have changed, the other keyframes too, each with no grid time: what they bring holds for
+    those after them.
+    """
+    parameters = _Parameters(film)
     grid = film.grid.in_ticks(film.tick)
     begin, end, start = Fraction(0), 0, 0
     key: tuple[VideoPacket, int] | None = None
     for packet, pts in _timed(account):
+        parameters.note(packet)
         end = max(end, pts + max(packet.duration or 0, 0))
         if key is None and packet.is_keyframe:
             key, start = (packet, pts), pts
         elif key is not None and packet.is_keyframe and pts > key[1]:
             middle = Fraction(key[1] + pts, 2) - start
-            if times := grid.between(begin, middle):
+            times = grid.between(begin, middle)
+            if times or parameters.have_changed:
                 yield *key, times
-                if times.stop == grid.count:
-                    return
+            if times and times.stop == grid.count:
+                return
             key, begin = (packet, pts), middle
     if key is not None and (times := grid.between(begin, Fraction(end - start)) or range(begin == 0)):
         yield *key, times
+
+
+class _Parameters:
+    """Whether those of a stream have changed, as far as its packets tell."""
+
+    def __init__(self, film: Film) -> None:
+        self._coding = coding_of(film.decoder.codec.canonical_name, film.decoder.extradata or b"")
+        self.have_changed = False
+
+    def note(self, packet: VideoPacket) -> None:
+        self.have_changed |= packet.has_sidedata("new_extradata")
+        if self._coding is not None and not self.have_changed:
+            try:
+                self._coding.read(bytes(packet), is_keyframe=packet.is_keyframe)
+            except Unplannable:
+                self.have_changed = True
 
 
 def _timed(account: Account) -> Iterator[tuple[VideoPacket, int]]:

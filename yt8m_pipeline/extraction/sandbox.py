@@ -57,6 +57,8 @@ from yt8m_pipeline.extraction.sandbox_protocol import (
 
 CHILD = "yt8m_pipeline.extraction.sandbox_child"
 START_SECONDS = 120.0
+READING_BYTES_PER_SECOND = 4 * MIB
+"""As slow as a disk or network may be that a whole film is read from."""
 DYING_SECONDS = 5.0
 
 AHEAD_BYTES = 128 * MIB
@@ -113,7 +115,7 @@ class Sandbox:
             return (yield from read_ahead(child.frames(), AHEAD_BYTES, stop=child.stop))
 
     def probe(self, uri: str, *, frames: bool) -> FilmFacts:
-        """What `probing.probe` finds out about a video. With frames, its time limit is that of decoding them all.
+        """What `probing.probe` finds out about a video. Its time limit grows with its size, and with frames by theirs.
 
         Raises:
             VideoRejected: as `decode` does.
@@ -192,18 +194,14 @@ class _Child:
         self._start()
 
     def _start(self) -> None:
-        self._socket, theirs = socket.socketpair()
         settings = (self._decoding.model_dump_json(), str(self._size or 0))
-        with theirs:
-            theirs.setblocking(True)  # Beam's client of Google Cloud calls socket.setdefaulttimeout
-            self._process = subprocess.Popen(  # noqa: S603  our own module, no shell
-                [sys.executable, "-B", "-P", "-m", CHILD, *settings],
-                stdin=theirs.fileno(),
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                env=_child_environment(),
-                start_new_session=True,
-            )
+        try:
+            self._socket, theirs = socket.socketpair()
+            with theirs:
+                theirs.setblocking(True)  # Beam's client of Google Cloud calls socket.setdefaulttimeout
+                self._process = _start_child(settings, theirs)
+        except OSError as error:
+            raise _not_started(str(error), "let this machine have more open files, processes or memory") from None
         self._stderr = cast(IO[bytes], self._process.stderr)
         os.set_blocking(self._stderr.fileno(), False)
         self._await_start()
@@ -214,12 +212,8 @@ class _Child:
             self._await(IDLE)
         except VideoRejected as failure:
             self.kill()
-            raise DataError(
-                "The decoding process does not start",
-                f"{sys.executable} -m {CHILD}",
-                failure.detail,
-                "raise decoding.memory_limit_mib, or reinstall PyAV (package `av`)",
-            ) from None
+            fix = "raise decoding.memory_limit_mib, or reinstall PyAV (package `av`)"
+            raise _not_started(failure.detail, fix) from None
 
     @property
     def is_idle(self) -> bool:
@@ -257,7 +251,9 @@ class _Child:
         return self._await(IDLE).value
 
     def facts(self, *, frames: bool) -> FilmFacts:
-        """What was found out about the video that was handed over."""
+        """What was found out about the video that was handed over, all of which is read."""
+        if self._video is not None:
+            self._seconds_left += self._video.size / READING_BYTES_PER_SECOND
         if frames:
             self._seconds_left += self._frame_limit * self._decoding.timeout_seconds_per_frame
         answer = self._await(FACTS)
@@ -340,6 +336,21 @@ class _Child:
         return f"the decoder ended by {ended}{said}"
 
 
+def _start_child(settings: tuple[str, str], theirs: socket.socket) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(  # noqa: S603  our own module, no shell
+        [sys.executable, "-B", "-P", "-m", CHILD, *settings],
+        stdin=theirs.fileno(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=_child_environment(),
+        start_new_session=True,
+    )
+
+
+def _not_started(why: str, fix: str) -> DataError:
+    return DataError("The decoding process does not start", f"{sys.executable} -m {CHILD}", why, fix)
+
+
 def _frame(answer: Answer, index: int, size: int | None) -> SampledFrame:
     if answer.number != index or not isfinite(answer.value):
         raise ValueError(f"frame {answer.number} at {answer.value} s, where frame {index} was due")
@@ -369,7 +380,8 @@ def _printable(text: str) -> str:
 def _child_environment() -> dict[str, str]:
     """What Python needs to start, and nothing that is secret."""
     kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
-    return kept | {"PYTHONPATH": os.pathsep.join(sys.path), "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
+    path = os.pathsep.join(entry for entry in sys.path if isinstance(entry, str))  # Python passes over others
+    return kept | {"PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
 
 
 def _open(uri: str, stack: ExitStack) -> _Video:

@@ -110,7 +110,10 @@ def _confine(memory_limit_mib: int) -> None:
 
 
 def _limit(kind: int, value: int) -> None:
-    resource.setrlimit(kind, (value, value))
+    """Limits this process to a value, or to what it is limited to already."""
+    _, hard = resource.getrlimit(kind)
+    lower = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(kind, (lower, lower))
 
 
 def _end_with_parent() -> None:

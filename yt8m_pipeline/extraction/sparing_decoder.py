@@ -7,7 +7,7 @@ from fractions import Fraction
 import av
 from av.video.frame import VideoFrame
 
-from yt8m_pipeline.extraction.coded_pictures import Unplannable, coding_of
+from yt8m_pipeline.extraction.coded_pictures import Picture, Unplannable, coding_of
 from yt8m_pipeline.extraction.container import Chosen, Film, VideoPacket
 from yt8m_pipeline.extraction.packet_choice import CodedFrame, Step, needed_packets
 
@@ -55,12 +55,39 @@ def _coded_frames(film: Film) -> Iterator[CodedFrame[VideoPacket]]:
     coding = coding_of(film.decoder.codec.canonical_name, film.decoder.extradata or b"")
     if coding is None:
         raise Unplannable("of this codec, only decoding everything is known to be exact")
+    times = _Times(is_reordered=film.decoder.has_b_frames)
     for packet in film.packets():
         if packet.is_corrupt or packet.pts is None or film.hole():
             raise Unplannable("a packet is incomplete, has no time, or has lost the one before")
+        if packet.has_sidedata("new_extradata"):
+            raise Unplannable("its parameters change")
         picture = coding.read(bytes(packet), is_keyframe=packet.is_keyframe)
+        times.check(packet, picture)
         pts = packet.pts if picture.is_shown and not packet.is_discard else None
         yield CodedFrame(packet, pts, max(packet.duration or 0, 0), packet.size, picture)
+
+
+class _Times:
+    """Whether the times of a film are in the order of its frames, as far as its packets show.
+
+    Where frames are reordered, the first one's pts is later than its dts, and a frame that none depends on precedes
+    one that was decoded before it; else the times belong to packets and not to frames.
+    """
+
+    def __init__(self, *, is_reordered: bool) -> None:
+        self._is_reordered = is_reordered
+        self._latest: int | None = None
+
+    def check(self, packet: VideoPacket, picture: Picture) -> None:
+        """Raises Unplannable if a packet's time is not that of its frame."""
+        if not self._is_reordered or packet.pts is None:
+            return
+        if self._latest is None and packet.pts == packet.dts:
+            raise Unplannable("its frames are reordered, and their times are not")
+        is_disposable = picture.reads and not picture.writes
+        if self._latest is not None and is_disposable and packet.pts > self._latest:
+            raise Unplannable("a frame that no other depends on comes last")
+        self._latest = packet.pts if self._latest is None else max(self._latest, packet.pts)
 
 
 class _Awaited:
