@@ -68,13 +68,15 @@ def bench_pca(options: argparse.Namespace) -> None:
     random = np.random.default_rng(0)
     features = random.gamma(0.4, 1.0, (options.frames, options.dimensions)).astype(np.float32)
     exact = features.astype(np.float64)
+    other = exact.copy()  # of an array and itself, NumPy computes one half
     exponent = grid_exponent(float(features.max()))
     incremental = IncrementalPCA(options.components)
     basis = np.linalg.qr(random.normal(size=(options.dimensions, options.components)))[0].T
     pca = Pca(exact.mean(axis=0), np.ones(options.components), basis, float(options.dimensions), 1e-4)
     report_rates(
         {
-            "float64 GEMM of the moments' shape": lambda: exact.T @ exact,
+            "float64 GEMM of the moments' shape": lambda: exact.T @ other,
+            "float64 SYRK of the moments' shape": lambda: exact.T @ exact,
             "Moments.from_frames": lambda: Moments.from_frames(features, exponent),
             "IncrementalPCA.partial_fit": lambda: incremental.partial_fit(features),
             "float64 GEMM of the projection's shape": lambda: exact @ basis.T,

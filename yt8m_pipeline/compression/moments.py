@@ -23,6 +23,9 @@ RUN_FRAMES = 2**10 * BLOCK_FRAMES
 
 LIMB_BITS = 32
 
+PANEL_ROWS = 256
+"""Of the upper triangle, by which totals are added up."""
+
 
 def grid_exponent(magnitude: float) -> int:
     """The finest grid that holds features up to a magnitude: |feature| / 2**exponent < 2**21.
@@ -48,9 +51,9 @@ class Moments:
     """Count, sum and sum of outer products of frames: a commutative monoid under `+`, bit for bit.
 
     Each feature is rounded once, to the nearest multiple of 2**step_exponent, which moves it by at most 2**-22 of the
-    bound of the grid, a covariance of two by at most (sd₁ + sd₂) · step / 2; all that follows is exact. The integer
-    outer products of a block are a float64 SYRK in which no partial sum exceeds 2**53, so that neither its order nor
-    its threads matter. Their totals have two limbs, high · 2**32 + low, good for 2**41 frames.
+    bound of the grid, a covariance of two by at most (sd₁ + sd₂) · step / 2 + step² / 4; all that follows is exact.
+    The integer outer products of a block are a float64 SYRK in which no partial sum exceeds 2**53, so that neither its
+    order nor its threads matter. Their totals have two limbs, high · 2**32 + low, good for 2**41 frames.
 
     Attributes:
         count: The number of frames.
@@ -101,11 +104,13 @@ class Moments:
     def _from_run(cls, features: npt.NDArray[np.floating], step_exponent: int) -> "Moments":
         square = (features.shape[1], features.shape[1])
         sums, products, of_block = np.zeros(square[0], np.int64), np.zeros(square, np.int64), np.zeros(square)
+        buffer = np.empty((BLOCK_FRAMES, square[0]))
         for start in range(0, len(features), BLOCK_FRAMES):
-            steps = _on_grid(features[start : start + BLOCK_FRAMES], step_exponent)
+            block = features[start : start + BLOCK_FRAMES]
+            steps = _on_grid(block, step_exponent, buffer[: len(block)])
             sums += steps.sum(axis=0).astype(np.int64)
             dsyrk(1.0, steps.T, c=of_block.T, lower=1, overwrite_c=1)
-            np.add(products, of_block, out=products, dtype=np.int64, casting="unsafe")
+            _add_upper(products, of_block)
         return cls(len(features), step_exponent, sums, products >> LIMB_BITS, products.astype(np.uint32))
 
     def __add__(self, other: "Moments") -> "Moments":
@@ -150,10 +155,16 @@ class Moments:
         return row_of_covariance
 
 
-def _on_grid(features: npt.NDArray[np.floating], step_exponent: int) -> Float64Array:
-    """The features in steps, rounded to nearest: integers as float64."""
-    steps: Float64Array = features.astype(np.float64)
-    steps *= 2.0**-step_exponent
+def _add_upper(totals: Int64Array, integers: Float64Array) -> None:
+    """Adds a square of integers to another, on and above the diagonal."""
+    for row in range(0, len(totals), PANEL_ROWS):
+        panel = slice(row, row + PANEL_ROWS), slice(row, None)
+        np.add(totals[panel], integers[panel], out=totals[panel], dtype=np.int64, casting="unsafe")
+
+
+def _on_grid(features: npt.NDArray[np.floating], step_exponent: int, steps: Float64Array) -> Float64Array:
+    """The features in steps, rounded to nearest: integers as float64, in the array that is given."""
+    np.multiply(features, 2.0**-step_exponent, out=steps, dtype=np.float64)
     np.rint(steps, out=steps)
     if steps.size and not (steps.min() >= -(2**GRID_BITS) and steps.max() <= 2**GRID_BITS):
         raise _outside(features, steps, step_exponent)
