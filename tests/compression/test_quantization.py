@@ -299,8 +299,16 @@ def test_uniform_levels_are_bit_for_bit_those_of_the_public_reader() -> None:
 
 @given(hnp.arrays(np.float32, 40, elements=st.floats(-3, 3, width=32)))
 def test_uniform_codes_are_the_floor_rule_exactly(values: Float32Array) -> None:
-    expected = [math.floor((min(max(value, -2.0), 2.0) + 2.0) * 255.0 / 4.0) for value in values.tolist()]
+    two = np.float32(2)
+    expected = [math.floor(float(min(max(value, -two), two) + two) * 255.0 / 4.0) for value in values]
     assert Quantizer.uniform().encode(values).tolist() == expected
+
+
+def test_uniform_codes_are_those_of_a_sum_in_float32() -> None:
+    """As in MediaPipe's QuantizeFloatVectorCalculator, where this value's sum with 2 is rounded up to a bin's begin."""
+    value = np.float32(0.023529410362243652)
+    assert math.floor((float(value) + 2.0) * 255.0 / 4.0) == 128
+    assert Quantizer.uniform().encode(np.array([value])).tolist() == [129]
 
 
 def test_the_floor_rule_and_the_public_reader_agree_without_bias() -> None:

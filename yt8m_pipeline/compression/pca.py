@@ -25,6 +25,9 @@ PUBLISHED_EPSILON = 1e-4
 NOT_ORTHONORMAL = 1e-3
 """So far may products of eigenvectors be from those of orthonormal ones; float32 keeps them within 1e-5."""
 
+RISING = 1e-3
+"""So much larger than the one before may an eigenvalue be: equal ones come rounded."""
+
 _BLAS = ThreadpoolController()
 _BLAS_LOCK = Lock()
 
@@ -228,9 +231,15 @@ def _require_whitening(pca: Pca, folder: str) -> None:
     if error > NOT_ORTHONORMAL:
         fix = "check that rows are components, and in which order they were written: MatrixData is column-major"
         raise _unusable(folder, f"its eigenvectors are not orthonormal: their products are off by {error:.2g}", fix)
-    if not (pca.eigenvalues + pca.epsilon > 0).all():
+    variances = pca.eigenvalues + pca.epsilon
+    if not (variances > 0).all():
         why = f"an eigenvalue is {pca.eigenvalues.min():g}, and pca.epsilon {pca.epsilon:g}"
         raise _unusable(folder, why, "raise pca.epsilon, or lower pca.components to the components that vary")
+    rising = np.flatnonzero(variances[1:] > variances[:-1] * (1 + RISING))
+    if len(rising):
+        before, after = pca.eigenvalues[rising[0] : rising[0] + 2]
+        why = f"its eigenvalues do not fall: {after:g} follows {before:g}"
+        raise _unusable(folder, why, "sort its components by variance, the greatest first")
 
 
 def _unusable(where: str, why: str, fix: str) -> UsageError:

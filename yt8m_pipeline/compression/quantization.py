@@ -105,7 +105,8 @@ class Quantizer:
         """The code of each value, in the same shape, (…, dimensions); infinite values go to the end levels.
 
         `optimal`: the nearest level, the lower one of a tie, by midpoints in float64. `uniform`: floor((clip(y, −2, 2)
-        + 2) · 255 / 4), as MediaPipe's and AudioSet's extractors do; its level is the middle of the floor's interval.
+        + 2) · 255 / 4), the sum in float32 and the product exact, as MediaPipe's extractor has them; its level is the
+        middle of the floor's interval.
 
         Raises:
             DataError: if a value is NaN, or the dimensions are not the codebook's.
@@ -120,8 +121,9 @@ class Quantizer:
                 "verify the feature store and the PCA of this dataset",
             )
         if self.name == "uniform":
-            clipped = np.clip(exact, -UNIFORM_BOUND, UNIFORM_BOUND)
-            return np.floor((clipped + UNIFORM_BOUND) * 255 / (2 * UNIFORM_BOUND)).astype(np.uint8)
+            bound = np.float32(UNIFORM_BOUND)
+            raised = np.clip(values.astype(np.float32), -bound, bound) + bound
+            return np.floor(raised.astype(np.float64) * 255 / (2 * UNIFORM_BOUND)).astype(np.uint8)
         levels = self.levels.astype(np.float64)
         bounds = (levels[..., :-1] + levels[..., 1:]) / 2
         if self.scope == "shared":
