@@ -1,6 +1,7 @@
 import math
 import pickle
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from threadpoolctl import threadpool_limits
 
+from yt8m_pipeline.compression import moments as moments_module
 from yt8m_pipeline.compression.moments import BLOCK_FRAMES, GRID_BITS, Moments, grid_exponent
 from yt8m_pipeline.data_model import Float32Array, Float64Array
 from yt8m_pipeline.errors import DataError
@@ -108,8 +110,26 @@ def test_covariance_agrees_with_two_passes_even_at_large_means(mean_over_sd: flo
     exponent = grid_exponent(float(np.abs(features).max()))
     on_grid: Float64Array = np.ldexp(np.rint(np.ldexp(features, -exponent)), exponent)
     two_passes = np.cov(on_grid, rowvar=False)
-    error = np.abs(Moments.from_frames(features, exponent).covariance() - two_passes).max()
-    assert error <= 1e-10 * np.abs(two_passes).max()
+    covariance = Moments.from_frames(features, exponent).covariance()
+    assert np.abs(covariance - two_passes).max() <= 1e-10 * np.abs(two_passes).max()
+    step, deviation = math.ldexp(1.0, exponent), features.std(axis=0)
+    bound = (deviation[:, None] + deviation) * step / 2 + step**2 / 4
+    assert (np.abs(covariance - np.cov(features, rowvar=False)) <= bound * (1 + 1e-3)).all()
+
+
+@pytest.mark.parametrize("run_blocks", [1, 3, 2**10])
+def test_neither_the_lengths_of_blocks_nor_the_limbs_change_a_bit(
+    monkeypatch: pytest.MonkeyPatch, run_blocks: int
+) -> None:
+    features = np.random.default_rng(3).normal(size=(8 * BLOCK_FRAMES + 77, 5)).astype(np.float32)
+    exponent = grid_exponent(float(np.abs(features).max()))
+    whole = Moments.from_frames(features, exponent)
+    cuts = [0, 1, 230, 230, BLOCK_FRAMES, 3 * BLOCK_FRAMES + 5, 3 * BLOCK_FRAMES + 6, len(features)]
+    blocks = [features[begin:end] for begin, end in pairwise(cuts)]
+    monkeypatch.setattr(moments_module, "RUN_BLOCKS", run_blocks)
+    assert_identical(Moments.from_blocks(blocks, 5, exponent), whole)
+    of_each = [Moments.from_frames(block, exponent) for block in blocks]
+    assert_identical(sum(of_each, Moments.zero(5, exponent)), whole)
 
 
 def test_the_thread_count_changes_nothing() -> None:

@@ -1,9 +1,8 @@
 """The mean and covariance of frames in exact integer arithmetic: the same on every engine, machine and thread."""
 
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import reduce
-from operator import add
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +17,8 @@ GRID_BITS = 21
 BLOCK_FRAMES = 2 ** (52 - 2 * GRID_BITS)
 """So many products of two such integers sum to at most 2**52, and float64 holds every integer up to 2**53."""
 
-RUN_FRAMES = 2**10 * BLOCK_FRAMES
-"""The products of so many frames sum to at most 2**62, which int64 holds."""
+RUN_BLOCKS = 2**10
+"""The products of so many blocks sum to at most 2**62, which int64 holds."""
 
 LIMB_BITS = 32
 
@@ -97,21 +96,24 @@ class Moments:
         Raises:
             DataError: if a feature is not finite or lies outside the grid.
         """
-        runs = (features[start : start + RUN_FRAMES] for start in range(0, max(len(features), 1), RUN_FRAMES))
-        return reduce(add, (cls._from_run(run, step_exponent) for run in runs))
+        return cls.from_blocks([features], features.shape[1], step_exponent)
 
     @classmethod
-    def _from_run(cls, features: npt.NDArray[np.floating], step_exponent: int) -> "Moments":
-        square = (features.shape[1], features.shape[1])
-        sums, products, of_block = np.zeros(square[0], np.int64), np.zeros(square, np.int64), np.zeros(square)
-        buffer = np.empty((BLOCK_FRAMES, square[0]))
-        for start in range(0, len(features), BLOCK_FRAMES):
-            block = features[start : start + BLOCK_FRAMES]
-            steps = _on_grid(block, step_exponent, buffer[: len(block)])
+    def from_blocks(cls, blocks: Iterable[npt.NDArray[np.floating]], dimensions: int, step_exponent: int) -> "Moments":
+        """The moments of frames in blocks of any length; arguments and errors as for `from_frames`."""
+        square = (dimensions, dimensions)
+        sums, high, low = np.zeros(dimensions, np.int64), np.zeros(square, np.int64), np.zeros(square, np.int64)
+        count, products = 0, np.zeros(square)
+        for number, steps in enumerate(_on_grid(blocks, dimensions, step_exponent), start=1):
+            count += len(steps)
             sums += steps.sum(axis=0).astype(np.int64)
-            dsyrk(1.0, steps.T, c=of_block.T, lower=1, overwrite_c=1)
-            _add_upper(products, of_block)
-        return cls(len(features), step_exponent, sums, products >> LIMB_BITS, products.astype(np.uint32))
+            dsyrk(1.0, steps.T, c=products.T, lower=1, overwrite_c=1)
+            _add_upper(low, products)
+            if number % RUN_BLOCKS == 0:
+                high += low >> LIMB_BITS
+                low &= 2**LIMB_BITS - 1
+        high += low >> LIMB_BITS
+        return cls(count, step_exponent, sums, high, low.astype(np.uint32))
 
     def __add__(self, other: "Moments") -> "Moments":
         """The moments of both sets of frames."""
@@ -162,13 +164,26 @@ def _add_upper(totals: Int64Array, integers: Float64Array) -> None:
         np.add(totals[panel], integers[panel], out=totals[panel], dtype=np.int64, casting="unsafe")
 
 
-def _on_grid(features: npt.NDArray[np.floating], step_exponent: int, steps: Float64Array) -> Float64Array:
-    """The features in steps, rounded to nearest: integers as float64, in the array that is given."""
+def _on_grid(blocks: Iterable[npt.NDArray[np.floating]], dimensions: int, step_exponent: int) -> Iterator[Float64Array]:
+    """The features in steps: `BLOCK_FRAMES` at a time, in one place."""
+    steps, filled = np.empty((BLOCK_FRAMES, dimensions)), 0
+    for features in blocks:
+        for taken in np.split(features, range(BLOCK_FRAMES - filled, len(features), BLOCK_FRAMES)):
+            _round(taken, step_exponent, steps[filled : filled + len(taken)])
+            filled += len(taken)
+            if filled == BLOCK_FRAMES:
+                yield steps
+                filled = 0
+    if filled:
+        yield steps[:filled]
+
+
+def _round(features: npt.NDArray[np.floating], step_exponent: int, steps: Float64Array) -> None:
+    """Sets steps to the features in them, rounded to nearest: integers as float64."""
     np.multiply(features, 2.0**-step_exponent, out=steps, dtype=np.float64)
     np.rint(steps, out=steps)
     if steps.size and not (steps.min() >= -(2**GRID_BITS) and steps.max() <= 2**GRID_BITS):
         raise _outside(features, steps, step_exponent)
-    return steps
 
 
 def _outside(features: npt.NDArray[np.floating], steps: Float64Array, step_exponent: int) -> DataError:

@@ -232,7 +232,7 @@ def _require_whitening(pca: Pca, folder: str) -> None:
         fix = "check that rows are components, and in which order they were written: MatrixData is column-major"
         raise _unusable(folder, f"its eigenvectors are not orthonormal: their products are off by {error:.2g}", fix)
     variances = pca.eigenvalues + pca.epsilon
-    if not (variances > 0).all():
+    if not (variances > 0).all() or not pca.eigenvalues.any():
         why = f"an eigenvalue is {pca.eigenvalues.min():g}, and pca.epsilon {pca.epsilon:g}"
         raise _unusable(folder, why, "raise pca.epsilon, or lower pca.components to the components that vary")
     rising = np.flatnonzero(variances[1:] > variances[:-1] * (1 + RISING))

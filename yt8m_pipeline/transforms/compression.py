@@ -6,8 +6,7 @@ sums are exact, so that neither the units nor the order of merging change a bit 
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import reduce
-from operator import add
+from itertools import chain
 from typing import Any, TypeAlias
 
 import apache_beam as beam
@@ -32,8 +31,6 @@ from yt8m_pipeline.transforms.monitoring import advance, timed
 
 PCA = "pca"
 QUANTIZER = "quantizer"
-FRAMES_PER_BLOCK = 4096
-"""Frames that are folded into the moments at a time: 32 MiB of float32 at 2048 dimensions."""
 
 Features: TypeAlias = npt.NDArray[np.floating]
 
@@ -194,8 +191,9 @@ class IntoUnits(beam.PTransform):
 def unit_moments(unit: Sequence[StoredVideo], store: FeatureStore, exponent: int) -> Iterator[Moments]:
     """The moments of all frames of a unit."""
     with timed(PCA):
-        blocks = _blocks(_features(unit, store, PCA))
-        yield reduce(add, (Moments.from_frames(block, exponent) for block in blocks))
+        videos = _features(unit, store, PCA)
+        first = next(videos)
+        yield Moments.from_blocks(chain([first], videos), first.shape[1], exponent)
 
 
 def unit_histogram(unit: Sequence[StoredVideo], fitting: Fitting, scope: Scope, pca_step: Step) -> Iterator[Histogram]:
@@ -213,18 +211,6 @@ def _features(unit: Sequence[StoredVideo], store: FeatureStore, stage: str) -> I
     for stored in unit:
         yield store.read(stored.video.video_id).features
         advance(stage, frames=stored.entry.frames)
-
-
-def _blocks(videos: Iterable[Features]) -> Iterator[Features]:
-    """Successive videos as matrices of about `FRAMES_PER_BLOCK` frames."""
-    pending: list[Features] = []
-    for features in videos:
-        pending.append(features)
-        if sum(map(len, pending)) >= FRAMES_PER_BLOCK:
-            yield np.concatenate(pending)
-            pending = []
-    if pending:
-        yield np.concatenate(pending)
 
 
 def _unless_fitted(
