@@ -1,6 +1,7 @@
 import io
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -456,6 +457,32 @@ def test_hevc_pictures_are_told_by_their_nal_units_and_layers(units: tuple[bytes
     sequence_of_three_layers = bytes([33 << 1, 1, 2 << 1, 0])
     coding = known("hevc", annex_b(sequence_of_three_layers))
     assert coding.read(annex_b(*units), is_keyframe=True) == picture
+
+
+@pytest.mark.parametrize(
+    ("codec", "header", "picture"), [("h264", b"\6", b"\x65\x88\0"), ("hevc", b"\x4e\1", hevc(21))]
+)
+@pytest.mark.parametrize(
+    ("messages", "lasts"),
+    [
+        (b"\5\2\x13\x2f\x80", False),
+        (b"\5\1\0\x13\1\0\x80", True),
+        (b"\xff\x01\1\0\x2f\2\0\0\3\0\x80", True),
+        (b"\5\xff\x01" + 256 * b"\x13" + b"\x80", False),
+    ],
+)
+def test_a_message_that_holds_for_later_pictures_is_not_planned_for(
+    codec: str, header: bytes, picture: bytes, messages: bytes, lasts: bool
+) -> None:
+    with pytest.raises(Unplannable, match="holds for many") if lasts else nullcontext():
+        known(codec).read(annex_b(header + messages, picture), is_keyframe=True)
+
+
+def test_an_hevc_picture_that_drops_those_before_it_is_not_planned_for() -> None:
+    dropping = bytes([19 << 1, 1, 0xC0, 0])
+    with pytest.raises(Unplannable, match="drops those before it"):
+        known("hevc").read(annex_b(dropping), is_keyframe=True)
+    assert known("hevc").read(annex_b(bytes([21 << 1, 1, 0xC0, 0])), is_keyframe=True) == ENTRY
 
 
 @pytest.mark.parametrize("ending", [b"\x48\1", b"\x4a\1"])

@@ -221,6 +221,12 @@ def test_the_batch_size_and_the_device_are_no_part_of_the_description() -> None:
 # Errors
 
 
+def test_a_model_that_gives_one_image_alone_something_else_is_refused(save: Save, tf: Any) -> None:
+    folder = save(lambda images: tf.squeeze(tf.nn.avg_pool2d(images, 16, 16, "VALID")))
+    with pytest.raises(UsageError, match=r"(?s)one vector per image.*a batch of 1 its output has shape \(3,\)"):
+        load(config(SavedModel(saved_model=folder)))
+
+
 @pytest.mark.parametrize(
     ("function", "shape"),
     [
@@ -231,5 +237,5 @@ def test_the_batch_size_and_the_device_are_no_part_of_the_description() -> None:
 )
 def test_a_model_without_one_vector_per_image_is_refused(save: Save, tf: Any, function: str, shape: str) -> None:
     folder = save(eval(f"lambda images: {function}", {"tf": tf}))
-    with pytest.raises(UsageError, match=rf"(?s)one vector per image.*for 4 images its output has shape {shape}"):
+    with pytest.raises(UsageError, match=rf"(?s)one vector per image.*a batch of 4 its output has shape {shape}"):
         load(config(SavedModel(saved_model=folder)))

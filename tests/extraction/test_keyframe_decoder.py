@@ -193,3 +193,9 @@ def test_parameters_that_change_are_not_lost_with_a_keyframe_that_is_left_out(ma
     assert len(found) > 2
     for frame in found:
         np.testing.assert_array_equal(frame.rgb, every[frame.pts_seconds])
+
+
+def test_what_cannot_be_planned_has_keyframes_all_the_same() -> None:
+    options = {"g": "10", "bf": "2", "flags": "+ilme+ildct"}
+    file = encode(range(0, 4000, 40), codec="mpeg4", options=options)
+    assert [index for index, _, _ in sampled(file, decoding())] == [0, 1, 2, 3]

@@ -319,6 +319,31 @@ def test_a_keras_model_that_does_not_take_the_images_of_the_config_is_refused(
         load(config(KerasModel(keras=path)))
 
 
+def test_a_keras_model_that_takes_bytes_is_refused(tf: Any, tmp_path: Path) -> None:
+    """Keras would cast what the preprocessing makes, −1 to 1, to bytes."""
+    path, layers = str(tmp_path / "model.keras"), tf.keras.layers
+    images = layers.Input((16, 16, 3), dtype="uint8")
+    tf.keras.Model(images, layers.GlobalAveragePooling2D()(layers.Rescaling(1 / 255)(images))).save(path)
+    with pytest.raises(UsageError, match=r"(?s)does not take floating-point images.*its input is uint8"):
+        load(config(KerasModel(keras=path)))
+
+
+def test_a_keras_model_that_was_never_built_is_refused(tf: Any, tmp_path: Path) -> None:
+    path = str(tmp_path / "model.keras")
+    tf.keras.Sequential([tf.keras.layers.GlobalAveragePooling2D()]).save(path)
+    with pytest.raises(UsageError, match="cannot be loaded and run"):
+        load(config(KerasModel(keras=path)))
+
+
+def test_a_maximum_may_begin_with_minus_infinity(save: Save, tf: Any) -> None:
+    def largest(images: Any) -> Any:
+        padded = tf.pad(images, [[0, 0], [1, 1], [1, 1], [0, 0]], constant_values=-np.inf)
+        return tf.reduce_mean(tf.nn.max_pool2d(padded, 3, 2, "VALID"), (1, 2))
+
+    features = load(config(SavedModel(saved_model=save(largest))))(noise(3, 16, 16, 3))
+    assert np.isfinite(features).all()
+
+
 def test_a_keras_model_with_code_in_it_is_refused_and_the_code_does_not_run(tf: Any, tmp_path: Path) -> None:
     path, ran = str(tmp_path / "model.keras"), tmp_path / "ran"
     layers = tf.keras.layers

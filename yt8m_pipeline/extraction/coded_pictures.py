@@ -256,6 +256,37 @@ def payload(unit: bytes, begin: int) -> Bits:
     return Bits(unit[begin : begin + 512].replace(b"\0\0\3", b"\0\0"))
 
 
+LASTING_MESSAGES = frozenset({19, 47})
+"""Supplemental enhancement information that holds for later pictures too, and that FFmpeg obeys: film grain, and the
+display's orientation (H.264 §D.1, H.265 §D.2)."""
+
+
+def refuse_lasting_messages(message: bytes) -> None:
+    """Reads the kinds of messages in a NAL unit, without its header.
+
+    Raises:
+        Unplannable: if one holds for later pictures: it would be lost with a picture that is left out.
+    """
+    data, place = message.replace(b"\0\0\3", b"\0\0"), 0
+    while place + 2 < len(data):
+        kind, place = _sum_of_bytes(data, place)
+        size, place = _sum_of_bytes(data, place)
+        if kind in LASTING_MESSAGES:
+            raise Unplannable("a message holds for many of its pictures")
+        place += size
+
+
+def _sum_of_bytes(data: bytes, place: int) -> tuple[int, int]:
+    """A number as so many bytes of 255 and a smaller one, and the place after it."""
+    total = 0
+    while place < len(data):
+        total += data[place]
+        place += 1
+        if data[place - 1] != 255:
+            break
+    return total, place
+
+
 class H264:
     """H.264: IDR pictures, reference pictures, and pictures with `nal_ref_idc` 0, on which none depends."""
 
@@ -276,6 +307,8 @@ class H264:
             kinds.add(kind)
             is_reference |= bool(unit[0] & 0x60)
             self._note_parameters(unit)
+            if kind == self.SEI:
+                refuse_lasting_messages(unit[1:])
             if kind in (self.SLICE, self.IDR):
                 self._parameters.close()
                 self._refuse_field(unit)
@@ -362,7 +395,8 @@ class Hevc:
 
     IRAP, SUB_LAYER_NON_REFERENCE = frozenset(range(16, 22)), frozenset(range(0, 16, 2))
     VIDEO, PARAMETERS, SPS = frozenset(range(32)), frozenset({32, 33, 34}), 33
-    ENDINGS, HARMLESS = frozenset({36, 37}), frozenset({35, 38, 39, 40})
+    ENDINGS, SEI, HARMLESS = frozenset({36, 37}), 39, frozenset({35, 38, 39, 40})
+    DROPPING, NO_OUTPUT_OF_PRIOR_PICTURES = frozenset(range(16, 21)), 0x40
 
     def __init__(self, extradata: bytes) -> None:
         self._length_size = length_size(extradata, 21)
@@ -378,6 +412,10 @@ class Hevc:
             kind = unit[0] >> 1 & 63
             kinds.add(kind)
             self._note_parameters(unit)
+            if kind == self.SEI:
+                refuse_lasting_messages(unit[2:])
+            if kind in self.DROPPING and unit[2:3] and unit[2] & self.NO_OUTPUT_OF_PRIOR_PICTURES:
+                raise Unplannable("a picture drops those before it")
             if kind in self.VIDEO:
                 self._begin_picture()
                 layers.add((unit[1] & 7) - 1)

@@ -87,7 +87,8 @@ def _require_finite_weights(graph: Any) -> None:
     for node in (*graph.node, *inner):
         if node.op == "Const" and tf.as_dtype(node.attr["dtype"].type).is_floating:
             weights = tf.make_ndarray(node.attr["value"].tensor).astype(np.float32)
-            if not np.isfinite(weights).all():
+            begins_a_maximum = weights.size == 1 and np.isneginf(weights).all()
+            if not np.isfinite(weights).all() and not begins_a_maximum:
                 bad = int((~np.isfinite(weights)).sum())
                 raise UsageError(
                     "The model's weights are not finite",

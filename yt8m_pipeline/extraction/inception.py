@@ -19,7 +19,7 @@ from yt8m_pipeline.extraction.preprocessing import preprocessing_of
 
 LOGGER = logging.getLogger(__name__)
 
-UNUSABLE = (KeyError, OSError, TypeError, ValueError, UserWarning, zipfile.BadZipFile)
+UNUSABLE = (AttributeError, KeyError, OSError, TypeError, ValueError, UserWarning, zipfile.BadZipFile)
 """What Keras and TensorFlow raise, beside `tf.errors.OpError`, for models that are damaged or do not fit."""
 
 
@@ -107,7 +107,7 @@ ANY_DIMENSIONS = range(1, sys.maxsize)
 
 
 def load(inception: Inception, dimensions: range = ANY_DIMENSIONS) -> FeatureExtractor:
-    """Loads the network, compiles it, and runs it once on black frames.
+    """Loads the network, compiles it, and runs it on black frames: a batch, and one alone.
 
     Args:
         inception: The config.
@@ -119,26 +119,28 @@ def load(inception: Inception, dimensions: range = ANY_DIMENSIONS) -> FeatureExt
     """
     where = f"inception.model: {named(inception.model)}"
     path = locate(inception.model)
-    images = (inception.batch_size, inception.image_size, inception.image_size, 3)
+    image = (inception.image_size, inception.image_size, 3)
     tf = tensorflow()
     use_device(inception)
     try:
         extractor = FeatureExtractor(compiled(inception, path), inception.batch_size, inception.decoded_size, 0)
-        shape = extractor.run_batch(np.zeros(images, np.uint8)).shape
+        shape = extractor.run_batch(np.zeros((inception.batch_size, *image), np.uint8)).shape
+        shape_of_one = extractor.run_batch(np.zeros((1, *image), np.uint8)).shape
     except (*UNUSABLE, tf.errors.OpError) as error:
         raise UsageError(
             "The model cannot be loaded and run",
             where,
             textwrap.shorten(f"{type(error).__name__}: {error}", 400),
-            f"give a network that takes float32 images {images}",
+            f"give a network that takes float32 images {(inception.batch_size, *image)}",
         ) from error
-    if len(shape) != 2 or shape[0] != extractor.batch_size:
-        raise UsageError(
-            "The model does not give one vector per image",
-            where,
-            f"for {extractor.batch_size} images its output has shape {shape}, not ({extractor.batch_size}, dimensions)",
-            "export it with its pooling layer, without spatial axes",
-        )
+    for images, found in ((extractor.batch_size, shape), (1, shape_of_one)):
+        if len(found) != 2 or found[0] != images:
+            raise UsageError(
+                "The model does not give one vector per image",
+                where,
+                f"for a batch of {images} its output has shape {found}, not ({images}, dimensions)",
+                "export it with its pooling layer, without spatial axes, for batches of any length",
+            )
     if shape[1] not in dimensions:
         wanted = f"{dimensions[0]}" if len(dimensions) == 1 else f"{dimensions[0]} or more"
         raise UsageError(

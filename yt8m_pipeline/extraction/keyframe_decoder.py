@@ -1,6 +1,7 @@
 """Decoding keyframes alone: the one nearest to each grid time. Cheap, and as far off as keyframes are apart."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 
 from av.video.frame import VideoFrame
@@ -58,16 +59,23 @@ class _Parameters:
     """Whether those of a stream have changed, as far as its packets tell."""
 
     def __init__(self, film: Film) -> None:
-        self._coding = coding_of(film.decoder.codec.canonical_name, film.decoder.extradata or b"")
         self.have_changed = False
+        with self._watching():
+            self._coding = coding_of(film.decoder.codec.canonical_name, film.decoder.extradata or b"")
 
     def note(self, packet: VideoPacket) -> None:
         self.have_changed |= packet.has_sidedata("new_extradata")
-        if self._coding is not None and not self.have_changed:
-            try:
+        if not self.have_changed and self._coding is not None:
+            with self._watching():
                 self._coding.read(bytes(packet), is_keyframe=packet.is_keyframe)
-            except Unplannable:
-                self.have_changed = True
+
+    @contextmanager
+    def _watching(self) -> Iterator[None]:
+        """What cannot be planned for may have changed."""
+        try:
+            yield
+        except Unplannable:
+            self.have_changed = True
 
 
 def _timed(account: Account) -> Iterator[tuple[VideoPacket, int]]:

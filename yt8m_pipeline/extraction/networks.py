@@ -112,6 +112,7 @@ def _keras_network(architecture: Architecture, image_size: int, path: str) -> Ne
     if path.endswith(".keras"):
         network = tensorflow().keras.models.load_model(path, compile=False)
         _require_input(network.inputs[0].shape, image_size, path)
+        _require_floats(network.inputs[0].dtype, path)
     else:
         network = _keras_application(architecture, image_size)
         with warnings.catch_warnings(action="error", category=UserWarning):  # of layers that the file lacks
@@ -134,6 +135,17 @@ def _require_input(shape: Sequence[int | None], image_size: int, path: str) -> N
             path,
             f"its input is {tuple(shape)}, not {images}",
             "set inception.image_size to the height and width that it takes, or export it for any batch of RGB images",
+        )
+
+
+def _require_floats(dtype: str, path: str) -> None:
+    """Keras makes whatever it is given the type of a model's input."""
+    if not tensorflow().as_dtype(dtype).is_floating:
+        raise UsageError(
+            "The model does not take floating-point images",
+            path,
+            f"its input is {dtype}, and what it is given is what its architecture's preprocessing makes of bytes",
+            "export it with a float32 input, without a preprocessing of its own",
         )
 
 
