@@ -229,6 +229,8 @@ def test_mpeg_is_entered_only_where_a_sequence_header_brings_the_matrices(codec:
         ("mpeg2video", b"\0\0\1\0\x12\x90", REFERENCE),
         ("mpeg2video", b"\0\0\1\0\x12\x98..\0\0\1\0\x12\x90", REFERENCE),
         ("mpeg2video", b"\0\0\1\xb3..\0\0\1\0\x12\x98", REFERENCE),
+        ("mpeg2video", b"\0\0\1\0\x12\x98..\0\0\1\xb5\x30", REFERENCE),
+        ("mpeg2video", b"\0\0\1\0\x12\x98..\0\0\1\xb5\x80", DISPOSABLE),
         ("mpeg4", b"\0\0\1\xb6\x9a", DISPOSABLE),
         ("mpeg4", b"\0\0\1\xb6\x5a", REFERENCE),
         ("mpeg4", b"\0\0\1\xb6\x5a..\0\0\1\xb6\x9a", REFERENCE),

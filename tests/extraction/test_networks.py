@@ -319,6 +319,16 @@ def test_a_keras_model_that_does_not_take_the_images_of_the_config_is_refused(
         load(config(KerasModel(keras=path)))
 
 
+def test_the_defaults_of_the_users_keras_change_no_feature(tf: Any, tmp_path: Path) -> None:
+    application, path = networks._keras_application("MobileNetV3Small", 32), str(tmp_path / "model.weights.h5")
+    application.save_weights(path)
+    model, frames = KerasModel(keras=path, architecture="MobileNetV3Small"), noise(2, 32, 32, 3)
+    features = load(config(model, 32))(frames)
+    tf.keras.config.set_floatx("float16")
+    tf.keras.config.set_image_data_format("channels_first")
+    np.testing.assert_array_equal(load(config(model, 32))(frames), features)
+
+
 def test_a_keras_model_that_takes_bytes_is_refused(tf: Any, tmp_path: Path) -> None:
     """Keras would cast what the preprocessing makes, −1 to 1, to bytes."""
     path, layers = str(tmp_path / "model.keras"), tf.keras.layers

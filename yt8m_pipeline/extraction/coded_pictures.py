@@ -150,15 +150,16 @@ class ByKeyframes:
 
 class Mpeg2:
     """MPEG-1 and MPEG-2: B-pictures are no references, and quantization matrices hold on until the next sequence
-    header, so an entry must have one."""
+    header, so an entry must have one, and a picture that brings some cannot be left out."""
 
     SEQUENCE_HEADER, PICTURE_HEADER, B = b"\0\0\1\xb3", b"\0\0\1\0", 3
+    MATRICES = re.compile(rb"\x00\x00\x01(\xb3|\xb5[\x30-\x3f])")
 
     def read(self, data: bytes, *, is_keyframe: bool) -> Picture:
         if is_keyframe and self.SEQUENCE_HEADER in data:
             return ENTRY
         kinds = {header[1] >> 3 & 7 for header in data.split(self.PICTURE_HEADER)[1:] if len(header) > 1}
-        return DISPOSABLE if kinds == {self.B} and self.SEQUENCE_HEADER not in data else REFERENCE
+        return DISPOSABLE if kinds == {self.B} and not self.MATRICES.search(data) else REFERENCE
 
 
 class Mpeg4:

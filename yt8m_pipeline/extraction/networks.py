@@ -32,6 +32,7 @@ def tensorflow() -> Any:
     """
     for name, value in {"CPP_MIN_LOG_LEVEL": "3", "ENABLE_ONEDNN_OPTS": "1", "NUM_INTEROP_THREADS": "1"}.items():
         os.environ.setdefault(f"TF_{name}", value)
+    os.environ["KERAS_BACKEND"] = "tensorflow"
     with _silent_stderr():
         import tensorflow as tf  # noqa: PLC0415
 
@@ -40,6 +41,14 @@ def tensorflow() -> Any:
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)
     return tf
+
+
+def _keras() -> Any:
+    """Keras with the defaults that networks are made for, whatever the user's keras.json says."""
+    keras = tensorflow().keras
+    keras.config.set_floatx("float32")
+    keras.config.set_image_data_format("channels_last")
+    return keras
 
 
 def device() -> str:
@@ -101,7 +110,7 @@ def _random_inception(image_size: int, seed: int) -> Network:
     rng = np.random.default_rng(seed)
     network = _keras_application("InceptionV3", image_size)
     for layer in network.layers:
-        if isinstance(layer, tensorflow().keras.layers.Conv2D):
+        if isinstance(layer, _keras().layers.Conv2D):
             shape = layer.kernel.shape
             deviation = np.sqrt(2 / np.prod(shape[:-1]), dtype=np.float32)
             layer.set_weights([deviation * rng.standard_normal(shape, dtype=np.float32)])
@@ -110,7 +119,7 @@ def _random_inception(image_size: int, seed: int) -> Network:
 
 def _keras_network(architecture: Architecture, image_size: int, path: str) -> Network:
     if path.endswith(".keras"):
-        network = tensorflow().keras.models.load_model(path, compile=False)
+        network = _keras().models.load_model(path, compile=False)
         _require_input(network.inputs[0].shape, image_size, path)
         _require_floats(network.inputs[0].dtype, path)
     else:
@@ -122,7 +131,7 @@ def _keras_network(architecture: Architecture, image_size: int, path: str) -> Ne
 
 def _keras_application(architecture: Architecture, image_size: int) -> Any:
     """A network without its classifier, weights not yet set: (batch, image_size, image_size, 3) → one vector each."""
-    build = getattr(tensorflow().keras.applications, architecture)
+    build = getattr(_keras().applications, architecture)
     return build(include_top=False, weights=None, pooling="avg", input_shape=(image_size, image_size, 3))
 
 
