@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pyarrow.compute as pc
@@ -69,7 +70,6 @@ class TestUsage:
             ("--direct_num_wrkers=1", "no such option: --direct_num_wrkers=1"),
             ("--direct_num_workers=many", "argument --direct_num_workers: invalid int value: 'many'"),
             ("--runner=FastRunner", "Unexpected pipeline runner: FastRunner"),
-            ("--runner=DataflowRunner", "Missing required option: project"),
             ("word", "no such option: word"),
         ],
     )
@@ -84,7 +84,7 @@ class TestUsage:
         assert not (tmp_path / "dataset").exists()
 
 
-@pytest.mark.skipif(importlib.util.find_spec("apitools") is not None, reason="Beam's Dataflow runner is installed")
+@pytest.mark.skipif(importlib.util.find_spec("google.cloud.dataflow") is not None, reason="Dataflow is installed")
 def test_an_engine_that_is_not_installed_says_what_to_install(workshop: Workshop, tmp_path: Path) -> None:
     options = (
         "--runner=DataflowRunner",
@@ -92,11 +92,12 @@ def test_an_engine_that_is_not_installed_says_what_to_install(workshop: Workshop
         "--region=us-central1",
         "--temp_location=gs://bucket/tmp",
     )
-    refused = run("build", str(workshop.config(tmp_path)), "--", *options)
-    assert refused.returncode == 2
-    what, _, why, fix = four_parts(refused)
-    assert what == "The engine is not installed"
-    assert "Dataflow runner not available" in why
+    with mock.patch("google.cloud.storage.Client.get_bucket") as asked:
+        refused = run("build", str(workshop.config(tmp_path)), "--", *options)
+    assert (refused.returncode, asked.called) == (2, False)
+    what, where, why, fix = four_parts(refused)
+    assert (what, where) == ("The engine is not installed", " ".join(options))
+    assert "dataflow" in why
     assert "pip install 'apache-beam[gcp]'" in fix
 
 

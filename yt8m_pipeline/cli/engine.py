@@ -4,6 +4,7 @@ import logging
 import re
 from argparse import ArgumentError, ArgumentParser
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 from yt8m_pipeline.errors import DataError, UsageError
@@ -13,7 +14,8 @@ def beam_pipeline(arguments: Sequence[str]) -> Any:
     """An empty pipeline with Beam's own options.
 
     Raises:
-        UsageError: if Beam does not know or take one of them; Beam itself ignores those that it does not know.
+        UsageError: if Beam does not know or take one of them (Beam itself ignores those that it does not know), or if
+            packages of the engine are missing.
     """
     logging.getLogger().setLevel(logging.ERROR)
     logging.getLogger("yt8m_pipeline").setLevel(logging.WARNING)
@@ -28,9 +30,21 @@ def beam_pipeline(arguments: Sequence[str]) -> Any:
         unknown = _unknown_options(options, arguments)
         if unknown and not chosen:
             raise _refused(arguments, f"no such option: {' '.join(unknown)}")
+        _require_dataflow(options)
         return beam.Pipeline(runner=None if chosen else FnApiRunner(), options=options)
-    except (ArgumentError, ValueError, ImportError) as error:
+    except ImportError as error:
+        fix = "install what it names; for Dataflow: .venv/bin/pip install 'apache-beam[gcp]'"
+        raise UsageError("The engine is not installed", " ".join(arguments), str(error), fix) from None
+    except (ArgumentError, ValueError) as error:
         raise _refused(arguments, " ".join(str(error).split())) from None
+
+
+def _require_dataflow(options: Any) -> None:
+    """Beam misses its packages only after it has asked Google Cloud about buckets, for minutes where none answers."""
+    from apache_beam.options.pipeline_options import StandardOptions
+
+    if "dataflow" in (options.view_as(StandardOptions).runner or "").lower():
+        import_module("apache_beam.runners.dataflow.internal.apiclient")
 
 
 def _unknown_options(options: Any, arguments: Sequence[str]) -> list[str]:
@@ -55,7 +69,6 @@ def run(root: Any) -> dict[str, float]:
     """Runs a pipeline, showing its progress, and returns the seconds that workers spent in each stage.
 
     Raises:
-        UsageError: if packages of the engine are missing.
         DataError: as a worker raised it, or with the last line that the engine gives.
         KeyboardInterrupt: if a worker was interrupted.
     """
@@ -68,10 +81,6 @@ def run(root: Any) -> dict[str, float]:
         try:
             result = root.run()
             result.wait_until_finish()
-        except ImportError as error:
-            why = " ".join(str(error).split())
-            fix = "install what it names; for Dataflow: .venv/bin/pip install 'apache-beam[gcp]'"
-            raise UsageError("The engine is not installed", "the Beam runner", why, fix) from error
         except RuntimeError as error:
             raise _engine_error(str(error)) from error
     return stage_seconds(result)
