@@ -1,6 +1,7 @@
 """Films made on the spot whose every frame shows its own number in black and white blocks, and the real clips."""
 
 import io
+import os
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -9,6 +10,7 @@ import av
 import numpy as np
 import pytest
 from av.video.codeccontext import VideoCodecContext
+from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
 from yt8m_pipeline.data_model import UInt8Array
@@ -32,6 +34,13 @@ def number_of(rgb: UInt8Array) -> int:
     return int((rgb[rows.astype(int)][:, columns.astype(int)].mean(axis=2) > 127).ravel() @ BITS)
 
 
+def run_as_an_ordinary_thread() -> None:
+    """SVT-AV1, once opened by root, has given its caller's thread the highest real-time priority, in which that waits
+    for the encoder's own threads and keeps them from running."""
+    if hasattr(os, "sched_setscheduler"):
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+
+
 def encode(
     ticks: Iterable[int],
     *,
@@ -41,9 +50,10 @@ def encode(
     options: dict[str, str] | None = None,
     muxer: dict[str, str] | None = None,
     prepare: Callable[[VideoStream], None] = lambda _: None,
+    kind: Callable[[int], PictureType] = lambda _: PictureType.NONE,
     path: Path | None = None,
 ) -> bytes:
-    """A film whose frame i shows number i at the i-th time."""
+    """A film whose frame i shows number i at the i-th time, and is of a kind that the encoder chooses or is told."""
     target = path or io.BytesIO()
     with av.open(target, "w", format=container, options=muxer) as output:
         stream = output.add_stream(codec, rate=25, options=options)
@@ -52,9 +62,11 @@ def encode(
         stream.pix_fmt = {"mjpeg": "yuvj420p", "prores": "yuv422p10le"}.get(codec, "yuv420p")
         stream.codec_context.time_base = time_base
         prepare(stream)
+        stream.codec_context.open()
+        run_as_an_ordinary_thread()
         for number, pts in enumerate(ticks):
             frame = av.VideoFrame.from_ndarray(picture_of(number), format="rgb24")
-            frame.pts, frame.time_base = pts, time_base
+            frame.pts, frame.time_base, frame.pict_type = pts, time_base, kind(number)
             output.mux(stream.encode(frame))
         output.mux(stream.encode())
     return target.getvalue() if isinstance(target, io.BytesIO) else target.read_bytes()
@@ -174,6 +186,19 @@ def with_pts(file: bytes, container: str, pts_of: Callable[[int, int], int]) -> 
                 packet.dts = ticks[1] + 10
                 packet.pts = pts_of(ticks[0], ticks[1]) + 10
                 output.mux(packet)
+    return buffer.getvalue()
+
+
+def with_packets(file: bytes, container: str, edit: Callable[[int, bytes], bytes]) -> bytes:
+    """The same packets at the same times, with other bytes: what `edit` makes of their number and bytes."""
+    buffer = io.BytesIO()
+    with av.open(io.BytesIO(file), "r") as source, av.open(buffer, "w", format=container) as output:
+        stream = output.add_stream_from_template(source.streams.video[0])
+        for number, packet in enumerate(packet for packet in source.demux(video=0) if packet.size):
+            edited = av.Packet(edit(number, bytes(packet)))
+            edited.stream, edited.time_base, edited.is_keyframe = stream, packet.time_base, packet.is_keyframe
+            edited.pts, edited.dts = packet.pts, packet.dts
+            output.mux(edited)
     return buffer.getvalue()
 
 

@@ -145,7 +145,7 @@ class Film:
 
 
 def known(codec: str, extradata: bytes = b"") -> Coding:
-    coding = coding_of(codec, extradata)
+    coding = coding_of(codec, extradata, is_reordered=True)
     assert coding is not None
     return coding
 
@@ -205,7 +205,8 @@ def test_a_reference_picture_that_is_left_out_changes_others(name: str) -> None:
 
 
 def test_of_an_unknown_codec_nothing_is_known() -> None:
-    assert [coding_of(codec, b"") for codec in ("msmpeg4v3", "cinepak", "vvc", "")] == [None] * 4
+    unknown = ("msmpeg4v3", "cinepak", "vvc", "")
+    assert [coding_of(codec, b"", is_reordered=False) for codec in unknown] == [None] * 4
 
 
 @pytest.mark.parametrize("codec", ["vp9", "h263", "flv1", "theora"])
@@ -396,7 +397,7 @@ def annex_b(*units: bytes) -> bytes:
 @given(SEQUENCES, st.integers(0, 2**16 - 1))
 def test_field_pictures_are_refused_and_frames_of_the_same_stream_are_read(sequence: Sequence, number: int) -> None:
     frame_num = number % 2**sequence.frame_num_bits
-    coding = H264(annex_b(sequence.unit()))
+    coding = H264(annex_b(sequence.unit()), is_reordered=True)
     assert coding.read(annex_b(sequence.slice(frame_num, is_field=False)), is_keyframe=False) == DISPOSABLE
     if sequence.has_fields:
         with pytest.raises(Unplannable, match="its pictures are fields"):
@@ -409,9 +410,9 @@ def test_lengths_of_any_size_delimit_what_start_codes_do(sequence: Sequence, siz
     extradata = b"\1\x64\0\x1e" + bytes([0xFC | size, 0xE1]) + len(unit).to_bytes(2, "big") + unit + b"\0"
     packet = b"".join(len(part).to_bytes(size + 1, "big") + part for part in (picture, picture))
     if len(picture) < 256:
-        assert H264(extradata).read(packet, is_keyframe=False) == DISPOSABLE
+        assert H264(extradata, is_reordered=True).read(packet, is_keyframe=False) == DISPOSABLE
     with pytest.raises(Unplannable, match="a NAL unit goes beyond its packet"):
-        H264(extradata).read(packet[:-1], is_keyframe=False)
+        H264(extradata, is_reordered=True).read(packet[:-1], is_keyframe=False)
 
 
 PLAIN, NON_REFERENCE_IDR, REFERENCE_SLICE = b"\1\x9a\0", b"\5\x88\0", b"\x21\x9a\0"
@@ -432,7 +433,7 @@ PLAIN, NON_REFERENCE_IDR, REFERENCE_SLICE = b"\1\x9a\0", b"\5\x88\0", b"\x21\x9a
     ],
 )
 def test_h264_pictures_are_told_by_their_nal_units(units: tuple[bytes, ...], picture: Picture) -> None:
-    assert H264(b"").read(annex_b(*units), is_keyframe=True) == picture
+    assert H264(b"", is_reordered=True).read(annex_b(*units), is_keyframe=True) == picture
 
 
 def hevc(kind: int, layer: int = 0) -> bytes:
@@ -500,19 +501,50 @@ def test_after_the_end_of_an_hevc_sequence_no_picture_is_planned(ending: bytes) 
 @pytest.mark.parametrize(
     ("codec", "picture", "known_set", "new_set"),
     [
-        ("h264", b"\x65\x88\0", b"\x68\1", b"\x68\2"),
+        ("h264", b"\x65\x88\0", b"\x68\xc1", b"\x68\xc2"),
         ("hevc", hevc(19), hevc(34), hevc(34, 1)),
         ("hevc", hevc(19), hevc(32), hevc(32, 1)),
     ],
 )
-def test_parameters_that_come_later_must_be_those_of_the_beginning(
+def test_parameters_that_come_later_must_be_those_in_force(
     codec: str, picture: bytes, known_set: bytes, new_set: bytes
 ) -> None:
-    for coding in (known(codec, annex_b(known_set)), known(codec)):
+    for extradata in (b"", annex_b(known_set), annex_b(new_set), annex_b(known_set, new_set)):
+        coding = known(codec, extradata)
         for _ in range(2):
             coding.read(annex_b(known_set, picture), is_keyframe=True)
         with pytest.raises(Unplannable, match="its parameters change"):
             coding.read(annex_b(new_set, picture), is_keyframe=True)
+
+
+@pytest.mark.parametrize(
+    ("codec", "picture", "sets"),
+    [("h264", b"\x65\x88\0", (b"\x68\xc1", b"\x68\x61")), ("hevc", hevc(19), (hevc(34), b"\x44\1\x60\0"))],
+)
+def test_parameters_of_several_numbers_may_all_be_repeated(codec: str, picture: bytes, sets: tuple[bytes, ...]) -> None:
+    coding = known(codec, annex_b(*sets))
+    for _ in range(2):
+        assert coding.read(annex_b(*sets, picture), is_keyframe=True) == ENTRY
+
+
+@pytest.mark.parametrize(
+    ("codec", "bidirectional", "other"),
+    [
+        ("h264", annex_b(b"\x01\xa8\0"), annex_b(b"\x01\xe0\0")),
+        ("h264", annex_b(b"\x21\x9c\0"), annex_b(b"\x21\xc0\0")),
+        ("mpeg2video", b"\0\0\1\0\x12\x98", b"\0\0\1\0\x12\x90"),
+        ("mpeg4", b"\0\0\1\xb6\x9a", b"\0\0\1\xb6\x5a"),
+    ],
+)
+def test_a_b_picture_that_the_decoder_does_not_expect_is_not_planned_for(
+    codec: str, bidirectional: bytes, other: bytes
+) -> None:
+    in_order = coding_of(codec, b"", is_reordered=False)
+    assert in_order is not None
+    known(codec).read(bidirectional, is_keyframe=False)
+    in_order.read(other, is_keyframe=False)
+    with pytest.raises(Unplannable, match="B-pictures, of which its headers do not tell"):
+        in_order.read(bidirectional, is_keyframe=False)
 
 
 def test_without_an_hevc_sequence_parameter_set_no_picture_is_disposable() -> None:

@@ -16,7 +16,7 @@ from yt8m_pipeline.data_model import DropReason, SampledFrame, UInt8Array
 from yt8m_pipeline.errors import VideoRejected
 from yt8m_pipeline.extraction.decoding import decode_frames, library_version
 
-from .clips import encode, encode_audio, number_of, picture_of, real_clip
+from .clips import encode, encode_audio, number_of, picture_of, real_clip, with_packets
 
 SIZE = 48
 X265 = {"x265-params": "log-level=none"}
@@ -98,6 +98,19 @@ def test_variable_frame_rate_gaps_and_any_start_are_exact(start: int) -> None:
     assert [frame.pts_seconds for frame in frames] == pytest.approx([0, 0.999, 2, 2.001, 2.001, 2.001, 5.999])
 
 
+@pytest.mark.parametrize(
+    ("container", "codec", "rate"),
+    [("mpegts", "libx264", 1.0), ("mpegts", "mpeg2video", 1.0), ("mpeg", "mpeg2video", 25.0)],
+)
+def test_files_that_were_joined_are_one_film(container: str, codec: str, rate: float) -> None:
+    """In MPEG-TS the packet before the joint counts as incomplete, as its successor's counter is not the next."""
+    part = encode(range(50), container=container, codec=codec, time_base=Fraction(1, 25))
+    frames = list(decode_frames(io.BytesIO(part + part), Decoding(damage="salvage", frames_per_second=rate), SIZE))
+    step = round(25 / rate)
+    assert [number_of(frame.rgb) for frame in frames] == 2 * list(range(0, 50, step))
+    assert [frame.pts_seconds for frame in frames] == pytest.approx([one / rate for one in range(len(frames))])
+
+
 @pytest.mark.parametrize("rate", ["24000/1001", "30000/1001", "60000/1001", "120", "1", "1/2"])
 def test_at_every_frame_rate_frame_k_is_the_floor_of_k_times_the_rate(rate: str) -> None:
     frame_rate = Fraction(rate)
@@ -159,6 +172,22 @@ def test_a_wrong_duration_in_the_header_changes_nothing(container: str) -> None:
     lying = patched(film, pattern, change)
     assert lying != film
     assert numbers(lying) == [0, 10, 20, 30]
+
+
+def test_a_picture_may_be_mirrored_from_its_middle_on() -> None:
+    """By messages of the display's orientation (H.264 §D.1.27)."""
+    film = encode(range(100), container="mpegts", options={"g": "10"}, time_base=Fraction(1, 25))
+    mirrored = b"\0\0\0\1\6\x2f\3\x40\0\x09\x80"
+
+    def with_message(number: int, data: bytes) -> bytes:
+        delimiter, rest = data[:6], data[6:]
+        return delimiter + mirrored + rest if number >= 50 else data
+
+    upright, turned = sampled(film), sampled(with_packets(film, "mpegts", with_message))
+    assert [frame.index for frame in turned] == [0, 1, 2, 3]
+    for before, after in zip(upright, turned, strict=True):
+        expected = before.rgb if before.index < 2 else np.fliplr(before.rgb)
+        np.testing.assert_array_equal(after.rgb, expected)
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])

@@ -401,10 +401,10 @@ class TestCrashesAndHangs:
             assert 1.0 < time.monotonic() - began < 60
 
     def test_the_time_that_the_consumer_takes_does_not_count(self, long_film: str) -> None:
-        with Sandbox(Decoding(timeout_seconds=1.0, timeout_seconds_per_frame=0), LONG_SIZE) as sandbox:
+        with Sandbox(Decoding(timeout_seconds=3.0, timeout_seconds_per_frame=0), LONG_SIZE) as sandbox:
             frames = sandbox.decode(long_film)
             next(frames)
-            time.sleep(1.1)
+            time.sleep(3.1)
             assert len(list(frames)) == LONG - 1
 
     def test_want_of_memory_costs_one_video_and_one_child(self, tmp_path: Path, film: str) -> None:
@@ -466,7 +466,7 @@ class TestCrashesAndHangs:
         large = tmp_path / "large.mkv"
         large.write_bytes(Path(film).read_bytes())
         os.truncate(large, 2**30)
-        with Sandbox(Decoding(timeout_seconds=0.001), SIZE) as sandbox:
+        with Sandbox(Decoding(timeout_seconds=1e-9), SIZE) as sandbox:
             assert sandbox.probe(str(large), frames=False).frames_from_content
             with pytest.raises(VideoRejected, match="took too long"):
                 list(sandbox.decode(film))

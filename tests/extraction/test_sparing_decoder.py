@@ -8,6 +8,7 @@ from typing import Literal, NoReturn
 
 import av
 import pytest
+from av.video.frame import PictureType
 
 from yt8m_pipeline.config import Decoding
 from yt8m_pipeline.errors import VideoRejected
@@ -168,6 +169,31 @@ def restarted() -> bytes:
     return joined_flv(first, second, milliseconds=4000)
 
 
+def without_usability(sequence: bytes) -> bytes:
+    """A sequence parameter set of H.264's Main profile without its last part (§7.3.2.1.1)."""
+    bits, place = "".join(f"{byte:08b}" for byte in sequence), 32
+    for field in "eeeee1ee111":
+        place += 2 * (bits.index("1", place) - place) + 1 if field == "e" else 1
+    bare = (bits[:place] + "01").ljust(len(bits), "0")
+    return int(bare, 2).to_bytes(len(sequence), "big")
+
+
+def late_b_pictures() -> bytes:
+    """H.264 that has B-pictures after three seconds only, and neither bounds how frames are reordered nor has their
+    times: a decoder learns of them when it meets one."""
+    late = encode(
+        range(FRAMES),
+        codec="libx264",
+        options={"profile": "main", X264: "keyint=250:bframes=2:b-adapt=0:b-pyramid=none"},
+        time_base=Fraction(1, 25),
+        kind=lambda number: PictureType.P if number < 75 else PictureType.NONE,
+    )
+    with av.open(io.BytesIO(late), "r") as container:
+        extradata = container.streams.video[0].codec_context.extradata or b""
+    sequence = extradata[8 : 8 + int.from_bytes(extradata[6:8], "big")]
+    return with_pts(late.replace(sequence, without_usability(sequence)), "mp4", lambda _, dts: dts)
+
+
 UNPLANNABLE: Mapping[str, tuple[Callable[[], bytes], str]] = {
     "no pts": (
         lambda: in_25ths("avi", "libx264", CLOSED),
@@ -187,6 +213,7 @@ UNPLANNABLE: Mapping[str, tuple[Callable[[], bytes], str]] = {
         lambda: with_pts(film("H.264, one long group"), "mp4", lambda _, dts: dts + 2),
         "a frame that no other depends on comes last",
     ),
+    "B-pictures of which nothing tells": (late_b_pictures, "B-pictures, of which its headers do not tell"),
     "new parameters in one packet": (encode_new_parameters, "its parameters change"),
     "new parameters beside a packet": (restarted, "its parameters change"),
     "interlaced MPEG-4": (

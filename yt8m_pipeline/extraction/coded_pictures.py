@@ -64,16 +64,22 @@ class Coding(Protocol):
         """
 
 
-def coding_of(codec: str, extradata: bytes) -> Coding | None:
-    """How to read a stream of an FFmpeg codec; None where only decoding everything is known to be exact."""
+def coding_of(codec: str, extradata: bytes, *, is_reordered: bool) -> Coding | None:
+    """How to read a stream of an FFmpeg codec; None where only decoding everything is known to be exact.
+
+    Args:
+        codec: FFmpeg's name.
+        extradata: The stream's headers, as the container has them.
+        is_reordered: Whether the decoder knows that frames come in another order than they are coded in.
+    """
     makers: dict[str, Callable[[], Coding]] = {
-        "h264": lambda: H264(extradata),
+        "h264": lambda: H264(extradata, is_reordered=is_reordered),
         "hevc": lambda: Hevc(extradata),
         "av1": lambda: Av1(extradata),
         "vp8": Vp8,
         "mjpeg": Mjpeg,
-        **dict.fromkeys(("mpeg1video", "mpeg2video"), Mpeg2),
-        "mpeg4": lambda: Mpeg4(extradata),
+        **dict.fromkeys(("mpeg1video", "mpeg2video"), lambda: Mpeg2(is_reordered=is_reordered)),
+        "mpeg4": lambda: Mpeg4(extradata, is_reordered=is_reordered),
         **dict.fromkeys(("vp9", "h263", "flv1", "theora"), ByKeyframes),
         **dict.fromkeys(("prores", "dnxhd"), IntraOnly),
     }
@@ -120,25 +126,35 @@ class Bits:
 
 class ParameterSets:
     """What a stream's headers say for all pictures that follow. One that comes later than the first picture must be
-    known by then: it would be lost with a picture that is left out."""
+    the one in force: a change would be lost with a picture that is left out."""
 
     def __init__(self) -> None:
-        self._known: set[bytes] = set()
+        self._in_force: dict[tuple[int, int], bytes] = {}
         self._is_closed = False
 
     def close(self) -> None:
         """The first picture has come."""
         self._is_closed = True
 
-    def note(self, parameters: bytes) -> None:
-        """Takes parameters up.
+    def note(self, parameters: bytes, kind: int = 0, number: int = 0) -> None:
+        """Takes parameters up, in place of those of the same kind and number.
 
         Raises:
-            Unplannable: if they are new, and pictures have come before.
+            Unplannable: if they are others, and pictures have come before.
         """
-        if self._is_closed and parameters not in self._known:
+        if self._is_closed and self._in_force.get((kind, number)) != parameters:
             raise Unplannable("its parameters change")
-        self._known.add(parameters)
+        self._in_force[kind, number] = parameters
+
+
+def refuse_unannounced_bidirectional(*, is_reordered: bool) -> None:
+    """Is called at a picture that others follow in decoding order and precede on screen, as a rule.
+
+    Raises:
+        Unplannable: if the decoder does not know that: it shows pictures as they come until it meets this one.
+    """
+    if not is_reordered:
+        raise Unplannable("it has B-pictures, of which its headers do not tell")
 
 
 class ByKeyframes:
@@ -155,10 +171,15 @@ class Mpeg2:
     SEQUENCE_HEADER, PICTURE_HEADER, B = b"\0\0\1\xb3", b"\0\0\1\0", 3
     MATRICES = re.compile(rb"\x00\x00\x01(\xb3|\xb5[\x30-\x3f])")
 
+    def __init__(self, *, is_reordered: bool) -> None:
+        self._is_reordered = is_reordered
+
     def read(self, data: bytes, *, is_keyframe: bool) -> Picture:
         if is_keyframe and self.SEQUENCE_HEADER in data:
             return ENTRY
         kinds = {header[1] >> 3 & 7 for header in data.split(self.PICTURE_HEADER)[1:] if len(header) > 1}
+        if self.B in kinds:
+            refuse_unannounced_bidirectional(is_reordered=self._is_reordered)
         return DISPOSABLE if kinds == {self.B} and not self.MATRICES.search(data) else REFERENCE
 
 
@@ -169,7 +190,8 @@ class Mpeg4:
     LAYER = re.compile(rb"\x00\x00\x01[\x20-\x2f].*?(?=\x00\x00\x01|\Z)", re.DOTALL)
     VOP, B = b"\0\0\1\xb6", 2
 
-    def __init__(self, extradata: bytes) -> None:
+    def __init__(self, extradata: bytes, *, is_reordered: bool) -> None:
+        self._is_reordered = is_reordered
         self._parameters = ParameterSets()
         self._note_layers(extradata)
 
@@ -179,11 +201,13 @@ class Mpeg4:
         if is_keyframe:
             return ENTRY
         kinds = {vop[0] >> 6 for vop in data.split(self.VOP)[1:] if vop}
+        if self.B in kinds:
+            refuse_unannounced_bidirectional(is_reordered=self._is_reordered)
         return DISPOSABLE if kinds == {self.B} and data.startswith(self.VOP) else REFERENCE
 
     def _note_layers(self, data: bytes) -> None:
         for layer in self.LAYER.finditer(data):
-            self._parameters.note(layer[0].rstrip(b"\0"))
+            self._parameters.note(layer[0].rstrip(b"\0"), number=layer[0][3])
             self._refuse_interlaced(Bits(layer[0][4:64]))
 
     @staticmethod
@@ -293,9 +317,11 @@ class H264:
 
     SLICE, IDR, SEI, SPS, PPS, DELIMITER, FILLER = 1, 5, 6, 7, 8, 9, 12
     HIGH_PROFILES = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135})
+    B, SLICE_TYPES = 1, 5
 
-    def __init__(self, extradata: bytes) -> None:
+    def __init__(self, extradata: bytes, *, is_reordered: bool) -> None:
         self._length_size = length_size(extradata, 4)
+        self._is_reordered = is_reordered
         self._frame_num_bits: int | None = None
         self._parameters = ParameterSets()
         for unit in nal_units(extradata, None) if self._length_size is None else self._configured(extradata):
@@ -312,7 +338,7 @@ class H264:
                 refuse_lasting_messages(unit[1:])
             if kind in (self.SLICE, self.IDR):
                 self._parameters.close()
-                self._refuse_field(unit)
+                self._read_slice(payload(unit[:32], 1))
         if self.IDR in kinds and self.SLICE not in kinds:
             return ENTRY
         is_plain_slice = self.SLICE in kinds <= {self.SLICE, self.SEI, self.DELIMITER, self.FILLER}
@@ -332,15 +358,17 @@ class H264:
     def _note_parameters(self, unit: bytes) -> None:
         kind = unit[0] & 31 if unit else 0
         if kind in (self.SPS, self.PPS):
-            self._parameters.note(unit)
+            self._parameters.note(unit, kind, payload(unit, 4 if kind == self.SPS else 1).ue())
         if kind == self.SPS:
             self._read_sps(unit)
 
-    def _refuse_field(self, unit: bytes) -> None:
-        """A packet may hold one field of a frame only, or both: those are not told apart here."""
+    def _read_slice(self, bits: Bits) -> None:
+        """Refuses fields: a packet may hold one of a frame, or both, and those are not told apart here."""
+        bits.ue()
+        if bits.ue() % self.SLICE_TYPES == self.B:
+            refuse_unannounced_bidirectional(is_reordered=self._is_reordered)
         if self._frame_num_bits is not None:
-            bits = payload(unit[:32], 1)
-            bits.skip_ue(3)
+            bits.ue()
             bits.skip(self._frame_num_bits)
             if bits.u(1):
                 raise Unplannable("its pictures are fields")
@@ -395,7 +423,7 @@ class Hevc:
     """HEVC: IRAP pictures, and sub-layer non-reference pictures of the highest sub-layer, on which none depends."""
 
     IRAP, SUB_LAYER_NON_REFERENCE = frozenset(range(16, 22)), frozenset(range(0, 16, 2))
-    VIDEO, PARAMETERS, SPS = frozenset(range(32)), frozenset({32, 33, 34}), 33
+    VIDEO, PARAMETERS, SPS, PPS = frozenset(range(32)), frozenset({32, 33, 34}), 33, 34
     ENDINGS, SEI, HARMLESS = frozenset({36, 37}), 39, frozenset({35, 38, 39, 40})
     DROPPING, NO_OUTPUT_OF_PRIOR_PICTURES = frozenset(range(16, 21)), 0x40
 
@@ -436,7 +464,7 @@ class Hevc:
     def _note_parameters(self, unit: bytes) -> None:
         kind = unit[0] >> 1 & 63 if len(unit) > 2 else None
         if kind in self.PARAMETERS:
-            self._parameters.note(unit)
+            self._parameters.note(unit, kind, payload(unit, 2).ue() if kind == self.PPS else 0)
         if kind == self.SPS:
             self._highest_layer = unit[2] >> 1 & 7
 

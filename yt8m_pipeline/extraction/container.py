@@ -38,6 +38,12 @@ PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails
 CUT_OFF_MESSAGES = ("moov atom not found", "File ended prematurely")
 """What FFmpeg 8 logs for an MP4 that ends before its index, and for a Matroska file that ends inside an element."""
 
+JOINABLE = frozenset({"mpegts", "mpeg"})
+"""Demuxers of formats in which one file after another is a film too."""
+
+RESTART_SECONDS = Fraction(1, 10)
+"""By how much times step back at least where such files are joined, as in the ffmpeg command line."""
+
 HARMLESS_MESSAGES = frozenset({"mmco: unref short failure"})
 """Errors of decoders that cost no pixel: an H.264 stream that begins at a recovery point releases what it never had."""
 
@@ -117,12 +123,28 @@ class Film:
         After the last one PyAV 18 flushes each stream, and fails on those that FFmpeg found after opening the file.
         """
         with suppress(IndexError):
-            yield from (packet for packet in self.container.demux(self.video) if packet.size)
+            packets = (packet for packet in self.container.demux(self.video) if packet.size)
+            is_joinable = self.container.format.name in JOINABLE
+            yield from _in_one_timeline(packets, self.tick) if is_joinable else packets
 
     def drained(self) -> Iterator[VideoFrame]:
         """The frames that the decoder still holds; then it is empty, and can begin anew."""
         yield from self.decoder.decode(None)
         self.decoder.flush_buffers()
+
+
+def _in_one_timeline(packets: Iterator[VideoPacket], tick: Fraction) -> Iterator[VideoPacket]:
+    """Where times begin anew at a keyframe, they go on from the end of what was before."""
+    slack, shift = round(RESTART_SECONDS / tick), 0
+    end: int | None = None
+    for packet in packets:
+        if packet.dts is not None:
+            if end is not None and packet.is_keyframe and packet.dts + shift < end - slack:
+                shift = end - packet.dts
+            packet.dts += shift
+            packet.pts = None if packet.pts is None else packet.pts + shift
+            end = packet.dts + (packet.duration or 0)
+        yield packet
 
 
 @dataclass(frozen=True, slots=True)

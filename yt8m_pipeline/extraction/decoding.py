@@ -116,7 +116,8 @@ class _Converter:
     def __init__(self, size: int | None) -> None:
         self._size = size
         self._reformatter = VideoReformatter()
-        self._is_mirrored: bool | None = None
+        self._rotation: float | None = None
+        self._is_mirrored = False
         self._previous: VideoFrame | None = None
         self._rgb: UInt8Array = np.empty((0, 0, 3), np.uint8)
 
@@ -132,8 +133,8 @@ class _Converter:
             rgb = self._reformatter.reformat(
                 frame, self._size, self._size, "rgb24", interpolation=RESIZING, threads=1
             ).to_ndarray()
-        if self._is_mirrored is None:
-            self._is_mirrored = is_mirrored(frame)
+        if frame.rotation != self._rotation:
+            self._rotation, self._is_mirrored = frame.rotation, is_mirrored(frame)
         turns = quarter_turns(frame, mirrored=self._is_mirrored)
         return np.ascontiguousarray(np.rot90(np.fliplr(rgb) if self._is_mirrored else rgb, turns))
 
@@ -141,7 +142,7 @@ class _Converter:
 def is_mirrored(frame: VideoFrame) -> bool:
     """Whether the display matrix mirrors a frame from left to right, before it turns it.
 
-    Ask once per film: PyAV 18 ties a frame whose side data was seen to itself, and its memory waits for the garbage
+    Ask rarely: PyAV 18 ties a frame whose side data was seen to itself, and its memory waits for the garbage
     collector.
     """
     matrix = frame.side_data.get("DISPLAYMATRIX")

@@ -60,8 +60,9 @@ class _Parameters:
 
     def __init__(self, film: Film) -> None:
         self.have_changed = False
+        decoder = film.decoder
         with self._watching():
-            self._coding = coding_of(film.decoder.codec.canonical_name, film.decoder.extradata or b"")
+            self._coding = coding_of(decoder.codec.canonical_name, decoder.extradata or b"", is_reordered=True)
 
     def note(self, packet: VideoPacket) -> None:
         self.have_changed |= packet.has_sidedata("new_extradata")

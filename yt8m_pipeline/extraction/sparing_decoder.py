@@ -52,10 +52,11 @@ def steps(film: Film) -> Iterator[Step[VideoPacket]]:
 
 
 def _coded_frames(film: Film) -> Iterator[CodedFrame[VideoPacket]]:
-    coding = coding_of(film.decoder.codec.canonical_name, film.decoder.extradata or b"")
+    decoder = film.decoder
+    coding = coding_of(decoder.codec.canonical_name, decoder.extradata or b"", is_reordered=decoder.has_b_frames)
     if coding is None:
         raise Unplannable("of this codec, only decoding everything is known to be exact")
-    times = _Times(is_reordered=film.decoder.has_b_frames)
+    times = _Times(is_reordered=decoder.has_b_frames)
     for packet in film.packets():
         if packet.is_corrupt or packet.pts is None or film.hole():
             raise Unplannable("a packet is incomplete, has no time, or has lost the one before")
