@@ -5,8 +5,10 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
+from pyarrow.fs import LocalFileSystem
 
 from yt8m_pipeline import files
 from yt8m_pipeline.errors import DataError
@@ -156,3 +158,15 @@ class TestListingAndSizes:
     )
     def test_paths_are_joined_with_one_slash(self, root: str, joined: str) -> None:
         assert files.join(root, "b", "c") == joined
+
+
+def test_what_another_process_deletes_at_the_same_time_is_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = touch(tmp_path / "file")
+    there = LocalFileSystem().get_file_info(str(path))
+    path.unlink()
+    late = mock.Mock(wraps=LocalFileSystem())
+    late.get_file_info.return_value = there
+    monkeypatch.setattr(files, "resolve", lambda uri: (late, uri))
+    files.delete(str(path))

@@ -4,7 +4,7 @@ import hashlib
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO, NamedTuple, cast
 
 from pyarrow import fs
@@ -205,5 +205,7 @@ def _state(info: fs.FileInfo) -> FileState:
 
 
 def _discard(filesystem: fs.FileSystem, path: str) -> None:
+    """Another process may do the same at the same time."""
     if filesystem.get_file_info(path).type == fs.FileType.File:
-        filesystem.delete_file(path)
+        with suppress(FileNotFoundError):
+            filesystem.delete_file(path)
