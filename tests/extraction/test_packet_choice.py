@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from yt8m_pipeline.extraction.coded_pictures import (
+from yt8m_pipeline.extraction.codings.picture import (
     ALONE,
     DISPOSABLE,
     ENTRY,

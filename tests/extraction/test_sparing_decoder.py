@@ -13,7 +13,7 @@ from av.video.frame import PictureType
 from yt8m_pipeline.config import Decoding
 from yt8m_pipeline.errors import VideoRejected
 from yt8m_pipeline.extraction import decoding as decoding_module
-from yt8m_pipeline.extraction.coded_pictures import Unplannable
+from yt8m_pipeline.extraction.codings.picture import Unplannable
 from yt8m_pipeline.extraction.container import open_film
 from yt8m_pipeline.extraction.damage import Account
 from yt8m_pipeline.extraction.decoding import decode_frames

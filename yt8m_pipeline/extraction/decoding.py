@@ -19,7 +19,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 
 from yt8m_pipeline.config import Decoding
 from yt8m_pipeline.data_model import DropReason, SampledFrame, UInt8Array
-from yt8m_pipeline.extraction.coded_pictures import Unplannable
+from yt8m_pipeline.extraction.codings.picture import Unplannable
 from yt8m_pipeline.extraction.container import Chosen, Film, open_film, rejecting
 from yt8m_pipeline.extraction.damage import Account, OnScreen
 from yt8m_pipeline.extraction.keyframe_decoder import decode_keyframes

@@ -7,7 +7,8 @@ from fractions import Fraction
 from av.video.frame import VideoFrame
 
 from yt8m_pipeline.errors import VideoRejected
-from yt8m_pipeline.extraction.coded_pictures import Unplannable, coding_of
+from yt8m_pipeline.extraction.codings.coding import coding_of
+from yt8m_pipeline.extraction.codings.picture import Unplannable
 from yt8m_pipeline.extraction.container import Film, VideoPacket, rejecting
 from yt8m_pipeline.extraction.damage import Account, OnScreen
 

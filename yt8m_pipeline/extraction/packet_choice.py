@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush, heappushpop
 from typing import Generic, TypeVar
 
-from yt8m_pipeline.extraction.coded_pictures import Picture, Unplannable
+from yt8m_pipeline.extraction.codings.picture import Picture, Unplannable
 from yt8m_pipeline.extraction.frame_times import Grid
 
 Packet = TypeVar("Packet")

@@ -7,7 +7,8 @@ from fractions import Fraction
 import av
 from av.video.frame import VideoFrame
 
-from yt8m_pipeline.extraction.coded_pictures import Picture, Unplannable, coding_of
+from yt8m_pipeline.extraction.codings.coding import coding_of
+from yt8m_pipeline.extraction.codings.picture import Picture, Unplannable
 from yt8m_pipeline.extraction.container import Chosen, Film, VideoPacket
 from yt8m_pipeline.extraction.packet_choice import CodedFrame, Step, needed_packets
 

@@ -12,19 +12,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from yt8m_pipeline.extraction.coded_pictures import (
+from yt8m_pipeline.extraction.codings.bits import Bits
+from yt8m_pipeline.extraction.codings.coding import coding_of
+from yt8m_pipeline.extraction.codings.nal_units import H264, payload
+from yt8m_pipeline.extraction.codings.picture import (
     ALONE,
     DISPOSABLE,
     ENTRY,
-    H264,
     HIDDEN,
     REFERENCE,
-    Bits,
     Coding,
     Picture,
     Unplannable,
-    coding_of,
-    payload,
 )
 
 from .clips import encode
