@@ -1,7 +1,12 @@
 import math
 import pickle
+from collections import Counter
+from collections.abc import Sequence
 from fractions import Fraction
+from functools import reduce
 from itertools import pairwise
+from operator import add
+from random import Random
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +17,7 @@ from hypothesis.extra import numpy as hnp
 from threadpoolctl import threadpool_limits
 
 from yt8m_pipeline.compression import moments as moments_module
-from yt8m_pipeline.compression.moments import BLOCK_FRAMES, GRID_BITS, Moments, grid_exponent
+from yt8m_pipeline.compression.moments import BLOCK_FRAMES, GRID_BITS, Magnitudes, Moments, grid_exponent
 from yt8m_pipeline.data_model import Float32Array, Float64Array
 from yt8m_pipeline.errors import DataError
 
@@ -168,6 +173,34 @@ def test_the_magnitude_itself_fits_its_grid(magnitude: float) -> None:
 def test_a_magnitude_that_is_not_finite_is_an_error(magnitude: float) -> None:
     with pytest.raises(DataError, match=r"no finite magnitude\n.*train frames\n.*largest absolute value.*\n.*again"):
         grid_exponent(magnitude)
+
+
+def magnitudes_of(values: Sequence[float]) -> Magnitudes:
+    none = Magnitudes(largest=(0.0, ""), exponents=Counter())
+    return sum((Magnitudes.of(value, f"video {index}") for index, value in enumerate(values)), none)
+
+
+@given(st.lists(st.floats(1.0, 1000.0) | st.just(0.0), min_size=1), st.randoms())
+def test_the_grid_of_many_videos_is_that_of_the_largest_in_any_order(values: list[float], random: Random) -> None:
+    assert magnitudes_of(values).grid_exponent() == grid_exponent(max(values))
+    shuffled = [Magnitudes.of(value, f"video {index}") for index, value in enumerate(values)]
+    random.shuffle(shuffled)
+    assert reduce(add, shuffled) == magnitudes_of(values)
+
+
+@pytest.mark.parametrize("outlier", [6e4, 3e38])
+def test_a_video_out_of_all_proportion_is_named(outlier: float) -> None:
+    with pytest.raises(DataError) as caught:
+        magnitudes_of([0.0, 0.0, 0.0, 12.0, outlier, 9.0, 1.0]).grid_exponent()
+    assert caught.value.what == "The features of a video are out of all proportion"
+    assert caught.value.where == "video video 4"
+    assert caught.value.why == f"its largest is {outlier:g}; in half of the train videos none reaches 16"
+
+
+def test_the_median_video_keeps_the_precision_of_float16() -> None:
+    assert magnitudes_of([1.0, 1.0, 2047.0]).grid_exponent() == grid_exponent(2047.0)
+    with pytest.raises(DataError, match="out of all proportion"):
+        magnitudes_of([1.0, 1.0, 2048.0]).grid_exponent()
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 1024.5, -1025.0])

@@ -1,8 +1,10 @@
 """The mean and covariance of frames in exact integer arithmetic: the same on every engine, machine and thread."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from statistics import median_high
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +26,49 @@ LIMB_BITS = 32
 
 PANEL_ROWS = 256
 """Of the upper triangle, by which totals are added up."""
+
+
+MEDIAN_BITS = 11
+"""Of the grid at least so many, as float16 has, are left to the video of median magnitude."""
+
+
+@dataclass(frozen=True, slots=True)
+class Magnitudes:
+    """The largest absolute values of videos' features: a commutative monoid under `+`.
+
+    Attributes:
+        largest: The largest of them, and the id of its video.
+        exponents: How many videos have a magnitude below 2**exponent and not below half of that; 0 is not counted.
+    """
+
+    largest: tuple[float, str]
+    exponents: Counter[int]
+
+    @classmethod
+    def of(cls, magnitude: float, video_id: str) -> "Magnitudes":
+        """Of one video."""
+        return cls((magnitude, video_id), Counter([math.frexp(magnitude)[1]] if magnitude else []))
+
+    def __add__(self, other: "Magnitudes") -> "Magnitudes":
+        return Magnitudes(max(self.largest, other.largest), self.exponents + other.exponents)
+
+    def grid_exponent(self) -> int:
+        """Of the finest grid that holds them all.
+
+        Raises:
+            DataError: if it is too coarse for the video of median magnitude, or as the function of this name does.
+        """
+        magnitude, video_id = self.largest
+        exponent = grid_exponent(magnitude)
+        median = median_high(self.exponents.elements()) if self.exponents else exponent + GRID_BITS
+        if exponent > median - MEDIAN_BITS:
+            raise DataError(
+                "The features of a video are out of all proportion",
+                f"video {video_id}",
+                f"its largest is {magnitude:g}; in half of the train videos none reaches {math.ldexp(1.0, median):g}",
+                "see what the model makes of this video, and leave it out of the videos table",
+            )
+        return exponent
 
 
 def grid_exponent(magnitude: float) -> int:

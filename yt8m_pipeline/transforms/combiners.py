@@ -11,7 +11,7 @@ from yt8m_pipeline.dataset.manifest import StageCount, total_counts
 
 
 class Sum(beam.CombineFn):
-    """The sum of monoid values (Moments, Histogram, PartitionSummary); None stands for the empty sum."""
+    """The sum of monoid values (Magnitudes, Moments, Histogram, PartitionSummary); None stands for the empty sum."""
 
     def create_accumulator(self) -> Any:
         return None

@@ -16,7 +16,7 @@ from apache_beam.pvalue import AsSingleton
 
 from yt8m_pipeline.chance import salted_hash
 from yt8m_pipeline.compression.histogram import Histogram
-from yt8m_pipeline.compression.moments import Moments, grid_exponent
+from yt8m_pipeline.compression.moments import Magnitudes, Moments
 from yt8m_pipeline.compression.pca import Pca, import_pca, require_dimensions
 from yt8m_pipeline.compression.quantization import Quantizer, Scope
 from yt8m_pipeline.config import PcaConfig, QuantizerConfig
@@ -77,9 +77,9 @@ class FitPca(beam.PTransform):
         )
         exponent = (
             train
-            | "magnitudes" >> beam.Map(lambda stored: stored.entry.magnitude)
-            | "largest" >> beam.CombineGlobally(max).without_defaults()
-            | "grid" >> beam.Map(grid_exponent)
+            | "magnitudes" >> beam.Map(lambda stored: Magnitudes.of(stored.entry.magnitude, stored.video.video_id))
+            | "all magnitudes" >> beam.CombineGlobally(Sum()).without_defaults()
+            | "grid" >> beam.Map(Magnitudes.grid_exponent)
         )
         moments = (
             train
