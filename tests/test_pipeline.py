@@ -4,16 +4,19 @@ import csv
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from tests.command_line import four_parts
 from tests.conftest import Workshop, published_bytes, yt8m
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.reader import read_frames, read_videos
@@ -204,18 +207,40 @@ def test_no_test_label_is_published(workshop: Workshop, built: Path, tmp_path: P
     assert again != withheld
 
 
-def test_changing_validate_and_test_frames_changes_no_byte_of_the_fit(copied: Path) -> None:
-    before = published_bytes(copied / "dataset", lambda name: name.startswith(("pca/", "quantizer", "frame/train")))
+def ids(copied: Path, partitions: set[str]) -> list[str]:
     rows = pq.read_table(copied / "dataset" / "videos.parquet").to_pylist()
-    changed = {row["video_id"] for row in rows if row["partition"] != "train"}
+    return [row["video_id"] for row in rows if row["partition"] in partitions]
+
+
+def change_features(
+    copied: Path, video_id: str, change: Callable[[npt.NDArray[np.floating]], npt.NDArray[np.floating]]
+) -> None:
     space = json.loads((copied / "dataset" / "manifest.json").read_text())["feature_space"]["fingerprint"]
     store = FeatureStore(str(copied / "features"), space)
-    for video_id in changed:
-        video = store.read(video_id)
-        changed_video = replace(video, features=video.features * 2 + 1)
-        store.write(changed_video, Source("changed", 1, ""), 1.0, Fraction(1))
+    video = store.read(video_id)
+    store.write(replace(video, features=change(video.features)), Source("changed", 1, ""), 1.0, Fraction(1))
+
+
+def test_changing_validate_and_test_frames_changes_no_byte_of_the_fit(copied: Path) -> None:
+    before = published_bytes(copied / "dataset", lambda name: name.startswith(("pca/", "quantizer", "frame/train")))
+    for video_id in ids(copied, {"validate", "test"}):
+        change_features(copied, video_id, lambda features: features * 2 + 1)
     frames = published_bytes(copied / "dataset", lambda name: name.startswith("frame/validate"))
     assert yt8m("build", str(copied / "config.yaml"), "--retry", "all").returncode == 0
     after = published_bytes(copied / "dataset", lambda name: name.startswith(("pca/", "quantizer", "frame/train")))
     assert after == before
     assert published_bytes(copied / "dataset", lambda name: name.startswith("frame/validate")) != frames
+
+
+def test_a_train_video_out_of_all_proportion_stops_the_fit_and_is_named(copied: Path) -> None:
+    spoilt = ids(copied, {"train"})[0]
+    change_features(
+        copied, spoilt, lambda features: np.where(features < features.max(), features, features.dtype.type(6e4))
+    )
+    before = published_bytes(copied / "dataset")
+    stopped = yt8m("build", str(copied / "config.yaml"), "--retry", "all")
+    assert stopped.returncode == 1
+    what, where, why, _ = four_parts(stopped)
+    assert (what, where) == ("The features of a video are out of all proportion", f"video {spoilt}")
+    assert why.startswith("its largest is 6")
+    assert before.keys() - {"COMPLETE"} <= published_bytes(copied / "dataset").keys()
