@@ -400,6 +400,15 @@ def test_an_empty_output_folder_is_filled(tmp_path: Path) -> None:
     to_records(GOLDEN, output=tmp_path / "out")
 
 
+def test_a_link_to_an_empty_folder_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    link = tmp_path / "link"
+    link.symlink_to("out")
+    to_records(GOLDEN, output=link)
+    assert link.is_symlink()
+    assert (tmp_path / "out" / "COMPLETE").exists()
+
+
 def test_an_output_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     output = tmp_path / "file" / "out"

@@ -338,6 +338,13 @@ def test_a_keras_model_that_takes_bytes_is_refused(tf: Any, tmp_path: Path) -> N
         load(config(KerasModel(keras=path)))
 
 
+def test_what_tensorflow_says_of_a_model_is_told_without_its_stack(save: Save, tf: Any) -> None:
+    folder = save(lambda images: tf.strings.as_string(tf.reduce_mean(images, (1, 2))))
+    with pytest.raises(UsageError, match="cannot be loaded and run") as caught:
+        load(config(SavedModel(saved_model=folder)))
+    assert caught.value.why == "UnimplementedError: Cast string to float is not supported"
+
+
 def test_a_keras_model_that_was_never_built_is_refused(tf: Any, tmp_path: Path) -> None:
     path = str(tmp_path / "model.keras")
     tf.keras.Sequential([tf.keras.layers.GlobalAveragePooling2D()]).save(path)

@@ -135,6 +135,8 @@ def _new_folder(output: str) -> Iterator[str]:
     """
     filesystem, path = _require_empty(output)
     owner = f"{socket.gethostname()}-{os.getpid()}"
+    if files.is_local(output):
+        path = os.path.realpath(path)
     working = f"{path}{files.TEMPORARY_MARK}{owner}" if files.is_local(output) else output
     with ExitStack() as undo:
         undo.callback(files.delete_folder, working)

@@ -130,7 +130,7 @@ def load(inception: Inception, dimensions: range = ANY_DIMENSIONS) -> FeatureExt
         raise UsageError(
             "The model cannot be loaded and run",
             where,
-            textwrap.shorten(f"{type(error).__name__}: {error}", 400),
+            textwrap.shorten(f"{type(error).__name__}: {_said(error)}", 400),
             f"give a network that takes float32 images {(inception.batch_size, *image)}",
         ) from error
     for images, found in ((extractor.batch_size, shape), (1, shape_of_one)):
@@ -150,6 +150,15 @@ def load(inception: Inception, dimensions: range = ANY_DIMENSIONS) -> FeatureExt
             "lower pca.components, import another PCA, or take another model",
         )
     return replace(extractor, dimensions=shape[1])
+
+
+NOISE = ("Graph execution error", "Detected at node", 'File "', "[[")
+"""How the lines of TensorFlow's messages begin that tell where in the code and the graph, and not what."""
+
+
+def _said(error: Exception) -> str:
+    lines = (line.strip() for line in str(error).splitlines())
+    return " ".join(line for line in lines if not line.startswith(NOISE))
 
 
 def _padded(batch: UInt8Array, batch_size: int) -> UInt8Array:
