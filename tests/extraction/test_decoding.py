@@ -1,9 +1,9 @@
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -14,9 +14,10 @@ from av.video.stream import VideoStream
 from yt8m_pipeline.config import Decoding
 from yt8m_pipeline.data_model import DropReason, SampledFrame, UInt8Array
 from yt8m_pipeline.errors import VideoRejected
+from yt8m_pipeline.extraction.container import VideoPacket, in_one_timeline
 from yt8m_pipeline.extraction.decoding import decode_frames, library_version
 
-from .clips import encode, encode_audio, number_of, picture_of, real_clip, with_packets
+from .clips import MILLISECOND, encode, encode_audio, number_of, picture_of, real_clip, with_packets
 
 SIZE = 48
 X265 = {"x265-params": "log-level=none"}
@@ -109,6 +110,25 @@ def test_files_that_were_joined_are_one_film(container: str, codec: str, rate: f
     step = round(25 / rate)
     assert [number_of(frame.rgb) for frame in frames] == 2 * list(range(0, 50, step))
     assert [frame.pts_seconds for frame in frames] == pytest.approx([one / rate for one in range(len(frames))])
+
+
+def in_one_timeline_of(times: Sequence[int | None], duration: int) -> list[int | None]:
+    packets = []
+    for time in times:
+        packet = cast(VideoPacket, av.Packet(b"x"))
+        packet.dts, packet.duration, packet.is_keyframe = time, duration, True
+        packets.append(packet)
+    return [packet.dts for packet in in_one_timeline(iter(packets), MILLISECOND)]
+
+
+@pytest.mark.parametrize("duration", [0, 40, 1000])
+def test_only_times_that_step_back_begin_anew(duration: int) -> None:
+    """Whatever a guessed duration says: it tells how long the last frame before the joint stays."""
+    later = 800 + duration
+    assert in_one_timeline_of([0, 400, 800, 0, None, 400], duration) == [0, 400, 800, later, None, later + 400]
+    unchanged: tuple[tuple[int | None, ...], ...] = ((0, 40, 80, 9000), (400, None, 310, 440))
+    for times in unchanged:
+        assert in_one_timeline_of(times, duration) == list(times)
 
 
 @pytest.mark.parametrize("rate", ["24000/1001", "30000/1001", "60000/1001", "120", "1", "1/2"])

@@ -125,7 +125,7 @@ class Film:
         with suppress(IndexError):
             packets = (packet for packet in self.container.demux(self.video) if packet.size)
             is_joinable = self.container.format.name in JOINABLE
-            yield from _in_one_timeline(packets, self.tick) if is_joinable else packets
+            yield from in_one_timeline(packets, self.tick) if is_joinable else packets
 
     def drained(self) -> Iterator[VideoFrame]:
         """The frames that the decoder still holds; then it is empty, and can begin anew."""
@@ -133,17 +133,17 @@ class Film:
         self.decoder.flush_buffers()
 
 
-def _in_one_timeline(packets: Iterator[VideoPacket], tick: Fraction) -> Iterator[VideoPacket]:
+def in_one_timeline(packets: Iterator[VideoPacket], tick: Fraction) -> Iterator[VideoPacket]:
     """Where times begin anew at a keyframe, they go on from the end of what was before."""
-    slack, shift = round(RESTART_SECONDS / tick), 0
-    end: int | None = None
+    slack, shift, duration = round(RESTART_SECONDS / tick), 0, 0
+    latest: int | None = None
     for packet in packets:
         if packet.dts is not None:
-            if end is not None and packet.is_keyframe and packet.dts + shift < end - slack:
-                shift = end - packet.dts
+            if latest is not None and packet.is_keyframe and packet.dts + shift < latest - slack:
+                shift = latest + duration - packet.dts
             packet.dts += shift
             packet.pts = None if packet.pts is None else packet.pts + shift
-            end = packet.dts + (packet.duration or 0)
+            latest, duration = packet.dts, packet.duration or 0
         yield packet
 
 
