@@ -7,8 +7,8 @@ one go; the frames of libraries that give them in native size are resized by Ope
     python scripts/bench_decode.py FOLDER --parallel      # two decoding processes against one
     python scripts/bench_decode.py FOLDER --memory        # peak memory per film, and a film of two hours in 4K
 
-The films are encoded into FOLDER (see bench_films.py); a second run only measures. Each measurement is a process of its
-own; the contestants take turns, in an order that changes from round to round, so that a ratio compares neighbours.
+The films are encoded into FOLDER (see bench_videos.py); a second run only measures. Each measurement is a process of
+its own; the contestants take turns, in an order that changes from round to round, so that a ratio compares neighbours.
 Import and start-up are measured apart and not counted. An untimed first round compares every frame with a decode of
 everything: a frame is right if none within half a second of its time looks clearly more like it.
 """
@@ -46,7 +46,7 @@ EXACT_SHARE = 0.99
 
 @dataclass(frozen=True)
 class Film:
-    """One film of bench_films.py: so many seconds, and thus sampled frames, of (height, 16/9 height) pixels."""
+    """One film of bench_videos.py: so many seconds, and thus sampled frames, of (height, 16/9 height) pixels."""
 
     path: str
     seconds: int
@@ -177,7 +177,7 @@ def torchcodec(decoders: Any, film: Film, seek_mode: str) -> Frames:
     yield from map(resized, reader.get_frames_played_at(seconds=list(range(film.seconds))).data.numpy())
 
 
-OUR_MODULE = "yt8m_pipeline.extraction.decoding"
+OUR_MODULE = "yt8m_pipeline.decoding.frames"
 CONTESTANTS = {
     "ours": Contestant(OUR_MODULE, ours),
     "ours, native size": Contestant(OUR_MODULE, partial(ours, size=None)),
@@ -307,21 +307,21 @@ def measured(options: argparse.Namespace, name: str, film: Film) -> Measurement:
 
 
 def films(options: argparse.Namespace) -> Iterator[tuple[str, Film]]:
-    for recipe in bench_films().RECIPES:
+    for recipe in bench_videos().RECIPES:
         if any(part in recipe.name for part in options.films):
-            path = bench_films().make(recipe, options.folder, options.clips, options.seconds)
+            path = bench_videos().make(recipe, options.folder, options.clips, options.seconds)
             yield recipe.name, Film(str(path), min(options.seconds, recipe.max_seconds), recipe.height)
 
 
-def bench_films() -> Any:
+def bench_videos() -> Any:
     """The module beside this one. It loads PyAV, which a contestant's process must not have beside other FFmpegs."""
-    return import_module("bench_films")
+    return import_module("bench_videos")
 
 
 def report_race(options: argparse.Namespace) -> None:
     for name, film in films(options):
         rows, failures = race(options, film)
-        floor = bench_films().floor_fraction(Path(film.path))
+        floor = bench_videos().floor_fraction(Path(film.path))
         if options.json:
             facts = {"film": name, **asdict(film), "floor_fraction": floor, "failures": failures}
             print(json.dumps(facts | {"contestants": [asdict(row) for row in rows]}), flush=True)
@@ -462,9 +462,9 @@ def report_memory(options: argparse.Namespace) -> None:
 def _memory_tasks(options: argparse.Namespace) -> Iterator[tuple[str, str, Film]]:
     """What it is, by which contestant, which film: the chosen films, and 4K of three lengths by two limits."""
     yield from ((name, "ours", film) for name, film in films(options))
-    uhd = bench_films().UHD
+    uhd = bench_videos().UHD
     for seconds, contestant in ((20, "ours"), (7200, "ours 20 s"), (360, "ours"), (7200, "ours")):
-        path = bench_films().make_long(uhd, options.folder, seconds)
+        path = bench_videos().make_long(uhd, options.folder, seconds)
         yield f"{uhd.name}, {seconds} s, by {contestant}", contestant, Film(str(path), seconds, uhd.height)
 
 

@@ -35,12 +35,12 @@ from bench_extract_peers import serve
 
 from yt8m_pipeline.config import Decoding, Inception, KerasModel, RandomModel
 from yt8m_pipeline.data_model import Float32Array, Partition, UInt8Array, Video
+from yt8m_pipeline.decoding.sandbox.parent import Sandbox
 from yt8m_pipeline.extraction.execution import freeze
-from yt8m_pipeline.extraction.feature_store import FeatureStore
 from yt8m_pipeline.extraction.inception import load
 from yt8m_pipeline.extraction.model_files import locate
 from yt8m_pipeline.extraction.networks import device, network_of, prepared, tensorflow
-from yt8m_pipeline.extraction.sandbox import Sandbox
+from yt8m_pipeline.store.feature_store import FeatureStore
 
 PEERS = Path(__file__).with_name("bench_extract_peers.py")
 FRAMES_PER_ROUND = 16

@@ -23,10 +23,12 @@ import numpy as np
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
 from yt8m_pipeline import files
+from yt8m_pipeline.accounting.reasons import Retry
 from yt8m_pipeline.config import Decoding
-from yt8m_pipeline.data_model import Partition, Retry, Video, VideoFeatures
-from yt8m_pipeline.extraction.failures import Source
-from yt8m_pipeline.extraction.feature_store import INDEX, SHELVES, FeatureStore, place
+from yt8m_pipeline.data_model import Partition, Video
+from yt8m_pipeline.store.failures import Source
+from yt8m_pipeline.store.feature_store import INDEX, SHELVES, FeatureStore, place
+from yt8m_pipeline.store.features import VideoFeatures
 from yt8m_pipeline.transforms.extraction import remember
 from yt8m_pipeline.transforms.ledger import KEPT
 from yt8m_pipeline.transforms.lookup import FindInStore, LookUp

@@ -21,11 +21,12 @@ import numpy as np
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
 from yt8m_pipeline.config import Config
-from yt8m_pipeline.data_model import Partition, StoredEntry, StoredVideo, Video, VideoFeatures
+from yt8m_pipeline.data_model import Partition, StoredEntry, StoredVideo, Video
 from yt8m_pipeline.dataset.layout import Layout
-from yt8m_pipeline.extraction.failures import Source
-from yt8m_pipeline.extraction.feature_store import FeatureStore
-from yt8m_pipeline.plan import BuildPlan
+from yt8m_pipeline.jobs.build_plan import BuildPlan
+from yt8m_pipeline.store.failures import Source
+from yt8m_pipeline.store.feature_store import FeatureStore
+from yt8m_pipeline.store.features import VideoFeatures
 from yt8m_pipeline.transforms.compression import FitPca, FitQuantizer, Fitting
 from yt8m_pipeline.transforms.dataset import GroupByShard, WriteShards
 from yt8m_pipeline.transforms.monitoring import stage_seconds

@@ -20,10 +20,11 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from calibrated_inception import calibrated_inception, in_half_precision
 
+from yt8m_pipeline.accounting.reasons import VideoRejected
 from yt8m_pipeline.config import Decoding, Inception, KerasModel
-from yt8m_pipeline.data_model import Float32Array, Float64Array, SampledFrame
-from yt8m_pipeline.errors import VideoRejected
-from yt8m_pipeline.extraction.decoding import decode_frames
+from yt8m_pipeline.data_model import Float32Array, Float64Array
+from yt8m_pipeline.decoding.facts import SampledFrame
+from yt8m_pipeline.decoding.frames import decode_frames
 from yt8m_pipeline.extraction.inception import load
 from yt8m_pipeline.extraction.networks import tensorflow
 

@@ -29,9 +29,9 @@ from tempfile import TemporaryDirectory
 
 sys.path.append(str(Path(__file__).parent.parent))
 
-from tests.extraction.damage import Film, variants
-from tests.extraction.fuzzing import STRICT, Outcome, encode_films, originals_of, outcomes
-from yt8m_pipeline.data_model import DropReason
+from tests.decoding.damage import Film, variants
+from tests.decoding.fuzzing import STRICT, Outcome, encode_films, originals_of, outcomes
+from yt8m_pipeline.accounting.reasons import DropReason
 
 LOST = {DropReason.DECODER_CRASHED, DropReason.DECODE_TIMEOUT}
 

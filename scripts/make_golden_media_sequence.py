@@ -1,4 +1,4 @@
-"""Makes tests/dataset/golden/media_sequence.pb with MediaPipe's own MediaSequence functions.
+"""Makes tests/interop/golden/media_sequence.pb with MediaPipe's own MediaSequence functions.
 
     python scripts/make_golden_media_sequence.py MEDIAPIPE
 

@@ -53,7 +53,7 @@ from yt8m_pipeline.compression.pca import Pca
 from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.config import Decoding, Inception, KerasModel, PcaConfig
 from yt8m_pipeline.data_model import Float32Array, Float64Array, Int64Array, UInt8Array
-from yt8m_pipeline.extraction.decoding import decode_frames
+from yt8m_pipeline.decoding.frames import decode_frames
 from yt8m_pipeline.extraction.inception import load
 from yt8m_pipeline.report.figures import plot_codebook
 from yt8m_pipeline.report.quantizer_statistics import Density

@@ -40,8 +40,9 @@ tf.saved_model.save(Tiny(), sys.argv[1])
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the tests of whole builds first: they take long, and none should keep one process busy at the end alone."""
-    items.sort(key=lambda item: item.path.parent != TESTS)
+    """Puts the files that build whole datasets first: none of them should keep one process busy at the end."""
+    slow = {item.path for item in items if "workshop" in getattr(item, "fixturenames", ())}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ import yaml
 
 from tests.command_line import four_parts, listen_to_interrupts, run
 from tests.conftest import CONFIGS, Workshop, yt8m
-from yt8m_pipeline.dataset.journal import file_entry
 from yt8m_pipeline.dataset.layout import Layout
+from yt8m_pipeline.dataset.steps import file_entry
 from yt8m_pipeline.extraction import networks
 
 

@@ -20,29 +20,28 @@ from apache_beam.testing.util import assert_that, equal_to
 from pydantic import BaseModel
 
 from tests.conftest import Workshop
+from yt8m_pipeline.accounting.counts import StageCount
+from yt8m_pipeline.accounting.outcome import Outcome, drop_duplicates
+from yt8m_pipeline.accounting.reasons import DropReason, Stage, VideoRejected
 from yt8m_pipeline.compression.pca import Pca
 from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.config import Config, load
-from yt8m_pipeline.data_model import DropReason, Float32Array, Partition, SampledFrame, UInt8Array, Video
-from yt8m_pipeline.dataset.build_folder import begin, exclusive, finish
-from yt8m_pipeline.dataset.gate import check_failures
+from yt8m_pipeline.data_model import Float32Array, Partition, UInt8Array, Video
 from yt8m_pipeline.dataset.layout import Layout
-from yt8m_pipeline.dataset.manifest import StageCount
 from yt8m_pipeline.dataset.records import FrameRecord, parse_frame_record
 from yt8m_pipeline.dataset.shards import shard_of
-from yt8m_pipeline.dataset.tables import TableFiles, read_batches, schema
 from yt8m_pipeline.dataset.tfrecord import read_records
-from yt8m_pipeline.errors import DataError, UsageError, VideoRejected
-from yt8m_pipeline.extraction.failures import check_damage
-from yt8m_pipeline.extraction.feature_store import FeatureStore, open_store
+from yt8m_pipeline.decoding.damage import check_damage
+from yt8m_pipeline.decoding.facts import SampledFrame
+from yt8m_pipeline.decoding.sandbox.parent import Sandbox
+from yt8m_pipeline.errors import DataError, UsageError
 from yt8m_pipeline.extraction.inception import describe
 from yt8m_pipeline.extraction.inception import load as load_network
 from yt8m_pipeline.extraction.networks import tensorflow
-from yt8m_pipeline.extraction.sandbox import Sandbox
-from yt8m_pipeline.extraction.stored_file import open_stored
-from yt8m_pipeline.outcome import Outcome, drop_duplicates
+from yt8m_pipeline.jobs.build_folder import begin, exclusive, finish
+from yt8m_pipeline.jobs.build_plan import plan_build
+from yt8m_pipeline.jobs.sufficiency import check_failures
 from yt8m_pipeline.pipeline import build_dataset, extract_features
-from yt8m_pipeline.plan import plan_build
 from yt8m_pipeline.selection.partitioning import assign_partitions
 from yt8m_pipeline.selection.rater_scores import prune_by_rater_score
 from yt8m_pipeline.selection.video_sampling import (
@@ -55,6 +54,9 @@ from yt8m_pipeline.selection.video_sampling import (
     sample_videos,
 )
 from yt8m_pipeline.selection.vocabulary import filter_by_type
+from yt8m_pipeline.store.feature_store import FeatureStore, open_store
+from yt8m_pipeline.store.stored_file import open_stored
+from yt8m_pipeline.tables.reading import TableFiles, read_batches, schema
 from yt8m_pipeline.transforms.ledger import Ledger
 from yt8m_pipeline.transforms.selection import JoinByHash
 
@@ -288,7 +290,7 @@ def select(config: Config) -> Selected:
         return pa.concat_tables([schema(table).empty_table(), *(keep(item) for item in batches(sources[table]))])
 
     def unique(table: str, key: str) -> pa.Table:
-        return keep(drop_duplicates(read(table), [key], stage="unique", table_name=table))
+        return keep(drop_duplicates(read(table), [key], stage=Stage.UNIQUE, table_name=table))
 
     entities, videos = unique("entities", "entity_id"), unique("videos", "video_id")
     entity_ids, video_ids = entities["entity_id"].combine_chunks(), videos["video_id"].combine_chunks()
@@ -432,7 +434,7 @@ class TestDecoding:
         self, bench: Bench, clip: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """On a clock on which every look at it takes a second, and so a frame some five."""
-        monkeypatch.setattr("yt8m_pipeline.extraction.sandbox.monotonic", count().__next__)
+        monkeypatch.setattr("yt8m_pipeline.decoding.sandbox.parent.monotonic", count().__next__)
         assert self.decode(bench, clip, timeout_seconds=11)
         slow = self.rejection(bench, clip, "decoding.timeout_seconds_per_frame", timeout_seconds=11)
         assert slow.reason == DropReason.DECODE_TIMEOUT
@@ -627,7 +629,7 @@ def test_the_store_and_the_dataset_are_where_the_config_says(bench: Bench) -> No
 
 
 def test_the_failure_fraction_decides_whether_a_build_stands(bench: Bench) -> None:
-    counts = [StageCount("decode", "videos", 4, (("truncated", 1),))]
+    counts = [StageCount(Stage.DECODE, "videos", 4, (("truncated", 1),))]
     check_failures(counts, bench.config({}), Layout("dataset"))
     with pytest.raises(DataError, match=r"max_failure_fraction 0\.1 allows 0\.5"):
         check_failures(counts, bench.config({"max_failure_fraction": 0.1}), Layout("dataset"))

@@ -23,7 +23,7 @@ from tests.conftest import Workshop, published_bytes, yt8m
 from yt8m_pipeline.config import load
 from yt8m_pipeline.dataset.verify import verify
 from yt8m_pipeline.errors import UsageError
-from yt8m_pipeline.plan import plan_build
+from yt8m_pipeline.jobs.build_plan import plan_build
 
 Row = dict[str, Any]
 CAT, SONG = "/m/01yrx", "/m/074ft"

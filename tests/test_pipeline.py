@@ -20,9 +20,9 @@ from tests.command_line import four_parts
 from tests.conftest import Workshop, published_bytes, yt8m
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.reader import read_frames, read_videos
-from yt8m_pipeline.extraction.failures import Source
-from yt8m_pipeline.extraction.feature_store import FeatureStore
-from yt8m_pipeline.extraction.stored_file import open_stored
+from yt8m_pipeline.store.failures import Source
+from yt8m_pipeline.store.feature_store import FeatureStore
+from yt8m_pipeline.store.stored_file import open_stored
 
 
 def fraction(salt: str, identifier: str) -> float:

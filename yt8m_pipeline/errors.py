@@ -1,7 +1,5 @@
 """The errors a user can meet. Each says what, where, why and what to do (four parts)."""
 
-from yt8m_pipeline.data_model import DropReason
-
 
 class PipelineError(Exception):
     """An error with four parts. Subclasses choose the exit code of the command line.
@@ -31,17 +29,3 @@ class UsageError(PipelineError):
 
 class DataError(PipelineError):
     """The data fell short, or a file on disk is not what it must be (exit code 1)."""
-
-
-class VideoRejected(Exception):
-    """One video cannot be used. It costs that video only: the reason goes to the rejects table.
-
-    Args:
-        reason: A stable, enumerated reason.
-        detail: One line for a person: what was seen, and where.
-        decoded_fraction: The share of its frames that are sound; None where it is not known.
-    """
-
-    def __init__(self, reason: DropReason, detail: str, decoded_fraction: float | None = None) -> None:
-        super().__init__(reason, detail, decoded_fraction)
-        self.reason, self.detail, self.decoded_fraction = reason, detail, decoded_fraction

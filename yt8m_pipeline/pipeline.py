@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 import apache_beam as beam
 
-from yt8m_pipeline.data_model import DropReason, Partition
-from yt8m_pipeline.export_plan import ExportPlan
-from yt8m_pipeline.plan import BuildPlan
+from yt8m_pipeline.accounting.reasons import DropReason
+from yt8m_pipeline.data_model import Partition
+from yt8m_pipeline.jobs.build_plan import BuildPlan
+from yt8m_pipeline.jobs.export_plan import ExportPlan
 from yt8m_pipeline.transforms.compression import FitPca, FitQuantizer, Fitting, ImportPca
 from yt8m_pipeline.transforms.dataset import (
     CheckBuild,
@@ -104,10 +105,10 @@ def select_videos(root: beam.Pipeline, plan: BuildPlan, ledger: Ledger) -> Selec
     annotated = {"videos": videos, "eligible": eligible, "annotations": ledger.keep(_annotations(root, videos, plan))}
     labelled = ledger.keep(annotated | AttachLabels(vocabulary=visual, entities=entities, buckets=buckets))
     popular = ledger.keep(visual | KeepPopular(config.video_sampling, labelled | "Popular" >> CountVideos()))
-    candidates = ledger.keep(labelled | KeepLabels("popularity", DropReason.NO_VOCABULARY_LABEL, popular))
+    candidates = ledger.keep(labelled | KeepLabels(DropReason.NO_VOCABULARY_LABEL, popular))
     sampled = ledger.keep(candidates | SampleVideos(config.video_sampling))
     frequent = ledger.keep(popular | KeepFrequent(config.video_sampling, sampled | "Sampled" >> CountVideos()))
-    selected = ledger.keep(sampled | "Frequent" >> KeepLabels("frequency", DropReason.NO_LABEL_LEFT, frequent))
+    selected = ledger.keep(sampled | "Frequent" >> KeepLabels(DropReason.NO_LABEL_LEFT, frequent))
     return Selected(selected | AssignPartitions(config.partitioning, config.tables.root), frequent)
 
 

@@ -13,19 +13,20 @@ from threadpoolctl import threadpool_limits
 
 from tests.command_line import four_parts, run
 from tests.conftest import Workshop, published_bytes
-from yt8m_pipeline.compression.matrix_data import matrix_from_bytes
 from yt8m_pipeline.compression.moments import Moments, grid_exponent
-from yt8m_pipeline.compression.pca import Pca, import_pca, require_dimensions
+from yt8m_pipeline.compression.pca import Pca
 from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.config import load
 from yt8m_pipeline.data_model import Float32Array, Float64Array, Partition
-from yt8m_pipeline.dataset.gate import check_train_frames
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.manifest import PartitionSummary
 from yt8m_pipeline.dataset.reader import read_frames
 from yt8m_pipeline.dataset.verify import verify
 from yt8m_pipeline.errors import DataError, UsageError
-from yt8m_pipeline.extraction.stored_file import open_stored
+from yt8m_pipeline.interop.matrix_data import matrix_from_bytes
+from yt8m_pipeline.interop.pca_formats import import_pca, require_dimensions, save_mediapipe, save_published
+from yt8m_pipeline.jobs.sufficiency import check_train_frames
+from yt8m_pipeline.store.stored_file import open_stored
 
 
 def moments_of(features: Float64Array | Float32Array) -> Moments:
@@ -266,7 +267,7 @@ class TestExchange:
         )
 
     def test_what_the_published_files_do_not_say_is_not_known(self, fitted: Pca, tmp_path: Path) -> None:
-        fitted.save_published(str(tmp_path))
+        save_published(fitted, str(tmp_path))
         imported = import_pca(str(tmp_path), 10, 1e-4)
         assert np.isnan(imported.explained_variance_ratio).all()
         imported.save(str(tmp_path))
@@ -277,7 +278,7 @@ class TestExchange:
         self, features: Float32Array, tmp_path: Path, epsilon: float
     ) -> None:
         pca = Pca.fit(moments_of(features), components=10, epsilon=epsilon)
-        pca.save_published(str(tmp_path))
+        save_published(pca, str(tmp_path))
         mean, values, vectors = (np.load(tmp_path / f"{name}.npy") for name in ("mean", "eigenvals", "eigenvecs"))
         public = (features - mean[:, 0]).dot(vectors.T[:, :10]) / np.sqrt(values[:10, 0] + 1e-4)
         np.testing.assert_allclose(public, pca.transform(features), rtol=1e-5, atol=1e-6)
@@ -286,7 +287,7 @@ class TestExchange:
     def test_mediapipes_graph_gives_our_numbers(self, features: Float32Array, tmp_path: Path, epsilon: float) -> None:
         """It subtracts the mean of a column and multiplies from the left, in float32; it divides by nothing."""
         pca = Pca.fit(moments_of(features), components=10, epsilon=epsilon)
-        pca.save_mediapipe(str(tmp_path))
+        save_mediapipe(pca, str(tmp_path))
         mean, projection = (
             matrix_from_bytes((tmp_path / f"inception3_{name}_matrix_data.pb").read_bytes())
             for name in ("mean", "projection")
@@ -294,13 +295,13 @@ class TestExchange:
         assert (mean.shape, projection.shape) == ((30, 1), (10, 30))
         np.testing.assert_allclose((projection @ (features.T - mean)).T, pca.transform(features), atol=1e-4)
 
-    @pytest.mark.parametrize("save", [Pca.save_mediapipe, Pca.save_published])
+    @pytest.mark.parametrize("save", [save_mediapipe, save_published])
     @pytest.mark.parametrize("epsilon", [1e-4, 0.0, 0.5])
     def test_export_and_import_give_the_same_transform(
         self, fitted: Pca, features: Float32Array, tmp_path: Path, save: Callable[[Pca, str], None], epsilon: float
     ) -> None:
         save(fitted, str(tmp_path))
-        imported = import_pca(str(tmp_path), 7, 1e-4 if save is Pca.save_published else epsilon)
+        imported = import_pca(str(tmp_path), 7, 1e-4 if save is save_published else epsilon)
         np.testing.assert_allclose(imported.transform(features), fitted.transform(features)[:, :7], atol=1e-5)
         np.testing.assert_allclose(imported.eigenvalues + imported.epsilon, fitted.eigenvalues[:7] + 1e-4, rtol=1e-6)
         np.testing.assert_allclose(np.linalg.norm(imported.eigenvectors, axis=1), 1, atol=1e-7)
@@ -341,7 +342,7 @@ class TestExchange:
             import_pca(str(tmp_path), 10, 1e-4)
 
     def test_a_projection_written_in_the_other_order_is_refused(self, fitted: Pca, tmp_path: Path) -> None:
-        fitted.save_mediapipe(str(tmp_path))
+        save_mediapipe(fitted, str(tmp_path))
         with (tmp_path / "inception3_projection_matrix_data.pb").open("ab") as stream:
             stream.write(b"\x20\x01")
         with pytest.raises(UsageError, match=r"not orthonormal.*\n  fix:.*column-major"):

@@ -13,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.selection.rows import STRINGS, table
-from yt8m_pipeline.data_model import STAGES, DropReason, Partition, StoredEntry, StoredVideo, Video
+from yt8m_pipeline.accounting.outcome import REJECTS, reject_video
+from yt8m_pipeline.accounting.reasons import DropReason, Stage, VideoRejected
+from yt8m_pipeline.data_model import Partition, StoredEntry, StoredVideo, Video
 from yt8m_pipeline.dataset.index import (
     VOCABULARY_COLUMNS,
     failed_videos,
@@ -25,10 +27,9 @@ from yt8m_pipeline.dataset.index import (
     write_videos,
     write_vocabulary,
 )
-from yt8m_pipeline.dataset.journal import file_entry
 from yt8m_pipeline.dataset.layout import Layout, Shard
-from yt8m_pipeline.errors import DataError, VideoRejected
-from yt8m_pipeline.outcome import REJECTS, reject_video
+from yt8m_pipeline.dataset.steps import file_entry
+from yt8m_pipeline.errors import DataError
 
 COLUMNS = {
     "entity_id": pa.string(),
@@ -202,7 +203,7 @@ class TestVideos:
 class TestRejects:
     def test_they_are_sorted_so_that_their_order_changes_no_byte(self, layout: Layout, tmp_path: Path) -> None:
         tables = [
-            reject_video("decode", name, "uri", VideoRejected(reason, "detail"))
+            reject_video(Stage.DECODE, name, "uri", VideoRejected(reason, "detail"))
             for name, reason in (("b", DropReason.TRUNCATED), ("a", DropReason.NO_FRAMES), ("a", DropReason.DAMAGED))
         ]
         tables.append(pa.Table.from_pylist([{"stage": "read", "table": "videos", "row": 2}], schema=REJECTS))
@@ -224,6 +225,6 @@ class TestRejects:
 
     def test_videos_that_failed_are_those_of_the_last_two_stages(self, layout: Layout) -> None:
         rejection = VideoRejected(DropReason.TOO_DAMAGED, "detail", 0.5)
-        tables = [reject_video(stage, stage, "uri", rejection) for stage in STAGES]
+        tables = [reject_video(stage, stage, "uri", rejection) for stage in Stage]
         write_rejects(layout, tables)
         assert failed_videos(layout)["id"].to_pylist() == ["decode", "extract"]

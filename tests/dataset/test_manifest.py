@@ -12,25 +12,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from yt8m_pipeline.accounting.counts import StageCount, total_counts
+from yt8m_pipeline.accounting.reasons import Stage
 from yt8m_pipeline.compression.distortion import Distortion
 from yt8m_pipeline.data_model import Partition, StoredEntry, StoredVideo, Video
-from yt8m_pipeline.dataset.journal import FileEntry, Step
 from yt8m_pipeline.dataset.layout import LEVELS, Layout, Shard
 from yt8m_pipeline.dataset.manifest import (
     Manifest,
     PartitionSummary,
-    StageCount,
     fitted_row,
     shard_parts,
     shard_rows,
-    total_counts,
     write_manifest,
 )
+from yt8m_pipeline.dataset.steps import FileEntry, Step
 from yt8m_pipeline.errors import DataError
 
 numbers = st.integers(0, 1000)
 reasons = st.dictionaries(st.sampled_from(["duplicate", "too_long", "too_short"]), st.integers(1, 1000))
-counts = st.builds(lambda kept, some: StageCount("read", "videos", kept, tuple(sorted(some.items()))), numbers, reasons)
+counts = st.builds(
+    lambda kept, some: StageCount(Stage.READ, "videos", kept, tuple(sorted(some.items()))), numbers, reasons
+)
 entity_ids = st.sets(st.text(min_size=1, max_size=3), min_size=1, max_size=3).map(lambda ids: tuple(sorted(ids)))
 entries = st.builds(
     StoredEntry,
@@ -54,7 +56,7 @@ class TestStageCount:
         total = total_counts([a, b, c])
         assert total_counts([c, a, b]) == total
         assert total_counts([*total_counts([a, b]), c]) == total_counts([a, *total_counts([b, c])]) == total
-        assert total_counts([a, StageCount("read", "videos", 0)]) == total_counts([a])
+        assert total_counts([a, StageCount(Stage.READ, "videos", 0)]) == total_counts([a])
 
     @given(counts, counts)
     def test_no_row_is_lost_by_adding(self, a: StageCount, b: StageCount) -> None:
@@ -71,10 +73,10 @@ class TestStageCount:
         assert values["rows_in"] == values["kept"] + sum(values["rejected"].values()) == count.rows_in
 
     def test_totals_are_one_per_stage_and_table(self) -> None:
-        read, unique = StageCount("read", "videos", 1, (("duplicate", 2),)), StageCount("unique", "videos", 4)
+        read, unique = StageCount(Stage.READ, "videos", 1, (("duplicate", 2),)), StageCount(Stage.UNIQUE, "videos", 4)
         assert total_counts([unique, read, unique, read]) == [
-            StageCount("read", "videos", 2, (("duplicate", 4),)),
-            StageCount("unique", "videos", 8),
+            StageCount(Stage.READ, "videos", 2, (("duplicate", 4),)),
+            StageCount(Stage.UNIQUE, "videos", 8),
         ]
 
 

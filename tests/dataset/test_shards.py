@@ -13,10 +13,10 @@ from yt8m_pipeline.compression.distortion import Distortion
 from yt8m_pipeline.compression.histogram import Histogram
 from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.data_model import Float32Array, Partition
-from yt8m_pipeline.dataset.journal import Step, file_entry
 from yt8m_pipeline.dataset.layout import Layout, Shard
 from yt8m_pipeline.dataset.records import FrameRecord, VideoRecord, parse_frame_record, parse_video_record
 from yt8m_pipeline.dataset.shards import Member, published_labels, shard_key, shard_of, write_shard
+from yt8m_pipeline.dataset.steps import Step, file_entry
 from yt8m_pipeline.dataset.tfrecord import read_records
 from yt8m_pipeline.errors import DataError
 

@@ -11,12 +11,14 @@ import pyarrow as pa
 import pytest
 
 from tests.selection.rows import STRINGS, table
+from yt8m_pipeline.accounting.counts import StageCount
+from yt8m_pipeline.accounting.outcome import reject_video
+from yt8m_pipeline.accounting.reasons import DropReason, Stage, VideoRejected
 from yt8m_pipeline.compression.histogram import Histogram
 from yt8m_pipeline.compression.moments import Moments, grid_exponent
 from yt8m_pipeline.compression.pca import Pca
 from yt8m_pipeline.compression.quantization import Quantizer
-from yt8m_pipeline.data_model import DropReason, Partition, StoredEntry, StoredVideo, Video
-from yt8m_pipeline.dataset.build_folder import finish
+from yt8m_pipeline.data_model import Partition, StoredEntry, StoredVideo, Video
 from yt8m_pipeline.dataset.index import (
     read_parquet,
     video_rows,
@@ -26,13 +28,13 @@ from yt8m_pipeline.dataset.index import (
     write_videos,
     write_vocabulary,
 )
-from yt8m_pipeline.dataset.journal import Step, file_entry
 from yt8m_pipeline.dataset.layout import Layout, Shard
-from yt8m_pipeline.dataset.manifest import PartitionSummary, StageCount, fitted_row, shard_parts, write_manifest
+from yt8m_pipeline.dataset.manifest import PartitionSummary, fitted_row, shard_parts, write_manifest
 from yt8m_pipeline.dataset.shards import Member, write_shard
+from yt8m_pipeline.dataset.steps import Step, file_entry
 from yt8m_pipeline.dataset.verify import Fault, verify
-from yt8m_pipeline.errors import UsageError, VideoRejected
-from yt8m_pipeline.outcome import reject_video
+from yt8m_pipeline.errors import UsageError
+from yt8m_pipeline.jobs.build_folder import finish
 
 INDICES = {"/m/a": 0, "/m/b": 1}
 SHARDS = {
@@ -54,7 +56,7 @@ def stored(video_id: str, partition: Partition) -> StoredVideo:
     return StoredVideo(Video(video_id, "uri", partition, ("/m/a", "/m/b")), entry)
 
 
-def rejected(stage: str, video_id: str, reason: DropReason) -> pa.Table:
+def rejected(stage: Stage, video_id: str, reason: DropReason) -> pa.Table:
     return reject_video(stage, video_id, "uri", VideoRejected(reason, ""))
 
 
@@ -74,11 +76,11 @@ class Dataset:
         self.summaries = {part: PartitionSummary() for part in Partition}
         for video in everything:
             self.summaries[video.video.partition] += PartitionSummary.of(video)
-        write_rejects(self.layout, [rejected("decode", "x", DropReason.TRUNCATED)])
+        write_rejects(self.layout, [rejected(Stage.DECODE, "x", DropReason.TRUNCATED)])
         self.accounting = [
-            StageCount("read", "videos", 6).to_json(),
-            StageCount("decode", "videos", 5, (("truncated", 1),)).to_json(),
-            StageCount("extract", "videos", 5).to_json(),
+            StageCount(Stage.READ, "videos", 6).to_json(),
+            StageCount(Stage.DECODE, "videos", 5, (("truncated", 1),)).to_json(),
+            StageCount(Stage.EXTRACT, "videos", 5).to_json(),
         ]
         write_vocabulary(self.layout, vocabulary(), frozen=False)
         self.restate()
@@ -320,12 +322,12 @@ class TestTables:
         dataset.summaries[Partition.VALIDATE] = PartitionSummary()
         shard = Shard(Partition.VALIDATE, 0, 1)
         dataset.shards[shard] = dataset.write(shard, ())
-        dataset.accounting[2] = StageCount("extract", "videos", 4, (("non_finite_features", 1),)).to_json()
+        dataset.accounting[2] = StageCount(Stage.EXTRACT, "videos", 4, (("non_finite_features", 1),)).to_json()
         write_rejects(
             dataset.layout,
             [
-                rejected("decode", "x", DropReason.TRUNCATED),
-                rejected("extract", "v1", DropReason.NON_FINITE_FEATURES),
+                rejected(Stage.DECODE, "x", DropReason.TRUNCATED),
+                rejected(Stage.EXTRACT, "v1", DropReason.NON_FINITE_FEATURES),
             ],
         )
         dataset.change_videos(lambda row: None if row["video_id"] == "v1" else row)
@@ -342,12 +344,12 @@ class TestAccounting:
         ]
 
     def test_rows_that_vanished_between_stages(self, dataset: Dataset) -> None:
-        dataset.accounting[0] = StageCount("read", "videos", 7).to_json()
+        dataset.accounting[0] = StageCount(Stage.READ, "videos", 7).to_json()
         dataset.restate()
         assert dataset.faults() == [("manifest.json", "decode: got 6 videos, 7 were left")]
 
     def test_rejects_that_the_manifest_does_not_count(self, dataset: Dataset) -> None:
-        write_rejects(dataset.layout, [rejected("decode", "x", DropReason.NO_FRAMES)])
+        write_rejects(dataset.layout, [rejected(Stage.DECODE, "x", DropReason.NO_FRAMES)])
         dataset.restate()
         assert dataset.faults() == [
             ("rejects.parquet", "decode/videos/no_frames: 1 rows, the manifest says 0"),
@@ -355,9 +357,9 @@ class TestAccounting:
         ]
 
     def test_videos_kept_that_are_not_in_the_index(self, dataset: Dataset) -> None:
-        dataset.accounting[0] = StageCount("read", "videos", 7).to_json()
-        dataset.accounting[1] = StageCount("decode", "videos", 6, (("truncated", 1),)).to_json()
-        dataset.accounting[2] = StageCount("extract", "videos", 6).to_json()
+        dataset.accounting[0] = StageCount(Stage.READ, "videos", 7).to_json()
+        dataset.accounting[1] = StageCount(Stage.DECODE, "videos", 6, (("truncated", 1),)).to_json()
+        dataset.accounting[2] = StageCount(Stage.EXTRACT, "videos", 6).to_json()
         dataset.restate()
         assert dataset.faults() == [("videos.parquet", "5 rows, but 6 videos were kept")]
 

@@ -16,13 +16,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from yt8m_pipeline.accounting.reasons import DropReason
 from yt8m_pipeline.chance import salted_hash
-from yt8m_pipeline.data_model import DropReason, Partition
+from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.demo.corpus import CorpusSummary, write_corpus
 from yt8m_pipeline.demo.encoding import encode, timeline
 from yt8m_pipeline.demo.entities import DEPICTED, ENTITIES
-from yt8m_pipeline.demo.films import BROKEN, Defect, Film, plan_films
 from yt8m_pipeline.demo.scenes import frames
+from yt8m_pipeline.demo.videos import BROKEN, Defect, Film, plan_films
 from yt8m_pipeline.errors import UsageError
 
 VIDEOS, SECONDS = 24, 2.0

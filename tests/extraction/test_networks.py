@@ -25,8 +25,8 @@ from yt8m_pipeline.data_model import Float32Array, UInt8Array
 from yt8m_pipeline.errors import UsageError
 from yt8m_pipeline.extraction import networks
 from yt8m_pipeline.extraction.inception import load
+from yt8m_pipeline.extraction.network_input import ARCHITECTURES, SOURCES, preprocessing_of
 from yt8m_pipeline.extraction.networks import network_of, prepared
-from yt8m_pipeline.extraction.preprocessing import ARCHITECTURES, SOURCES, preprocessing_of
 
 # What a network sees
 

@@ -15,13 +15,13 @@ import pytest
 from tests.command_line import four_parts, run
 from yt8m_pipeline.compression.pca import Pca
 from yt8m_pipeline.compression.quantization import Quantizer
-from yt8m_pipeline.data_model import Partition, VideoFeatures
-from yt8m_pipeline.dataset.reader import read_frames
+from yt8m_pipeline.data_model import Partition
+from yt8m_pipeline.dataset.reader import open_pca, read_frames
 from yt8m_pipeline.errors import UsageError
-from yt8m_pipeline.extraction.failures import Source
-from yt8m_pipeline.extraction.feature_store import FeatureStore
-from yt8m_pipeline.inspection import open_pca
 from yt8m_pipeline.report.coefficients import find_coefficients, store_beside
+from yt8m_pipeline.store.failures import Source
+from yt8m_pipeline.store.feature_store import FeatureStore
+from yt8m_pipeline.store.features import VideoFeatures
 
 
 def store_of(folder: Path) -> FeatureStore:

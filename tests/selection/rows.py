@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 from hypothesis import strategies as st
 
-from yt8m_pipeline.outcome import PROVENANCE, Outcome
+from yt8m_pipeline.accounting.outcome import PROVENANCE, Outcome
 
 Row = dict[str, Any]
 Provenance = tuple[str, int]

@@ -11,11 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from yt8m_pipeline.accounting.outcome import drop_duplicates
+from yt8m_pipeline.accounting.reasons import DropReason, Stage
 from yt8m_pipeline.chance import salted_hash
 from yt8m_pipeline.config import VideoSampling
-from yt8m_pipeline.data_model import DropReason
-from yt8m_pipeline.dataset.table_cells import LABELS
-from yt8m_pipeline.outcome import drop_duplicates
 from yt8m_pipeline.selection import video_sampling
 from yt8m_pipeline.selection.video_sampling import (
     PREFIXES,
@@ -36,6 +35,7 @@ from yt8m_pipeline.selection.video_sampling import (
     sample_videos,
     sampling_cut,
 )
+from yt8m_pipeline.tables.cells import LABELS
 
 from .rows import STRINGS, Provenance, Row, assert_conserved, provenance, reasons, table, tables
 
@@ -335,7 +335,7 @@ def test_no_function_minds_an_empty_table() -> None:
         filter_eligible(empty, config),
         keep_labels(empty, ["a"], DropReason.NO_LABEL_LEFT),
         sample_videos(empty, config),
-        drop_duplicates(empty, ["video_id"], stage="unique", table_name="videos"),
+        drop_duplicates(empty, ["video_id"], stage=Stage.UNIQUE, table_name="videos"),
     ]
     assert [outcome.kept.num_rows + outcome.rejects.num_rows for outcome in stages] == [0] * 4
     assert nested_annotations(empty).num_rows == 0

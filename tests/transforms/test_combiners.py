@@ -12,15 +12,16 @@ from apache_beam.testing.util import assert_that, equal_to
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yt8m_pipeline.data_model import STAGES
-from yt8m_pipeline.dataset.manifest import PartitionSummary, StageCount
+from yt8m_pipeline.accounting.counts import StageCount
+from yt8m_pipeline.accounting.reasons import Stage
+from yt8m_pipeline.dataset.manifest import PartitionSummary
 from yt8m_pipeline.transforms.combiners import DigestOfSet, Sum, SumByStage
 
 numbers = st.integers(0, 1000)
 summaries = st.builds(PartitionSummary, numbers, numbers, numbers, st.integers(0, 2**256 - 1))
 counts = st.builds(
     StageCount,
-    st.sampled_from(STAGES[:3]),
+    st.sampled_from(list(Stage)[:3]),
     st.sampled_from(["entities", "videos"]),
     numbers,
     st.dictionaries(st.sampled_from(["too_short", "duplicate"]), numbers).map(
@@ -74,11 +75,11 @@ def test_another_set_has_another_digest(texts: set[str], data: st.DataObject) ->
 
 
 def test_beam_combines_with_them() -> None:
-    summary, count = PartitionSummary(1, 2, 3, 2**255), StageCount("read", "videos", 1, (("duplicate", 1),))
+    summary, count = PartitionSummary(1, 2, 3, 2**255), StageCount(Stage.READ, "videos", 1, (("duplicate", 1),))
     with beam.Pipeline(runner=FnApiRunner()) as root:
         total = root | "s" >> beam.Create([summary] * 5) | beam.CombineGlobally(Sum()).without_defaults()
         none = root | "n" >> beam.Create([]) | "none" >> beam.CombineGlobally(Sum())
         stages = root | "c" >> beam.Create([count] * 5) | "stages" >> beam.CombineGlobally(SumByStage())
         assert_that(total, equal_to([PartitionSummary(5, 10, 15, 2**255)]), label="total")
         assert_that(none, equal_to([None]), label="empty")
-        assert_that(stages, equal_to([[StageCount("read", "videos", 5, (("duplicate", 5),))]]), label="counts")
+        assert_that(stages, equal_to([[StageCount(Stage.READ, "videos", 5, (("duplicate", 5),))]]), label="counts")

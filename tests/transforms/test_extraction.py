@@ -18,28 +18,20 @@ from apache_beam.testing.util import assert_that, equal_to
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.extraction.clips import encode
+from tests.decoding.clips import encode
 from yt8m_pipeline import files
+from yt8m_pipeline.accounting.counts import StageCount
+from yt8m_pipeline.accounting.outcome import reject_video
+from yt8m_pipeline.accounting.reasons import DropReason, Retry, Stage, VideoRejected
 from yt8m_pipeline.config import Decoding, Inception, RandomModel
-from yt8m_pipeline.data_model import (
-    DropReason,
-    Float32Array,
-    Partition,
-    Retry,
-    SampledFrame,
-    StoredEntry,
-    StoredVideo,
-    UInt8Array,
-    Video,
-    VideoFeatures,
-)
-from yt8m_pipeline.dataset.manifest import StageCount
-from yt8m_pipeline.errors import UsageError, VideoRejected
-from yt8m_pipeline.extraction.failures import Source
-from yt8m_pipeline.extraction.feature_store import FeatureStore, place
-from yt8m_pipeline.extraction.sandbox import Sandbox
-from yt8m_pipeline.extraction.store_index import IndexedFile
-from yt8m_pipeline.outcome import reject_video
+from yt8m_pipeline.data_model import Float32Array, Partition, StoredEntry, StoredVideo, UInt8Array, Video
+from yt8m_pipeline.decoding.facts import SampledFrame
+from yt8m_pipeline.decoding.sandbox.parent import Sandbox
+from yt8m_pipeline.errors import UsageError
+from yt8m_pipeline.store.failures import Source
+from yt8m_pipeline.store.feature_store import FeatureStore, place
+from yt8m_pipeline.store.features import VideoFeatures
+from yt8m_pipeline.store.index import IndexedFile
 from yt8m_pipeline.transforms import extraction
 from yt8m_pipeline.transforms.extraction import (
     WRITTEN,
@@ -63,7 +55,7 @@ HALF = VideoRejected(
     DropReason.TOO_DAMAGED, "0.5 of its grid times have a sound frame, min_decoded_fraction asks for 0.6", 0.5
 )
 VIDEO = Video("dog", "film.mp4", Partition.TRAIN, ("/m/a",))
-PASSED = [StageCount("decode", "videos", 1), StageCount("extract", "videos", 1)]
+PASSED = [StageCount(Stage.DECODE, "videos", 1), StageCount(Stage.EXTRACT, "videos", 1)]
 
 
 @pytest.fixture
@@ -129,11 +121,11 @@ def put(store: FeatureStore, batches: Sequence[FeatureBatch], decoding: Decoding
     return found
 
 
-def reject(video: Video, rejection: VideoRejected, stage: str = "decode") -> Outputs:
+def reject(video: Video, rejection: VideoRejected, stage: Stage = Stage.DECODE) -> Outputs:
     """The outputs for a rejected video."""
     count = StageCount(stage, "videos", 0, ((rejection.reason.value, 1),))
     row = reject_video(stage, video.video_id, video.uri, rejection)
-    return {REJECTS: [row], COUNTS: [*PASSED[: stage == "extract"], count]}
+    return {REJECTS: [row], COUNTS: [*PASSED[: stage == Stage.EXTRACT], count]}
 
 
 def features(value: float = 1.0) -> VideoFeatures:
@@ -183,8 +175,8 @@ class TestFreshAndStored:
     @pytest.mark.filterwarnings("ignore:overflow encountered")
     def test_features_that_are_not_finite_fail_for_good(self, store: FeatureStore, video: Video) -> None:
         rejection = VideoRejected(DropReason.NON_FINITE_FEATURES, "frame 0 has NaN or Inf features", 1.0)
-        assert put(store, batches(video, 1.0, value=1e30), STRICT, "float16") == reject(video, rejection, "extract")
-        assert look_up(store, video, STRICT, Retry.TRANSIENT) == reject(video, rejection, "extract")
+        assert put(store, batches(video, 1.0, value=1e30), STRICT, "float16") == reject(video, rejection, Stage.EXTRACT)
+        assert look_up(store, video, STRICT, Retry.TRANSIENT) == reject(video, rejection, Stage.EXTRACT)
 
 
 class TestIndices:

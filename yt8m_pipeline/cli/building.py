@@ -1,14 +1,12 @@
 """`yt8m build` and `yt8m rebuild-split`: runs the pipeline on an engine of Beam."""
 
-import logging
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from yt8m_pipeline.accounting.reasons import Retry
 from yt8m_pipeline.cli.console import (
     AsJson,
     ConfigPath,
@@ -16,17 +14,16 @@ from yt8m_pipeline.cli.console import (
     Settings,
     load_config,
     partition_rows,
+    progress_bars,
     quantization_rows,
+    quieten,
     show,
 )
-from yt8m_pipeline.cli.engine import beam_pipeline, run
-from yt8m_pipeline.data_model import Retry
-from yt8m_pipeline.errors import DataError
 
 if TYPE_CHECKING:
     from yt8m_pipeline.config import Config
     from yt8m_pipeline.data_model import Partition
-    from yt8m_pipeline.plan import BuildPlan
+    from yt8m_pipeline.jobs.build_plan import BuildPlan
 
 
 class Split(StrEnum):
@@ -77,54 +74,21 @@ def rebuild_split(
 def _build(
     config: "Config",
     anew: "Partition | None",
-    beam_args: Sequence[str],
+    beam_arguments: Sequence[str],
     as_json: bool,
-    retry: Retry | None,
+    retry: "Retry | None",
     *,
     refresh: bool = False,
 ) -> None:
-    from yt8m_pipeline.dataset.build_folder import begin, exclusive, finish, withdraw
-    from yt8m_pipeline.dataset.manifest import Manifest
-    from yt8m_pipeline.extraction.feature_store import open_store
-    from yt8m_pipeline.files import delete_temporaries
-    from yt8m_pipeline.plan import plan_build
+    quieten()
+    from yt8m_pipeline.jobs.build import build as run_build
 
-    plan = replace(plan_build(config, anew, retry or Retry.TRANSIENT), refresh=refresh)
-    if plan.is_done and not anew and not refresh and not (retry and plan.has_failures_to_retry):
-        _report(plan, {}, as_json, "Nothing to do: the dataset is complete, and its config and tables are the same")
-        return
-    beam_pipeline(beam_args)
-    with exclusive(plan.layout):
-        plan = replace(plan, previous=Manifest.read(plan.layout))
-        begin(plan.layout, plan.previous, anew)
-        delete_temporaries(open_store(config.store, plan.space).folder)
-        start = time.monotonic()
-        try:
-            seconds = _run_through_damage(plan, beam_args)
-        except DataError:
-            if anew:
-                withdraw(plan.layout, anew)
-            raise
-        finish(plan.layout)
-    _report(plan, seconds, as_json, f"Built in {time.monotonic() - start:.0f} s")
-
-
-def _run_through_damage(plan: "BuildPlan", beam_args: Sequence[str]) -> dict[str, float]:
-    """As `_run`; where a stored file proves damaged when it is needed, once more, with all of them verified."""
-    from yt8m_pipeline.extraction.stored_file import DamagedFile
-
-    try:
-        return _run(beam_pipeline(beam_args), plan)
-    except DamagedFile as damage:
-        logging.getLogger(__name__).warning("%s\nreading every stored file, to extract the damaged ones again", damage)
-        return _run(beam_pipeline(beam_args), replace(plan, verify=True))
-
-
-def _run(root: Any, plan: "BuildPlan") -> dict[str, float]:
-    from yt8m_pipeline.pipeline import build_dataset
-
-    build_dataset(root, plan)
-    return run(root)
+    with progress_bars():
+        result = run_build(config, beam_arguments, anew=anew, retry=retry, refresh=refresh)
+    title = "Nothing to do: the dataset is complete, and its config and tables are the same"
+    if result.is_new:
+        title = f"Built in {result.elapsed_seconds:.0f} s"
+    _report(result.plan, result.stage_seconds, as_json, title)
 
 
 def _report(plan: "BuildPlan", seconds: Mapping[str, float], as_json: bool, title: str) -> None:

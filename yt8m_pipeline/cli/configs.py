@@ -23,7 +23,7 @@ def check(config: ConfigPath, settings: Settings = None) -> None:
     """Check a config, its tables' headers and its model, which is loaded; every problem of the config at once."""
     from yt8m_pipeline.extraction.inception import load
     from yt8m_pipeline.extraction.networks import device
-    from yt8m_pipeline.plan import plan_build
+    from yt8m_pipeline.jobs.build_plan import plan_build
 
     plan = plan_build(load_config(config, settings, None))
     extractor = load(plan.config.inception, plan.dimensions)

@@ -1,7 +1,9 @@
 """What the commands share: their common arguments, how a config is loaded, and how facts are shown."""
 
 import json
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +12,7 @@ import typer
 from yt8m_pipeline.data_model import Partition
 
 if TYPE_CHECKING:
+    from yt8m_pipeline.cli.progress import StageProgress
     from yt8m_pipeline.config import Config
 
 
@@ -31,6 +34,24 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tabl
 TOTALS = ("videos", "frames", "labels")
 PIPED_WIDTH = 250
 """Columns of the tables where there is no terminal to fit them into."""
+
+
+def quieten() -> None:
+    """Shows warnings of ours and errors of others; libraries log while they are imported, so call this before."""
+    logging.getLogger().setLevel(logging.ERROR)
+    logging.getLogger("yt8m_pipeline").setLevel(logging.WARNING)
+
+
+@contextmanager
+def progress_bars() -> Iterator["StageProgress"]:
+    """Shows the progress of stages on stderr while the block runs."""
+    from rich.console import Console
+
+    from yt8m_pipeline.cli.progress import StageProgress
+
+    bars = StageProgress(Console(stderr=True))
+    with bars.shown():
+        yield bars
 
 
 def load_config(path: Path, settings: Sequence[str] | None, output: str | None) -> "Config":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from yt8m_pipeline.cli.console import AsJson, partition_rows, quantization_rows, show
+from yt8m_pipeline.cli.console import AsJson, partition_rows, progress_bars, quantization_rows, show
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.errors import UsageError
 
@@ -59,9 +59,9 @@ def convert(
 def _to_records(
     inputs: list[str], output: str, partition: Partition | None, quantizer: str, shards: int, as_json: bool
 ) -> None:
-    from yt8m_pipeline.dataset.converting import convert_to_records
     from yt8m_pipeline.dataset.layout import Layout
     from yt8m_pipeline.dataset.manifest import Manifest
+    from yt8m_pipeline.interop.converting import convert_to_records
 
     codebook = _codebook(quantizer)
     with _progress() as progress:
@@ -84,7 +84,7 @@ def _to_records(
 
 
 def _to_media_sequences(dataset: str, output: str, partition: Partition | None, as_json: bool) -> None:
-    from yt8m_pipeline.dataset.converting import convert_to_media_sequences
+    from yt8m_pipeline.interop.converting import convert_to_media_sequences
 
     with _progress() as progress:
         counts = convert_to_media_sequences(dataset, output, partition, progress)
@@ -109,10 +109,5 @@ def _codebook(name: str) -> "Quantizer":
 
 @contextmanager
 def _progress() -> Iterator[Callable[[str], Any]]:
-    from rich.console import Console
-
-    from yt8m_pipeline.cli.progress import StageProgress
-
-    bars = StageProgress(Console(stderr=True))
-    with bars.shown():
+    with progress_bars() as bars:
         yield lambda stage: bars.update(stage, done=1)

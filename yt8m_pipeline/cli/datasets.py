@@ -27,6 +27,6 @@ def inspect(
     as_json: AsJson = False,
 ) -> None:
     """Say what a file is, and show it."""
-    from yt8m_pipeline.inspection import inspect_file
+    from yt8m_pipeline.report.inspection import inspect_file
 
     show(inspect_file(file, records), as_json, file)

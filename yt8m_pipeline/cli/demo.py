@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from yt8m_pipeline.cli.console import AsJson, show
+from yt8m_pipeline.cli.console import AsJson, progress_bars, show
 
 
 def demo(
@@ -17,18 +17,15 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """Write a tiny corpus: the four tables and real, encoded, learnable videos."""
-    from rich.console import Console
-
-    from yt8m_pipeline.cli.progress import StageProgress
     from yt8m_pipeline.demo.corpus import write_corpus
 
-    bars = StageProgress(Console(stderr=True))
-
-    def progress(_: int, total: int) -> None:
-        bars.update("encode", total=total, done=1)
-
-    with bars.shown():
+    with progress_bars() as bars:
         summary = write_corpus(
-            folder, videos=videos, seconds=seconds, seed=seed, nested_labels=nested_labels, progress=progress
+            folder,
+            videos=videos,
+            seconds=seconds,
+            seed=seed,
+            nested_labels=nested_labels,
+            progress=lambda _, total: bars.update("encode", total=total, done=1),
         )
     show(summary.to_json(), as_json, f"The demo corpus is in {folder}; configs/smoke.yaml builds a dataset of it")

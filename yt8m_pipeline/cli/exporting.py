@@ -1,17 +1,15 @@
 """`yt8m export` and `export-pca`: a dataset, or its PCA, for other programs."""
 
-import time
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from yt8m_pipeline.cli.console import AsJson, Dataset, partition_rows, quantization_rows, show
-from yt8m_pipeline.cli.engine import beam_pipeline, run
+from yt8m_pipeline.cli.console import AsJson, Dataset, partition_rows, progress_bars, quantization_rows, quieten, show
 
 if TYPE_CHECKING:
-    from yt8m_pipeline.export_plan import ExportPlan
+    from yt8m_pipeline.jobs.export_plan import ExportPlan
 
 
 class Codebook(StrEnum):
@@ -42,29 +40,18 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write a finished dataset again with another codebook; no video is decoded. Beam's own options go after `--`."""
+    quieten()
     from yt8m_pipeline.config import absolute_path
-    from yt8m_pipeline.export_plan import plan_export
+    from yt8m_pipeline.jobs.export import export as run_export
 
-    places = [absolute_path(place, Path.cwd()) for place in (dataset, output, *([store] if store else []))]
-    plan = plan_export(*places)
-    if plan.is_done:
-        _report(plan, as_json, "Nothing to do: the export is complete, and the dataset is the same")
-        return
-    start = time.monotonic()
-    _export(plan, beam_pipeline(context.args))
-    _report(plan, as_json, f"Exported as {quantizer.value} codes in {time.monotonic() - start:.0f} s")
-
-
-def _export(plan: "ExportPlan", root: Any) -> None:
-    from yt8m_pipeline.dataset.build_folder import begin, exclusive, finish
-    from yt8m_pipeline.dataset.manifest import Manifest
-    from yt8m_pipeline.pipeline import export_dataset
-
-    with exclusive(plan.layout):
-        begin(plan.layout, Manifest.read(plan.layout), None)
-        export_dataset(root, plan)
-        run(root)
-        finish(plan.layout)
+    here = Path.cwd()
+    source, target = absolute_path(dataset, here), absolute_path(output, here)
+    with progress_bars():
+        result = run_export(source, target, absolute_path(store, here) if store else None, context.args)
+    title = "Nothing to do: the export is complete, and the dataset is the same"
+    if result.is_new:
+        title = f"Exported as {quantizer.value} codes in {result.elapsed_seconds:.0f} s"
+    _report(result.plan, as_json, title)
 
 
 def _report(plan: "ExportPlan", as_json: bool, title: str) -> None:
@@ -95,10 +82,11 @@ def export_pca(
     ] = PcaFormat.MEDIAPIPE,
 ) -> None:
     """Write a dataset's PCA for other programs."""
-    from yt8m_pipeline.export_plan import require_apart
-    from yt8m_pipeline.inspection import open_pca
+    from yt8m_pipeline.dataset.reader import open_pca
+    from yt8m_pipeline.interop.pca_formats import save_mediapipe, save_published
+    from yt8m_pipeline.jobs.export_plan import require_apart
 
     require_apart(dataset, folder)
     pca = open_pca(dataset)
-    (pca.save_mediapipe if form is PcaFormat.MEDIAPIPE else pca.save_published)(folder)
+    (save_mediapipe if form is PcaFormat.MEDIAPIPE else save_published)(pca, folder)
     print(f"The PCA of {dataset} is in {folder}: {pca.components} components of {len(pca.mean)} dimensions")

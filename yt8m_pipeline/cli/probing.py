@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from yt8m_pipeline.cli.console import AsJson, load_config, show
-from yt8m_pipeline.errors import UsageError, VideoRejected
+from yt8m_pipeline.accounting.reasons import VideoRejected
+from yt8m_pipeline.cli.console import AsJson, load_config, progress_bars, show
+from yt8m_pipeline.errors import UsageError
 
 if TYPE_CHECKING:
-    from yt8m_pipeline.data_model import FilmFacts
-    from yt8m_pipeline.preflight import Probing
+    from yt8m_pipeline.decoding.facts import VideoFacts
+    from yt8m_pipeline.jobs.preflight import Probing
 
 
 def probe(
@@ -27,7 +28,7 @@ def probe(
 ) -> None:
     """Say what films are, or why a build cannot use them; of one, a few or all that a table lists."""
     from yt8m_pipeline.config import Decoding
-    from yt8m_pipeline.preflight import Probing
+    from yt8m_pipeline.jobs.preflight import Probing
 
     if bool(films) == bool(table):
         why = "there are both" if films else "there is neither"
@@ -44,19 +45,15 @@ def probe(
 
 def _probe_table(table: str, root: str | None, output: str, probing: "Probing", as_json: bool) -> bool:
     """Shows what is wrong in a videos table; whether nothing is."""
-    from rich.console import Console
-
-    from yt8m_pipeline.cli.progress import StageProgress
     from yt8m_pipeline.config import absolute_path
-    from yt8m_pipeline.dataset.tables import check_schema, find_files
-    from yt8m_pipeline.preflight import count_videos, probe_table, require_replaceable
+    from yt8m_pipeline.jobs.preflight import count_videos, probe_table, require_replaceable
+    from yt8m_pipeline.tables.reading import check_schema, find_files
 
     source = find_files(".", absolute_path(table, Path.cwd()), "videos")
     require_replaceable(output)
     for name in source.files:
         check_schema(source.path(name), "videos")
-    bars = StageProgress(Console(stderr=True))
-    with bars.shown():
+    with progress_bars() as bars:
         bars.update("probe", total=count_videos(source))
         found = probe_table(source, root or source.root, output, probing, lambda: bars.update("probe", done=1))
     problems = found.problems.total()
@@ -73,7 +70,7 @@ def _probe_table(table: str, root: str | None, output: str, probing: "Probing", 
 
 def _probe_films(uris: Sequence[str], probing: "Probing", as_json: bool) -> bool:
     """Shows what each film is, or why a build cannot use it; whether it can use all."""
-    from yt8m_pipeline.preflight import prober
+    from yt8m_pipeline.jobs.preflight import prober
 
     with prober(probing) as probe:
         results = dict(probe(uris))
@@ -92,10 +89,10 @@ def _probe_films(uris: Sequence[str], probing: "Probing", as_json: bool) -> bool
     return not rejected
 
 
-def _film_facts(result: "FilmFacts | VideoRejected") -> dict[str, Any]:
-    from yt8m_pipeline.data_model import FilmFacts
+def _film_facts(result: "VideoFacts | VideoRejected") -> dict[str, Any]:
+    from yt8m_pipeline.decoding.facts import VideoFacts
 
-    if isinstance(result, FilmFacts):
+    if isinstance(result, VideoFacts):
         return result.to_json()
     return {"reason": result.reason.value, "detail": result.detail, "decoded_fraction": result.decoded_fraction}
 

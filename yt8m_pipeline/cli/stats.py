@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from yt8m_pipeline.cli.console import AsJson, Dataset, show
+from yt8m_pipeline.cli.console import AsJson, Dataset, progress_bars, show
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.errors import UsageError
 
@@ -40,8 +40,7 @@ def quantizer(
 
     A dimension has no Panter-Dite bound below 1,000 frames.
     """
-    from yt8m_pipeline.dataset.reader import open_dataset
-    from yt8m_pipeline.inspection import open_pca
+    from yt8m_pipeline.dataset.reader import open_dataset, open_pca
     from yt8m_pipeline.report.coefficients import find_coefficients, store_beside
 
     form = _format(plot) if plot else None
@@ -75,13 +74,9 @@ def _format(plot: str) -> "Format":
 
 def _measure(found: "StoredCoefficients", codebook: "Quantizer") -> "QuantizerStatistics":
     """Measures in two passes, with progress."""
-    from rich.console import Console
-
-    from yt8m_pipeline.cli.progress import StageProgress
     from yt8m_pipeline.report.quantizer_statistics import PASSES, measure
 
-    bars = StageProgress(Console(stderr=True))
-    with bars.shown():
+    with progress_bars() as bars:
         bars.update("measure", total=PASSES * len(found.digests))
         return measure(replace(found, advance=lambda frames: bars.update("measure", done=1, frames=frames)), codebook)
 

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from yt8m_pipeline.cli.console import KNOWN_PLACE, AsJson, show
+from yt8m_pipeline.cli.console import KNOWN_PLACE, AsJson, progress_bars, show
 
 if TYPE_CHECKING:
-    from yt8m_pipeline.extraction.feature_store import FeatureStore
-    from yt8m_pipeline.store_gc import Needs, Removal
+    from yt8m_pipeline.store.feature_store import FeatureStore
+    from yt8m_pipeline.store.garbage import Needs, Removal
 
 app = typer.Typer(help="Look after a feature store.", no_args_is_help=True)
 
@@ -26,7 +26,7 @@ Keep = Annotated[
 @app.command()
 def stats(store: Store, as_json: AsJson = False) -> None:
     """Say what a store has: its feature spaces, videos, frames, bytes and failures."""
-    from yt8m_pipeline.upkeep import describe, find_spaces, survey
+    from yt8m_pipeline.store.upkeep import describe, find_spaces, survey
 
     spaces = find_spaces(store)
     with _progress("survey", spaces) as progress:
@@ -57,8 +57,8 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Read every stored file; exit 1 and a table of what is damaged or misplaced."""
-    from yt8m_pipeline.upkeep import check as check_space
-    from yt8m_pipeline.upkeep import find_spaces
+    from yt8m_pipeline.store.upkeep import check as check_space
+    from yt8m_pipeline.store.upkeep import find_spaces
 
     spaces = find_spaces(store, space or ())
     with _progress("check", spaces) as progress:
@@ -87,7 +87,8 @@ def gc(
     Videos go only where DATASETs or TABLEs are given, only from spaces that hold some of theirs, and not within a day
     of being stored. A whole space goes only by --drop-space.
     """
-    from yt8m_pipeline.store_gc import find_needs, remove, remove_empty_spaces
+    from yt8m_pipeline.jobs.store_needs import find_needs
+    from yt8m_pipeline.store.garbage import remove, remove_empty_spaces
 
     needs = find_needs(keep) if keep else None
     removals = _removals(store, needs, drop_space or ())
@@ -104,8 +105,8 @@ def gc(
 
 def _removals(store: str, needs: "Needs | None", dropped: Sequence[str]) -> "Mapping[str, list[Removal]]":
     """What can go, by feature space."""
-    from yt8m_pipeline.store_gc import find_removals, whole_space
-    from yt8m_pipeline.upkeep import find_spaces
+    from yt8m_pipeline.store.garbage import find_removals, whole_space
+    from yt8m_pipeline.store.upkeep import find_spaces
 
     spaces = find_spaces(store)
     going = {space.space: whole_space(space, needs) for space in (find_spaces(store, dropped) if dropped else ())}
@@ -125,7 +126,7 @@ def _summaries(space: str, removals: "Sequence[Removal]") -> Iterator[dict[str, 
 @contextmanager
 def _progress(name: str, spaces: "Sequence[FeatureStore]") -> Iterator[Callable[[int], None]]:
     """Shows how many of all files of features have been looked at."""
-    from yt8m_pipeline.upkeep import count_files
+    from yt8m_pipeline.store.upkeep import count_files
 
     with _counting(name, count_files(spaces)) as progress:
         yield progress
@@ -135,16 +136,12 @@ def _progress(name: str, spaces: "Sequence[FeatureStore]") -> Iterator[Callable[
 def _counting(name: str, total: int) -> Iterator[Callable[[int], None]]:
     from threading import Lock
 
-    from rich.console import Console
+    lock = Lock()
+    with progress_bars() as bars:
 
-    from yt8m_pipeline.cli.progress import StageProgress
+        def advance(done: int) -> None:
+            with lock:
+                bars.update(name, done=done)
 
-    bars, lock = StageProgress(Console(stderr=True)), Lock()
-
-    def advance(done: int) -> None:
-        with lock:
-            bars.update(name, done=done)
-
-    with bars.shown():
         bars.update(name, total=total)
         yield advance

@@ -14,19 +14,9 @@ from threadpoolctl import ThreadpoolController
 
 from yt8m_pipeline import files
 from yt8m_pipeline.compression.artefacts import damage_named
-from yt8m_pipeline.compression.matrix_data import load_projection, projection_files, save_projection
 from yt8m_pipeline.compression.moments import Moments
 from yt8m_pipeline.data_model import Float32Array, Float64Array
-from yt8m_pipeline.errors import DataError, UsageError
-
-PUBLISHED_EPSILON = 1e-4
-"""What the public extractor adds to eigenvals.npy (google/youtube-8m, feature_extractor.py)."""
-
-NOT_ORTHONORMAL = 1e-3
-"""So far may products of eigenvectors be from those of orthonormal ones; float32 keeps them within 1e-5."""
-
-RISING = 1e-3
-"""So much larger than the one before may an eigenvalue be: equal ones come rounded."""
+from yt8m_pipeline.errors import DataError
 
 _BLAS = ThreadpoolController()
 _BLAS_LOCK = Lock()
@@ -92,7 +82,7 @@ class Pca:
         """
         _require_enough(moments, components)
         covariance = moments.covariance()
-        with _one_blas_thread():
+        with one_blas_thread():
             ascending, vectors = np.linalg.eigh(covariance)
         eigenvalues = np.maximum(ascending[::-1][:components], 0.0)
         _require_variance(eigenvalues, moments.dimensions, epsilon)
@@ -126,7 +116,7 @@ class Pca:
             float32, (frames, components).
         """
         centred = features - self.mean
-        with _one_blas_thread():
+        with one_blas_thread():
             projected = centred @ self.eigenvectors.T
         whitened: Float32Array = (projected / np.sqrt(self.eigenvalues + self.epsilon)).astype(np.float32)
         return whitened
@@ -142,22 +132,7 @@ class Pca:
         columns = self.mean[:, np.newaxis], self.eigenvalues[:, np.newaxis]
         arrays = (*columns, self.eigenvectors, np.array([[self.total_variance]]))
         for name, array in zip(self.FILES, arrays, strict=True):
-            files.write_bytes(files.join(folder, name), _npy(array))
-
-    def save_published(self, folder: str) -> None:
-        """Writes what the public extractor reads, for its epsilon of 1e-4: float64 arrays of the shapes of `save`.
-
-        Raises:
-            DataError: if a file cannot be written.
-        """
-        eigenvalues = self.eigenvalues + (self.epsilon - PUBLISHED_EPSILON)
-        arrays = self.mean[:, np.newaxis], eigenvalues[:, np.newaxis], self.eigenvectors
-        for name, array in zip(self.FILES[:3], arrays, strict=True):
-            files.write_bytes(files.join(folder, name), _npy(array))
-
-    def save_mediapipe(self, folder: str) -> None:
-        """Writes the two files that MediaPipe's YouTube-8M graph reads; errors as for `save_published`."""
-        save_projection(folder, self.mean, self.projection)
+            files.write_bytes(files.join(folder, name), npy_bytes(array))
 
     @classmethod
     def load(cls, folder: str, epsilon: float, components: int | None = None) -> "Pca":
@@ -181,73 +156,8 @@ class Pca:
             return cls(mean, eigenvalues, eigenvectors, total_variance, epsilon)
 
 
-def imported_files(folder: str) -> list[str]:
-    """The names of the files in a folder that `import_pca` reads."""
-    names = set(files.list_files(folder))
-    return [name for name in Pca.FILES if name in names] or projection_files(folder)
-
-
-def import_pca(folder: str, components: int, epsilon: float) -> Pca:
-    """A PCA that was learnt elsewhere (paper §5.4), from the published files or MediaPipe's.
-
-    Args:
-        folder: Where its files are: those of `Pca.load` or, if there is none of them, of `load_projection`.
-        components: How many of its leading components to take.
-        epsilon: Added to the eigenvalues; of no effect on MediaPipe's files, in which the whitening is folded.
-
-    Raises:
-        UsageError: if a file is missing or damaged, if there are fewer components, or if this is no PCA.
-    """
-    try:
-        pca = _load_any(folder, components, epsilon)
-    except DataError as error:
-        fix = "give pca.source a folder with mean.npy, eigenvals.npy and eigenvecs.npy, or with MediaPipe's two files"
-        raise _unusable(error.where, error.why, fix) from error
-    if pca.components < components:
-        fix = f"set pca.components to at most {pca.components}, or import another PCA"
-        raise _unusable(folder, f"it has {pca.components} components, pca.components asks for {components}", fix)
-    _require_whitening(pca, folder)
-    return pca
-
-
-def require_dimensions(pca: Pca, dimensions: int, folder: str) -> None:
-    """Raises a UsageError if an imported PCA is not one of features with so many dimensions."""
-    if len(pca.mean) != dimensions:
-        why = f"it is of {len(pca.mean)} dimensions, the features have {dimensions}"
-        raise _unusable(folder, why, "import a PCA that was learnt on features of the same network")
-
-
-def _load_any(folder: str, components: int, epsilon: float) -> Pca:
-    if any(name in Pca.FILES for name in imported_files(folder)):
-        return Pca.load(folder, epsilon, components)
-    mean, projection = load_projection(folder)
-    return Pca.from_projection(mean, projection[:components], epsilon)
-
-
-def _require_whitening(pca: Pca, folder: str) -> None:
-    with _one_blas_thread():
-        products = pca.eigenvectors @ pca.eigenvectors.T
-    error = np.abs(products - np.eye(pca.components)).max()
-    if error > NOT_ORTHONORMAL:
-        fix = "check that rows are components, and in which order they were written: MatrixData is column-major"
-        raise _unusable(folder, f"its eigenvectors are not orthonormal: their products are off by {error:.2g}", fix)
-    variances = pca.eigenvalues + pca.epsilon
-    if not (variances > 0).all() or not pca.eigenvalues.any():
-        why = f"an eigenvalue is {pca.eigenvalues.min():g}, and pca.epsilon {pca.epsilon:g}"
-        raise _unusable(folder, why, "raise pca.epsilon, or lower pca.components to the components that vary")
-    rising = np.flatnonzero(variances[1:] > variances[:-1] * (1 + RISING))
-    if len(rising):
-        before, after = pca.eigenvalues[rising[0] : rising[0] + 2]
-        why = f"its eigenvalues do not fall: {after:g} follows {before:g}"
-        raise _unusable(folder, why, "sort its components by variance, the greatest first")
-
-
-def _unusable(where: str, why: str, fix: str) -> UsageError:
-    return UsageError("The PCA to import cannot be used", where, why, fix)
-
-
 @contextmanager
-def _one_blas_thread() -> Iterator[None]:
+def one_blas_thread() -> Iterator[None]:
     """The limit is the process's, so only one caller may set and restore it at a time."""
     with _BLAS_LOCK, _BLAS.limit(limits=1, user_api="blas"):
         yield
@@ -288,7 +198,8 @@ def _with_fixed_signs(vectors: Float64Array) -> Float64Array:
     return np.ascontiguousarray(vectors * np.where(largest < 0, -1.0, 1.0))
 
 
-def _npy(array: Float64Array) -> bytes:
+def npy_bytes(array: Float64Array) -> bytes:
+    """The bytes of a .npy file with the array as little-endian float64."""
     stream = io.BytesIO()
     np.save(stream, array.astype("<f8"), allow_pickle=False)
     return stream.getvalue()

@@ -9,12 +9,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from yt8m_pipeline import files
+from yt8m_pipeline.accounting.outcome import REJECTS
+from yt8m_pipeline.accounting.reasons import Stage
 from yt8m_pipeline.data_model import Partition, StoredVideo
-from yt8m_pipeline.dataset.journal import FileEntry, file_entry
 from yt8m_pipeline.dataset.layout import Layout, Shard
 from yt8m_pipeline.dataset.shards import PUBLISHED
+from yt8m_pipeline.dataset.steps import FileEntry, file_entry
 from yt8m_pipeline.errors import DataError
-from yt8m_pipeline.outcome import REJECTS
 
 VOCABULARY_COLUMNS = (
     "Index",
@@ -135,7 +136,7 @@ def write_rejects(layout: Layout, tables: Iterable[pa.Table]) -> FileEntry:
 def failed_videos(layout: Layout) -> pa.Table:
     """The rows of rejects.parquet that are videos which could not be decoded or extracted: schema `REJECTS`."""
     rejects = read_parquet(layout, Layout.REJECTS)
-    return rejects.filter(pc.is_in(rejects["stage"], pa.array(["decode", "extract"])))
+    return rejects.filter(pc.is_in(rejects["stage"], pa.array([Stage.DECODE.value, Stage.EXTRACT.value])))
 
 
 def write_parquet(layout: Layout, name: str, table: pa.Table) -> FileEntry:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,8 +9,8 @@ from typing import Any
 from yt8m_pipeline import files
 from yt8m_pipeline.compression.distortion import Distortion
 from yt8m_pipeline.data_model import Partition, StoredVideo
-from yt8m_pipeline.dataset.journal import FileEntry, Step
 from yt8m_pipeline.dataset.layout import LEVELS, Layout
+from yt8m_pipeline.dataset.steps import FileEntry, Step
 from yt8m_pipeline.errors import DataError
 
 FORMAT_VERSION = 3
@@ -30,29 +29,6 @@ PARTS = (
 """What this version reads of a manifest of its format."""
 SHARD_FILE = ("path", "level", "bytes", "sha256", "key")
 """What a row of `shards` says of its file; the rest are the facts of the shard."""
-
-
-@dataclass(frozen=True, order=True, slots=True)
-class StageCount:
-    """How many rows of a table a stage got, kept, and rejected by reason: rows_in = kept + Σ rejected."""
-
-    stage: str
-    table: str
-    kept: int
-    rejected: tuple[tuple[str, int], ...] = ()
-
-    @property
-    def rows_in(self) -> int:
-        return self.kept + sum(count for _, count in self.rejected)
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "stage": self.stage,
-            "table": self.table,
-            "rows_in": self.rows_in,
-            "kept": self.kept,
-            "rejected": dict(self.rejected),
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,15 +200,10 @@ def write_manifest(layout: Layout, values: Mapping[str, Any]) -> None:
     files.write_bytes(layout.path(Layout.MANIFEST), text.encode() + b"\n")
 
 
-def total_counts(counts: Iterable[StageCount]) -> list[StageCount]:
-    """The sum of the counts of each stage and table."""
-    kept: Counter[tuple[str, str]] = Counter()
-    rejected: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
-    for count in counts:
-        kept[count.stage, count.table] += count.kept
-        for reason, number in count.rejected:
-            rejected[count.stage, count.table][reason] += number
-    return [StageCount(*key, kept[key], tuple(sorted(rejected[key].items()))) for key in sorted(kept)]
+def mark_complete(layout: Layout) -> None:
+    """Marks a dataset complete: the last file to be written, which holds the manifest's digest."""
+    digest = files.sha256(layout.path(Layout.MANIFEST))
+    files.write_bytes(layout.path(Layout.COMPLETE), f"{digest}  {Layout.MANIFEST}\n".encode())
 
 
 def _fitted_step(name: str, row: Mapping[str, Any]) -> Step:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from yt8m_pipeline import files
+from yt8m_pipeline.compression.pca import Pca
 from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.data_model import Float32Array, Int64Array, Partition
 from yt8m_pipeline.dataset.layout import Layout, Shard
@@ -220,3 +221,26 @@ def _refuse_mixture(where: str, found: tuple[str, int], expected: tuple[str, int
             f"it has {found[0]} of {found[1]} values, the dataset has {expected[0]} of {expected[1]}",
             "rebuild the partition with `yt8m rebuild-split`; do not mix shards of two datasets",
         )
+
+
+def open_pca(dataset: str) -> Pca:
+    """The PCA of a dataset.
+
+    Raises:
+        UsageError: if the folder has no manifest, or the dataset was converted and has no PCA.
+        DataError: if a file is damaged, or the PCA is not the one of the manifest.
+    """
+    layout = Layout(dataset)
+    manifest = Manifest.read(layout)
+    if manifest is None:
+        why = f"the folder has no {Layout.MANIFEST}"
+        raise UsageError("There is no dataset", dataset, why, "give a dataset's folder")
+    folder, facts = layout.path(Layout.PCA), manifest.values["pca"]
+    if facts["fingerprint"] is None:
+        why = f"its coefficients come from {facts['source']}, with no PCA"
+        raise UsageError("The dataset has no PCA", dataset, why, "give a dataset that `yt8m build` made")
+    pca = Pca.load(folder, facts["epsilon"])
+    if pca.fingerprint != facts["fingerprint"]:
+        why = "its fingerprint is not the one in the manifest"
+        raise DataError("The PCA is not this dataset's", folder, why, "run `yt8m verify`, then `yt8m build` again")
+    return pca

@@ -13,9 +13,9 @@ from yt8m_pipeline.chance import salted_hash
 from yt8m_pipeline.compression.distortion import Distortion
 from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.data_model import Float32Array, Partition
-from yt8m_pipeline.dataset.journal import FileEntry, Step, step_key
 from yt8m_pipeline.dataset.layout import LEVELS, Layout, Shard
 from yt8m_pipeline.dataset.records import frame_record, video_record
+from yt8m_pipeline.dataset.steps import FileEntry, Step, step_key
 from yt8m_pipeline.dataset.tfrecord import write_record
 
 PUBLISHED = frozenset({Partition.TRAIN, Partition.VALIDATE})

@@ -14,11 +14,11 @@ from yt8m_pipeline import files
 from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.index import read_parquet
-from yt8m_pipeline.dataset.journal import file_entry
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.manifest import Manifest
 from yt8m_pipeline.dataset.records import FrameRecord, parse_frame_record, parse_video_record
 from yt8m_pipeline.dataset.shards import PUBLISHED
+from yt8m_pipeline.dataset.steps import file_entry
 from yt8m_pipeline.dataset.tfrecord import read_records
 from yt8m_pipeline.errors import DataError, UsageError
 

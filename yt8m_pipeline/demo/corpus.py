@@ -12,12 +12,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from yt8m_pipeline.data_model import DropReason
+from yt8m_pipeline.accounting.reasons import DropReason
 from yt8m_pipeline.demo.encoding import encode, timeline, write_audio_only, write_truncated
 from yt8m_pipeline.demo.entities import ENTITIES
-from yt8m_pipeline.demo.films import Defect, Film, plan_films
 from yt8m_pipeline.demo.scenes import frames
 from yt8m_pipeline.demo.signatures import SIGNATURES
+from yt8m_pipeline.demo.videos import Defect, Film, plan_films
 from yt8m_pipeline.errors import UsageError
 
 MIN_VIDEOS = 24

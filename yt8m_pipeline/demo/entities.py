@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from yt8m_pipeline.data_model import DropReason
+from yt8m_pipeline.accounting.reasons import DropReason
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from yt8m_pipeline.data_model import Float32Array, UInt8Array
 from yt8m_pipeline.errors import DataError, UsageError
 from yt8m_pipeline.extraction.execution import compiled, use_device
 from yt8m_pipeline.extraction.model_files import identity, locate, named
+from yt8m_pipeline.extraction.network_input import preprocessing_of
 from yt8m_pipeline.extraction.networks import Network, tensorflow
-from yt8m_pipeline.extraction.preprocessing import preprocessing_of
 
 LOGGER = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ import numpy as np
 from yt8m_pipeline.config import Architecture, GraphModel, HubModel, Inception, KerasModel, RandomModel, SavedModel
 from yt8m_pipeline.errors import UsageError
 from yt8m_pipeline.extraction.inception_2015 import lifted
-from yt8m_pipeline.extraction.preprocessing import preprocessing_of
+from yt8m_pipeline.extraction.network_input import preprocessing_of
 
 Network: TypeAlias = Callable[[Any], Any]
 """A tensor in, a tensor out."""

@@ -13,11 +13,11 @@ from yt8m_pipeline.chance import salted_hashes
 from yt8m_pipeline.compression.pca import Pca
 from yt8m_pipeline.data_model import Float32Array, Partition
 from yt8m_pipeline.dataset.index import read_parquet
-from yt8m_pipeline.dataset.journal import file_entry
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.manifest import Manifest
+from yt8m_pipeline.dataset.steps import file_entry
 from yt8m_pipeline.errors import DataError, UsageError
-from yt8m_pipeline.extraction.feature_store import DESCRIPTION, FeatureStore
+from yt8m_pipeline.store.feature_store import DESCRIPTION, FeatureStore
 
 SALT = "yt8m-stats"
 STORE_BESIDE = "features"

@@ -8,11 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from yt8m_pipeline.accounting.outcome import Drop, Outcome, duplicates, mask, split
+from yt8m_pipeline.accounting.reasons import DropReason, Stage
 from yt8m_pipeline.config import RaterScores
-from yt8m_pipeline.data_model import DropReason, Float64Array, Int64Array, Specificity
-from yt8m_pipeline.outcome import Drop, Outcome, duplicates, mask, split
-
-STAGE = "rater_scores"
+from yt8m_pipeline.data_model import Float64Array, Int64Array, Specificity
 
 
 class Pruned(NamedTuple):
@@ -53,7 +52,7 @@ def prune_by_rater_score(
             f"mean score {{mean_score}} is above max_mean_score {config.max_mean_score}",
         ),
     ]
-    return Pruned(split(scored, drops, stage=STAGE, table_name="entities", id_column="entity_id"), counted)
+    return Pruned(split(scored, drops, stage=Stage.RATER_SCORES, table_name="entities", id_column="entity_id"), counted)
 
 
 def specificities(means: Float64Array, config: RaterScores) -> pa.Array:
@@ -80,7 +79,7 @@ def _in_range(ratings: pa.Table, config: RaterScores) -> Outcome:
         ~((scores >= config.min_score) & (scores <= config.max_score)),
         f"score {{score}} is not in {config.min_score} … {config.max_score}",
     )
-    return split(ratings, [out_of_range], stage=STAGE, table_name="ratings", id_column="entity_id")
+    return split(ratings, [out_of_range], stage=Stage.RATER_SCORES, table_name="ratings", id_column="entity_id")
 
 
 def _of_kept_entities(ratings: pa.Table, entities: pa.Table, all_entity_ids: pa.Array) -> Outcome:
@@ -98,7 +97,7 @@ def _of_kept_entities(ratings: pa.Table, entities: pa.Table, all_entity_ids: pa.
             "{entity_id} was dropped by an earlier stage",
         ),
     ]
-    return split(ratings, drops, stage=STAGE, table_name="ratings", id_column="entity_id")
+    return split(ratings, drops, stage=Stage.RATER_SCORES, table_name="ratings", id_column="entity_id")
 
 
 def _means(entities: pa.Table, ratings: pa.Table) -> tuple[Int64Array, Float64Array]:

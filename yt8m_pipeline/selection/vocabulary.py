@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from yt8m_pipeline.accounting.outcome import BoolArray, Drop, Outcome, mask, split
+from yt8m_pipeline.accounting.reasons import DropReason, Stage
 from yt8m_pipeline.config import Vocabulary
-from yt8m_pipeline.data_model import DropReason
-from yt8m_pipeline.outcome import BoolArray, Drop, Outcome, mask, split
 
 
 def filter_by_type(entities: pa.Table, config: Vocabulary) -> Outcome:
@@ -25,7 +25,7 @@ def filter_by_type(entities: pa.Table, config: Vocabulary) -> Outcome:
         Drop(DropReason.BLACKLISTED_TYPE, blacklisted, "a blacklisted type in: {types}"),
         Drop(DropReason.NO_WHITELISTED_TYPE, ~whitelisted, "no whitelisted type in: {types}"),
     ]
-    return split(entities, drops, stage="vocabulary", table_name="entities", id_column="entity_id")
+    return split(entities, drops, stage=Stage.VOCABULARY, table_name="entities", id_column="entity_id")
 
 
 def used_types(entities: pa.Table, config: Vocabulary) -> frozenset[str]:

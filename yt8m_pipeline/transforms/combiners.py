@@ -7,7 +7,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.coders import PickleCoder
 
-from yt8m_pipeline.dataset.manifest import StageCount, total_counts
+from yt8m_pipeline.accounting.counts import StageCount, total_counts
 
 
 class Sum(beam.CombineFn):

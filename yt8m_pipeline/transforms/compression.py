@@ -17,15 +17,17 @@ from apache_beam.pvalue import AsSingleton
 from yt8m_pipeline.chance import salted_hash
 from yt8m_pipeline.compression.histogram import Histogram
 from yt8m_pipeline.compression.moments import Magnitudes, Moments
-from yt8m_pipeline.compression.pca import Pca, import_pca, require_dimensions
+from yt8m_pipeline.compression.pca import Pca
 from yt8m_pipeline.compression.quantization import Quantizer, Scope
 from yt8m_pipeline.config import PcaConfig, QuantizerConfig
 from yt8m_pipeline.data_model import StoredVideo
-from yt8m_pipeline.dataset.journal import Journal, Step, file_entry, step_key
 from yt8m_pipeline.dataset.layout import Layout
+from yt8m_pipeline.dataset.steps import Step, file_entry, step_key
 from yt8m_pipeline.errors import DataError
-from yt8m_pipeline.extraction.feature_store import FeatureStore
-from yt8m_pipeline.plan import PcaImport
+from yt8m_pipeline.interop.pca_formats import import_pca, require_dimensions
+from yt8m_pipeline.jobs.build_plan import PcaImport
+from yt8m_pipeline.jobs.journal import Journal
+from yt8m_pipeline.store.feature_store import FeatureStore
 from yt8m_pipeline.transforms.combiners import DigestOfSet, Sum
 from yt8m_pipeline.transforms.monitoring import advance, timed
 

@@ -8,11 +8,12 @@ import apache_beam as beam
 import pyarrow as pa
 from apache_beam.pvalue import AsDict, AsIter, AsSingleton
 
+from yt8m_pipeline.accounting.counts import StageCount
+from yt8m_pipeline.accounting.reasons import Stage
 from yt8m_pipeline.compression.pca import Pca
 from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.config import Shards
-from yt8m_pipeline.data_model import STAGES, Float32Array, Partition, StoredVideo
-from yt8m_pipeline.dataset.gate import check_failures, check_rest_unchanged, check_train_frames, check_videos_left
+from yt8m_pipeline.data_model import Float32Array, Partition, StoredVideo
 from yt8m_pipeline.dataset.index import (
     label_indices,
     video_rows,
@@ -21,12 +22,13 @@ from yt8m_pipeline.dataset.index import (
     write_videos,
     write_vocabulary,
 )
-from yt8m_pipeline.dataset.journal import FileEntry, Step
 from yt8m_pipeline.dataset.layout import Layout, Shard
-from yt8m_pipeline.dataset.manifest import PartitionSummary, StageCount, fitted_row, shard_parts, write_manifest
+from yt8m_pipeline.dataset.manifest import PartitionSummary, fitted_row, shard_parts, write_manifest
 from yt8m_pipeline.dataset.shards import PUBLISHED, Member, shard_key, shard_of, write_shard
+from yt8m_pipeline.dataset.steps import FileEntry, Step
 from yt8m_pipeline.errors import DataError
-from yt8m_pipeline.plan import BuildPlan, library_versions, recipe
+from yt8m_pipeline.jobs.build_plan import BuildPlan, library_versions, recipe
+from yt8m_pipeline.jobs.sufficiency import check_failures, check_rest_unchanged, check_train_frames, check_videos_left
 from yt8m_pipeline.transforms.combiners import Sum
 from yt8m_pipeline.transforms.compression import PCA, QUANTIZER
 from yt8m_pipeline.transforms.monitoring import advance, announce, timed
@@ -306,7 +308,7 @@ def _write_manifest(
 
 
 def _stage_order(count: StageCount) -> tuple[int, str]:
-    return STAGES.index(count.stage), count.table
+    return list(Stage).index(count.stage), count.table
 
 
 def _sorted_group(key: ShardKey, items: Iterable[StoredVideo | None]) -> Group:

@@ -13,14 +13,14 @@ from yt8m_pipeline.compression.distortion import Distortion
 from yt8m_pipeline.compression.pca import Pca
 from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.data_model import Float32Array, Partition
-from yt8m_pipeline.dataset.journal import FileEntry, Step, require_intact
 from yt8m_pipeline.dataset.layout import Layout, Shard
 from yt8m_pipeline.dataset.manifest import fitted_row, shard_parts, total_distortion, write_manifest
 from yt8m_pipeline.dataset.reader import read_shard
 from yt8m_pipeline.dataset.shards import Member, shard_key, write_shard
+from yt8m_pipeline.dataset.steps import FileEntry, Step, require_intact
 from yt8m_pipeline.errors import DataError
-from yt8m_pipeline.export_plan import UNIFORM, ExportPlan
-from yt8m_pipeline.extraction.feature_store import FeatureStore
+from yt8m_pipeline.jobs.export_plan import UNIFORM, ExportPlan
+from yt8m_pipeline.store.feature_store import FeatureStore
 from yt8m_pipeline.transforms.compression import QUANTIZER, quantizer_key, save_quantizer
 from yt8m_pipeline.transforms.dataset import FEATURES, WRITE
 from yt8m_pipeline.transforms.monitoring import advance, announce, timed

@@ -14,26 +14,21 @@ import numpy as np
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 from apache_beam.pvalue import TaggedOutput
 
+from yt8m_pipeline.accounting.reasons import DropReason, Stage, VideoRejected
 from yt8m_pipeline.config import Decoding, Inception
-from yt8m_pipeline.data_model import (
-    DropReason,
-    Float32Array,
-    Float64Array,
-    SampledFrame,
-    StoredEntry,
-    UInt8Array,
-    Video,
-    VideoFeatures,
-)
-from yt8m_pipeline.errors import DataError, VideoRejected
-from yt8m_pipeline.extraction.failures import Source
-from yt8m_pipeline.extraction.feature_store import FeatureStore, place
+from yt8m_pipeline.data_model import Float32Array, Float64Array, StoredEntry, UInt8Array, Video
+from yt8m_pipeline.decoding.damage import conditions
+from yt8m_pipeline.decoding.facts import SampledFrame
+from yt8m_pipeline.decoding.sandbox.parent import Sandbox
+from yt8m_pipeline.errors import DataError
 from yt8m_pipeline.extraction.inception import ANY_DIMENSIONS, FeatureExtractor, load
 from yt8m_pipeline.extraction.networks import device
-from yt8m_pipeline.extraction.sandbox import Sandbox
-from yt8m_pipeline.extraction.store_index import IndexedFile
+from yt8m_pipeline.store.failures import Source
+from yt8m_pipeline.store.feature_store import FeatureStore, place
+from yt8m_pipeline.store.features import VideoFeatures
+from yt8m_pipeline.store.index import IndexedFile
 from yt8m_pipeline.transforms.ledger import COUNTS, KEPT, REJECTS
-from yt8m_pipeline.transforms.lookup import DECODE, EXTRACT, rejected, settled
+from yt8m_pipeline.transforms.lookup import rejected, settled
 from yt8m_pipeline.transforms.monitoring import advance, say, timed
 
 WRITTEN = "written"
@@ -140,7 +135,7 @@ class Pool3Handler(ModelHandler[FrameBatch, FeatureBatch, LazyExtractor]):
         model: LazyExtractor,
         inference_args: object = None,  # noqa: ARG002
     ) -> Iterable[FeatureBatch]:
-        with timed(EXTRACT):
+        with timed(Stage.EXTRACT):
             return [_features(item, model) for item in batch]
 
     def get_num_bytes(self, batch: Sequence[FrameBatch]) -> int:
@@ -224,7 +219,7 @@ def _taken(video: Video, waiting: list[SampledFrame]) -> FrameBatch:
 
 
 def _next(batches: Iterator[FrameBatch]) -> FrameBatch | None:
-    with timed(DECODE):
+    with timed(Stage.DECODE):
         return next(batches, None)
 
 
@@ -252,11 +247,11 @@ class _Store(beam.DoFn):
         try:
             entry = self._write(video, batches, ending)
         except VideoRejected as rejection:
-            advance(EXTRACT)
-            self._store.write_failure(video.video_id, ending.source, self._decoding, rejection)
+            advance(Stage.EXTRACT)
+            self._store.write_failure(video.video_id, ending.source, conditions(self._decoding), rejection)
             yield from rejected(video, rejection)
             return
-        advance(EXTRACT, frames=entry.frames)
+        advance(Stage.EXTRACT, frames=entry.frames)
         written = self._store.indexed(video.video_id, ending.source, entry)
         if written:
             yield TaggedOutput(WRITTEN, (place(video.video_id)[0], (video.video_id, written)))

@@ -1,14 +1,14 @@
-"""The ledger: every row that a stage drops, the counts that show that no row vanished (DESIGN rule 1), and warnings."""
+"""The ledger: every row that a stage drops, the counts that show that no row vanished, and warnings."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
 from apache_beam.pvalue import TaggedOutput
 
-from yt8m_pipeline.dataset.manifest import StageCount
-from yt8m_pipeline.outcome import Outcome
+from yt8m_pipeline.accounting.counts import StageCount
+from yt8m_pipeline.accounting.outcome import Outcome
 from yt8m_pipeline.transforms.combiners import SumByStage
 
 KEPT = "kept"
@@ -16,32 +16,24 @@ REJECTS = "rejects"
 COUNTS = "counts"
 
 
-def settle(stage: str, outcomes: Mapping[str, Outcome]) -> Iterator[Any]:
+def settle(main: Outcome, *others: Outcome) -> Iterator[Any]:
     """A stage's outputs: the first outcome's kept rows, and each table's rejected rows and counts."""
-    main = next(iter(outcomes.values()))
     if main.kept.num_rows:
         yield main.kept
-    for table, outcome in outcomes.items():
-        yield TaggedOutput(COUNTS, stage_count(stage, table, outcome))
+    for outcome in (main, *others):
+        yield TaggedOutput(COUNTS, outcome.count)
         if outcome.rejects.num_rows:
             yield TaggedOutput(REJECTS, outcome.rejects)
 
 
-def stage_count(stage: str, table: str, outcome: Outcome) -> StageCount:
-    reasons = outcome.rejects.column("reason").value_counts().to_pylist()
-    return StageCount(
-        stage, table, outcome.kept.num_rows, tuple(sorted((row["values"], row["counts"]) for row in reasons))
-    )
-
-
 class Settle(beam.DoFn):
-    """Applies a function that answers {table: Outcome} to each element."""
+    """Applies a function that answers the outcome of a stage for each of its tables, the kept one first."""
 
-    def __init__(self, stage: str, function: Callable[..., Mapping[str, Outcome]]) -> None:
-        self._stage, self._function = stage, function
+    def __init__(self, function: Callable[..., Iterable[Outcome]]) -> None:
+        self._function = function
 
     def process(self, element: Any, *sides: Any) -> Iterator[Any]:
-        yield from settle(self._stage, self._function(element, *sides))
+        yield from settle(*self._function(element, *sides))
 
 
 def outputs_of(function: beam.DoFn, *sides: Any) -> Any:
@@ -49,9 +41,9 @@ def outputs_of(function: beam.DoFn, *sides: Any) -> Any:
     return beam.ParDo(function, *sides).with_outputs(REJECTS, COUNTS, main=KEPT)
 
 
-def settling(stage: str, function: Callable[..., Mapping[str, Outcome]], *sides: Any) -> Any:
-    """ParDo of a function that answers {table: Outcome}, with the three outputs of a stage."""
-    return outputs_of(Settle(stage, function), *sides)
+def settling(function: Callable[..., Iterable[Outcome]], *sides: Any) -> Any:
+    """ParDo of a function that answers outcomes, with the three outputs of a stage."""
+    return outputs_of(Settle(function), *sides)
 
 
 class Ledger:

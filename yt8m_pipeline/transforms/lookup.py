@@ -8,29 +8,29 @@ import apache_beam as beam
 from apache_beam.pvalue import AsSingleton, TaggedOutput
 
 from yt8m_pipeline import files
+from yt8m_pipeline.accounting.counts import StageCount, total_counts
+from yt8m_pipeline.accounting.outcome import reject_video
+from yt8m_pipeline.accounting.reasons import DropReason, Retry, Stage, VideoRejected
 from yt8m_pipeline.config import Decoding
-from yt8m_pipeline.data_model import DropReason, Retry, StoredEntry, StoredVideo, Video
+from yt8m_pipeline.data_model import StoredEntry, StoredVideo, Video
 from yt8m_pipeline.dataset.index import failed_videos, read_parquet
 from yt8m_pipeline.dataset.layout import Layout
-from yt8m_pipeline.dataset.manifest import StageCount, total_counts
-from yt8m_pipeline.errors import DataError, VideoRejected
-from yt8m_pipeline.extraction.failures import Source, check_damage
-from yt8m_pipeline.extraction.feature_store import Damaged, FeatureStore, Shelf, place
-from yt8m_pipeline.extraction.store_index import IndexedFile
-from yt8m_pipeline.outcome import reject_video
+from yt8m_pipeline.decoding.damage import check_damage, conditions
+from yt8m_pipeline.errors import DataError
+from yt8m_pipeline.store.failures import Source
+from yt8m_pipeline.store.feature_store import Damaged, FeatureStore, Shelf, place
+from yt8m_pipeline.store.index import IndexedFile
 from yt8m_pipeline.transforms.ledger import COUNTS, KEPT, REJECTS, outputs_of
 from yt8m_pipeline.transforms.monitoring import announce, timed
 
 LOGGER = logging.getLogger(__name__)
 
-DECODE = "decode"
-EXTRACT = "extract"
 LOOK_UP = "look_up"
 LACKING = "lacking"
 CHANGED = "changed"
 WARNINGS = "warnings"
 
-ONE_MORE = tuple(TaggedOutput(COUNTS, StageCount(stage, "videos", 1)) for stage in (DECODE, EXTRACT))
+ONE_MORE = tuple(TaggedOutput(COUNTS, StageCount(stage, "videos", 1)) for stage in (Stage.DECODE, Stage.EXTRACT))
 """What both stages count for a video that has features."""
 
 
@@ -101,7 +101,7 @@ class LookUp(beam.DoFn):
             yield from settled(video, found.entry, self._decoding)
             return
         failure = shelf.failure(video.video_id)
-        if failure and failure.counts(Source.of(video.uri), self._decoding, self._retry):
+        if failure and failure.counts(Source.of(video.uri), conditions(self._decoding), self._retry):
             yield from rejected(video, failure.rejection)
             return
         if isinstance(found, Damaged):
@@ -157,7 +157,7 @@ def _recorded(layout: Layout) -> dict[str, dict[str, Any]]:
 
 
 def _announced(video: Video, total: int) -> Video:
-    announce(EXTRACT, total)
+    announce(Stage.EXTRACT, total)
     return video
 
 
@@ -185,8 +185,8 @@ def settled(video: Video, entry: StoredEntry, decoding: Decoding) -> Iterator[An
 
 def rejected(video: Video, rejection: VideoRejected) -> Iterator[TaggedOutput]:
     """A stage's outputs for a video without features, whichever stage found that out."""
-    stage = EXTRACT if rejection.reason == DropReason.NON_FINITE_FEATURES else DECODE
-    if stage == EXTRACT:
-        yield TaggedOutput(COUNTS, StageCount(DECODE, "videos", 1))
+    stage = Stage.EXTRACT if rejection.reason == DropReason.NON_FINITE_FEATURES else Stage.DECODE
+    if stage == Stage.EXTRACT:
+        yield TaggedOutput(COUNTS, StageCount(Stage.DECODE, "videos", 1))
     yield TaggedOutput(COUNTS, StageCount(stage, "videos", 0, ((rejection.reason.value, 1),)))
     yield TaggedOutput(REJECTS, reject_video(stage, video.video_id, video.uri, rejection))

@@ -13,15 +13,16 @@ import numpy as np
 import pyarrow as pa
 from apache_beam.pvalue import AsIter, AsSingleton, TaggedOutput
 
+from yt8m_pipeline.accounting.outcome import Outcome, drop_duplicates
+from yt8m_pipeline.accounting.reasons import DropReason, Stage
 from yt8m_pipeline.chance import salted_hashes
 from yt8m_pipeline.config import Partitioning, RaterScores, VideoSampling, Vocabulary
-from yt8m_pipeline.data_model import DropReason, Int64Array, Partition, Video
-from yt8m_pipeline.dataset.tables import TableFiles, read_batches, schema
+from yt8m_pipeline.data_model import Int64Array, Partition, Video
 from yt8m_pipeline.files import absolute
-from yt8m_pipeline.outcome import REJECTS, Outcome, drop_duplicates
 from yt8m_pipeline.selection.partitioning import assign_partitions
-from yt8m_pipeline.selection.rater_scores import prune_by_rater_score
+from yt8m_pipeline.selection.rater_scores import Pruned, prune_by_rater_score
 from yt8m_pipeline.selection.video_sampling import (
+    PREFIXES,
     Cut,
     attach_labels,
     count_videos,
@@ -36,6 +37,7 @@ from yt8m_pipeline.selection.video_sampling import (
     sampling_cut,
 )
 from yt8m_pipeline.selection.vocabulary import filter_by_type, unused_types, used_types
+from yt8m_pipeline.tables.reading import TableFiles, read_batches, schema
 from yt8m_pipeline.transforms.ledger import COUNTS, KEPT, outputs_of, settle, settling
 from yt8m_pipeline.transforms.ledger import REJECTS as REJECTED
 
@@ -59,7 +61,7 @@ class _Read(beam.DoFn):
 
     def process(self, file: str) -> Iterator[Any]:
         for outcome in read_batches(self._source, file):
-            yield from settle("read", {self._source.table: outcome})
+            yield from settle(outcome)
 
 
 class JoinByHash(beam.PTransform):
@@ -100,11 +102,10 @@ class DropDuplicates(beam.PTransform):
 
     def expand(self, tables: Any) -> Any:
         join_by = JoinByHash({self._table: (self._key, schema(self._table))}, self._buckets)
-        return {self._table: tables} | join_by | settling("unique", self._drop)
+        return {self._table: tables} | join_by | settling(self._drop)
 
-    def _drop(self, tables: Mapping[str, pa.Table]) -> dict[str, Outcome]:
-        rows = tables[self._table]
-        return {self._table: drop_duplicates(rows, [self._key], stage="unique", table_name=self._table)}
+    def _drop(self, tables: Mapping[str, pa.Table]) -> Iterator[Outcome]:
+        yield drop_duplicates(tables[self._table], [self._key], stage=Stage.UNIQUE, table_name=self._table)
 
 
 class FilterByType(beam.PTransform):
@@ -115,7 +116,7 @@ class FilterByType(beam.PTransform):
         self._config = config
 
     def expand(self, entities: Any) -> Any:
-        return entities | settling("vocabulary", lambda table: {"entities": filter_by_type(table, self._config)})
+        return entities | settling(lambda table: [filter_by_type(table, self._config)])
 
 
 class WarnOfUnusedTypes(beam.PTransform):
@@ -149,12 +150,11 @@ class PruneByRaterScore(beam.PTransform):
     def expand(self, tables: Mapping[str, Any]) -> Any:
         columns = {name: ("entity_id", schema("entities")) for name in ("typed", "entities")}
         join_by = JoinByHash({**columns, "ratings": ("entity_id", schema("ratings"))}, self._buckets)
-        return tables | join_by | settling("rater_scores", self._prune)
+        return tables | join_by | settling(self._prune)
 
-    def _prune(self, tables: Mapping[str, pa.Table]) -> dict[str, Outcome]:
+    def _prune(self, tables: Mapping[str, pa.Table]) -> Pruned:
         known = tables["entities"]["entity_id"].combine_chunks()
-        pruned = prune_by_rater_score(tables["typed"], tables["ratings"], self._config, all_entity_ids=known)
-        return {"entities": pruned.entities, "ratings": pruned.ratings}
+        return prune_by_rater_score(tables["typed"], tables["ratings"], self._config, all_entity_ids=known)
 
 
 class FilterEligible(beam.PTransform):
@@ -165,7 +165,7 @@ class FilterEligible(beam.PTransform):
         self._config = config
 
     def expand(self, videos: Any) -> Any:
-        return videos | settling("eligibility", lambda table: {"videos": filter_eligible(table, self._config)})
+        return videos | settling(lambda table: [filter_eligible(table, self._config)])
 
 
 class UnnestAnnotations(beam.PTransform):
@@ -177,8 +177,7 @@ class UnnestAnnotations(beam.PTransform):
 
 class _Unnest(beam.DoFn):
     def process(self, videos: pa.Table) -> Iterator[Any]:
-        annotations = nested_annotations(videos)
-        yield from settle("read", {"annotations": Outcome(annotations, REJECTS.empty_table())})
+        yield from settle(Outcome(Stage.READ, "annotations", nested_annotations(videos)))
 
 
 class AttachLabels(beam.PTransform):
@@ -192,7 +191,7 @@ class AttachLabels(beam.PTransform):
         columns = {name: ("video_id", schema("videos")) for name in ("videos", "eligible")}
         join_by = JoinByHash({**columns, "annotations": ("video_id", schema("annotations"))}, self._buckets)
         sides = (_ids_of(self._vocabulary, "vocabulary ids"), _ids_of(self._entities, "entity ids"))
-        return tables | join_by | settling("labels", _attach, *sides)
+        return tables | join_by | settling(_attach, *sides)
 
 
 def _ids_of(entities: Any, label: str) -> AsIter:
@@ -201,7 +200,7 @@ def _ids_of(entities: Any, label: str) -> AsIter:
 
 def _attach(
     tables: Mapping[str, pa.Table], vocabulary_ids: Iterable[pa.Array], entity_ids: Iterable[pa.Array]
-) -> dict[str, Outcome]:
+) -> tuple[Outcome, Outcome]:
     labelled = attach_labels(
         tables["eligible"],
         tables["annotations"],
@@ -209,7 +208,7 @@ def _attach(
         vocabulary_ids=_all_ids(vocabulary_ids),
         all_entity_ids=_all_ids(entity_ids),
     )
-    return {"videos": Outcome(labelled.videos, REJECTS.empty_table()), "annotations": labelled.annotations}
+    return Outcome(Stage.LABELS, "videos", labelled.videos), labelled.annotations
 
 
 def _all_ids(pieces: Iterable[pa.Array]) -> pa.Array:
@@ -238,10 +237,10 @@ class KeepPopular(beam.PTransform):
         self._config, self._counts = config, counts
 
     def expand(self, entities: Any) -> Any:
-        return entities | settling("popularity", self._keep, AsSingleton(self._counts))
+        return entities | settling(self._keep, AsSingleton(self._counts))
 
-    def _keep(self, entities: pa.Table, counts: Counter[str]) -> dict[str, Outcome]:
-        return {"entities": keep_popular(entities, counts, self._config)}
+    def _keep(self, entities: pa.Table, counts: Counter[str]) -> Iterator[Outcome]:
+        yield keep_popular(entities, counts, self._config)
 
 
 class KeepFrequent(beam.PTransform):
@@ -252,24 +251,24 @@ class KeepFrequent(beam.PTransform):
         self._config, self._counts = config, counts
 
     def expand(self, entities: Any) -> Any:
-        return entities | settling("frequency", self._keep, AsSingleton(self._counts))
+        return entities | settling(self._keep, AsSingleton(self._counts))
 
-    def _keep(self, entities: pa.Table, counts: Counter[str]) -> dict[str, Outcome]:
-        return {"entities": keep_frequent(entities, counts, self._config)}
+    def _keep(self, entities: pa.Table, counts: Counter[str]) -> Iterator[Outcome]:
+        yield keep_frequent(entities, counts, self._config)
 
 
 class KeepLabels(beam.PTransform):
     """PCollection[pa.Table] of videos → the same with the labels of these entities only; those left with none drop."""
 
-    def __init__(self, stage: str, reason: DropReason, entities: Any) -> None:
+    def __init__(self, reason: DropReason, entities: Any) -> None:
         super().__init__()
-        self._stage, self._reason, self._entities = stage, reason, entities
+        self._reason, self._entities = reason, entities
 
     def expand(self, videos: Any) -> Any:
-        return videos | settling(self._stage, self._keep, _ids_of(self._entities, "ids"))
+        return videos | settling(self._keep, _ids_of(self._entities, "ids"))
 
-    def _keep(self, videos: pa.Table, ids: Iterable[pa.Array]) -> dict[str, Outcome]:
-        return {"videos": keep_labels(videos, _all_ids(ids).to_pylist(), self._reason)}
+    def _keep(self, videos: pa.Table, ids: Iterable[pa.Array]) -> Iterator[Outcome]:
+        yield keep_labels(videos, _all_ids(ids).to_pylist(), self._reason)
 
 
 class SampleVideos(beam.PTransform):
@@ -294,12 +293,12 @@ class SampleVideos(beam.PTransform):
             | "one group" >> beam.Map(lambda table: (0, table))
             | beam.GroupByKey()
             | "gather" >> beam.MapTuple(lambda _, tables: pa.concat_tables(tables))
-            | "draw" >> settling("sampling", self._draw, AsSingleton(cut))
+            | "draw" >> settling(self._draw, AsSingleton(cut))
         )
         return {tag: (decided[tag], drawn[tag]) | tag >> beam.Flatten() for tag in (KEPT, REJECTED, COUNTS)}
 
-    def _draw(self, boundary: pa.Table, cut: Cut) -> dict[str, Outcome]:
-        return {"videos": draw_boundary(boundary, cut, self._config)}
+    def _draw(self, boundary: pa.Table, cut: Cut) -> Iterator[Outcome]:
+        yield draw_boundary(boundary, cut, self._config)
 
 
 class _CutSample(beam.DoFn):
@@ -308,13 +307,13 @@ class _CutSample(beam.DoFn):
 
     def process(self, videos: pa.Table, cut: Cut) -> Iterator[Any]:
         outcome, boundary = cut_sample(videos, cut, self._config)
-        yield from settle("sampling", {"videos": outcome})
+        yield from settle(outcome)
         if boundary.num_rows:
             yield TaggedOutput(BOUNDARY, boundary)
 
 
 def _sum_counts(counts: Iterable[Int64Array]) -> Int64Array:
-    return sum(counts, np.zeros(1 << 16, np.int64))
+    return sum(counts, np.zeros(PREFIXES, np.int64))
 
 
 class AssignPartitions(beam.PTransform):

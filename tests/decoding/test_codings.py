@@ -1,0 +1,589 @@
+import io
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+from random import Random
+
+import av
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from yt8m_pipeline.decoding.codings.bits import Bits
+from yt8m_pipeline.decoding.codings.coding import coding_of
+from yt8m_pipeline.decoding.codings.nal_units import H264, payload
+from yt8m_pipeline.decoding.codings.picture import (
+    ALONE,
+    DISPOSABLE,
+    ENTRY,
+    HIDDEN,
+    REFERENCE,
+    Coding,
+    Picture,
+    Unplannable,
+)
+
+from .clips import encode
+
+FRAMES = 60
+CODECS = (
+    *("h264", "hevc", "av1", "vp8", "vp9", "mjpeg", "mpeg4", "mpeg1video", "mpeg2video", "h263", "flv1", "theora"),
+    *("prores", "dnxhd"),
+)
+
+
+def x264(parameters: str) -> tuple[str, str, dict[str, str]]:
+    return "mp4", "libx264", {"x264-params": parameters}
+
+
+def x265(parameters: str) -> tuple[str, str, dict[str, str]]:
+    return "mp4", "libx265", {"x265-params": f"log-level=none:{parameters}"}
+
+
+def svt(parameters: str) -> tuple[str, str, dict[str, str]]:
+    return "mp4", "libsvtav1", {"g": "16", "preset": "12", "svtav1-params": f"lp=1:{parameters}"}
+
+
+FILMS: Mapping[str, tuple[str, str, dict[str, str]]] = {
+    "H.264": x264("keyint=20:bframes=3"),
+    "H.264 without B-frames": x264("keyint=20:bframes=0"),
+    "H.264 pyramid": x264("keyint=30:bframes=7:b-pyramid=normal"),
+    "H.264 strict pyramid, one reference": x264("keyint=25:bframes=5:b-pyramid=strict:ref=1"),
+    "H.264 weighted, temporal direct": x264("keyint=25:bframes=5:weightp=2:ref=4:direct=temporal"),
+    "H.264 open GOP": x264("keyint=12:bframes=3:open-gop=1"),
+    "H.264 intra refresh": x264("keyint=12:intra-refresh=1"),
+    "H.264 intra": x264("keyint=1"),
+    "H.264 slices, CAVLC": x264("keyint=20:slices=3:cabac=0"),
+    "H.264 MBAFF": x264("keyint=20:tff=1:bframes=2"),
+    "H.264 scaling lists": x264("keyint=20:cqm=jvt"),
+    "H.264 Annex B": ("mpegts", *x264("keyint=20:bframes=3:b-pyramid=normal:aud=1")[1:]),
+    "H.264 filler": ("mpegts", *x264("keyint=20:nal-hrd=cbr:bitrate=100:vbv-maxrate=100:vbv-bufsize=100")[1:]),
+    "H.264 in Matroska": ("matroska", *x264("keyint=20:bframes=3")[1:]),
+    "HEVC": x265("keyint=20:open-gop=0"),
+    "HEVC open GOP": x265("keyint=12:min-keyint=12:open-gop=1"),
+    "HEVC decodable leading pictures": x265("keyint=20:open-gop=0:radl=2"),
+    "HEVC temporal layers": x265("keyint=20:temporal-layers=3"),
+    "HEVC slices, repeated headers": x265("keyint=20:ctu=16:slices=2:repeat-headers=1:aud=1"),
+    "HEVC Annex B": ("mpegts", *x265("keyint=12:min-keyint=12:open-gop=1")[1:]),
+    "AV1": svt("tune=0"),
+    "AV1 low delay": svt("pred-struct=1"),
+    "AV1 overlays": svt("enable-overlays=1"),
+    "AV1 forward key frames": svt("irefresh-type=1"),
+    "AV1 film grain": svt("film-grain=8"),
+    "AV1 screen content": svt("scm=1"),
+    "AV1 in Matroska": ("matroska", *svt("tune=0")[1:]),
+    "VP8": ("webm", "libvpx", {"g": "20", "deadline": "realtime"}),
+    "VP9": ("webm", "libvpx-vp9", {"g": "20", "deadline": "realtime"}),
+    "MPEG-2": ("mpegts", "mpeg2video", {"g": "10", "bf": "2"}),
+    "MPEG-4": ("matroska", "mpeg4", {"g": "10", "bf": "2"}),
+    "Sorenson H.263": ("flv", "flv", {"g": "10"}),
+    "Motion JPEG": ("mov", "mjpeg", {}),
+    "ProRes": ("mov", "prores", {}),
+}
+WITHOUT_DISPOSABLES = {"H.264 without B-frames", "H.264 intra", "VP8", "VP9", "Sorenson H.263"}
+WITHOUT_SECOND_ENTRY = {"H.264 open GOP", "H.264 intra refresh", "AV1 forward key frames", "Motion JPEG", "ProRes"}
+
+
+@dataclass(frozen=True)
+class Packet:
+    data: bytes
+    pts: int
+    is_keyframe: bool
+
+
+@dataclass(frozen=True)
+class Film:
+    """A film, its packets in decoding order, and what is read in their headers."""
+
+    file: bytes
+    coding: Callable[[], Coding]
+    packets: tuple[Packet, ...]
+    pictures: tuple[Picture, ...]
+
+    @classmethod
+    def of(cls, file: bytes) -> "Film":
+        with av.open(io.BytesIO(file), "r") as container:
+            context = container.streams.video[0].codec_context
+            codec, extradata = context.codec.canonical_name, context.extradata or b""
+            demuxed = (packet for packet in container.demux(video=0) if packet.size)
+            packets = tuple(Packet(bytes(one), one.pts or 0, one.is_keyframe) for one in demuxed)
+        coding = known(codec, extradata)
+        return cls(file, lambda: known(codec, extradata), packets, tuple(map(reader(coding), packets)))
+
+    def decoded(self, places: Iterable[int]) -> dict[int, bytes]:
+        """The pixels of every frame that comes out when the packets at some places go in, by pts."""
+        kept = set(places)
+        with av.open(io.BytesIO(self.file), "r") as container:
+            context = container.streams.video[0].codec_context
+            context.thread_count = 1
+            packets = [packet for packet in container.demux(video=0) if packet.size]
+            chosen = [packet for place, packet in enumerate(packets) if place in kept]
+            frames = [frame for packet in [*chosen, None] for frame in context.decode(packet)]
+        return {frame.pts or 0: frame.to_ndarray().tobytes() for frame in frames}
+
+    def entries(self) -> list[int]:
+        return [place for place, picture in enumerate(self.pictures) if picture.is_entry]
+
+    def dependencies(self, place: int) -> set[int]:
+        """A picture and all that it depends on, through the slots that the pictures name."""
+        found, unread = {place}, [place]
+        while unread:
+            one = unread.pop()
+            for slot in self.pictures[one].reads:
+                writers = [other for other in range(one) if slot in self.pictures[other].writes]
+                unread += set(writers[-1:]) - found
+                found |= set(writers[-1:])
+        return found
+
+    def is_leading(self, place: int) -> bool:
+        before = [entry for entry in self.entries() if entry <= place]
+        return bool(before) and self.packets[place].pts < self.packets[before[-1]].pts
+
+
+def known(codec: str, extradata: bytes = b"") -> Coding:
+    coding = coding_of(codec, extradata, is_reordered=True)
+    assert coding is not None
+    return coding
+
+
+def reader(coding: Coding) -> Callable[[Packet], Picture]:
+    return lambda packet: coding.read(packet.data, is_keyframe=packet.is_keyframe)
+
+
+@cache
+def film(name: str) -> Film:
+    container, codec, options = FILMS[name]
+    return Film.of(encode(range(FRAMES), container=container, codec=codec, options=options, time_base=Fraction(1, 25)))
+
+
+@cache
+def plain(name: str) -> dict[int, bytes]:
+    frames = film(name).decoded(range(FRAMES))
+    assert len(frames) == FRAMES
+    return frames
+
+
+@pytest.mark.parametrize("name", FILMS)
+def test_without_the_disposable_pictures_all_others_have_the_same_pixels(name: str) -> None:
+    pictures = film(name).pictures
+    kept = [place for place, picture in enumerate(pictures) if picture.writes or not picture.reads]
+    assert (len(kept) == FRAMES) == (name in WITHOUT_DISPOSABLES | {"Motion JPEG", "ProRes"})
+    times = {film(name).packets[place].pts for place in kept}
+    assert film(name).decoded(kept) == {pts: pixels for pts, pixels in plain(name).items() if pts in times}
+
+
+@pytest.mark.parametrize("name", FILMS)
+def test_from_every_entry_on_a_fresh_decoder_gives_the_same_pixels(name: str) -> None:
+    entries = film(name).entries()
+    assert (len(entries) < 2) == (name in WITHOUT_SECOND_ENTRY)
+    for entry in entries[-4:]:
+        begin = film(name).packets[entry].pts
+        found = film(name).decoded(range(entry, FRAMES))
+        later = {pts: pixels for pts, pixels in plain(name).items() if pts >= begin}
+        assert {pts: pixels for pts, pixels in found.items() if pts >= begin} == later
+
+
+@pytest.mark.parametrize("name", FILMS)
+def test_a_picture_has_the_same_pixels_when_only_what_it_depends_on_is_decoded(name: str) -> None:
+    for place in Random(name).sample(range(FRAMES), 4):
+        if not film(name).is_leading(place):
+            pts = film(name).packets[place].pts
+            assert film(name).decoded(film(name).dependencies(place))[pts] == plain(name)[pts]
+
+
+@pytest.mark.parametrize("name", ["H.264", "HEVC"])
+def test_a_reference_picture_that_is_left_out_changes_others(name: str) -> None:
+    pictures = film(name).pictures
+    reference = next(place for place, one in enumerate(pictures) if one.reads and one.writes)
+    kept = [place for place in range(FRAMES) if place != reference]
+    others = {pts: pixels for pts, pixels in plain(name).items() if pts != film(name).packets[reference].pts}
+    assert film(name).decoded(kept) != others
+
+
+def test_of_an_unknown_codec_nothing_is_known() -> None:
+    unknown = ("msmpeg4v3", "cinepak", "vvc", "")
+    assert [coding_of(codec, b"", is_reordered=False) for codec in unknown] == [None] * 4
+
+
+@pytest.mark.parametrize("codec", ["vp9", "h263", "flv1", "theora"])
+def test_a_chain_codec_is_entered_where_the_container_says_so(codec: str) -> None:
+    coding = known(codec)
+    assert (coding.read(b"x", is_keyframe=True), coding.read(b"x", is_keyframe=False)) == (ENTRY, REFERENCE)
+
+
+@pytest.mark.parametrize("codec", ["mpeg1video", "mpeg2video"])
+def test_mpeg_is_entered_only_where_a_sequence_header_brings_the_matrices(codec: str) -> None:
+    coding = known(codec)
+    assert coding.read(b"\0\0\1\xb3..\0\0\1\0", is_keyframe=True) == ENTRY
+    assert coding.read(b"\0\0\1\xb3..\0\0\1\0", is_keyframe=False) == REFERENCE
+    assert coding.read(b"\0\0\1\xb8..\0\0\1\0", is_keyframe=True) == REFERENCE
+
+
+@pytest.mark.parametrize(
+    ("codec", "data", "picture"),
+    [
+        ("mpeg2video", b"\0\0\1\0\x12\x98", DISPOSABLE),
+        ("mpeg2video", b"\0\0\1\0\x12\x90", REFERENCE),
+        ("mpeg2video", b"\0\0\1\0\x12\x98..\0\0\1\0\x12\x90", REFERENCE),
+        ("mpeg2video", b"\0\0\1\xb3..\0\0\1\0\x12\x98", REFERENCE),
+        ("mpeg2video", b"\0\0\1\0\x12\x98..\0\0\1\xb5\x30", REFERENCE),
+        ("mpeg2video", b"\0\0\1\0\x12\x98..\0\0\1\xb5\x80", DISPOSABLE),
+        ("mpeg4", b"\0\0\1\xb6\x9a", DISPOSABLE),
+        ("mpeg4", b"\0\0\1\xb6\x5a", REFERENCE),
+        ("mpeg4", b"\0\0\1\xb6\x5a..\0\0\1\xb6\x9a", REFERENCE),
+        ("mpeg4", b"\0\0\1\xb2..\0\0\1\xb6\x9a", REFERENCE),
+        ("mpeg4", b"", REFERENCE),
+    ],
+)
+def test_only_b_pictures_of_mpeg_without_other_headers_are_disposable(
+    codec: str, data: bytes, picture: Picture
+) -> None:
+    assert known(codec).read(data, is_keyframe=False) == picture
+
+
+@pytest.mark.parametrize("data", [b"\xff\xd8\xff\xdb", b"\xff\xd8\xff\xc4", b"\xff\xd8"])
+def test_a_jpeg_without_its_own_tables_does_not_stand_alone(data: bytes) -> None:
+    assert known("mjpeg").read(data, is_keyframe=True) == REFERENCE
+    assert known("mjpeg").read(data + b"\xff\xdb\xff\xc4", is_keyframe=True) == ALONE
+
+
+@pytest.mark.parametrize(("first", "picture"), [(0x10, ENTRY), (0x11, REFERENCE), (0x01, HIDDEN), (0x00, ENTRY)])
+def test_a_vp8_frame_tells_by_its_first_byte_whether_it_is_a_keyframe_and_shown(first: int, picture: Picture) -> None:
+    assert known("vp8").read(bytes([first, 0, 0]), is_keyframe=False) == picture
+
+
+def packed(bits: str) -> bytes:
+    size = -(-len(bits) // 8)
+    return int(bits.ljust(8 * size, "0") or "0", 2).to_bytes(size, "big")
+
+
+class Writer:
+    """Writes bit fields as the standards' tables have them."""
+
+    def __init__(self) -> None:
+        self.bits = ""
+
+    def u(self, count: int, value: int) -> "Writer":
+        self.bits += f"{value:0{count}b}" if count else ""
+        return self
+
+    def ue(self, *values: int) -> "Writer":
+        for value in values:
+            code = f"{value + 1:b}"
+            self.bits += "0" * (len(code) - 1) + code
+        return self
+
+    def se(self, value: int) -> "Writer":
+        return self.ue(2 * value - 1 if value > 0 else -2 * value)
+
+    def to_unit(self, header: int) -> bytes:
+        """A NAL unit, with its stop bit and emulation prevention (H.264 §7.3.1, §7.4.1)."""
+        unit = bytearray([header])
+        for byte in packed(self.bits + "1"):
+            unit += b"\3" if unit.endswith(b"\0\0") and byte <= 3 else b""
+            unit.append(byte)
+        return bytes(unit)
+
+
+TABLE_9_2 = ("1", "010", "011", "00100", "00101", "00110", "00111", "0001000", "0001001", "0001010")
+TABLE_9_3 = (0, 1, -1, 2, -2, 3, -3, 4, -4, 5)
+
+
+@pytest.mark.parametrize(("code", "number"), [(code, number) for number, code in enumerate(TABLE_9_2)])
+def test_exponential_golomb_codes_are_those_of_the_standard(code: str, number: int) -> None:
+    assert Bits(packed(code)).ue() == number
+    assert Bits(packed(code)).se() == TABLE_9_3[number]
+
+
+@given(st.lists(st.integers(0, 2**32)), st.lists(st.integers(-(2**31), 2**31)))
+def test_numbers_are_read_as_they_are_written(unsigned: list[int], signed: list[int]) -> None:
+    writer = Writer().ue(*unsigned)
+    for number in signed:
+        writer.se(number)
+    bits = Bits(packed(writer.bits))
+    assert [bits.ue() for _ in unsigned] == unsigned
+    assert [bits.se() for _ in signed] == signed
+
+
+def test_emulation_prevention_bytes_are_no_payload() -> None:
+    bits = payload(b"\x67\0\0\3\1\0\0\3\0\5", 1)
+    assert [bits.u(8) for _ in range(7)] == [0, 0, 1, 0, 0, 0, 5]
+
+
+def test_bits_beyond_the_end_are_unplannable() -> None:
+    with pytest.raises(Unplannable, match="a header ends early"):
+        Bits(b"\xff").u(9)
+    with pytest.raises(Unplannable, match="a header ends early"):
+        Bits(bytes(4)).ue()
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """The fields of an H.264 sequence parameter set that stand before and at `frame_mbs_only_flag`."""
+
+    profile: int
+    chroma_format: int
+    has_separate_planes: bool
+    scaling_lists: tuple[tuple[int, ...] | None, ...] | None
+    frame_num_bits: int
+    order_kind: int
+    order_offsets: tuple[int, ...]
+    has_fields: bool
+
+    def unit(self) -> bytes:
+        """§7.3.2.1.1."""
+        writer = Writer().u(8, self.profile).u(16, 0x001E).ue(0)
+        if self.profile in H264.HIGH_PROFILES:
+            self._write_chroma(writer)
+        writer.ue(self.frame_num_bits - 4, self.order_kind)
+        if self.order_kind == 0:
+            writer.ue(2)
+        elif self.order_kind == 1:
+            writer.u(1, 0).se(-3).se(2).ue(len(self.order_offsets))
+            for offset in self.order_offsets:
+                writer.se(offset)
+        writer.ue(4).u(1, 0).ue(3, 2).u(1, not self.has_fields)
+        return (writer.u(2, 1) if self.has_fields else writer.u(1, 1)).u(2, 0).to_unit(0x67)
+
+    def _write_chroma(self, writer: Writer) -> None:
+        writer.ue(self.chroma_format)
+        if self.chroma_format == 3:
+            writer.u(1, self.has_separate_planes)
+        writer.ue(2, 2).u(1, 0).u(1, self.scaling_lists is not None)
+        for index in range(12 if self.chroma_format == 3 else 8) if self.scaling_lists else ():
+            deltas = self.scaling_lists[index] if self.scaling_lists else None
+            writer.u(1, deltas is not None)
+            self._write_scaling_list(writer, deltas or (), 16 if index < 6 else 64)
+
+    @staticmethod
+    def _write_scaling_list(writer: Writer, deltas: tuple[int, ...], size: int) -> None:
+        """§7.3.2.1.1.1: differences, until one makes the scale 0 or the list is full."""
+        scale = 8
+        for delta in deltas[:size]:
+            writer.se(delta)
+            scale = (scale + delta) % 256
+            if not scale:
+                return
+
+    def slice(self, frame_num: int, *, is_field: bool) -> bytes:
+        """§7.3.3."""
+        planes = 2 if self.profile in H264.HIGH_PROFILES and self.chroma_format == 3 and self.has_separate_planes else 0
+        writer = Writer().ue(0, 5, 0).u(planes, 0).u(self.frame_num_bits, frame_num)
+        return writer.u(1 if self.has_fields else 0, is_field).u(1, 1).ue(77, 7).to_unit(0x01)
+
+
+SCALING_LIST = st.none() | st.integers(0, 5).map(lambda seed: tuple(Random(seed).choices((-9, -8, 1, 3, 240), k=64)))
+SEQUENCES = st.builds(
+    Sequence,
+    profile=st.sampled_from([66, 77, 100, 110, 244]),
+    chroma_format=st.integers(0, 3),
+    has_separate_planes=st.booleans(),
+    scaling_lists=st.none() | st.lists(SCALING_LIST, min_size=12, max_size=12).map(tuple),
+    frame_num_bits=st.integers(4, 16),
+    order_kind=st.integers(0, 2),
+    order_offsets=st.lists(st.integers(-99, 99), max_size=5).map(tuple),
+    has_fields=st.booleans(),
+)
+
+
+def annex_b(*units: bytes) -> bytes:
+    return b"".join(b"\0\0\1" + unit for unit in units)
+
+
+@given(SEQUENCES, st.integers(0, 2**16 - 1))
+def test_field_pictures_are_refused_and_frames_of_the_same_stream_are_read(sequence: Sequence, number: int) -> None:
+    frame_num = number % 2**sequence.frame_num_bits
+    coding = H264(annex_b(sequence.unit()), is_reordered=True)
+    assert coding.read(annex_b(sequence.slice(frame_num, is_field=False)), is_keyframe=False) == DISPOSABLE
+    if sequence.has_fields:
+        with pytest.raises(Unplannable, match="its pictures are fields"):
+            coding.read(annex_b(sequence.slice(frame_num, is_field=True)), is_keyframe=False)
+
+
+@given(SEQUENCES, st.sampled_from([0, 1, 2, 3]))
+def test_lengths_of_any_size_delimit_what_start_codes_do(sequence: Sequence, size: int) -> None:
+    unit, picture = sequence.unit(), sequence.slice(1, is_field=False)
+    extradata = b"\1\x64\0\x1e" + bytes([0xFC | size, 0xE1]) + len(unit).to_bytes(2, "big") + unit + b"\0"
+    packet = b"".join(len(part).to_bytes(size + 1, "big") + part for part in (picture, picture))
+    if len(picture) < 256:
+        assert H264(extradata, is_reordered=True).read(packet, is_keyframe=False) == DISPOSABLE
+    with pytest.raises(Unplannable, match="a NAL unit goes beyond its packet"):
+        H264(extradata, is_reordered=True).read(packet[:-1], is_keyframe=False)
+
+
+PLAIN, NON_REFERENCE_IDR, REFERENCE_SLICE = b"\1\x9a\0", b"\5\x88\0", b"\x21\x9a\0"
+
+
+@pytest.mark.parametrize(
+    ("units", "picture"),
+    [
+        ((PLAIN,), DISPOSABLE),
+        ((b"\x09\x10", b"\6\5\1", PLAIN, b"\x0c\xff"), DISPOSABLE),
+        ((PLAIN, REFERENCE_SLICE), REFERENCE),
+        ((b"\x68\xee", PLAIN), REFERENCE),
+        ((b"\2\xee", PLAIN), REFERENCE),
+        ((b"\x25\x88\0",), ENTRY),
+        ((b"\x25\x88\0", PLAIN), REFERENCE),
+        ((b"\6\5\1",), REFERENCE),
+        ((), REFERENCE),
+    ],
+)
+def test_h264_pictures_are_told_by_their_nal_units(units: tuple[bytes, ...], picture: Picture) -> None:
+    assert H264(b"", is_reordered=True).read(annex_b(*units), is_keyframe=True) == picture
+
+
+def hevc(kind: int, layer: int = 0) -> bytes:
+    return bytes([kind << 1, layer + 1, 0x80, 0])
+
+
+@pytest.mark.parametrize(
+    ("units", "picture"),
+    [
+        ((hevc(0, 2),), DISPOSABLE),
+        ((hevc(35), hevc(39), hevc(8, 2), hevc(8, 2), hevc(40)), DISPOSABLE),
+        ((hevc(0, 1),), REFERENCE),
+        ((hevc(1, 2),), REFERENCE),
+        ((hevc(0, 2), hevc(1, 2)), REFERENCE),
+        ((hevc(34), hevc(0, 2)), REFERENCE),
+        ((hevc(21),), ENTRY),
+        ((hevc(16), hevc(16)), ENTRY),
+        ((hevc(19), hevc(1)), REFERENCE),
+        ((hevc(39),), REFERENCE),
+        ((), REFERENCE),
+    ],
+)
+def test_hevc_pictures_are_told_by_their_nal_units_and_layers(units: tuple[bytes, ...], picture: Picture) -> None:
+    sequence_of_three_layers = bytes([33 << 1, 1, 2 << 1, 0])
+    coding = known("hevc", annex_b(sequence_of_three_layers))
+    assert coding.read(annex_b(*units), is_keyframe=True) == picture
+
+
+@pytest.mark.parametrize(
+    ("codec", "header", "picture"), [("h264", b"\6", b"\x65\x88\0"), ("hevc", b"\x4e\1", hevc(21))]
+)
+@pytest.mark.parametrize(
+    ("messages", "lasts"),
+    [
+        (b"\5\2\x13\x2f\x80", False),
+        (b"\5\1\0\x13\1\0\x80", True),
+        (b"\xff\x01\1\0\x2f\2\0\0\3\0\x80", True),
+        (b"\5\xff\x01" + 256 * b"\x13" + b"\x80", False),
+    ],
+)
+def test_a_message_that_holds_for_later_pictures_is_not_planned_for(
+    codec: str, header: bytes, picture: bytes, messages: bytes, lasts: bool
+) -> None:
+    with pytest.raises(Unplannable, match="holds for many") if lasts else nullcontext():
+        known(codec).read(annex_b(header + messages, picture), is_keyframe=True)
+
+
+def test_an_hevc_picture_that_drops_those_before_it_is_not_planned_for() -> None:
+    dropping = bytes([19 << 1, 1, 0xC0, 0])
+    with pytest.raises(Unplannable, match="drops those before it"):
+        known("hevc").read(annex_b(dropping), is_keyframe=True)
+    assert known("hevc").read(annex_b(bytes([21 << 1, 1, 0xC0, 0])), is_keyframe=True) == ENTRY
+
+
+@pytest.mark.parametrize("ending", [b"\x48\1", b"\x4a\1"])
+def test_after_the_end_of_an_hevc_sequence_no_picture_is_planned(ending: bytes) -> None:
+    at_the_end = known("hevc")
+    at_the_end.read(annex_b(hevc(21), ending), is_keyframe=True)
+    with pytest.raises(Unplannable, match="a sequence of pictures ends within it"):
+        at_the_end.read(annex_b(hevc(21)), is_keyframe=True)
+    with pytest.raises(Unplannable, match="a sequence of pictures ends within it"):
+        known("hevc").read(annex_b(ending, hevc(21)), is_keyframe=True)
+
+
+@pytest.mark.parametrize(
+    ("codec", "picture", "known_set", "new_set"),
+    [
+        ("h264", b"\x65\x88\0", b"\x68\xc1", b"\x68\xc2"),
+        ("hevc", hevc(19), hevc(34), hevc(34, 1)),
+        ("hevc", hevc(19), hevc(32), hevc(32, 1)),
+    ],
+)
+def test_parameters_that_come_later_must_be_those_in_force(
+    codec: str, picture: bytes, known_set: bytes, new_set: bytes
+) -> None:
+    for extradata in (b"", annex_b(known_set), annex_b(new_set), annex_b(known_set, new_set)):
+        coding = known(codec, extradata)
+        for _ in range(2):
+            coding.read(annex_b(known_set, picture), is_keyframe=True)
+        with pytest.raises(Unplannable, match="its parameters change"):
+            coding.read(annex_b(new_set, picture), is_keyframe=True)
+
+
+@pytest.mark.parametrize(
+    ("codec", "picture", "sets"),
+    [("h264", b"\x65\x88\0", (b"\x68\xc1", b"\x68\x61")), ("hevc", hevc(19), (hevc(34), b"\x44\1\x60\0"))],
+)
+def test_parameters_of_several_numbers_may_all_be_repeated(codec: str, picture: bytes, sets: tuple[bytes, ...]) -> None:
+    coding = known(codec, annex_b(*sets))
+    for _ in range(2):
+        assert coding.read(annex_b(*sets, picture), is_keyframe=True) == ENTRY
+
+
+@pytest.mark.parametrize(
+    ("codec", "bidirectional", "other"),
+    [
+        ("h264", annex_b(b"\x01\xa8\0"), annex_b(b"\x01\xe0\0")),
+        ("h264", annex_b(b"\x21\x9c\0"), annex_b(b"\x21\xc0\0")),
+        ("mpeg2video", b"\0\0\1\0\x12\x98", b"\0\0\1\0\x12\x90"),
+        ("mpeg4", b"\0\0\1\xb6\x9a", b"\0\0\1\xb6\x5a"),
+    ],
+)
+def test_a_b_picture_that_the_decoder_does_not_expect_is_not_planned_for(
+    codec: str, bidirectional: bytes, other: bytes
+) -> None:
+    in_order = coding_of(codec, b"", is_reordered=False)
+    assert in_order is not None
+    known(codec).read(bidirectional, is_keyframe=False)
+    in_order.read(other, is_keyframe=False)
+    with pytest.raises(Unplannable, match="B-pictures, of which its headers do not tell"):
+        in_order.read(bidirectional, is_keyframe=False)
+
+
+def test_without_an_hevc_sequence_parameter_set_no_picture_is_disposable() -> None:
+    assert known("hevc").read(annex_b(hevc(0)), is_keyframe=False) == REFERENCE
+
+
+@settings(max_examples=300)
+@given(st.sampled_from(CODECS), st.binary(max_size=60), st.lists(st.binary(max_size=60), max_size=3), st.booleans())
+def test_of_any_bytes_a_picture_is_read_or_the_film_is_unplannable(
+    codec: str, extradata: bytes, packets: list[bytes], is_keyframe: bool
+) -> None:
+    try:
+        coding = known(codec, extradata)
+        pictures = [coding.read(packet, is_keyframe=is_keyframe) for packet in packets]
+    except Unplannable:
+        return
+    assert all(isinstance(picture, Picture) for picture in pictures)
+
+
+@settings(max_examples=300)
+@given(
+    st.sampled_from(["H.264 MBAFF", "H.264 Annex B", "HEVC", "HEVC Annex B", "AV1", "AV1 film grain"]),
+    st.integers(0, 10**9),
+)
+def test_of_damaged_packets_a_picture_is_read_or_the_film_is_unplannable(name: str, seed: int) -> None:
+    random, coding = Random(seed), film(name).coding()
+    kinds = Counter[type]()
+    for packet in random.choices(film(name).packets, k=5):
+        data = bytearray(packet.data[: random.randint(1, 200)])
+        for _ in range(random.randint(0, 4)):
+            data[random.randrange(len(data))] ^= 1 << random.randrange(8)
+        try:
+            kinds[type(coding.read(bytes(data), is_keyframe=packet.is_keyframe))] += 1
+        except Unplannable:
+            kinds[Unplannable] += 1
+    assert set(kinds) <= {Picture, Unplannable}
+
+
+def test_an_av1_unit_that_goes_beyond_its_packet_is_unplannable() -> None:
+    with pytest.raises(Unplannable, match="an OBU goes beyond its packet"):
+        known("av1").read(b"\x32\x09\0", is_keyframe=False)
+    with pytest.raises(Unplannable, match="a number has no end"):
+        known("av1").read(b"\x32" + b"\x80" * 9, is_keyframe=False)

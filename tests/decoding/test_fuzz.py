@@ -1,0 +1,124 @@
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+
+from yt8m_pipeline.accounting.reasons import DropReason, VideoRejected
+from yt8m_pipeline.decoding.facts import SampledFrame
+
+from .clips import real_clip
+from .damage import MUTATIONS, TRUNCATIONS, Film, Variant, variants
+from .fuzzing import SALVAGE, SIZE, STRICT, Attempt, Original, Outcome, encode_films, originals_of, outcomes, violations
+
+SEED = 8
+REAL = ("corrupted.mp4", "pancake.mkv", "rotated_90.mov", "unordered.mov", "vp8_vorbis.mkv")
+
+
+@pytest.fixture(scope="module")
+def films() -> list[Film]:
+    return encode_films()
+
+
+@pytest.fixture(scope="module")
+def originals(films: list[Film], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Original]:
+    return originals_of(films, tmp_path_factory.mktemp("films"))
+
+
+def broken(found: Sequence[Outcome]) -> list[tuple[str, str, tuple[str, ...]]]:
+    return [(outcome.variant, outcome.policy, outcome.violations) for outcome in found if outcome.violations]
+
+
+def test_damaged_films_end_as_frames_or_as_a_reason(
+    films: list[Film], originals: dict[str, Original], tmp_path: Path
+) -> None:
+    some = {variant.mutation: variant for variant in islice(variants(films, SEED), 200)}
+    found = list(outcomes(some.values(), originals, tmp_path))
+    assert len(found) == 2 * len(MUTATIONS)
+    assert not broken(found)
+    assert {outcome.reason for outcome in found} >= {None, DropReason.TRUNCATED, DropReason.NOT_A_VIDEO}
+    assert sum(outcome.identical for outcome in found) > 20
+
+
+def test_damaged_real_clips_end_as_frames_or_as_a_reason(tmp_path: Path) -> None:
+    clips = [Film.of(name, real_clip(name).read_bytes()) for name in REAL]
+    some = islice(variants(clips, SEED), 12)
+    assert not broken(list(outcomes(some, originals_of(clips, tmp_path), tmp_path)))
+
+
+def test_a_seed_always_gives_the_same_variants(films: list[Film]) -> None:
+    first, again, other = (list(islice(variants(films, seed), 40)) for seed in (0, 0, 1))
+    assert first == again
+    assert {variant.name for variant in first}.isdisjoint(variant.name for variant in other)
+    assert len({variant.name for variant in first}) == 40
+
+
+def test_every_mutation_can_damage_every_film_that_it_is_made_for(films: list[Film]) -> None:
+    made = {(variant.mutation, variant.film.name) for variant in islice(variants(films, SEED), 600)}
+    missing = {(mutation, film.name) for mutation in MUTATIONS for film in films} - made
+    containers = {film.name: film.container for film in films}
+    assert {(mutation, containers[name]) for mutation, name in missing} == {
+        *(("splice_boxes", other) for other in ("matroska", "flv", "avi", "mpegts")),
+        *(("nest_deeply", other) for other in ("flv", "avi", "mpegts")),
+    }
+
+
+@pytest.mark.parametrize("mutation", TRUNCATIONS)
+def test_a_truncation_is_a_beginning_of_the_film(films: list[Film], mutation: str) -> None:
+    for seed, film in enumerate(films):
+        cut = TRUNCATIONS[mutation](Random(seed), film, film)
+        assert 0 < len(cut) <= len(film.data)
+        assert film.data.startswith(cut)
+
+
+FRAME = SampledFrame(0, 0.0, np.zeros((SIZE, SIZE, 3), np.uint8))
+SOUND = Attempt([FRAME], 1.0, 1.0, 100.0)
+REJECTED = VideoRejected(DropReason.DAMAGED, "")
+
+
+def test_a_sound_decoding_and_a_rejected_one_break_no_law() -> None:
+    assert not list(violations(SOUND, STRICT))
+    assert not list(violations(replace(SOUND, end=REJECTED), STRICT))
+    assert not list(violations(replace(SOUND, frames=[], end=REJECTED), STRICT))
+    assert not list(violations(replace(SOUND, frames=[replace(FRAME, pts_seconds=0.1)], end=0.95), SALVAGE))
+
+
+@pytest.mark.parametrize(
+    ("attempt", "law"),
+    [
+        (replace(SOUND, frames=[replace(FRAME, index=k) for k in range(361)]), "more frames than the grid has times"),
+        (replace(SOUND, frames=[replace(FRAME, index=1)]), "frames without an order"),
+        (replace(SOUND, frames=[replace(FRAME, rgb=np.zeros((9, 9, 3), np.uint8))]), "a frame of another size"),
+        (replace(SOUND, frames=[replace(FRAME, pts_seconds=0.1)]), "a frame before its time"),
+        (replace(SOUND, frames=[replace(FRAME, pts_seconds=-0.1)]), "times that go back"),
+        (
+            replace(SOUND, frames=[replace(FRAME, index=k, pts_seconds=t) for k, t in enumerate((0.0, 0.5, 0.4))]),
+            "times that go back",
+        ),
+        (replace(SOUND, frames=[]), "neither a frame nor a reason"),
+        (replace(SOUND, end=VideoRejected(DropReason.DAMAGED, "", 1.5)), "a fraction that is none"),
+        (replace(SOUND, end=0.99), "an accepted film of too few sound frames"),
+        (replace(SOUND, seconds=91.0), "too long"),
+        (replace(SOUND, peak_mib=4096.0), "too much memory"),
+    ],
+)
+def test_each_law_can_be_broken(attempt: Attempt, law: str) -> None:
+    assert list(violations(attempt, STRICT)) == [law]
+
+
+def test_a_frame_that_the_whole_film_does_not_have_breaks_a_truncation(
+    films: list[Film], originals: dict[str, Original], tmp_path: Path
+) -> None:
+    film, other = films[0], replace(films[0], name="other.mp4")
+    original = originals[film.name]
+    strange = replace(original, digests=dict.fromkeys(original.digests, b""))
+    whole = [Variant(name, "cut_anywhere", of, film.data) for name, of in (("1", film), ("2", other))]
+    found = list(outcomes(whole, {film.name: original, other.name: strange}, tmp_path))
+    law = "a frame that the whole film does not have"
+    assert broken(found) == [("2", "strict", (law,)), ("2", "salvage", (law,))]
+    counts = [(outcome.expected, outcome.frames, outcome.known, outcome.identical) for outcome in found]
+    assert counts == [(4, 4, 4, 4)] * 2 + [(4, 4, 4, 0)] * 2
+    assert not list(tmp_path.iterdir())

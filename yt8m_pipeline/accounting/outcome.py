@@ -1,0 +1,182 @@
+"""What a stage answers: the rows that it keeps, and a reason for each row that it does not.
+
+Rows carry their provenance in two columns, `_file` (string) and `_row` (int64, the data row from 1), so that
+"first" has a meaning on every engine and a reject can be found in its file.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from string import Formatter
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from yt8m_pipeline.accounting.counts import StageCount
+from yt8m_pipeline.accounting.reasons import DropReason, Stage, VideoRejected
+from yt8m_pipeline.data_model import Int64Array
+
+BoolArray: TypeAlias = npt.NDArray[np.bool_]
+
+PROVENANCE = pa.schema([("_file", pa.string()), ("_row", pa.int64())])
+
+REJECTS = pa.schema(
+    [
+        ("stage", pa.string()),
+        ("table", pa.string()),
+        ("id", pa.string()),
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+        ("file", pa.string()),
+        ("row", pa.int64()),
+        ("decoded_fraction", pa.float64()),
+    ]
+)
+"""One rejected row of an input table, or one rejected video. `id` and the last three may be null.
+
+`file` is that of the table, and of a video that cannot be used the video's own.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The rows of one table after one stage: rows in = rows kept + rows rejected.
+
+    Attributes:
+        stage: The stage.
+        table: The name of the table.
+        kept: The rows that go on.
+        rejects: One row of schema `REJECTS` for each of the others.
+    """
+
+    stage: Stage
+    table: str
+    kept: pa.Table
+    rejects: pa.Table = field(default_factory=REJECTS.empty_table)
+
+    def __post_init__(self) -> None:
+        if self.rejects.schema != REJECTS:
+            raise ValueError(f"rejects have the schema REJECTS, got {self.rejects.schema}")
+
+    @property
+    def count(self) -> StageCount:
+        """How many rows were kept, and rejected by reason."""
+        reasons = self.rejects.column("reason").value_counts().to_pylist()
+        rejected = sorted((row["values"], row["counts"]) for row in reasons)
+        return StageCount(self.stage, self.table, self.kept.num_rows, tuple(rejected))
+
+    def then(self, following: Callable[[pa.Table], "Outcome"]) -> "Outcome":
+        """The outcome of this stage and, on the rows that it keeps, the following one."""
+        after = following(self.kept)
+        return replace(after, rejects=pa.concat_tables([self.rejects, after.rejects]))
+
+    def __repr__(self) -> str:
+        return f"Outcome({self.stage}, {self.table}, kept={self.kept.num_rows}, rejects={self.rejects.num_rows})"
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """One reason to drop rows of a table.
+
+    Attributes:
+        reason: The reason.
+        applies: bool, (rows,).
+        detail: One line for a person; `{column}` stands for the row's value, `{{` for a brace.
+        values: Arrow columns that the detail names and the table lacks, each (rows,).
+    """
+
+    reason: DropReason
+    applies: BoolArray
+    detail: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+def mask(values: Any) -> BoolArray:
+    """An Arrow boolean column as bool, (rows,); null is False."""
+    return np.asarray(pc.fill_null(values, False), dtype=np.bool_)
+
+
+def split(table: pa.Table, drops: Sequence[Drop], *, stage: Stage, table_name: str, id_column: str) -> Outcome:
+    """Divides a table; where several reasons apply to a row, the first wins."""
+    left = np.ones(table.num_rows, np.bool_)
+    rejects = [REJECTS.empty_table()]
+    for drop in drops:
+        applies = drop.applies & left
+        if applies.any():
+            rejects.append(_rejects(table, drop, applies, id_column, (stage, table_name)))
+        left &= ~applies
+    return Outcome(stage, table_name, table.filter(pa.array(left)), pa.concat_tables(rejects))
+
+
+def drop_duplicates(table: pa.Table, keys: Sequence[str], *, stage: Stage, table_name: str) -> Outcome:
+    """Of the rows with the same keys, keeps the first by (`_file`, `_row`); the first key is the row's id."""
+    return split(table, [duplicates(table, keys)], stage=stage, table_name=table_name, id_column=keys[0])
+
+
+def duplicates(table: pa.Table, keys: Sequence[str]) -> Drop:
+    """Drops every row that has the keys of an earlier row."""
+    first = _first_rows(table, keys)
+    return Drop(
+        DropReason.DUPLICATE,
+        first != np.arange(table.num_rows),
+        f"the first row with the same {' and '.join(keys)} is kept: {{_first_file}}, row {{_first_row}}",
+        {"_first_file": table["_file"].take(first), "_first_row": table["_row"].take(first)},
+    )
+
+
+def reject_video(stage: Stage, video_id: str, uri: str, rejection: VideoRejected) -> pa.Table:
+    """One video that cannot be used: schema `REJECTS`, (1,)."""
+    row = {
+        "stage": stage,
+        "table": "videos",
+        "id": video_id,
+        "reason": rejection.reason.value,
+        "detail": rejection.detail,
+        "file": uri,
+        "decoded_fraction": rejection.decoded_fraction,
+    }
+    return pa.Table.from_pylist([row], schema=REJECTS)
+
+
+def _first_rows(table: pa.Table, keys: Sequence[str]) -> Int64Array:
+    """For each row the index of the first row, by (`_file`, `_row`), that has the same keys: int64, (rows,)."""
+    files = _encoded(table["_file"])
+    file_ranks = np.asarray(pc.rank(files.dictionary))[files.indices]
+    order = np.lexsort((np.asarray(table["_row"]), file_ranks))
+    codes = [np.asarray(_encoded(table[key]).indices) for key in keys]
+    groups = np.ravel_multi_index(codes, [code.max(initial=0) + 1 for code in codes])
+    _, first, group = np.unique(groups[order], return_index=True, return_inverse=True)
+    rows = np.empty(table.num_rows, np.int64)
+    rows[order] = order[first[group]]
+    return rows
+
+
+def _encoded(column: pa.ChunkedArray) -> pa.DictionaryArray:
+    return pc.fill_null(column, "").combine_chunks().dictionary_encode()
+
+
+def _rejects(
+    table: pa.Table, drop: Drop, applies: BoolArray, id_column: str, stage_and_table: tuple[Stage, str]
+) -> pa.Table:
+    rows = table.filter(pa.array(applies))
+    stages, tables, reasons = (pa.repeat(text, rows.num_rows) for text in (*stage_and_table, drop.reason.value))
+    details, unknown = _details(drop, rows, applies), pa.nulls(rows.num_rows, pa.float64())
+    columns = [stages, tables, rows[id_column], reasons, details, rows["_file"], rows["_row"], unknown]
+    return pa.table(columns, schema=REJECTS)
+
+
+def _details(drop: Drop, rows: pa.Table, applies: BoolArray) -> pa.ChunkedArray:
+    """`drop.detail` for each of the rows: string, (rows,)."""
+    parts: list[Any] = [pa.repeat("", rows.num_rows)]
+    for literal, name, _, _ in Formatter().parse(drop.detail):
+        parts.append(literal)
+        if name is not None:
+            given = drop.values.get(name)
+            parts.append(_as_text(rows[name] if given is None else given.filter(pa.array(applies))))
+    return pc.binary_join_element_wise(*parts, "", null_handling="replace", null_replacement="null")
+
+
+def _as_text(values: Any) -> Any:
+    return pc.binary_join(values, ";") if pa.types.is_list(values.type) else values.cast(pa.string())

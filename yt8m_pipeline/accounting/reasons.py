@@ -1,0 +1,106 @@
+"""Where and why a row or a video leaves the pipeline. The decoding child imports this: no heavy library here."""
+
+from enum import StrEnum
+
+
+class Stage(StrEnum):
+    """The stages that drop rows or videos, in their order. The values are stable: they stand in every table of rejects.
+
+    `CONVERT` is the one stage of `yt8m convert`, which none of the others precedes.
+    """
+
+    READ = "read"
+    UNIQUE = "unique"
+    VOCABULARY = "vocabulary"
+    RATER_SCORES = "rater_scores"
+    ELIGIBILITY = "eligibility"
+    LABELS = "labels"
+    POPULARITY = "popularity"
+    SAMPLING = "sampling"
+    FREQUENCY = "frequency"
+    DECODE = "decode"
+    EXTRACT = "extract"
+    CONVERT = "convert"
+
+
+class DropReason(StrEnum):
+    """Why a row or a video is not in the dataset. The values are stable: they stand in rejects.parquet."""
+
+    # Reading the tables
+    MISSING_VALUE = "missing_value"
+    WRONG_TYPE = "wrong_type"
+    OUT_OF_RANGE = "out_of_range"
+    DUPLICATE = "duplicate"
+    # 1 Vocabulary
+    NO_WHITELISTED_TYPE = "no_whitelisted_type"
+    BLACKLISTED_TYPE = "blacklisted_type"
+    # 2 Rater pruning
+    TOO_FEW_RATERS = "too_few_raters"
+    NOT_VISUAL = "not_visual"
+    # 3 Video sampling and partitioning
+    TOO_FEW_VIEWS = "too_few_views"
+    TOO_SHORT = "too_short"
+    TOO_LONG = "too_long"
+    UNKNOWN_ENTITY = "unknown_entity"
+    UNKNOWN_VIDEO = "unknown_video"
+    ENTITY_NOT_KEPT = "entity_not_kept"
+    VIDEO_NOT_KEPT = "video_not_kept"
+    TOO_FEW_POPULAR_VIDEOS = "too_few_popular_videos"
+    NO_VOCABULARY_LABEL = "no_vocabulary_label"
+    NOT_SAMPLED = "not_sampled"
+    TOO_FEW_VIDEOS = "too_few_videos"
+    NO_LABEL_LEFT = "no_label_left"
+    # 4 Decoding
+    MISSING_FILE = "missing_file"
+    IO_ERROR = "io_error"
+    EMPTY_FILE = "empty_file"
+    NOT_A_VIDEO = "not_a_video"
+    NO_VIDEO_STREAM = "no_video_stream"
+    UNSUPPORTED_CODEC = "unsupported_codec"
+    NO_FRAMES = "no_frames"
+    TRUNCATED = "truncated"
+    DAMAGED = "damaged"
+    TOO_DAMAGED = "too_damaged"
+    FRAME_TOO_LARGE = "frame_too_large"
+    DECODE_TIMEOUT = "decode_timeout"
+    DECODER_CRASHED = "decoder_crashed"
+    # 5 Extraction
+    NON_FINITE_FEATURES = "non_finite_features"
+    # Conversion of MediaSequence protos
+    WRONG_SHAPE = "wrong_shape"
+    UNORDERED_TIMESTAMPS = "unordered_timestamps"
+
+    @property
+    def is_transient(self) -> bool:
+        """Whether the same bytes may do better another time: the place or the machine failed, not the film."""
+        return self in _TRANSIENT
+
+
+_TRANSIENT = frozenset(
+    {DropReason.MISSING_FILE, DropReason.IO_ERROR, DropReason.DECODE_TIMEOUT, DropReason.DECODER_CRASHED}
+)
+
+
+class Retry(StrEnum):
+    """Which of the failures that the feature store remembers a build tries again."""
+
+    TRANSIENT = "transient"
+    ALL = "all"
+    NONE = "none"
+
+    def covers(self, reason: DropReason) -> bool:
+        return self == Retry.ALL or (self == Retry.TRANSIENT and reason.is_transient)
+
+
+class VideoRejected(Exception):
+    """One video cannot be used. It costs that video only: the reason goes to the rejects table.
+
+    Args:
+        reason: A stable, enumerated reason.
+        detail: One line for a person: what was seen, and where.
+        decoded_fraction: The share of its frames that are sound; None where it is not known.
+    """
+
+    def __init__(self, reason: DropReason, detail: str, decoded_fraction: float | None = None) -> None:
+        super().__init__(reason, detail, decoded_fraction)
+        self.reason, self.detail, self.decoded_fraction = reason, detail, decoded_fraction

@@ -1,0 +1,41 @@
+"""Reading the headers of coded pictures bit by bit."""
+
+from yt8m_pipeline.decoding.codings.picture import Unplannable
+
+
+class Bits:
+    """Reads big-endian bit fields."""
+
+    def __init__(self, data: bytes) -> None:
+        self._value, self._left = int.from_bytes(data, "big"), 8 * len(data)
+
+    def u(self, count: int) -> int:
+        """An unsigned number of `count` bits.
+
+        Raises:
+            Unplannable: at the end of the data.
+        """
+        self._left -= count
+        if self._left < 0:
+            raise Unplannable("a header ends early")
+        return (self._value >> self._left) & ((1 << count) - 1)
+
+    def ue(self) -> int:
+        """An unsigned Exp-Golomb number (H.264 §9.1)."""
+        zeros = 0
+        while not self.u(1):
+            zeros += 1
+        return (1 << zeros) - 1 + self.u(zeros)
+
+    def se(self) -> int:
+        """A signed Exp-Golomb number (H.264 §9.1.1)."""
+        number = self.ue()
+        return (number + 1) // 2 if number % 2 else -(number // 2)
+
+    def skip(self, *fields: int) -> None:
+        for count in fields:
+            self.u(count)
+
+    def skip_ue(self, count: int) -> None:
+        for _ in range(count):
+            self.ue()

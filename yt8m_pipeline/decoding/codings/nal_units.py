@@ -1,0 +1,242 @@
+"""Pictures in NAL units: H.264 (ITU-T H.264 §7.3, §7.4.1) and HEVC (ITU-T H.265 §7.3, §7.4.2), in MP4 and elsewhere
+(ISO/IEC 14496-15 §5.3, §8.3)."""
+
+from collections.abc import Iterator
+
+from yt8m_pipeline.decoding.codings.bits import Bits
+from yt8m_pipeline.decoding.codings.picture import (
+    DISPOSABLE,
+    ENTRY,
+    REFERENCE,
+    ParameterSets,
+    Picture,
+    Unplannable,
+    refuse_unannounced_bidirectional,
+)
+
+
+def length_size(extradata: bytes, place: int) -> int | None:
+    """Bytes of the length before each NAL unit, from `avcC` or `hvcC`; None: start codes (Annex B)."""
+    return (extradata[place] & 3) + 1 if len(extradata) > place and extradata[0] == 1 else None
+
+
+def nal_units(data: bytes, size_of_length: int | None) -> Iterator[bytes]:
+    """The NAL units of a packet.
+
+    Raises:
+        Unplannable: if a length goes beyond the packet.
+    """
+    if size_of_length is None:
+        yield from (unit.rstrip(b"\0") for unit in data.split(b"\0\0\1")[1:])
+        return
+    place = 0
+    while place < len(data):
+        begin = place + size_of_length
+        place = begin + int.from_bytes(data[place:begin], "big")
+        if place > len(data):
+            raise Unplannable("a NAL unit goes beyond its packet")
+        yield data[begin:place]
+
+
+def payload(unit: bytes, begin: int) -> Bits:
+    """The first bits after a NAL unit's header, without emulation prevention bytes."""
+    return Bits(unit[begin : begin + 512].replace(b"\0\0\3", b"\0\0"))
+
+
+LASTING_MESSAGES = frozenset({19, 47})
+"""Supplemental enhancement information that holds for later pictures too, and that FFmpeg obeys: film grain, and the
+display's orientation (H.264 §D.1, H.265 §D.2)."""
+
+
+def refuse_lasting_messages(message: bytes) -> None:
+    """Reads the kinds of messages in a NAL unit, without its header.
+
+    Raises:
+        Unplannable: if one holds for later pictures: it would be lost with a picture that is left out.
+    """
+    data, place = message.replace(b"\0\0\3", b"\0\0"), 0
+    while place + 2 < len(data):
+        kind, place = _sum_of_bytes(data, place)
+        size, place = _sum_of_bytes(data, place)
+        if kind in LASTING_MESSAGES:
+            raise Unplannable("a message holds for many of its pictures")
+        place += size
+
+
+def _sum_of_bytes(data: bytes, place: int) -> tuple[int, int]:
+    """A number as so many bytes of 255 and a smaller one, and the place after it."""
+    total = 0
+    while place < len(data):
+        total += data[place]
+        place += 1
+        if data[place - 1] != 255:
+            break
+    return total, place
+
+
+class H264:
+    """H.264: IDR pictures, reference pictures, and pictures with `nal_ref_idc` 0, on which none depends."""
+
+    SLICE, IDR, SEI, SPS, PPS, DELIMITER, FILLER = 1, 5, 6, 7, 8, 9, 12
+    HIGH_PROFILES = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135})
+    B, SLICE_TYPES = 1, 5
+
+    def __init__(self, extradata: bytes, *, is_reordered: bool) -> None:
+        self._length_size = length_size(extradata, 4)
+        self._is_reordered = is_reordered
+        self._frame_num_bits: int | None = None
+        self._parameters = ParameterSets()
+        for unit in nal_units(extradata, None) if self._length_size is None else self._configured(extradata):
+            self._note_parameters(unit)
+
+    def read(self, data: bytes, *, is_keyframe: bool) -> Picture:  # noqa: ARG002
+        kinds, is_reference = set(), False
+        for unit in filter(None, nal_units(data, self._length_size)):
+            kind = unit[0] & 31
+            kinds.add(kind)
+            is_reference |= bool(unit[0] & 0x60)
+            self._note_parameters(unit)
+            if kind == self.SEI:
+                refuse_lasting_messages(unit[1:])
+            if kind in (self.SLICE, self.IDR):
+                self._parameters.close()
+                self._read_slice(payload(unit[:32], 1))
+        if self.IDR in kinds and self.SLICE not in kinds:
+            return ENTRY
+        is_plain_slice = self.SLICE in kinds <= {self.SLICE, self.SEI, self.DELIMITER, self.FILLER}
+        return DISPOSABLE if is_plain_slice and not is_reference else REFERENCE
+
+    @staticmethod
+    def _configured(extradata: bytes) -> Iterator[bytes]:
+        """The parameter sets in `avcC`."""
+        place = 5
+        for mask in (31, 255):
+            count, place = extradata[place] & mask if len(extradata) > place else 0, place + 1
+            for _ in range(count):
+                begin = place + 2
+                place = begin + int.from_bytes(extradata[place:begin], "big")
+                yield extradata[begin:place]
+
+    def _note_parameters(self, unit: bytes) -> None:
+        kind = unit[0] & 31 if unit else 0
+        if kind in (self.SPS, self.PPS):
+            self._parameters.note(unit, kind, payload(unit, 4 if kind == self.SPS else 1).ue())
+        if kind == self.SPS:
+            self._read_sps(unit)
+
+    def _read_slice(self, bits: Bits) -> None:
+        """Refuses fields: a packet may hold one of a frame, or both, and those are not told apart here."""
+        bits.ue()
+        if bits.ue() % self.SLICE_TYPES == self.B:
+            refuse_unannounced_bidirectional(is_reordered=self._is_reordered)
+        if self._frame_num_bits is not None:
+            bits.ue()
+            bits.skip(self._frame_num_bits)
+            if bits.u(1):
+                raise Unplannable("its pictures are fields")
+
+    def _read_sps(self, unit: bytes) -> None:
+        """Sets the bits of `frame_num` (with `colour_plane_id`) where pictures may be fields, else None."""
+        bits = payload(unit, 1)
+        profile, planes = bits.u(8), 0
+        bits.skip(16)
+        bits.ue()
+        if profile in self.HIGH_PROFILES:
+            planes = self._skip_chroma(bits)
+        frame_num_bits = bits.ue() + 4
+        self._skip_order_count(bits)
+        bits.ue()
+        bits.skip(1)
+        bits.skip_ue(2)
+        self._frame_num_bits = None if bits.u(1) else frame_num_bits + planes
+
+    @staticmethod
+    def _skip_chroma(bits: Bits) -> int:
+        chroma_format = bits.ue()
+        planes = 2 * bits.u(1) if chroma_format == 3 else 0
+        bits.skip_ue(2)
+        bits.skip(1)
+        if bits.u(1):
+            for index in range(12 if chroma_format == 3 else 8):
+                if bits.u(1):
+                    H264._skip_scaling_list(bits, 16 if index < 6 else 64)
+        return planes
+
+    @staticmethod
+    def _skip_scaling_list(bits: Bits, size: int) -> None:
+        last = following = 8
+        for _ in range(size):
+            if following:
+                following = (last + bits.se()) % 256
+            last = following or last
+
+    @staticmethod
+    def _skip_order_count(bits: Bits) -> None:
+        kind = bits.ue()
+        if kind == 0:
+            bits.ue()
+        elif kind == 1:
+            bits.skip(1)
+            bits.skip_ue(2)
+            bits.skip_ue(bits.ue())
+
+
+class Hevc:
+    """HEVC: IRAP pictures, and sub-layer non-reference pictures of the highest sub-layer, on which none depends."""
+
+    IRAP, SUB_LAYER_NON_REFERENCE = frozenset(range(16, 22)), frozenset(range(0, 16, 2))
+    VIDEO, PARAMETERS, SPS, PPS = frozenset(range(32)), frozenset({32, 33, 34}), 33, 34
+    ENDINGS, SEI, HARMLESS = frozenset({36, 37}), 39, frozenset({35, 38, 39, 40})
+    DROPPING, NO_OUTPUT_OF_PRIOR_PICTURES = frozenset(range(16, 21)), 0x40
+
+    def __init__(self, extradata: bytes) -> None:
+        self._length_size = length_size(extradata, 21)
+        self._highest_layer: int | None = None
+        self._parameters = ParameterSets()
+        self._has_ended = False
+        for unit in nal_units(extradata, None) if self._length_size is None else self._configured(extradata):
+            self._note_parameters(unit)
+
+    def read(self, data: bytes, *, is_keyframe: bool) -> Picture:  # noqa: ARG002
+        kinds, layers = set(), set()
+        for unit in (unit for unit in nal_units(data, self._length_size) if len(unit) > 1):
+            kind = unit[0] >> 1 & 63
+            kinds.add(kind)
+            self._note_parameters(unit)
+            if kind == self.SEI:
+                refuse_lasting_messages(unit[2:])
+            if kind in self.DROPPING and unit[2:3] and unit[2] & self.NO_OUTPUT_OF_PRIOR_PICTURES:
+                raise Unplannable("a picture drops those before it")
+            if kind in self.VIDEO:
+                self._begin_picture()
+                layers.add((unit[1] & 7) - 1)
+            self._has_ended |= kind in self.ENDINGS
+        pictures = kinds & self.VIDEO
+        if pictures and pictures <= self.IRAP:
+            return ENTRY
+        is_disposable = pictures <= self.SUB_LAYER_NON_REFERENCE and kinds - pictures <= self.HARMLESS
+        return DISPOSABLE if pictures and is_disposable and layers == {self._highest_layer} else REFERENCE
+
+    def _begin_picture(self) -> None:
+        """After the end of a sequence, pictures that lead the next entry are not shown: that is not planned for."""
+        self._parameters.close()
+        if self._has_ended:
+            raise Unplannable("a sequence of pictures ends within it")
+
+    def _note_parameters(self, unit: bytes) -> None:
+        kind = unit[0] >> 1 & 63 if len(unit) > 2 else None
+        if kind in self.PARAMETERS:
+            self._parameters.note(unit, kind, payload(unit, 2).ue() if kind == self.PPS else 0)
+        if kind == self.SPS:
+            self._highest_layer = unit[2] >> 1 & 7
+
+    @staticmethod
+    def _configured(extradata: bytes) -> Iterator[bytes]:
+        """The parameter sets in `hvcC`."""
+        place = 23
+        for _ in range(int.from_bytes(extradata[22:23], "big")):
+            count, place = int.from_bytes(extradata[place + 1 : place + 3], "big"), place + 3
+            for _ in range(count):
+                begin = place + 2
+                place = begin + int.from_bytes(extradata[place:begin], "big")
+                yield extradata[begin:place]

@@ -1,0 +1,249 @@
+"""Which packets must be decoded for the frames of a grid: those that a chosen frame depends on, and no others.
+
+Packets come in decoding order, frames are chosen in presentation order; a few packets of look-ahead settle what is on
+screen at each grid time. A packet is let go as soon as it is known whether it is needed.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from heapq import heappop, heappush, heappushpop
+from typing import Generic, TypeVar
+
+from yt8m_pipeline.decoding.codings.picture import Picture, Unplannable
+from yt8m_pipeline.decoding.frame_times import Grid
+
+Packet = TypeVar("Packet")
+
+REORDERING = 16
+"""The most pictures that precede another in decoding order and follow it in presentation order: what a decoded picture
+buffer holds (H.264 §A.3.1, H.265 §A.4.2)."""
+
+
+@dataclass(eq=False, slots=True)
+class CodedFrame(Generic[Packet]):
+    """A packet in decoding order, and what is found out about it.
+
+    Attributes:
+        packet: The packet.
+        pts: Its presentation time, ticks; None: it is never on screen.
+        duration: Its duration, ticks; 0 where that is unknown.
+        size: Its bytes.
+        picture: What its headers say.
+        grid: The grid times, k, at which it is on screen.
+        parents: The frames that it depends on.
+        replaced: Of an entry, the frames that others could have depended on before it.
+        is_needed: Whether a frame of the grid depends on it.
+        is_settled: Whether `grid` is final.
+    """
+
+    packet: Packet
+    pts: int | None
+    duration: int
+    size: int
+    picture: Picture
+    grid: range = range(0)
+    parents: "tuple[CodedFrame[Packet], ...]" = field(default=(), repr=False)
+    replaced: "tuple[CodedFrame[Packet], ...]" = field(default=(), repr=False)
+    is_needed: bool = False
+    is_settled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Step(Generic[Packet]):
+    """What a decoder gets next.
+
+    Attributes:
+        packet: The packet.
+        pts: Its presentation time, ticks; None: it is never on screen.
+        grid: The grid times, k, at which it is on screen.
+        is_fresh: Decoding begins here anew: the decoder must be drained and emptied before.
+    """
+
+    packet: Packet
+    pts: int | None
+    grid: range
+    is_fresh: bool
+
+
+def needed_packets(frames: Iterable[CodedFrame[Packet]], grid: Grid, *, max_bytes: int) -> Iterator[Step[Packet]]:
+    """Yields, in decoding order, the packets that the frames of a grid depend on.
+
+    The frames of the grid are those of `frames_on_grid`, the presentation order being that of the pts.
+
+    Args:
+        frames: The coded frames of a film, in decoding order, read until the last grid time is settled.
+        grid: Grid times per tick.
+        max_bytes: When more bytes are held undecided, the decoder gets them, needed or not.
+
+    Raises:
+        Unplannable: if two frames have the same time, or one comes later than pictures can be reordered.
+    """
+    timeline: _Timeline[Packet] = _Timeline(grid)
+    undecided: _Undecided[Packet] = _Undecided()
+    for frame in frames:
+        undecided.add(frame)
+        for settled in timeline.add(frame):
+            undecided.settle(settled)
+        if undecided.bytes > max_bytes:
+            undecided.need_what_lives()
+        yield from undecided.decided()
+        if timeline.is_complete:
+            break
+    for settled in timeline.finish():
+        undecided.settle(settled)
+    undecided.forget_references()
+    yield from undecided.decided()
+
+
+class _Timeline(Generic[Packet]):
+    """Frames by time: a window of look-ahead, and the grid times of what leaves it."""
+
+    def __init__(self, grid: Grid) -> None:
+        self._grid = grid
+        self._window: list[tuple[int, int, CodedFrame[Packet]]] = []
+        self._added = self._start = self._gap = 0
+        self._shown: CodedFrame[Packet] | None = None
+        self.is_complete = False
+
+    def add(self, frame: CodedFrame[Packet]) -> Iterator[CodedFrame[Packet]]:
+        """Yields the frames whose grid times are settled now."""
+        if frame.pts is None:
+            yield frame
+            return
+        self._added += 1
+        item = (frame.pts, self._added, frame)
+        if len(self._window) < REORDERING:
+            heappush(self._window, item)
+        else:
+            yield from self._follow(*heappushpop(self._window, item))
+
+    def finish(self) -> Iterator[CodedFrame[Packet]]:
+        """Yields the frames that are left: there are no more."""
+        while self._window:
+            yield from self._follow(*heappop(self._window))
+        if self._shown is not None and self._shown.pts is not None:
+            begin = self._shown.pts - self._start
+            times = self._grid.between(begin, begin + (self._shown.duration or self._gap))
+            self._shown.grid = times or range(begin == 0)
+            yield self._shown
+
+    def _follow(self, pts: int, _: int, frame: CodedFrame[Packet]) -> Iterator[CodedFrame[Packet]]:
+        shown, self._shown = self._shown, frame
+        if shown is None or shown.pts is None:
+            self._start = pts
+            return
+        self._gap = pts - shown.pts
+        if self._gap <= 0:
+            raise Unplannable(f"the frame at {pts} follows that at {shown.pts}")
+        shown.grid = self._grid.between(shown.pts - self._start, pts - self._start)
+        self.is_complete = shown.grid.stop == self._grid.count
+        yield shown
+
+
+class _Undecided(Generic[Packet]):
+    """Frames in decoding order, until it is known whether they are needed."""
+
+    def __init__(self) -> None:
+        self._frames: deque[CodedFrame[Packet]] = deque()
+        self._slots: dict[int, CodedFrame[Packet]] = {}
+        self._entry_pts: int | None = None
+        self._before_entry: tuple[CodedFrame[Packet], ...] = ()
+        self._is_changed = False
+        self.bytes = 0
+
+    def add(self, frame: CodedFrame[Packet]) -> None:
+        """Takes a frame up, and finds its parents.
+
+        Frames that follow an entry in decoding order and precede it in presentation order (leading pictures) may
+        depend on what was before the entry, and no others depend on them.
+        """
+        picture, slots = frame.picture, self._slots
+        self._frames.append(frame)
+        self.bytes += frame.size
+        frame.parents = tuple({slots[slot]: None for slot in picture.reads if slot in slots})
+        if picture.is_entry:
+            frame.replaced = tuple(dict.fromkeys(slots.values()))
+            self._entry_pts, self._before_entry = frame.pts, frame.replaced
+        elif frame.pts is not None and self._entry_pts is not None:
+            if frame.pts < self._entry_pts:
+                self._add_leading(frame)
+                return
+            self._entry_pts, self._before_entry = None, ()
+        slots.update(dict.fromkeys(picture.writes, frame))
+
+    def _add_leading(self, frame: CodedFrame[Packet]) -> None:
+        frame.parents += self._before_entry
+        if frame.picture.writes:
+            self._before_entry = (*self._before_entry, frame)
+
+    def settle(self, frame: CodedFrame[Packet]) -> None:
+        """Its grid times are known."""
+        frame.is_settled = True
+        if frame.grid:
+            _need(frame)
+            self._is_changed = True
+        elif not frame.is_needed and not frame.picture.writes:
+            self._frames.remove(frame)
+            self.bytes -= frame.size
+
+    def need_what_lives(self) -> None:
+        """Gives up waiting: takes everything that a later frame may depend on."""
+        for frame in self._roots():
+            _need(frame)
+        self._is_changed = True
+
+    def forget_references(self) -> None:
+        """There are no more frames that could depend on these."""
+        self._slots, self._before_entry, self._is_changed = {}, (), True
+
+    def decided(self) -> Iterator[Step[Packet]]:
+        """Yields what is needed, up to the first frame that is still open."""
+        if not self._is_changed:
+            return
+        self._is_changed = False
+        live: set[CodedFrame[Packet]] | None = None
+        while self._frames and self._frames[0].is_settled:
+            frame = self._frames[0]
+            if not frame.is_needed:
+                live = _ancestry(self._roots()) if live is None else live
+                if frame in live:
+                    return
+            self._frames.popleft()
+            self.bytes -= frame.size
+            if frame.is_needed:
+                yield _step(frame)
+            frame.parents = frame.replaced = ()
+
+    def _roots(self) -> Iterator[CodedFrame[Packet]]:
+        """What later frames may name, and what may still be chosen."""
+        yield from self._slots.values()
+        yield from self._before_entry
+        yield from (frame for frame in self._frames if not frame.is_settled)
+
+
+def _step(frame: CodedFrame[Packet]) -> Step[Packet]:
+    is_fresh = frame.picture.is_entry and not all(one.is_needed for one in frame.replaced)
+    return Step(frame.packet, frame.pts, frame.grid, is_fresh)
+
+
+def _need(frame: CodedFrame[Packet]) -> None:
+    """Marks a frame and all that it depends on."""
+    open_frames = [frame]
+    while open_frames:
+        one = open_frames.pop()
+        if not one.is_needed:
+            one.is_needed = True
+            open_frames += one.parents
+
+
+def _ancestry(frames: Iterable[CodedFrame[Packet]]) -> set[CodedFrame[Packet]]:
+    """These frames and all that they depend on."""
+    found: set[CodedFrame[Packet]] = set()
+    open_frames = list(frames)
+    while open_frames:
+        frame = open_frames.pop()
+        if frame not in found:
+            found.add(frame)
+            open_frames += frame.parents
+    return found

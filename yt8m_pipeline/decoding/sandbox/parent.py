@@ -1,0 +1,416 @@
+"""Decoding in a child process, so that a hostile video costs that video only (DESIGN §4.3).
+
+The child (`sandbox_child`) is confined before it sees a byte: a limited address space (but on macOS, which has no such
+limit), no process below it (unless root runs it), no file that grows, no core dump, and no descriptor to spare, so that
+FFmpeg can open neither a file nor a socket, whatever a video names. It gets a local video as a descriptor, and asks for
+the blocks of a remote one; it never gets a name. That holds a library that was misled or went astray. It does not hold
+foreign machine code: against that, run the pipeline in a container or virtual machine.
+
+The pools that exist (pebble, billiard, loky) run pickled Python callables and unpickle what comes back; confinement,
+descriptors and answers of hostile processes would all be ours to write inside them, and that is most of what is here.
+"""
+
+import io
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil, isfinite, isnan, prod
+from time import monotonic
+from types import TracebackType
+from typing import IO, Self, cast
+
+import numpy as np
+from pyarrow import ArrowException
+
+from yt8m_pipeline import files
+from yt8m_pipeline.accounting.reasons import DropReason, VideoRejected
+from yt8m_pipeline.config import Decoding
+from yt8m_pipeline.decoding.facts import SampledFrame, VideoFacts
+from yt8m_pipeline.decoding.sandbox.protocol import (
+    BLOCK_BYTES,
+    DECODE,
+    FACTS,
+    FRAME,
+    HEADER,
+    IDLE,
+    JOB,
+    MAX_FACTS_BYTES,
+    MAX_FRAME_BYTES,
+    MAX_REJECTION_BYTES,
+    MIB,
+    PROBE,
+    PROBE_FRAMES,
+    READ,
+    REJECTED,
+    Answer,
+    block_length,
+)
+from yt8m_pipeline.decoding.sandbox.reading_ahead import read_ahead
+from yt8m_pipeline.errors import DataError
+
+CHILD = "yt8m_pipeline.decoding.sandbox.child"
+START_SECONDS = 120.0
+READING_BYTES_PER_SECOND = 4 * MIB
+"""As slow as a disk or network may be that a whole film is read from."""
+DYING_SECONDS = 5.0
+
+AHEAD_BYTES = 128 * MIB
+"""Of decoded frames that wait for the consumer: all 360 of 299², or five of 4K UHD in their own size."""
+
+
+class Sandbox:
+    """Decodes videos one after another in a child process, started when first needed and replaced when lost.
+
+    A context manager, for one thread at a time. An iterator that is left half-way takes its child with it when it is
+    closed or collected; the next video gets a new one. A video has `timeout_seconds`, and with each frame of the grid
+    that arrives `timeout_seconds_per_frame` more.
+
+    Decoding goes on while the consumer works on earlier frames, until those that wait have AHEAD_BYTES; then the child
+    waits too, and its time stands still.
+
+    Args:
+        decoding: The sampling rate and the limits.
+        size: Height and width of the frames, pixels; None: each frame has its own size.
+    """
+
+    def __init__(self, decoding: Decoding, size: int | None) -> None:
+        self._decoding, self._size = decoding, size
+        self._idle: _Child | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the idle child. The sandbox can be used again."""
+        if self._idle is not None:
+            self._idle.kill()
+            self._idle = None
+
+    def decode(self, uri: str) -> Generator[SampledFrame, None, float]:
+        """Yields the frames of the grid, size × size or in their own size (see `decode_frames`).
+
+        Args:
+            uri: A local path, or a URI of which only the blocks that the decoder needs are read.
+
+        Returns:
+            The share of the film's grid times whose frame is sound.
+
+        Raises:
+            VideoRejected: MISSING_FILE, EMPTY_FILE; IO_ERROR, also where reading fails half-way; whatever
+                `decode_frames` finds; FRAME_TOO_LARGE; DECODER_CRASHED, also for frames that are not those of the grid;
+                DECODE_TIMEOUT.
+            DataError: when no child can be started.
+        """
+        with self._at_work(DECODE, uri) as child:
+            return (yield from read_ahead(child.frames(), AHEAD_BYTES, stop=child.stop))
+
+    def probe(self, uri: str, *, frames: bool) -> VideoFacts:
+        """What `probing.probe` finds out about a video. Its time limit grows with its size, and with frames by theirs.
+
+        Raises:
+            VideoRejected: as `decode` does.
+            DataError: when no child can be started.
+        """
+        with self._at_work(PROBE_FRAMES if frames else PROBE, uri) as child:
+            return child.facts(frames=frames)
+
+    @contextmanager
+    def _at_work(self, task: bytes, uri: str) -> "Iterator[_Child]":
+        with ExitStack() as stack:
+            video = _open(uri, stack)
+            child = self._take()
+            stack.callback(self._give_back, child)
+            child.hand_over(task, video)
+            yield child
+
+    def _take(self) -> "_Child":
+        child, self._idle = self._idle, None
+        if child is not None and child.is_alive():
+            return child
+        if child is not None:
+            child.kill()
+        return _Child(self._decoding, self._size)
+
+    def _give_back(self, child: "_Child") -> None:
+        if child.is_idle and self._idle is None:
+            self._idle = child
+        else:
+            child.kill()
+
+
+@dataclass(frozen=True, slots=True)
+class _Video:
+    """An open video: a local file or one that only this process can read."""
+
+    uri: str
+    file: IO[bytes]
+    size: int
+
+    @property
+    def descriptors(self) -> list[int]:
+        return [self.file.fileno()] if isinstance(self.file, io.FileIO) else []
+
+    def block(self, number: int) -> bytes:
+        """The bytes of a block. In their order blocks are one stream: a seek would be a new request.
+
+        Raises:
+            ValueError: if there is no such block.
+            VideoRejected: IO_ERROR or MISSING_FILE, if it cannot be read.
+        """
+        offset, length = number * BLOCK_BYTES, block_length(number, self.size)
+        with _reading(self.uri):
+            if self.file.tell() != offset:
+                self.file.seek(offset)
+            data = self.file.read(length)
+            if len(data) != length:
+                raise OSError(f"{length} bytes were due at {offset}, but {len(data)} came")
+        return data
+
+
+class _Child:
+    """The parent's end of one child process."""
+
+    def __init__(self, decoding: Decoding, size: int | None) -> None:
+        self._decoding, self._size = decoding, size
+        self._frame_limit = ceil(Fraction(str(decoding.max_seconds)) * decoding.rate)
+        self._payload_limits = {
+            FRAME: 3 * size * size if size else MAX_FRAME_BYTES,
+            FACTS: MAX_FACTS_BYTES,
+            REJECTED: MAX_REJECTION_BYTES,
+            IDLE: 0,
+            READ: 0,
+        }
+        self._video: _Video | None = None
+        self._start()
+
+    def _start(self) -> None:
+        settings = (self._decoding.model_dump_json(), str(self._size or 0))
+        try:
+            self._socket, theirs = socket.socketpair()
+            with theirs:
+                theirs.setblocking(True)  # Beam's client of Google Cloud calls socket.setdefaulttimeout
+                self._process = _start_child(settings, theirs)
+        except OSError as error:
+            raise _not_started(str(error), "let this machine have more open files, processes or memory") from None
+        self._stderr = cast(IO[bytes], self._process.stderr)
+        os.set_blocking(self._stderr.fileno(), False)
+        self._await_start()
+
+    def _await_start(self) -> None:
+        self._seconds_left = START_SECONDS
+        try:
+            self._await(IDLE)
+        except VideoRejected as failure:
+            self.kill()
+            fix = "raise decoding.memory_limit_mib, or reinstall PyAV (package `av`)"
+            raise _not_started(failure.detail, fix) from None
+
+    @property
+    def is_idle(self) -> bool:
+        return self._video is None
+
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    def stop(self) -> None:
+        """Kills the process: whoever waits for its answers, gets none."""
+        self._process.kill()
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._socket.close()
+        self._stderr.close()
+
+    def hand_over(self, task: bytes, video: _Video) -> None:
+        """Starts a job. That the child has just died shows in its answers."""
+        self._video, self._seconds_left = video, self._decoding.timeout_seconds
+        with suppress(BrokenPipeError, ConnectionResetError):
+            socket.send_fds(self._socket, [JOB.pack(task, video.size)], video.descriptors)
+
+    def frames(self) -> Generator[SampledFrame, None, float]:
+        """The frames of the video that was handed over."""
+        for index in range(self._frame_limit):
+            answer = self._await(*(FRAME, IDLE) if index else (FRAME,))
+            if answer.kind == IDLE:
+                return answer.value
+            with self._watching():
+                frame = _frame(answer, index, self._size)
+            self._seconds_left += self._decoding.timeout_seconds_per_frame
+            yield frame
+        return self._await(IDLE).value
+
+    def facts(self, *, frames: bool) -> VideoFacts:
+        """What was found out about the video that was handed over, all of which is read."""
+        if self._video is not None:
+            self._seconds_left += self._video.size / READING_BYTES_PER_SECOND
+        if frames:
+            self._seconds_left += self._frame_limit * self._decoding.timeout_seconds_per_frame
+        answer = self._await(FACTS)
+        with self._watching():
+            facts = VideoFacts.from_json(json.loads(bytes(answer.payload)))
+        self._await(IDLE)
+        return facts
+
+    def _await(self, *kinds: bytes) -> Answer:
+        """The next answer, of one of these kinds. Until it comes, the child gets the blocks that it asks for."""
+        with self._watching():
+            while (answer := self._receive()).kind == READ:
+                self._send_block(answer.number)
+            if answer.kind == REJECTED:
+                rejection = _rejection(answer)
+                self._video = None
+                raise rejection
+            if answer.kind not in kinds:
+                raise ValueError(answer.kind)
+            if answer.kind == IDLE:
+                _check_fraction(answer.value)
+                self._video = None
+        return answer
+
+    @contextmanager
+    def _watching(self) -> Iterator[None]:
+        """Tells by what the child does whether it crashed, hangs or lies; meanwhile its time runs."""
+        self._deadline = monotonic() + self._seconds_left
+        try:
+            yield
+        except TimeoutError:
+            raise VideoRejected(DropReason.DECODE_TIMEOUT, "the decoder took too long and was killed") from None
+        except (EOFError, ConnectionError):
+            raise VideoRejected(DropReason.DECODER_CRASHED, self._last_words()) from None
+        except (ValueError, RecursionError):
+            raise VideoRejected(DropReason.DECODER_CRASHED, "the decoder broke its protocol") from None
+        finally:
+            self._seconds_left = self._deadline - monotonic()
+
+    def _receive(self) -> Answer:
+        kind, number, value, height, width, length = HEADER.unpack(self._read(HEADER.size))
+        if length > self._payload_limits.get(kind, -1):
+            raise ValueError(length)
+        return Answer(kind, number, value, self._read(length), height, width)
+
+    def _read(self, count: int) -> bytearray:
+        data = bytearray(count)
+        missing = memoryview(data)
+        while missing:
+            self._set_timeout()
+            received = self._socket.recv_into(missing)
+            if not received:
+                raise EOFError
+            missing = missing[received:]
+        return data
+
+    def _send_block(self, number: int) -> None:
+        if self._video is None:
+            raise ValueError(number)
+        block = self._video.block(number)
+        self._set_timeout()
+        self._socket.sendall(block)
+
+    def _set_timeout(self) -> None:
+        seconds = self._deadline - monotonic()
+        if seconds <= 0:
+            raise TimeoutError
+        self._socket.settimeout(seconds)
+
+    def _last_words(self) -> str:
+        """How the process ended, and the last line of its standard error."""
+        try:
+            status = self._process.wait(DYING_SECONDS)
+        except subprocess.TimeoutExpired:
+            return "the decoder closed its socket"
+        lines = (self._stderr.read() or b"").decode(errors="replace").split("\n")
+        said = next((f": {_printable(line)}" for line in reversed(lines) if line.strip()), "")
+        names = {number.value: number.name for number in signal.Signals}
+        ended = f"signal {names.get(-status, -status)}" if status < 0 else f"exit status {status}"
+        return f"the decoder ended by {ended}{said}"
+
+
+def _start_child(settings: tuple[str, str], theirs: socket.socket) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(  # noqa: S603  our own module, no shell
+        [sys.executable, "-B", "-P", "-m", CHILD, *settings],
+        stdin=theirs.fileno(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=_child_environment(),
+        start_new_session=True,
+    )
+
+
+def _not_started(why: str, fix: str) -> DataError:
+    return DataError("The decoding process does not start", f"{sys.executable} -m {CHILD}", why, fix)
+
+
+def _frame(answer: Answer, index: int, size: int | None) -> SampledFrame:
+    if answer.number != index or not isfinite(answer.value):
+        raise ValueError(f"frame {answer.number} at {answer.value} s, where frame {index} was due")
+    shape = (answer.height, answer.width, 3)
+    if shape != (size or answer.height, size or answer.width, 3) or not 0 < prod(shape) == len(answer.payload):
+        raise ValueError(f"{len(answer.payload)} bytes are no frame of {shape}")
+    return SampledFrame(index, answer.value, np.frombuffer(answer.payload, np.uint8).reshape(shape))
+
+
+def _rejection(answer: Answer) -> VideoRejected:
+    reason, _, detail = bytes(answer.payload).decode(errors="replace").partition("\n")
+    fraction = None if isnan(answer.value) else answer.value
+    if fraction is not None:
+        _check_fraction(fraction)
+    return VideoRejected(DropReason(reason), _printable(detail), fraction)
+
+
+def _check_fraction(value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ValueError(f"a fraction is in [0, 1], got {value}")
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def _child_environment() -> dict[str, str]:
+    """What Python needs to start, and nothing that is secret."""
+    kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
+    path = os.pathsep.join(entry for entry in sys.path if isinstance(entry, str))  # Python passes over others
+    return kept | {"PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
+
+
+def _open(uri: str, stack: ExitStack) -> _Video:
+    """Opens a video that has bytes, at their start."""
+    with _reading(uri):
+        opened = _open_local(files.resolve(uri)[1]) if files.is_local(uri) else files.open_read(uri)
+        file = stack.enter_context(opened)
+        size = file.seek(0, io.SEEK_END)
+        file.seek(0)
+    if size == 0:
+        raise VideoRejected(DropReason.EMPTY_FILE, f"{uri}: 0 bytes")
+    return _Video(uri, file, size)
+
+
+def _open_local(path: str) -> io.FileIO:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError("not a regular file")
+    return io.FileIO(descriptor)
+
+
+@contextmanager
+def _reading(uri: str) -> Iterator[None]:
+    """Turns errors of reading a video's bytes into rejections that may pass."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError):
+        raise VideoRejected(DropReason.MISSING_FILE, f"{uri}: no such file") from None
+    except (OSError, ValueError, ArrowException) as error:
+        raise VideoRejected(DropReason.IO_ERROR, f"{uri}: {_printable(str(error))}") from error

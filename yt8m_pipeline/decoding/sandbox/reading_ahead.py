@@ -1,0 +1,88 @@
+"""Decoding ahead of the consumer in a thread, within a bound in bytes."""
+
+from collections import deque
+from collections.abc import Callable, Generator
+from threading import Condition, Thread
+
+from yt8m_pipeline.accounting.reasons import VideoRejected
+from yt8m_pipeline.decoding.facts import SampledFrame
+
+
+def read_ahead(
+    frames: Generator[SampledFrame, None, float], max_bytes: int, stop: Callable[[], None]
+) -> Generator[SampledFrame, None, float]:
+    """Yields the frames of a generator that runs in a thread of its own, and returns or raises what it does.
+
+    The thread stops as long as the frames that wait have `max_bytes` or more: so there are never more than that and
+    one frame. It has ended when this iterator is at its end, closed or collected.
+
+    Args:
+        frames: Raises nothing but VideoRejected.
+        max_bytes: Of frames that wait.
+        stop: Ends the wait of the generator for its next frame; called when this iterator is left half-way.
+    """
+    line = _Line(max_bytes)
+    thread = Thread(target=line.fill, args=(frames,), daemon=True)
+    thread.start()
+    try:
+        yield from iter(line.take, None)
+    finally:
+        if line.close():
+            stop()
+        thread.join()
+    return line.result()
+
+
+class _Line:
+    """The frames that wait, in order: one thread fills the line, another empties it."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._frames: deque[SampledFrame] = deque()
+        self._bytes = 0
+        self._is_open = True
+        self._changed = Condition()
+        self._result: float | VideoRejected | None = None
+
+    def fill(self, frames: Generator[SampledFrame, None, float]) -> None:
+        try:
+            while self._put(next(frames)):
+                pass
+        except StopIteration as end:
+            self._result = end.value
+        except VideoRejected as rejection:
+            self._result = rejection
+        finally:
+            self.close()
+
+    def _put(self, frame: SampledFrame) -> bool:
+        """Adds a frame and waits until there is room for another. Returns whether one is wanted."""
+        with self._changed:
+            self._frames.append(frame)
+            self._bytes += frame.rgb.nbytes
+            self._changed.notify()
+            self._changed.wait_for(lambda: self._bytes < self._max_bytes or not self._is_open)
+            return self._is_open
+
+    def take(self) -> SampledFrame | None:
+        """The next frame, as soon as there is one; None at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._frames or not self._is_open)
+            if not self._frames:
+                return None
+            frame = self._frames.popleft()
+            self._bytes -= frame.rgb.nbytes
+            self._changed.notify()
+            return frame
+
+    def close(self) -> bool:
+        """Says that no frame is added or wanted any more. Returns whether that is news."""
+        with self._changed:
+            was_open, self._is_open = self._is_open, False
+            self._changed.notify()
+            return was_open
+
+    def result(self) -> float:
+        if isinstance(self._result, float):
+            return self._result
+        raise self._result or RuntimeError("the thread that decodes ahead has ended by an error of its own")

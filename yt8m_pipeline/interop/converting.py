@@ -1,0 +1,333 @@
+"""MediaPipe's per-video protos into a dataset of ours, and back; memory is bounded by one video."""
+
+import csv
+import hashlib
+import io
+import os
+import socket
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from fractions import Fraction
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import fs
+
+from yt8m_pipeline import __version__, files
+from yt8m_pipeline.accounting.counts import StageCount
+from yt8m_pipeline.accounting.outcome import REJECTS
+from yt8m_pipeline.accounting.reasons import Stage
+from yt8m_pipeline.compression.quantization import Quantizer
+from yt8m_pipeline.config import Shards
+from yt8m_pipeline.data_model import Int64Array, Partition
+from yt8m_pipeline.dataset.index import VIDEOS, VOCABULARY_COLUMNS, write_rejects, write_videos
+from yt8m_pipeline.dataset.layout import Layout, Shard
+from yt8m_pipeline.dataset.manifest import (
+    Manifest,
+    PartitionSummary,
+    fitted_row,
+    mark_complete,
+    shard_parts,
+    write_manifest,
+)
+from yt8m_pipeline.dataset.reader import FrameExample, open_dataset, read_frames
+from yt8m_pipeline.dataset.shards import PUBLISHED, shard_key, shard_of, write_shard
+from yt8m_pipeline.dataset.steps import FileEntry, Step, file_entry, step_key
+from yt8m_pipeline.errors import DataError, UsageError
+from yt8m_pipeline.interop.intake import Intake, Progress, Proto, read_coefficients, take_in
+from yt8m_pipeline.interop.media_sequence import MICROSECONDS, MediaSequence, media_sequence
+from yt8m_pipeline.interop.media_sequence_files import find_files, proto_name
+
+MEDIA_SEQUENCE = "mediasequence"
+
+
+def convert_to_records(
+    inputs: Sequence[str],
+    output: str,
+    quantizer: Quantizer,
+    partition: Partition | None,
+    shards: int,
+    progress: Progress,
+) -> None:
+    """Writes a finished dataset of one partition from MediaPipe's protos.
+
+    Args:
+        inputs: Files and folders, local or gs://. A file is one proto, or a TFRecord file of them.
+        output: The folder of the dataset; it must be empty or not exist.
+        quantizer: The codebook; `uniform` is what these coefficients are meant for.
+        partition: What the videos become. Of test, labels go to the withheld file only. None: what the folder that the
+            protos lie in is called, as `convert_to_media_sequences` calls it, or else train.
+        shards: How many shards the partition has.
+        progress: Called after each video, for the stages "read" and "write".
+
+    Raises:
+        UsageError: an input does not exist, the protos lie in the folders of several partitions, or the output folder
+            is not empty.
+        DataError: no proto can be converted, one changes meanwhile, or the output cannot be written.
+    """
+    uris = find_files(inputs)
+    becomes = partition or _partition_of(uris)
+    with _new_folder(output) as folder:
+        intake = take_in(uris, quantizer, progress)
+        _write_dataset(Layout(folder), intake, quantizer, becomes, shards, progress)
+
+
+def _partition_of(uris: Sequence[str]) -> Partition:
+    """What the folder of the files is called, where it is called as a partition."""
+    folders = {PurePosixPath(uri).parent.name for uri in uris}
+    named = [partition for partition in Partition if partition.value in folders]
+    if named and len(folders) > 1:
+        raise UsageError(
+            "The protos are of several partitions",
+            "yt8m convert",
+            f"they lie in folders called {', '.join(sorted(folders))}",
+            "convert one folder at a time, or say with --partition what all of them become",
+        )
+    return named[0] if named else Partition.TRAIN
+
+
+def convert_to_media_sequences(
+    dataset: str, output: str, partition: Partition | None, progress: Progress
+) -> dict[Partition, int]:
+    """Writes one proto per video of a finished dataset, OUTPUT/{partition}/{id}.pb.
+
+    The floats are the de-quantized codes, the timestamps those of the grid, k / frames per second, and the label
+    strings the names of vocabulary.csv; labels of the test partition are withheld, as in the dataset.
+
+    Args:
+        dataset: The folder, local or gs://.
+        output: The folder of the protos; it must be empty or not exist.
+        partition: The only one to write; None for all.
+        progress: Called after each video, for the stage "write".
+
+    Returns:
+        How many videos there are of each partition written.
+
+    Raises:
+        UsageError: the output folder is not empty.
+        DataError: what `read_frames` refuses, or the output cannot be written.
+    """
+    opened = open_dataset(dataset)
+    names, rate = _label_names(opened.layout), _frames_per_second(opened.layout)
+    chosen = [partition] if partition else list(Partition)
+    counts = dict.fromkeys(chosen, 0)
+    with _new_folder(output) as folder:
+        for part in chosen:
+            for example in read_frames(dataset, part):
+                data = media_sequence(_sequence(example, names, rate), float(rate))
+                files.write_bytes(files.join(folder, part, proto_name(example.video_id)), data)
+                counts[part] += 1
+                progress("write")
+    return counts
+
+
+# The output -----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _new_folder(output: str) -> Iterator[str]:
+    """A folder to fill: it stands under its name whole, when the block ends well, or not at all.
+
+    A bucket cannot rename a folder: there it is filled in place, and emptied again if the block fails.
+    """
+    filesystem, path = _require_empty(output)
+    owner = f"{socket.gethostname()}-{os.getpid()}"
+    if files.is_local(output):
+        path = os.path.realpath(path)
+    working = f"{path}{files.TEMPORARY_MARK}{owner}" if files.is_local(output) else output
+    with ExitStack() as undo:
+        undo.callback(files.delete_folder, working)
+        with _write_error(output):
+            filesystem.create_dir(files.resolve(working)[1], recursive=True)
+        yield working
+        if files.is_local(output):
+            with _write_error(output):
+                filesystem.move(working, path)
+        undo.pop_all()
+
+
+def _require_empty(output: str) -> tuple[fs.FileSystem, str]:
+    """The filesystem of the output folder and its path there."""
+    try:
+        found = [output] if files.exists(output) else files.list_files(output)
+        why = f"{found[0]} stands there already" if found else ""
+        resolved = files.resolve(output)
+    except (OSError, pa.ArrowException) as error:
+        why = " ".join(str(error).split())
+    if why:
+        raise UsageError("The output is no empty folder", output, why, "give an empty or new folder with --output")
+    return resolved
+
+
+@contextmanager
+def _write_error(output: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        why = " ".join(str(error).split())
+        fix = "give a new folder with --output, in a folder that you may write to"
+        raise DataError("The output folder cannot be written", output, why, fix) from None
+
+
+# Protos to records ----------------------------------------------------------------------------------------------------
+
+
+def _write_dataset(
+    layout: Layout, intake: Intake, quantizer: Quantizer, partition: Partition, shards: int, progress: Progress
+) -> None:
+    groups = _into_shards(intake.protos, partition, shards)
+    fitted = _fitted(layout, intake, quantizer)
+    key = fitted["quantizer"]["key"]
+    steps = [_write_shard(layout, shard, key, protos, quantizer, progress) for shard, protos in groups.items()]
+    tables = sorted(_write_tables(layout, intake, groups, partition))
+    values = {
+        **_origin(intake, steps),
+        **fitted,
+        **shard_parts(steps),
+        "partitions": _summaries(intake.protos.values(), partition),
+        "files": [asdict(file) for file in tables],
+    }
+    write_manifest(layout, values)
+    mark_complete(layout)
+
+
+def _into_shards(protos: Mapping[str, Proto], partition: Partition, shards: int) -> dict[Shard, list[Proto]]:
+    """The videos of each shard, sorted by id, by the hash that a build uses; the other partitions have an empty one."""
+    of = {part: shards if part is partition else 1 for part in Partition}
+    groups: dict[Shard, list[Proto]] = {Shard(part, index, of[part]): [] for part in of for index in range(of[part])}
+    for video_id, proto in sorted(protos.items()):
+        groups[shard_of(video_id, partition, shards, Shards().salt)].append(proto)
+    return groups
+
+
+def _fitted(layout: Layout, intake: Intake, quantizer: Quantizer) -> dict[str, Any]:
+    """Writes the codebook; the manifest's entries of it, and of a PCA that only MediaPipe has."""
+    quantizer.save(layout.path(Layout.QUANTIZER))
+    codebook = file_entry(layout, Layout.QUANTIZER)
+    key = step_key(Stage.CONVERT, intake.dimensions, quantizer.fingerprint)
+    facts = {"method": quantizer.name, "scope": quantizer.scope, "fingerprint": quantizer.fingerprint}
+    pca = {"source": MEDIA_SEQUENCE, "components": intake.dimensions, "epsilon": None, "fingerprint": None}
+    return {
+        "pca": fitted_row(Step("pca", key, (), pca)),
+        "quantizer": fitted_row(Step("quantizer", key, (codebook,), facts)),
+    }
+
+
+def _write_shard(
+    layout: Layout, shard: Shard, key: str, protos: Sequence[Proto], quantizer: Quantizer, progress: Progress
+) -> Step:
+    own_key = shard_key(shard, (proto.member for proto in protos), key)
+    return write_shard(layout, shard, own_key, read_coefficients(protos, progress), quantizer)
+
+
+def _origin(intake: Intake, steps: Sequence[Step]) -> dict[str, Any]:
+    """The parts of the manifest that say where the records come from and what is not in them."""
+    rejected = Counter(row["reason"] for row in intake.rejects)
+    count = StageCount(Stage.CONVERT, "videos", len(intake.protos), tuple(sorted(rejected.items())))
+    return {
+        "build_key": step_key(Stage.CONVERT, __version__, [step.key for step in steps]),
+        "versions": {"yt8m_pipeline": __version__},
+        "config": {},
+        "inputs": {},
+        "feature_space": {"fingerprint": MEDIA_SEQUENCE},
+        "labels": {part.value: "published" if part in PUBLISHED else "withheld" for part in Partition},
+        "accounting": [count.to_json()],
+        "warnings": _warnings(intake),
+        "encoded": {"from": MEDIA_SEQUENCE},
+    }
+
+
+def _warnings(intake: Intake) -> list[str]:
+    of = f"of {len(intake.protos)} videos"
+    left_out = [
+        f"left out of {count} {of}: {key}, for which the records have no place"
+        for key, count in sorted(intake.left_out.items())
+    ]
+    off_grid = f"not at one frame per second: {intake.off_grid} {of}, and the records do not say when their frames are"
+    return [*left_out, *([off_grid] if intake.off_grid else [])]
+
+
+def _summaries(protos: Iterable[Proto], partition: Partition) -> dict[str, Any]:
+    totals = {part: PartitionSummary() for part in Partition}
+    totals[partition] = sum(map(_summary, protos), PartitionSummary())
+    return {part.value: total.to_json() for part, total in totals.items()}
+
+
+def _summary(proto: Proto) -> PartitionSummary:
+    text = "\0".join([proto.member.video_id, *map(str, proto.member.labels)])
+    digest = int.from_bytes(hashlib.sha256(text.encode()).digest(), "big")
+    return PartitionSummary(1, proto.frames, len(proto.member.labels), digest)
+
+
+def _write_tables(
+    layout: Layout, intake: Intake, groups: Mapping[Shard, Sequence[Proto]], partition: Partition
+) -> list[FileEntry]:
+    counts = Counter(label for proto in intake.protos.values() for label in proto.member.labels)
+    labels = max(counts, default=-1) + 1
+    train_counts = counts if partition is Partition.TRAIN else Counter[int]()
+    files.write_bytes(layout.path(Layout.VOCABULARY), _vocabulary_csv(labels, intake.names, train_counts))
+    videos = write_videos(layout, [_video_rows(shard, protos) for shard, protos in groups.items()])
+    rejects = write_rejects(layout, [pa.Table.from_pylist(intake.rejects, schema=REJECTS)])
+    return [file_entry(layout, Layout.VOCABULARY), *videos, rejects]
+
+
+def _video_rows(shard: Shard, protos: Iterable[Proto]) -> pa.Table:
+    """The rows of videos.parquet for a shard; what only a decoder knows is null."""
+    rows = [
+        {
+            "video_id": proto.member.video_id,
+            "partition": shard.partition.value,
+            "labels": list(proto.member.labels),
+            "frames": proto.frames,
+            "shard": shard.name,
+            "features_sha256": proto.member.sha256,
+            "features_magnitude": proto.magnitude,
+        }
+        for proto in protos
+    ]
+    return pa.Table.from_pylist(rows, schema=VIDEOS)
+
+
+def _vocabulary_csv(labels: int, names: Mapping[int, str], train_counts: Counter[int]) -> bytes:
+    """vocabulary.csv with all that protos tell of labels: index, name, and the number of train videos."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, VOCABULARY_COLUMNS, restval="", lineterminator="\n")
+    writer.writeheader()
+    for label in range(labels):
+        name = names.get(label, "").replace("\r\n", "\n").replace("\r", "\n")
+        writer.writerow({"Index": label, "TrainVideoCount": train_counts[label], "Name": name})
+    return text.getvalue().encode()
+
+
+# Records to protos ----------------------------------------------------------------------------------------------------
+
+
+def _sequence(example: FrameExample, names: Mapping[int, str], rate: Fraction) -> MediaSequence:
+    labels = tuple(example.labels.tolist())
+    texts = tuple(names.get(label, "") for label in labels)
+    timestamps = _grid(len(example.features), rate)
+    return MediaSequence(example.video_id, labels, texts if all(texts) else (), example.features, timestamps)
+
+
+def _grid(frames: int, rate: Fraction) -> Int64Array:
+    return np.array([round(MICROSECONDS * k / rate) for k in range(frames)], np.int64)
+
+
+def _label_names(layout: Layout) -> dict[int, str]:
+    path = layout.path(Layout.VOCABULARY)
+    try:
+        text = files.read_bytes(path).decode()
+        return {int(row["Index"]): row["Name"] for row in csv.DictReader(io.StringIO(text, newline=""))}
+    except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
+        raise DataError("The vocabulary cannot be read", path, repr(error), "build the dataset again") from None
+
+
+def _frames_per_second(layout: Layout) -> Fraction:
+    """That of the dataset's grid; one where its manifest does not say, as for protos that were converted."""
+    manifest = Manifest.read(layout)
+    decoding = manifest.values.get("config", {}).get("decoding", {}) if manifest else {}
+    return Fraction(str(decoding.get("frames_per_second", 1)))

@@ -1,0 +1,96 @@
+"""The life of a build: plan it, take the folder, run the pipeline, and close the folder."""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from yt8m_pipeline.accounting.reasons import Retry
+from yt8m_pipeline.config import Config
+from yt8m_pipeline.data_model import Partition
+from yt8m_pipeline.dataset.manifest import Manifest
+from yt8m_pipeline.errors import DataError
+from yt8m_pipeline.files import delete_temporaries
+from yt8m_pipeline.jobs.build_folder import begin, exclusive, finish, withdraw
+from yt8m_pipeline.jobs.build_plan import BuildPlan, plan_build
+from yt8m_pipeline.store.feature_store import open_store
+from yt8m_pipeline.store.stored_file import DamagedFile
+
+
+@dataclass(frozen=True, slots=True)
+class BuildResult:
+    """What a build did.
+
+    Attributes:
+        plan: What was planned.
+        is_new: Whether anything was done; False: the dataset was complete already.
+        elapsed_seconds: By the clock on the wall.
+        stage_seconds: What workers spent in each stage, summed over the workers.
+    """
+
+    plan: BuildPlan
+    is_new: bool
+    elapsed_seconds: float = 0.0
+    stage_seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+def build(
+    config: Config,
+    beam_arguments: Sequence[str] = (),
+    *,
+    anew: Partition | None = None,
+    retry: Retry | None = None,
+    refresh: bool = False,
+) -> BuildResult:
+    """Builds the dataset of a config, or goes on where a stopped build left it.
+
+    Args:
+        config: What to build.
+        beam_arguments: Beam's own options, such as `--runner`.
+        anew: The one partition to write again, with the existing PCA, codebook and vocabulary; None: all of them.
+        retry: Which failed videos are tried again, also if the dataset is complete; None: the transient failures, if
+            there is anything else to do.
+        refresh: Whether videos are extracted again whose files have changed since they were stored.
+
+    Raises:
+        UsageError: if the config, its tables, its model, the output folder or Beam's options are wrong, or if another
+            build holds the folder.
+        DataError: if the data fell short, or the engine stopped.
+    """
+    plan = replace(plan_build(config, anew, retry or Retry.TRANSIENT), refresh=refresh)
+    if plan.is_done and not anew and not refresh and not (retry and plan.has_failures_to_retry):
+        return BuildResult(plan, is_new=False)
+    from yt8m_pipeline.jobs.engine import beam_pipeline  # Beam takes seconds to import: only where there is work
+
+    beam_pipeline(beam_arguments)
+    with exclusive(plan.layout):
+        plan = replace(plan, previous=Manifest.read(plan.layout))
+        begin(plan.layout, plan.previous, anew)
+        delete_temporaries(open_store(config.store, plan.space).folder)
+        start = time.monotonic()
+        try:
+            seconds = _run_through_damage(plan, beam_arguments)
+        except DataError:
+            if anew:
+                withdraw(plan.layout, anew)
+            raise
+        finish(plan.layout)
+    return BuildResult(plan, is_new=True, elapsed_seconds=time.monotonic() - start, stage_seconds=seconds)
+
+
+def _run_through_damage(plan: BuildPlan, beam_arguments: Sequence[str]) -> dict[str, float]:
+    """As `_run`; where a stored file proves damaged when it is needed, once more, with all of them verified."""
+    try:
+        return _run(plan, beam_arguments)
+    except DamagedFile as damage:
+        logging.getLogger(__name__).warning("%s\nreading every stored file, to extract the damaged ones again", damage)
+        return _run(replace(plan, verify=True), beam_arguments)
+
+
+def _run(plan: BuildPlan, beam_arguments: Sequence[str]) -> dict[str, float]:
+    from yt8m_pipeline.jobs.engine import beam_pipeline, run
+    from yt8m_pipeline.pipeline import build_dataset
+
+    root = beam_pipeline(beam_arguments)
+    build_dataset(root, plan)
+    return run(root)

@@ -1,0 +1,164 @@
+"""One build at a time in a folder: taking it, going on where a killed build stopped, and closing it."""
+
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from yt8m_pipeline import files
+from yt8m_pipeline.data_model import Partition
+from yt8m_pipeline.dataset.layout import LEVELS, Layout
+from yt8m_pipeline.dataset.manifest import Manifest, mark_complete
+from yt8m_pipeline.dataset.steps import file_entry
+from yt8m_pipeline.errors import DataError, UsageError
+from yt8m_pipeline.jobs.journal import Journal
+
+
+@contextmanager
+def exclusive(layout: Layout) -> Iterator[None]:
+    """Holds the folder for this process; the system lets go of it when the process ends, however it ends.
+
+    A bucket has no locks: there a lock object is left by a killed build, and the error says how to remove it.
+
+    Raises:
+        UsageError: if another build holds the folder, with its process id and host.
+    """
+    path = layout.path(Layout.LOCK)
+    with _local_lock(files.resolve(path)[1]) if files.is_local(path) else _object_lock(path):
+        yield
+
+
+@contextmanager
+def _local_lock(path: str) -> Iterator[None]:
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        descriptor = _signed(path)
+    except OSError as error:
+        raise DataError(
+            "The output folder cannot be written", path, str(error), "check its permissions, or give another --output"
+        ) from None
+    try:
+        yield
+    finally:
+        Path(path).unlink()
+        os.close(descriptor)
+
+
+def _signed(path: str) -> int:
+    """A descriptor of the lock file at this path, locked, with our name in it."""
+    descriptor = _locked(path)
+    try:
+        os.truncate(descriptor, 0)
+        os.write(descriptor, _owner())
+    except OSError:
+        Path(path).unlink()
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _locked(path: str) -> int:
+    """A descriptor of the lock file at this path, locked; a file that its owner removed meanwhile does not count."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.read(descriptor, 4096)
+            os.close(descriptor)
+            raise _held(path, owner, "wait for it to end, or stop it") from None
+        if _is_at(path, descriptor):
+            return descriptor
+        os.close(descriptor)
+
+
+def _is_at(path: str, descriptor: int) -> bool:
+    return Path(path).exists() and os.path.samestat(Path(path).stat(), os.fstat(descriptor))
+
+
+@contextmanager
+def _object_lock(path: str) -> Iterator[None]:
+    if files.exists(path):
+        raise _held(path, files.read_bytes(path), "wait for it to end; if it was killed, remove the lock object")
+    files.write_bytes(path, _owner())
+    try:
+        yield
+    finally:
+        files.delete(path)
+
+
+def _owner() -> bytes:
+    return json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode()
+
+
+def _held(path: str, owner: bytes, fix: str) -> UsageError:
+    try:
+        known = json.loads(owner)
+        who = f"process {known['pid']} on {known['host']} holds it"
+    except (ValueError, KeyError, TypeError):
+        who = "a process that has only just started holds it"
+    return UsageError("Another build is at work in this folder", path, who, fix)
+
+
+def begin(layout: Layout, previous: Manifest | None, anew: Partition | None) -> None:
+    """Opens a folder for a build: what is finished stays in the journal, and the mark of completion goes.
+
+    Raises:
+        DataError: if the folder cannot be written.
+    """
+    journal = Journal(layout)
+    files.delete_temporaries(layout.root)
+    if previous and files.exists(layout.path(Layout.COMPLETE)):
+        for step in previous.steps():
+            journal.record(step)
+    files.write_bytes(layout.path(Layout.UNFINISHED), (anew.value if anew else "all").encode())
+    files.delete(layout.path(Layout.COMPLETE))
+
+
+def withdraw(layout: Layout, anew: Partition) -> None:
+    """Closes a folder in which a `rebuild-split` was refused: if nothing was written, the dataset is complete again."""
+    manifest = Manifest.read(layout)
+    touched = [file for file in manifest.files if _may_be_touched(file.path, anew)] if manifest else []
+    if all(files.exists(layout.path(file.path)) and file_entry(layout, file.path) == file for file in touched):
+        finish(layout)
+
+
+def _may_be_touched(path: str, anew: Partition) -> bool:
+    return f"/{anew.value}/" in path or "/" not in path or path == Layout.TEST_LABELS
+
+
+def is_rebuildable(layout: Layout) -> bool:
+    """Whether every split, but for one that a killed `rebuild-split` left, is as the manifest says."""
+    if files.exists(layout.path(Layout.COMPLETE)):
+        return True
+    path = layout.path(Layout.UNFINISHED)
+    return files.exists(path) and files.read_bytes(path) != b"all"
+
+
+def is_complete(layout: Layout, manifest: Manifest) -> bool:
+    """Whether the build of a manifest has ended, with no file gone since."""
+    return {Layout.COMPLETE, *(file.path for file in manifest.files)} <= set(files.list_files(layout.root))
+
+
+def finish(layout: Layout) -> None:
+    """Removes the shards of earlier builds and the journal, and marks the dataset complete.
+
+    Raises:
+        DataError: if the build left no manifest.
+    """
+    manifest = Manifest.read(layout)
+    if manifest is None:
+        raise DataError(
+            "The build left no manifest", layout.root, "the pipeline ended early", "run the same command again"
+        )
+    listed = {file.path for file in manifest.files}
+    for level in LEVELS:
+        for name in files.list_files(layout.path(level)):
+            if f"{level}/{name}" not in listed:
+                files.delete(layout.path(f"{level}/{name}"))
+    Journal(layout).clear()
+    files.delete(layout.path(Layout.UNFINISHED))
+    mark_complete(layout)

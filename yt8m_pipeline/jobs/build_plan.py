@@ -1,0 +1,256 @@
+"""What a build will do, found out before it starts: its tables, feature space, output and key."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from yt8m_pipeline import __version__, files
+from yt8m_pipeline.accounting.reasons import DropReason, Retry
+from yt8m_pipeline.config import FIT, Config, KerasModel, Model, RandomModel, as_dict
+from yt8m_pipeline.data_model import Partition
+from yt8m_pipeline.dataset.index import failed_videos
+from yt8m_pipeline.dataset.layout import Layout
+from yt8m_pipeline.dataset.manifest import Manifest
+from yt8m_pipeline.dataset.steps import step_key
+from yt8m_pipeline.errors import UsageError
+from yt8m_pipeline.extraction.inception import describe
+from yt8m_pipeline.extraction.network_input import preprocessing_of
+from yt8m_pipeline.interop.pca_formats import import_pca, imported_files, require_dimensions
+from yt8m_pipeline.jobs.build_folder import is_complete, is_rebuildable
+from yt8m_pipeline.jobs.journal import Journal
+from yt8m_pipeline.store.feature_store import FeatureStore, feature_space
+from yt8m_pipeline.tables.reading import TableFiles, check_schema, find_files
+
+LIBRARIES = ("apache-beam", "av", "numpy", "pyarrow", "tensorflow")
+PLACES = frozenset({"store", "output", "table_buckets"})
+"""Config fields that change where or how a dataset is built, and no byte of it."""
+
+POOL_3_DIMENSIONS = 2048
+"""Features per frame of Inception-V3 (paper §3.3); those of other networks are known when they run."""
+
+MEANINGLESS = (
+    "the network has random weights: these features mean nothing outside this dataset; they are for demos and tests"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PcaImport:
+    """A PCA learnt elsewhere (paper §5.4), checked.
+
+    Attributes:
+        folder: Where its files are.
+        files: Their names, sizes and digests.
+        feature_space: The fingerprint of the features that it was fitted on, which are this build's; None: not known.
+        dimensions: Of those features.
+    """
+
+    folder: str
+    files: list[dict[str, Any]]
+    feature_space: str | None
+    dimensions: int
+
+    @property
+    def warnings(self) -> list[str]:
+        unknown = "the imported PCA does not say what features it was fitted on; nothing shows that they are like these"
+        return [] if self.feature_space else [unknown]
+
+
+@dataclass(frozen=True, slots=True)
+class BuildPlan:
+    """Everything that the pipeline needs to know.
+
+    Attributes:
+        config: The config.
+        layout: Where the dataset goes.
+        store: The feature store, at the folder of this build's feature space.
+        space: What the feature space is, in words.
+        sources: The files of each input table.
+        inputs: Their sizes and digests, for the manifest.
+        key: SHA-256 over all that the dataset depends on, but for the videos themselves.
+        anew: The one partition that `rebuild-split` writes; None for a whole build.
+        previous: The manifest that the folder has already.
+        retry: Which of the failures that the store remembers are tried again.
+        pca: The PCA to import; None: it is fitted.
+        refresh: Whether stored videos are extracted again whose files have changed.
+        verify: Whether every stored file is read, also those that the store's indices know.
+    """
+
+    config: Config
+    layout: Layout
+    store: FeatureStore
+    space: Mapping[str, Any]
+    sources: Mapping[str, TableFiles]
+    inputs: Mapping[str, Any]
+    key: str
+    anew: Partition | None
+    previous: Manifest | None
+    retry: Retry = Retry.TRANSIENT
+    pca: PcaImport | None = None
+    refresh: bool = False
+    verify: bool = False
+
+    @property
+    def dimensions(self) -> range:
+        """How many features per frame the PCA can take."""
+        if self.pca:
+            return range(self.pca.dimensions, self.pca.dimensions + 1)
+        return range(self.config.pca.components, sys.maxsize)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a user of the dataset must know of the plan."""
+        of_model = [MEANINGLESS] if isinstance(self.config.inception.model, RandomModel) else []
+        return of_model + (self.pca.warnings if self.pca else [])
+
+    @property
+    def journal(self) -> Journal:
+        return Journal(self.layout)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the folder holds the finished dataset of this very plan, with no file gone."""
+        if self.previous is None or self.previous.build_key != self.key:
+            return False
+        return is_complete(self.layout, self.previous)
+
+    @property
+    def has_failures_to_retry(self) -> bool:
+        """Whether the finished dataset lacks a video that is to be tried again."""
+        reasons = failed_videos(self.layout)["reason"].unique().to_pylist()
+        return any(self.retry.covers(DropReason(reason)) for reason in reasons)
+
+
+def plan_build(config: Config, anew: Partition | None = None, retry: Retry = Retry.TRANSIENT) -> BuildPlan:
+    """Looks at the tables' headers, the model's files, a PCA to import and the output folder.
+
+    Raises:
+        UsageError: if a table, a column, the model or the PCA is missing or wrong, or the output folder is not ours.
+    """
+    layout = Layout(files.require_known(config.output))
+    require_own_folder(layout)
+    sources = _find_sources(config)
+    space = {**describe(config.inception), **_sampling(config)}
+    inputs = {
+        table: [_describe_file(name, source.path(name)) for name in source.files] for table, source in sources.items()
+    }
+    store = FeatureStore(files.require_known(config.store), feature_space(space))
+    pca = _plan_import(config, {"fingerprint": store.space, **space})
+    if pca:
+        inputs["pca"] = pca.files
+    previous = Manifest.read(layout)
+    if anew and (previous is None or not is_rebuildable(layout)):
+        raise UsageError(
+            f"There is no finished dataset whose {anew.value} split could be rebuilt",
+            layout.root,
+            f"the folder has no {Layout.COMPLETE}",
+            "run `yt8m build` first",
+        )
+    key = build_key(__version__, recipe(config), inputs, store.space)
+    return BuildPlan(config, layout, store, space, sources, inputs, key, anew, previous, retry, pca)
+
+
+def build_key(version: str, recipe: Mapping[str, Any], inputs: Mapping[str, Any], space: str) -> str:
+    """SHA-256 over all that a dataset depends on, but for the videos themselves."""
+    return step_key(version, recipe, inputs, space)
+
+
+def recipe(config: Config) -> dict[str, Any]:
+    """The config without the places and without what changes no byte of the dataset.
+
+    Of the model and of a PCA to import too only the path is in the config: their bytes are in the description of the
+    feature space, and among the inputs.
+    """
+    values = {name: value for name, value in as_dict(config).items() if name not in PLACES}
+    paths = {"tables": "root", "inception": "model", "pca": "source"}
+    return {**values, **{section: _without(values[section], field) for section, field in paths.items()}}
+
+
+def _without(section: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return {field: value for field, value in section.items() if field != name}
+
+
+def library_versions() -> dict[str, str]:
+    return {"yt8m_pipeline": __version__, **{name: version(name) for name in LIBRARIES}}
+
+
+def _sampling(config: Config) -> dict[str, Any]:
+    size = config.inception.decoded_size
+    return {
+        "frames_per_second": config.decoding.frames_per_second,
+        "max_seconds": config.decoding.max_seconds,
+        "sampling": config.decoding.sampling,
+        "damage": config.decoding.damage,
+        "decoder": f"av {version('av').split('.')[0]}",
+        "resize": f"decoder, area, {size}x{size}"
+        if size
+        else f"model, {preprocessing_of(config.inception.model).resize}",
+    }
+
+
+def _find_sources(config: Config) -> dict[str, TableFiles]:
+    tables = config.tables
+    patterns = {"entities": tables.entities, "ratings": tables.ratings, "videos": tables.videos}
+    if tables.annotations is not None:
+        patterns["annotations"] = tables.annotations
+    sources = {table: find_files(tables.root, pattern, table) for table, pattern in patterns.items()}
+    for table, source in sources.items():
+        nested = ("labels",) if table == "videos" and tables.annotations is None else ()
+        for name in source.files:
+            check_schema(source.path(name), table, nested)
+    return sources
+
+
+def _describe_file(name: str, uri: str) -> dict[str, Any]:
+    return {"file": name, "bytes": files.describe(uri)[0], "sha256": files.sha256(uri)}
+
+
+def _plan_import(config: Config, space: Mapping[str, Any]) -> PcaImport | None:
+    folder = config.pca.source
+    if folder == FIT:
+        return None
+    pca = import_pca(folder, config.pca.components, config.pca.epsilon)
+    if _is_inception_v3(config.inception.model):
+        require_dimensions(pca, POOL_3_DIMENSIONS, folder)
+    found = [_describe_file(name, files.join(folder, name)) for name in imported_files(folder)]
+    return PcaImport(folder, found, _require_same_space(folder, space), len(pca.mean))
+
+
+def _is_inception_v3(model: Model) -> bool:
+    """Whether the config alone says so: a .keras file may hold any network."""
+    if isinstance(model, KerasModel):
+        return model.architecture == "InceptionV3" and not model.keras.endswith(".keras")
+    return isinstance(model, RandomModel)
+
+
+def _require_same_space(folder: str, space: Mapping[str, Any]) -> str | None:
+    """The fingerprint of the features that a dataset's PCA was fitted on; None of a PCA of no dataset."""
+    parent, _, name = folder.rstrip("/").rpartition("/")
+    manifest = Manifest.read(Layout(parent)) if name == Layout.PCA else None
+    if manifest is None:
+        return None
+    theirs = manifest.values["feature_space"]
+    differing = sorted(field for field in theirs.keys() | space.keys() if theirs.get(field) != space.get(field))
+    if differing:
+        raise UsageError(
+            "The PCA to import is of another feature space",
+            folder,
+            "; ".join(f"{field}: {theirs.get(field)} there, {space.get(field)} here" for field in differing),
+            "import a PCA that was fitted on such features, or make the model and sampling of this config the same",
+        )
+    return str(space["fingerprint"])
+
+
+def require_own_folder(layout: Layout) -> None:
+    """Raises a UsageError if a file, or a folder with anything but a dataset in it, is where the dataset goes."""
+    if files.exists(layout.root):
+        raise UsageError("The output is no folder", layout.root, "it is a file", "give a new folder with --output")
+    names = files.list_files(layout.root)
+    if names and names != [Layout.LOCK] and not {Layout.MANIFEST, Layout.UNFINISHED} & set(names):
+        raise UsageError(
+            "The output folder is not empty and not a dataset",
+            layout.root,
+            f"it holds {names[0]} and {len(names) - 1} other files, but no {Layout.MANIFEST}",
+            "give an empty or new folder with --output",
+        )

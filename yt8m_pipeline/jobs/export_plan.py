@@ -1,0 +1,143 @@
+"""What an export will do, found out before it starts: its source, what it encodes from, its output and key."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from yt8m_pipeline import files
+from yt8m_pipeline.config import QuantizerConfig
+from yt8m_pipeline.dataset.layout import Layout
+from yt8m_pipeline.dataset.manifest import Manifest
+from yt8m_pipeline.dataset.reader import FinishedDataset, open_dataset
+from yt8m_pipeline.dataset.steps import FileEntry, Step, step_key
+from yt8m_pipeline.errors import UsageError
+from yt8m_pipeline.jobs.build_folder import is_complete
+from yt8m_pipeline.jobs.build_plan import build_key, require_own_folder
+from yt8m_pipeline.jobs.journal import Journal
+from yt8m_pipeline.store.feature_store import DESCRIPTION, FeatureStore
+
+UNIFORM = QuantizerConfig(method="uniform")
+"""The codebook that every public reader assumes, and the only one that needs no fitting."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportPlan:
+    """Everything that an export needs to know.
+
+    Attributes:
+        source: The finished dataset to encode again.
+        manifest: Its manifest.
+        files: What its manifest says of each of its files, by path.
+        pca: Its PCA, which the new dataset shares.
+        store: The feature store that it was built from; None: its codes are encoded again.
+        layout: Where the new dataset goes.
+        config: The config of the new dataset, as its manifest has it: the source's, but for the codebook.
+        key: From the store, that of a build with this config: the same bytes. From codes, another.
+        previous: The manifest that the folder has already.
+    """
+
+    source: FinishedDataset
+    manifest: Manifest
+    files: Mapping[str, FileEntry]
+    pca: Step
+    store: FeatureStore | None
+    layout: Layout
+    config: Mapping[str, Any]
+    key: str
+    previous: Manifest | None
+
+    @property
+    def journal(self) -> Journal:
+        return Journal(self.layout)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the folder holds the finished export of the source as it is now, with no file gone."""
+        if self.previous is None or not is_complete(self.layout, self.previous):
+            return False
+        return all(self.previous.values[part] == self.manifest.values[part] for part in ("pca", "files"))
+
+
+def plan_export(dataset: str, output: str, store: str | None = None) -> ExportPlan:
+    """Looks at the dataset, the store and the output folder.
+
+    Args:
+        dataset: The folder of a finished dataset.
+        output: The folder of the new one.
+        store: The feature store that the dataset was built from; None to encode its codes again.
+
+    Raises:
+        DataError: if the dataset is not finished or its manifest or codebook is damaged.
+        UsageError: if it is uniform already, the store has no such features, or the output folder is not ours.
+    """
+    source, layout = open_dataset(dataset), Layout(output)
+    manifest = Manifest.read(source.layout)
+    assert manifest  # noqa: S101  open_dataset has read it
+    values = manifest.values
+    _require_other_codebook(source)
+    require_apart(dataset, output)
+    space = values["feature_space"]["fingerprint"]
+    config = {**values["config"], "quantizer": UNIFORM.model_dump()}
+    built = build_key(values["versions"]["yt8m_pipeline"], config, values["inputs"], space)
+    key = built if store else step_key("codes", manifest.build_key, source.quantizer.fingerprint, built)
+    opened = _open_store(store, space) if store else None
+    listed = {file.path: file for file in manifest.files}
+    pca = next(step for step in manifest.steps() if step.name == Layout.PCA)
+    return ExportPlan(source, manifest, listed, pca, opened, layout, config, key, _previous(layout, key))
+
+
+def _require_other_codebook(source: FinishedDataset) -> None:
+    if source.quantizer.name == UNIFORM.method:
+        raise UsageError(
+            "The dataset is uniform already",
+            source.layout.root,
+            f"its feature is {source.quantizer.feature_name}, which every public reader reads",
+            "use it as it is, or copy the folder",
+        )
+
+
+def require_apart(dataset: str, output: str) -> None:
+    """Refuses an output in or around the dataset.
+
+    Raises:
+        UsageError: if one is inside the other.
+    """
+    source, target = _place(dataset), _place(output)
+    if source.startswith(target) or target.startswith(source):
+        where = "is the dataset itself" if source == target else "and the dataset are one inside the other"
+        raise UsageError(
+            "An export needs a folder of its own", output, f"the output {where}", "give another folder with --output"
+        )
+
+
+def _place(uri: str) -> str:
+    filesystem, path = files.resolve(uri)
+    return f"{filesystem.type_name}:{os.path.realpath(path) if files.is_local(uri) else path}".rstrip("/") + "/"
+
+
+def _open_store(root: str, space: str) -> FeatureStore:
+    store = FeatureStore(root, space)
+    if not files.exists(files.join(store.folder, DESCRIPTION)):
+        others = ", ".join(name for name in files.list_folders(root)) or "nothing"
+        raise UsageError(
+            "The feature store has no features of this dataset's feature space",
+            root,
+            f"the dataset is of space {space}, the folder holds {others}",
+            "give the store that it was built from, or leave --store out to encode its codes again",
+        )
+    return store
+
+
+def _previous(layout: Layout, key: str) -> Manifest | None:
+    """The manifest of an earlier run of the same export."""
+    require_own_folder(layout)
+    previous = Manifest.read(layout)
+    if previous and previous.build_key != key:
+        raise UsageError(
+            "The output folder holds another dataset",
+            layout.root,
+            "its manifest is not that of this export",
+            "give an empty or new folder with --output",
+        )
+    return previous

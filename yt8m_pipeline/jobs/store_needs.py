@@ -1,0 +1,44 @@
+"""What finished datasets and videos tables need of a feature store: what `yt8m store gc` must leave."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from yt8m_pipeline import files
+from yt8m_pipeline.config import absolute_path
+from yt8m_pipeline.dataset.index import failed_videos, read_parquet
+from yt8m_pipeline.dataset.layout import Layout
+from yt8m_pipeline.dataset.manifest import Manifest
+from yt8m_pipeline.errors import UsageError
+from yt8m_pipeline.store.garbage import Needs
+from yt8m_pipeline.tables.reading import check_schema, find_files, read_batches
+
+
+def find_needs(uris: Iterable[str]) -> Needs:
+    """What finished datasets and videos tables need.
+
+    Raises:
+        UsageError: if one is neither.
+        DataError: if one is damaged.
+    """
+    needs = Needs()
+    for uri in uris:
+        layout = Layout(uri)
+        manifest = Manifest.read(layout)
+        if manifest is None:
+            needs.of_tables.update(_ids_of_table(uri))
+            continue
+        if not files.exists(layout.path(Layout.COMPLETE)):
+            why = f"it has no {Layout.COMPLETE}: what it will need is not known yet"
+            raise UsageError("The dataset is not finished", uri, why, "finish it with `yt8m build`")
+        ids = needs.of_datasets.setdefault(manifest.values["feature_space"]["fingerprint"], set())
+        ids.update(read_parquet(layout, Layout.VIDEOS)["video_id"].to_pylist())
+        ids.update(failed_videos(layout)["id"].to_pylist())
+    return needs
+
+
+def _ids_of_table(uri: str) -> Iterator[str]:
+    source = find_files(".", absolute_path(uri, Path.cwd()), "videos")
+    for name in source.files:
+        check_schema(source.path(name), "videos")
+        for outcome in read_batches(source, name):
+            yield from outcome.kept["video_id"].to_pylist()

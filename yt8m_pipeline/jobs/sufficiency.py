@@ -1,0 +1,73 @@
+"""What must hold before a dataset is compressed and written: enough videos, few failures, an unchanged rest."""
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+
+from yt8m_pipeline.accounting.counts import StageCount
+from yt8m_pipeline.accounting.reasons import Stage
+from yt8m_pipeline.config import FIT, Config
+from yt8m_pipeline.data_model import Partition
+from yt8m_pipeline.dataset.layout import Layout
+from yt8m_pipeline.dataset.manifest import Manifest, PartitionSummary
+from yt8m_pipeline.errors import DataError
+
+
+def check_videos_left(counts: Sequence[StageCount], layout: Layout) -> None:
+    """Raises a DataError that names the first filter that let nothing through, and what it took."""
+    of_interest = [count for count in counts if count.table in ("entities", "videos") and count.rows_in]
+    for count in sorted(of_interest, key=lambda count: list(Stage).index(count.stage)):
+        if not count.kept:
+            reasons = ", ".join(f"{reason} {number}" for reason, number in count.rejected)
+            raise DataError(
+                "No video is left",
+                layout.path(Layout.REJECTS),
+                f"stage {count.stage} kept 0 of {count.rows_in} {count.table} ({reasons})",
+                "relax that filter in the config, or correct the table; each row's reason is in rejects.parquet",
+            )
+
+
+def check_failures(counts: Sequence[StageCount], config: Config, layout: Layout) -> None:
+    """Raises a DataError if too many of the videos attempted failed to decode or extract."""
+    failures = [count for count in counts if count.stage in (Stage.DECODE, Stage.EXTRACT)]
+    attempted = sum(count.rows_in for count in failures if count.stage == Stage.DECODE)
+    failed = sum(count.rows_in - count.kept for count in failures)
+    allowed = Fraction(str(config.max_failure_fraction)) * attempted
+    if attempted and failed > allowed:
+        reasons = ", ".join(f"{reason} {number}" for count in failures for reason, number in count.rejected)
+        raise DataError(
+            f"{failed} of {attempted} videos failed",
+            layout.path(Layout.REJECTS),
+            f"max_failure_fraction {config.max_failure_fraction:g} allows {float(allowed):g}; reasons: {reasons}",
+            "mend the videos (rejects.parquet names each) and build again, or raise max_failure_fraction",
+        )
+
+
+def check_train_frames(summaries: Mapping[str, PartitionSummary], config: Config, layout: Layout) -> None:
+    """Raises a DataError if the train frames are too few for the principal components."""
+    train = summaries.get(Partition.TRAIN.value, PartitionSummary())
+    needed = config.pca.components + 1 if config.pca.source == FIT else 1
+    if train.frames < needed:
+        raise DataError(
+            "The train partition is too small for the PCA",
+            layout.root,
+            f"{train.frames} train frames of {train.videos} videos cannot fit {config.pca.components} components, "
+            f"at least {needed} are needed",
+            "give more videos" + (f", or set pca.components below {train.frames}" if train.frames > 1 else ""),
+        )
+
+
+def check_rest_unchanged(
+    summaries: Mapping[str, PartitionSummary], previous: Manifest, anew: Partition, layout: Layout
+) -> None:
+    """Raises a DataError if `rebuild-split` would leave another split out of date."""
+    for partition in sorted(set(Partition) - {anew}):
+        before, now = previous.partition(partition), summaries.get(partition.value, PartitionSummary())
+        if before != now:
+            effect = "the compression would change" if partition == Partition.TRAIN else "it would be out of date"
+            raise DataError(
+                f"The {partition.value} split is no longer what the dataset holds; {effect}",
+                layout.path(Layout.MANIFEST),
+                f"{before.videos} videos with {before.labels} labels before, {now.videos} with {now.labels} now, "
+                "or others",
+                "run `yt8m build`, which writes every split that changed",
+            )

@@ -1,0 +1,177 @@
+"""What a file of ours is, and what is in it: `yt8m inspect`."""
+
+import io
+import zipfile
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from yt8m_pipeline import files
+from yt8m_pipeline.compression.artefacts import damage_named
+from yt8m_pipeline.compression.quantization import LEVELS_KEY, Quantizer
+from yt8m_pipeline.dataset.layout import LEVELS, Layout
+from yt8m_pipeline.dataset.records import FrameRecord, VideoRecord, level_of, parse_frame_record, parse_video_record
+from yt8m_pipeline.dataset.tfrecord import read_records
+from yt8m_pipeline.errors import DataError, UsageError
+from yt8m_pipeline.interop.matrix_data import matrix_from_bytes
+from yt8m_pipeline.store.failures import open_failure
+from yt8m_pipeline.store.feature_store import FAILURE_SUFFIX
+from yt8m_pipeline.store.stored_file import open_stored
+
+Facts = dict[str, Any]
+
+
+def inspect_file(uri: str, rows: int) -> Facts:
+    """Says what a file is and shows its first rows.
+
+    Args:
+        uri: A shard, a file of the feature store, a codebook, an array, a table or a manifest.
+        rows: How many records or rows to show.
+
+    Raises:
+        UsageError: if there is no such file, or it is none of ours.
+        DataError: if it is damaged.
+    """
+    ending = PurePosixPath(uri).suffix.lower()
+    if not files.exists(uri):
+        raise UsageError("There is no such file", uri, "it does not exist or is a folder", "give the path of a file")
+    if ending not in _INSPECTORS:
+        raise UsageError(
+            "This file is none of a dataset", uri, f"its ending is '{ending}'", "give a shard, table or array"
+        )
+    return _INSPECTORS[ending](uri, rows)
+
+
+def _inspect_shard(uri: str, rows: int) -> Facts:
+    shown: list[Facts] = []
+    count, level = 0, ""
+    with files.open_read(uri) as stream:
+        for data in read_records(stream, uri):
+            level = level or level_of(data)
+            parse = parse_frame_record if level == LEVELS[0] else parse_video_record
+            record = parse(data, f"{uri}, record {count}")
+            shown += [_record_facts(record)] if count < rows else []
+            count += 1
+    return {"kind": f"shard of {level}-level records" if level else "shard", "records": count, "first": shown}
+
+
+def _record_facts(record: FrameRecord | VideoRecord) -> Facts:
+    labels = " ".join(map(str, record.labels)) or "none"
+    if isinstance(record, VideoRecord):
+        dimensions = len(record.mean_rgb)
+        return {
+            "id": record.video_id,
+            "labels": labels,
+            "dimensions": dimensions,
+            "mean_rgb": _start_of(record.mean_rgb),
+        }
+    frames, dimensions = record.codes.shape
+    codes = " ".join(map(str, record.codes[0, :6])) if frames else ""
+    facts = {"id": record.video_id, "labels": labels, "frames": frames, "dimensions": dimensions}
+    return {**facts, "feature": record.feature_name, "first codes": f"{codes} …"}
+
+
+def _inspect_npz(uri: str, rows: int) -> Facts:
+    return _inspect_codebook(uri, rows) if _is_codebook(uri) else _inspect_features(uri, rows)
+
+
+def _is_codebook(uri: str) -> bool:
+    """By its name, or where that is another by what it holds."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(files.read_bytes(uri))) as archive:
+            return not {f"{key}.npy" for key in LEVELS_KEY.values()}.isdisjoint(archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return uri.endswith(Layout.QUANTIZER)
+
+
+def _inspect_codebook(uri: str, rows: int) -> Facts:
+    quantizer = Quantizer.load(uri)
+    step = max(1, quantizer.length // max(rows, 1))
+    shown = quantizer.levels.reshape(-1, quantizer.length)[0]
+    levels = [{"code": code, "level": float(level)} for code, level in enumerate(shown)]
+    own = "" if quantizer.scope == "shared" else f" for each of {len(quantizer.levels)} dimensions, here the first"
+    return {
+        "kind": f"{quantizer.name} codebook of {quantizer.length} levels{own}",
+        "feature": quantizer.feature_name,
+        "fingerprint": quantizer.fingerprint,
+        "levels": levels[::step],
+    }
+
+
+def _inspect_features(uri: str, rows: int) -> Facts:
+    stored = open_stored(uri)
+    video, (frames, dimensions) = stored.video, stored.video.features.shape
+    first = [
+        {"k": k, "pts_seconds": float(video.pts_seconds[k]), "features": _start_of(video.features[k])}
+        for k in range(min(rows, frames))
+    ]
+    facts = {"kind": "features of one video", **asdict(stored.header), "dtype": str(video.features.dtype)}
+    return {**facts, "frames": frames, "dimensions": dimensions, "first": first}
+
+
+def _start_of(values: npt.NDArray[np.floating]) -> str:
+    return " ".join(f"{value:.3f}" for value in values[:6]) + " …"
+
+
+def _inspect_npy(uri: str, _: int) -> Facts:
+    with damage_named(uri), files.open_read(uri) as stream:
+        array = np.lib.format.read_array(stream, allow_pickle=False)
+    return _array_facts("array", array)
+
+
+def _inspect_matrix_data(uri: str, _: int) -> Facts:
+    with damage_named(uri):
+        return _array_facts("MediaPipe's MatrixData", matrix_from_bytes(files.read_bytes(uri)))
+
+
+def _array_facts(kind: str, array: npt.NDArray[Any]) -> Facts:
+    shape = "×".join(map(str, array.shape))
+    facts: Facts = {"kind": kind, "dtype": str(array.dtype), "shape": shape}
+    if array.size and np.issubdtype(array.dtype, np.number):
+        facts |= {"min": array.min(), "max": array.max()}
+    return facts
+
+
+def _inspect_parquet(uri: str, rows: int) -> Facts:
+    try:
+        with files.open_read(uri) as stream:
+            table = pq.read_table(stream)
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(
+            "A table is damaged", uri, " ".join(str(error).split()), "replace the file, or build the dataset again"
+        ) from None
+    return {"kind": "table", "rows": table.num_rows, "first": table.slice(0, rows).to_pylist()}
+
+
+def _inspect_json(uri: str, rows: int) -> Facts:
+    return _inspect_failure(uri) if uri.endswith(FAILURE_SUFFIX) else _inspect_text(uri, rows)
+
+
+def _inspect_failure(uri: str) -> Facts:
+    failure = asdict(open_failure(uri))
+    return {"kind": "failure of one video", **failure.pop("source"), **failure}
+
+
+def _inspect_text(uri: str, rows: int) -> Facts:
+    with files.open_read(uri) as stream:
+        lines = stream.read().decode("utf-8", "replace").splitlines()
+    return {"kind": "text", "lines": len(lines), "first": [{"line": line} for line in lines[: 4 * rows]]}
+
+
+_INSPECTORS: dict[str, Callable[[str, int], Facts]] = {
+    ".tfrecord": _inspect_shard,
+    ".npz": _inspect_npz,
+    ".npy": _inspect_npy,
+    ".pb": _inspect_matrix_data,
+    ".parquet": _inspect_parquet,
+    ".csv": _inspect_text,
+    ".json": _inspect_json,
+    ".jsonl": _inspect_text,
+    ".ndjson": _inspect_text,
+}

@@ -1,0 +1,71 @@
+"""The index of one folder of the feature store: what its files hold, so that a listing stands for reading them all.
+
+An entry counts for a file only as long as the file's size and modification time are those of the entry. An index may
+be lost, old or overwritten by another build's: that costs reading the files again, and nothing else.
+
+A line of the file is JSON: a name and what is known of it. The last line has the space, and the SHA-256 of the others.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass
+from typing import Any
+
+from yt8m_pipeline import files
+from yt8m_pipeline.data_model import StoredEntry
+from yt8m_pipeline.errors import DataError
+from yt8m_pipeline.files import FileState
+from yt8m_pipeline.store.failures import Source
+from yt8m_pipeline.store.stored_file import read_stored
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedFile:
+    """A stored file that was read or written whole.
+
+    Attributes:
+        state: Its size and modification time then.
+        source: The video's file that its features come from.
+        entry: What it holds.
+    """
+
+    state: FileState
+    source: Source
+    entry: StoredEntry
+
+
+def read_index(uri: str, space: str) -> dict[str, IndexedFile]:
+    """What is known of the files of a folder, by name; {} where the index is damaged, foreign or cannot be read."""
+    try:
+        return _parse(read_stored(uri), space)
+    except (DataError, IndexError, TypeError, ValueError):
+        return {}
+
+
+def write_index(uri: str, space: str, known: Mapping[str, IndexedFile]) -> None:
+    """Writes what is known of the files of a folder of a feature space.
+
+    Raises:
+        DataError: if the file cannot be written.
+    """
+    rows = ([name, file.state, astuple(file.source), astuple(file.entry)] for name, file in sorted(known.items()))
+    body = "".join(f"{json.dumps(row)}\n" for row in rows).encode()
+    files.write_bytes(uri, body + json.dumps(_seal(space, body)).encode() + b"\n")
+
+
+def _parse(data: bytes, space: str) -> dict[str, IndexedFile]:
+    lines = data.splitlines()
+    body = b"".join(line + b"\n" for line in lines[:-1])
+    if json.loads(lines[-1]) != _seal(space, body):
+        raise ValueError("it is not what was written for this space")
+    return dict(map(_indexed, json.loads(b"[%b]" % b",".join(lines[:-1]))))
+
+
+def _seal(space: str, body: bytes) -> dict[str, str]:
+    return {"space": space, "sha256": hashlib.sha256(body).hexdigest()}
+
+
+def _indexed(row: Any) -> tuple[str, IndexedFile]:
+    name, state, source, entry = row
+    return name, IndexedFile(FileState(*state), Source(*source), StoredEntry(*entry))
