@@ -43,7 +43,7 @@ def test_a_reject_says_its_stage_table_id_reason_file_and_row() -> None:
     rejects = _split(rows, [Drop(DropReason.TOO_LONG, np.array([False, True]), "too long")]).rejects
     assert rejects.to_pylist() == [
         {
-            "stage": "a stage",
+            "stage": "unique",
             "table": "things",
             "id": "v2",
             "reason": "too_long",
