@@ -299,14 +299,13 @@ def act(clips: Sequence[str], inception: Inception) -> int:
     import apache_beam as beam  # noqa: PLC0415
     from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner  # noqa: PLC0415
 
-    from yt8m_pipeline.transforms.extraction import DecodeFrames, ExtractPool3, StoreFeatures  # noqa: PLC0415
+    from yt8m_pipeline.transforms.extraction import ExtractFeatures  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory() as folder:
         store = FeatureStore(folder, "bench")
         videos = [Video(f"{number}", clip, Partition.TRAIN, ("/m/0",)) for number, clip in enumerate(clips)]
         with beam.Pipeline(runner=FnApiRunner()) as root:
-            batches = root | beam.Create(videos) | DecodeFrames(Decoding(), inception) | ExtractPool3(inception)
-            _ = batches | StoreFeatures(store, Decoding(), inception.dtype)
+            _ = root | beam.Create(videos) | ExtractFeatures(store, Decoding(), inception)
         return sum(len(store.read(video.video_id).features) for video in videos)
 
 

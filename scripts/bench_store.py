@@ -21,6 +21,7 @@ from pathlib import Path
 import apache_beam as beam
 import numpy as np
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+from apache_beam.transforms.combiners import Count
 
 from yt8m_pipeline import files
 from yt8m_pipeline.accounting.reasons import Retry
@@ -30,7 +31,6 @@ from yt8m_pipeline.store.failures import Source
 from yt8m_pipeline.store.feature_store import INDEX, SHELVES, FeatureStore, place
 from yt8m_pipeline.store.features import VideoFeatures
 from yt8m_pipeline.transforms.extraction import remember
-from yt8m_pipeline.transforms.ledger import KEPT
 from yt8m_pipeline.transforms.lookup import FindInStore, LookUp
 
 MILLION = 1_000_000
@@ -92,7 +92,7 @@ def look_up(store: FeatureStore, shelves: Mapping[str, Sequence[Video]], *, veri
 def look_up_in_beam(store: FeatureStore, videos: Sequence[Video]) -> None:
     with beam.Pipeline(runner=FnApiRunner()) as root:
         found = root | beam.Create(videos) | FindInStore(store, Decoding(), Retry.TRANSIENT)
-        _ = found[KEPT] | beam.combiners.Count.Globally()
+        _ = found.outputs.kept | Count.Globally()
 
 
 def list_all(store: FeatureStore) -> None:

@@ -28,7 +28,7 @@ from yt8m_pipeline.store.failures import Source
 from yt8m_pipeline.store.feature_store import FeatureStore
 from yt8m_pipeline.store.features import VideoFeatures
 from yt8m_pipeline.transforms.compression import FitPca, FitQuantizer, Fitting
-from yt8m_pipeline.transforms.dataset import GroupByShard, WriteShards
+from yt8m_pipeline.transforms.dataset import GroupByShard, WriteShards, Writing
 from yt8m_pipeline.transforms.monitoring import stage_seconds
 
 SCENES = 64
@@ -98,7 +98,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     pca = train | FitPca(fitting, plan.config.pca)
     quantizer = train | FitQuantizer(fitting, plan.config.quantizer, pca)
     indices = root | "Indices" >> beam.Create([{"/m/0342h": 0}])
-    _ = train | GroupByShard(plan.config.shards) | WriteShards(plan, pca, quantizer, indices)
+    writing = Writing(plan.store, plan.journal, anew=None)
+    _ = train | GroupByShard(plan.config.shards) | WriteShards(writing, pca, quantizer, indices)
     result = root.run()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {"wall": time.monotonic() - start, "peak_mib": peak, "seconds": stage_seconds(result)}

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
+from apache_beam.transforms.combiners import Count
 from pydantic import BaseModel
 
 from tests.conftest import Workshop
@@ -237,7 +238,7 @@ def build(config: Config) -> Path:
     """Builds a dataset in this process."""
     plan = plan_build(config)
     with exclusive(plan.layout):
-        begin(plan.layout, plan.previous, None)
+        begin(plan.layout, None)
         open_store(config.store, plan.space)
         with beam.Pipeline(runner=FnApiRunner()) as root:
             build_dataset(root, plan)
@@ -644,5 +645,5 @@ def test_the_buckets_change_how_many_joins_there_are_and_no_row_of_them(bench: B
         join_by = JoinByHash({"videos": ("video_id", schema("videos"))}, config.table_buckets)
         joined = {"videos": root | beam.Create([rows])} | join_by | beam.Map(lambda tables: tables["videos"])
         numbers = joined | beam.FlatMap(lambda table: table["_row"].to_pylist())
-        assert_that(joined | beam.combiners.Count.Globally(), equal_to([3 if field else 2]), label="buckets")
+        assert_that(joined | Count.Globally(), equal_to([3 if field else 2]), label="buckets")
         assert_that(numbers, equal_to(rows["_row"].to_pylist()), label="rows")

@@ -284,6 +284,11 @@ class PcaConfig(Section):
     components: Positive = Field(1024, description="§3.3: reduce feature dimensions to 1024.")
     epsilon: float = Field(1e-4, ge=0, description="Added to the eigenvalues before the square root.")
 
+    @property
+    def is_fitted(self) -> bool:
+        """Whether it is fitted here, and not imported."""
+        return self.source == FIT
+
 
 class QuantizerConfig(Section):
     """Stage 7. One byte per coefficient (paper §3.3)."""

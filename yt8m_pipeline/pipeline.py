@@ -4,12 +4,16 @@ Ids, small rows and paths are all that pass between stages; frames and features 
 4 and 5, and in the feature store. Each arrow's element type stands at the right.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import apache_beam as beam
+import pyarrow as pa
+from apache_beam.pipeline import Pipeline
+from apache_beam.pvalue import PCollection
+from apache_beam.transforms.util import WaitOn
 
 from yt8m_pipeline.accounting.reasons import DropReason
-from yt8m_pipeline.data_model import Partition
+from yt8m_pipeline.data_model import Partition, StoredVideo, Video
 from yt8m_pipeline.jobs.build_plan import BuildPlan
 from yt8m_pipeline.jobs.export_plan import ExportPlan
 from yt8m_pipeline.transforms.compression import FitPca, FitQuantizer, Fitting, ImportPca
@@ -26,9 +30,11 @@ from yt8m_pipeline.transforms.dataset import (
     WriteShards,
     WriteVideos,
     WriteVocabulary,
+    Writing,
 )
 from yt8m_pipeline.transforms.exporting import (
     CheckStore,
+    Copying,
     CopyPca,
     CopyTables,
     EncodeAgain,
@@ -36,9 +42,9 @@ from yt8m_pipeline.transforms.exporting import (
     WriteExportManifest,
     WriteUniform,
 )
-from yt8m_pipeline.transforms.extraction import DecodeFrames, ExtractPool3, StoreFeatures
-from yt8m_pipeline.transforms.ledger import Ledger
-from yt8m_pipeline.transforms.lookup import LACKING, WARNINGS, FindInStore, RecallVideos
+from yt8m_pipeline.transforms.extraction import ExtractFeatures
+from yt8m_pipeline.transforms.ledger import Ledger, Outputs
+from yt8m_pipeline.transforms.lookup import FindInStore, RecallVideos
 from yt8m_pipeline.transforms.selection import (
     AssignPartitions,
     AttachLabels,
@@ -60,30 +66,31 @@ from yt8m_pipeline.transforms.selection import (
 class Selected(NamedTuple):
     """What the first act hands on: the videos, and the vocabulary that labels them."""
 
-    videos: Any  # PCollection[Video]
-    entities: Any  # PCollection[pa.Table]
+    videos: PCollection[Video]
+    entities: PCollection[pa.Table]
 
 
-def build_dataset(root: beam.Pipeline, plan: BuildPlan) -> None:
+def build_dataset(root: Pipeline, plan: BuildPlan) -> None:
     """Adds the whole build to a Beam pipeline. Run it and the dataset stands, but for its mark of completion."""
     ledger = Ledger()
     selected = select_videos(root, plan, ledger)
     stored = extract_features(selected.videos, plan, ledger)
-    write_dataset(root, selected, stored, plan, ledger)
+    write_dataset(selected, stored, plan, ledger)
 
 
-def export_dataset(root: beam.Pipeline, plan: ExportPlan) -> None:
+def export_dataset(root: Pipeline, plan: ExportPlan) -> None:
     """Adds the writing of a finished dataset with another codebook; no video is decoded, no table changes."""
-    groups = root | ReadMembers(plan)  # (Shard, [Member])
-    checked = groups | CheckStore(plan)  # True
-    pca = root | CopyPca(plan)  # Step
-    tables = root | CopyTables(plan)  # FileEntry
-    quantizer = pca | WriteUniform(plan)  # Step
-    shards = groups | EncodeAgain(plan, quantizer, checked)  # Step
-    _ = root | WriteExportManifest(plan, quantizer, shards, tables)
+    copying = Copying(plan.source.layout, plan.journal, plan.store)
+    groups = root | ReadMembers(copying.source, plan.videos, plan.sizes)  # (Shard, [Member])
+    checked = groups | CheckStore(plan.store, plan.number_of_videos)  # True
+    pca = root | CopyPca(copying, plan.pca)  # Step
+    tables = root | CopyTables(copying, plan.tables)  # FileEntry
+    quantizer = pca | WriteUniform(plan.journal)  # Step
+    shards = groups | EncodeAgain(copying, plan.pca, plan.quantizer, quantizer, checked)  # Step
+    _ = shards | WriteExportManifest(copying, plan.for_manifest, quantizer, tables)
 
 
-def select_videos(root: beam.Pipeline, plan: BuildPlan, ledger: Ledger) -> Selected:
+def select_videos(root: Pipeline, plan: BuildPlan, ledger: Ledger) -> Selected:
     """Stages 1 to 3: which entities, and which videos."""
     config, buckets = plan.config, plan.config.table_buckets
 
@@ -112,33 +119,31 @@ def select_videos(root: beam.Pipeline, plan: BuildPlan, ledger: Ledger) -> Selec
     return Selected(selected | AssignPartitions(config.partitioning, config.tables.root), frequent)
 
 
-def extract_features(videos: Any, plan: BuildPlan, ledger: Ledger) -> Any:
-    """Stages 4 and 5, for the videos that the feature store lacks: PCollection[Video] → PCollection[StoredVideo]."""
+def extract_features(videos: PCollection[Video], plan: BuildPlan, ledger: Ledger) -> PCollection[StoredVideo]:
+    """Stages 4 and 5, for the videos that the feature store lacks."""
     config = plan.config
-    ours = videos | "Ours" >> beam.Filter(lambda video: plan.anew in (None, video.partition))  # Video
-    others = videos | "Others" >> beam.Filter(lambda video: plan.anew not in (None, video.partition))  # Video
+    ours = videos | "Ours" >> beam.Filter(lambda video, anew=plan.anew: anew in (None, video.partition))  # Video
+    others = videos | "Others" >> beam.Filter(lambda video, anew=plan.anew: anew not in (None, video.partition))
     found = ours | FindInStore(plan.store, config.decoding, plan.retry, refresh=plan.refresh, verify=plan.verify)
-    ledger.warn(found[WARNINGS])  # str
-    extracted = ledger.keep(
-        found[LACKING]
-        | DecodeFrames(config.decoding, config.inception)  # [FrameBatch]: 4. one frame per second (§3.3)
-        | ExtractPool3(config.inception, plan.dimensions)  # FeatureBatch: 5. Inception pool_3 (§3.3)
-        | StoreFeatures(plan.store, config.decoding, config.inception.dtype)  # StoredVideo
-    )
+    ledger.warn(found.warnings)  # str
+
+    # 4. One frame per second of the first 360 s, and 5. Inception pool_3 of each (§3.3): one call for each video
+    extract = ExtractFeatures(plan.store, config.decoding, config.inception, plan.dimensions)
+    extracted = ledger.keep(found.lacking | extract)  # StoredVideo
     recalled = ledger.keep(others | RecallVideos(plan.layout, config.decoding))  # StoredVideo
-    return (ledger.keep(found), extracted, recalled) | "Stored" >> beam.Flatten()
+    return (ledger.keep(found.outputs), extracted, recalled) | "Stored" >> beam.Flatten()
 
 
-def write_dataset(root: beam.Pipeline, selected: Selected, stored: Any, plan: BuildPlan, ledger: Ledger) -> None:
+def write_dataset(selected: Selected, stored: PCollection[StoredVideo], plan: BuildPlan, ledger: Ledger) -> None:
     """Stages 6 to 8: the compression, the shards, and the tables around them."""
-    config, counts = plan.config, ledger.counts()  # [StageCount]
+    config, layout, counts = plan.config, plan.layout, ledger.counts()  # [StageCount]
 
     # Nothing is compressed unless there is enough, and all rejects are written down
     summaries = stored | SummarizePartitions()  # (str, PartitionSummary)
-    unchanged = root | CheckOtherSplits(plan, summaries)  # True
-    rejects = root | WriteRejects(plan.layout, ledger.rejects(), unchanged)  # FileEntry
-    passed = root | CheckBuild(plan, counts, summaries, rejects)  # True
-    stored = stored | "Passed" >> beam.Filter(lambda _, passed: passed, beam.pvalue.AsSingleton(passed))
+    unchanged = summaries | CheckOtherSplits(layout, plan.anew, plan.previous_partitions)  # True
+    rejects = ledger.rejects() | WriteRejects(layout, unchanged)  # FileEntry
+    passed = counts | CheckBuild(layout, config, summaries, rejects)  # True
+    stored = stored | "Passed" >> WaitOn(passed)  # StoredVideo
 
     # 6. PCA with whitening and 7. optimal 8-bit codebook, fitted on the frames of the train partition (§3.3)
     train = stored | "Train" >> beam.Filter(lambda item: item.video.partition == Partition.TRAIN)  # StoredVideo
@@ -150,22 +155,21 @@ def write_dataset(root: beam.Pipeline, selected: Selected, stored: Any, plan: Bu
     train_counts = stored | CountTrainLabels()  # Counter
     indices = train_counts | IndexLabels(selected.entities)  # {str: int}
     groups = stored | GroupByShard(config.shards)  # (Shard, [StoredVideo])
-    shards = groups | WriteShards(plan, pca, quantizer, indices)  # Step
-    vocabulary = root | WriteVocabulary(plan, selected.entities, train_counts)  # FileEntry
-    tables = root | WriteVideos(plan.layout, groups | ListVideos(indices))  # FileEntry
-    _ = root | WriteManifest(
-        plan,
-        pca=pca,
-        quantizer=quantizer,
-        shards=shards,
+    writing = Writing(plan.store, plan.journal, plan.anew)
+    shards = groups | WriteShards(writing, pca, quantizer, indices)  # Step
+    vocabulary = train_counts | WriteVocabulary(layout, selected.entities, frozen=plan.anew is not None)  # FileEntry
+    tables = groups | ListVideos(indices) | WriteVideos(layout)  # FileEntry
+    _ = counts | WriteManifest(
+        layout,
+        plan.for_manifest,
+        steps=(pca, quantizer, shards) | "Steps" >> beam.Flatten(),
         tables=(rejects, vocabulary, tables) | "Files" >> beam.Flatten(),
         summaries=summaries,
-        counts=counts,
         warnings=ledger.warnings(),
     )
 
 
-def _annotations(root: beam.Pipeline, videos: Any, plan: BuildPlan) -> Any:
+def _annotations(root: Pipeline, videos: PCollection[pa.Table], plan: BuildPlan) -> Outputs[pa.Table]:
     """The annotations table, or the labels nested in the videos table."""
     if "annotations" in plan.sources:
         return root | "Annotations" >> ReadTable(plan.sources["annotations"])

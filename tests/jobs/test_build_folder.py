@@ -196,7 +196,7 @@ class TestFinish:
         assert set(foreign) < set(after)
 
     def test_nothing_of_the_build_itself_remains(self, folder: Folder) -> None:
-        begin(folder.layout, None, None)
+        begin(folder.layout, None)
         Journal(folder.layout).record(folder.steps[0])
         assert {".unfinished", ".journal/pca.json"} < set(names(folder.root))
         finish(folder.layout)
@@ -211,17 +211,17 @@ class TestFinish:
 class TestBegin:
     def test_a_finished_dataset_is_opened_with_its_steps_in_the_journal(self, folder: Folder) -> None:
         finish(folder.layout)
-        begin(folder.layout, folder.manifest, None)
+        begin(folder.layout, None)
         journal = Journal(folder.layout)
         assert not (folder.root / "COMPLETE").exists()
         assert [journal.find(step.name, "key") for step in folder.steps] == folder.steps
 
     def test_a_killed_build_goes_on_with_its_own_journal(self, folder: Folder) -> None:
         """The manifest of an unfinished folder may be older than its shards."""
-        begin(folder.layout, folder.manifest, None)
+        begin(folder.layout, None)
         assert Journal(folder.layout).find("pca", "key") is None
         newer = Journal(folder.layout).record(Step("pca", "newer", folder.entries(*PCA), {}))
-        begin(folder.layout, folder.manifest, None)
+        begin(folder.layout, None)
         assert Journal(folder.layout).find("pca", "newer") == newer
 
     def test_what_a_killed_writer_left_goes(self, folder: Folder) -> None:
@@ -229,38 +229,38 @@ class TestBegin:
         process.wait()
         leftover = folder.root / "frame" / "train" / f"x.tfrecord.tmp-{socket.gethostname()}-{process.pid}"
         touch(leftover)
-        begin(folder.layout, None, None)
+        begin(folder.layout, None)
         assert not leftover.exists()
 
     def test_a_folder_that_cannot_be_written_is_an_error(self, tmp_path: Path) -> None:
         touch(tmp_path / ".unfinished" / "in the way")
         with pytest.raises(DataError, match="A file cannot be written"):
-            begin(Layout(str(tmp_path)), None, None)
+            begin(Layout(str(tmp_path)), None)
 
 
 class TestRebuilding:
     def test_only_a_finished_dataset_or_a_killed_rebuild_can_be_rebuilt(self, folder: Folder) -> None:
         assert not is_rebuildable(folder.layout)
-        begin(folder.layout, None, None)
+        begin(folder.layout, None)
         assert not is_rebuildable(folder.layout)
         finish(folder.layout)
         assert is_rebuildable(folder.layout)
-        begin(folder.layout, folder.manifest, Partition.TEST)
+        begin(folder.layout, Partition.TEST)
         assert is_rebuildable(folder.layout)
-        begin(folder.layout, folder.manifest, None)
+        begin(folder.layout, None)
         assert not is_rebuildable(folder.layout)
 
     def test_a_refused_rebuild_that_wrote_nothing_leaves_the_dataset_complete(self, folder: Folder) -> None:
         finish(folder.layout)
         before = {name: (folder.root / name).read_bytes() for name in names(folder.root)}
-        begin(folder.layout, folder.manifest, Partition.VALIDATE)
+        begin(folder.layout, Partition.VALIDATE)
         withdraw(folder.layout, Partition.VALIDATE)
         assert {name: (folder.root / name).read_bytes() for name in names(folder.root)} == before
 
     @pytest.mark.parametrize("path", ["frame/validate/validate-00001-of-00002.tfrecord", "vocabulary.csv", "videos"])
     def test_a_refused_rebuild_that_wrote_something_does_not(self, folder: Folder, path: str) -> None:
         finish(folder.layout)
-        begin(folder.layout, folder.manifest, Partition.VALIDATE)
+        begin(folder.layout, Partition.VALIDATE)
         if path == "videos":
             (folder.root / "video" / "validate" / "validate-00000-of-00002.tfrecord").unlink()
         else:

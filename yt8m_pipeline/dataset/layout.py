@@ -21,6 +21,12 @@ class Shard:
         if not 0 <= self.index < self.of:
             raise ValueError(f"shard {self.index} of {self.of} does not exist")
 
+    @classmethod
+    def of_name(cls, name: str) -> "Shard":
+        """The shard with this name."""
+        partition, index, _, of = name.rsplit("-", 3)
+        return cls(Partition(partition), int(index), int(of))
+
     @property
     def name(self) -> str:
         return f"{self.partition.value}-{self.index:05d}-of-{self.of:05d}"

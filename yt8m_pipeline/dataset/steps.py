@@ -35,6 +35,11 @@ class Step:
     files: tuple[FileEntry, ...]
     facts: dict[str, Any]
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the digests of its files: what the key of a step contains that reads them."""
+        return step_key([(file.path, file.sha256) for file in self.files])
+
     def to_json(self) -> dict[str, Any]:
         entries = [{"path": file.path, "bytes": file.bytes, "sha256": file.sha256} for file in self.files]
         return {"name": self.name, "key": self.key, "files": entries, "facts": self.facts}
@@ -50,13 +55,18 @@ def step_key(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
+def is_intact(layout: Layout, file: FileEntry) -> bool:
+    """Whether a file stands in the dataset with this size and digest."""
+    uri = layout.path(file.path)
+    return files.file_size(uri) == file.bytes and files.sha256(uri) == file.sha256
+
+
 def require_intact(layout: Layout, file: FileEntry) -> None:
     """Raises a DataError unless a file stands in the dataset with this size and digest."""
-    uri = layout.path(file.path)
-    size = files.file_size(uri)
-    if size == file.bytes and files.sha256(uri) == file.sha256:
+    if is_intact(layout, file):
         return
-    why = "it is missing" if size is None else "its bytes are not those that the manifest lists"
+    uri = layout.path(file.path)
+    why = "its bytes are not those that the manifest lists" if files.exists(uri) else "it is missing"
     raise DataError(
         what="A file of the dataset is damaged",
         where=uri,

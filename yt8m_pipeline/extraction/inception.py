@@ -23,7 +23,7 @@ UNUSABLE = (AttributeError, KeyError, OSError, TypeError, ValueError, UserWarnin
 """What Keras and TensorFlow raise, beside `tf.errors.OpError`, for models that are damaged or do not fit."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True)
 class FeatureExtractor:
     """A loaded network, ready for frames. `load` makes it; threads may share it.
 

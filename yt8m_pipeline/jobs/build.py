@@ -65,7 +65,7 @@ def build(
     beam_pipeline(beam_arguments)
     with exclusive(plan.layout):
         plan = replace(plan, previous=Manifest.read(plan.layout))
-        begin(plan.layout, plan.previous, anew)
+        begin(plan.layout, anew)
         delete_temporaries(open_store(config.store, plan.space).folder)
         start = time.monotonic()
         try:

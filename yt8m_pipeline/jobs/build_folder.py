@@ -106,17 +106,13 @@ def _held(path: str, owner: bytes, fix: str) -> UsageError:
     return UsageError(what="Another build is at work in this folder", where=path, why=who, fix=fix)
 
 
-def begin(layout: Layout, previous: Manifest | None, anew: Partition | None) -> None:
-    """Opens a folder for a build: what is finished stays in the journal, and the mark of completion goes.
+def begin(layout: Layout, anew: Partition | None) -> None:
+    """Opens a folder for a build: the mark of completion goes. What is finished stays so, by the manifest.
 
     Raises:
         DataError: if the folder cannot be written.
     """
-    journal = Journal(layout)
     files.delete_temporaries(layout.root)
-    if previous and files.exists(layout.path(Layout.COMPLETE)):
-        for step in previous.steps():
-            journal.record(step)
     files.write_bytes(layout.path(Layout.UNFINISHED), (anew.value if anew else "all").encode())
     files.delete(layout.path(Layout.COMPLETE))
 

@@ -12,7 +12,8 @@ from yt8m_pipeline.config import FIT, Config, KerasModel, Model, RandomModel, as
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.index import failed_videos
 from yt8m_pipeline.dataset.layout import Layout
-from yt8m_pipeline.dataset.manifest import Manifest
+from yt8m_pipeline.dataset.manifest import Manifest, PartitionSummary
+from yt8m_pipeline.dataset.shards import PUBLISHED
 from yt8m_pipeline.dataset.steps import step_key
 from yt8m_pipeline.errors import UsageError
 from yt8m_pipeline.extraction.inception import describe
@@ -103,6 +104,25 @@ class BuildPlan:
         """What a user of the dataset must know of the plan."""
         of_model = [MEANINGLESS] if isinstance(self.config.inception.model, RandomModel) else []
         return of_model + (self.pca.warnings if self.pca else [])
+
+    @property
+    def for_manifest(self) -> dict[str, Any]:
+        """What the manifest says of the plan."""
+        return {
+            "build_key": self.key,
+            "versions": library_versions(),
+            "config": recipe(self.config),
+            "inputs": self.inputs,
+            "feature_space": {"fingerprint": self.store.space, **self.space},
+            "labels": {part.value: "published" if part in PUBLISHED else "withheld" for part in Partition},
+            "sampling": {"policy": self.config.decoding.sampling},
+            "warnings": self.warnings,
+        }
+
+    @property
+    def previous_partitions(self) -> dict[Partition, PartitionSummary]:
+        """What the dataset that the folder has already holds."""
+        return {part: self.previous.partition(part) for part in Partition} if self.previous else {}
 
     @property
     def journal(self) -> Journal:

@@ -4,7 +4,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from yt8m_pipeline.dataset.manifest import Manifest
 from yt8m_pipeline.jobs.build_folder import begin, exclusive, finish
 from yt8m_pipeline.jobs.export_plan import ExportPlan, plan_export
 
@@ -46,7 +45,7 @@ def export(dataset: str, output: str, store: str | None = None, beam_arguments: 
     start = time.monotonic()
     root = beam_pipeline(beam_arguments)
     with exclusive(plan.layout):
-        begin(plan.layout, Manifest.read(plan.layout), None)
+        begin(plan.layout, None)
         export_dataset(root, plan)
         run(root)
         finish(plan.layout)

@@ -7,6 +7,7 @@ from typing import Any
 
 from yt8m_pipeline import files
 from yt8m_pipeline.config import QuantizerConfig
+from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.manifest import Manifest
 from yt8m_pipeline.dataset.reader import FinishedDataset, open_dataset
@@ -46,6 +47,35 @@ class ExportPlan:
     config: Mapping[str, Any]
     key: str
     previous: Manifest | None
+
+    @property
+    def quantizer(self) -> Step:
+        """The codebook of the source."""
+        return next(step for step in self.manifest.steps() if step.name == "quantizer")
+
+    @property
+    def videos(self) -> FileEntry:
+        """The source's videos.parquet."""
+        return self.files[Layout.VIDEOS]
+
+    @property
+    def tables(self) -> list[FileEntry]:
+        """The source's tables, which no codebook changes."""
+        return [FileEntry(**entry) for entry in self.manifest.values["files"]]
+
+    @property
+    def sizes(self) -> dict[Partition, int]:
+        """How many shards each partition has."""
+        return {part: len(self.source.shards("frame", part)) for part in Partition}
+
+    @property
+    def number_of_videos(self) -> int:
+        return sum(self.manifest.partition(part).videos for part in Partition)
+
+    @property
+    def for_manifest(self) -> dict[str, Any]:
+        """What the manifest says of the plan."""
+        return {"build_key": self.key, "config": self.config}
 
     @property
     def journal(self) -> Journal:

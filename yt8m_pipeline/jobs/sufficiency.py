@@ -8,7 +8,7 @@ from yt8m_pipeline.accounting.reasons import Stage
 from yt8m_pipeline.config import FIT, Config
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.layout import Layout
-from yt8m_pipeline.dataset.manifest import Manifest, PartitionSummary
+from yt8m_pipeline.dataset.manifest import PartitionSummary
 from yt8m_pipeline.errors import DataError
 
 
@@ -57,11 +57,14 @@ def check_train_frames(summaries: Mapping[str, PartitionSummary], config: Config
 
 
 def check_rest_unchanged(
-    summaries: Mapping[str, PartitionSummary], previous: Manifest, anew: Partition, layout: Layout
+    summaries: Mapping[str, PartitionSummary],
+    previous: Mapping[Partition, PartitionSummary],
+    anew: Partition,
+    layout: Layout,
 ) -> None:
     """Raises a DataError if `rebuild-split` would leave another split out of date."""
     for partition in sorted(set(Partition) - {anew}):
-        before, now = previous.partition(partition), summaries.get(partition.value, PartitionSummary())
+        before, now = previous[partition], summaries.get(partition.value, PartitionSummary())
         if before != now:
             effect = "the compression would change" if partition == Partition.TRAIN else "it would be out of date"
             raise DataError(

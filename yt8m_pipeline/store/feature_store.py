@@ -152,6 +152,24 @@ class FeatureStore:
             raise DamagedFile.at(uri, f"it holds video {stored.header.video_id!r}, whose place is another")
         return stored
 
+    def find(self, video_id: str) -> IndexedFile | None:
+        """What is stored of a video, read whole; None where nothing sound is.
+
+        Raises:
+            DataError: if its file cannot be read or belongs to another feature space.
+        """
+        uri = self.path(video_id)
+        state = files.state(uri)
+        try:
+            return IndexedFile(state, *self._source_and_entry(uri)) if state else None
+        except DamagedFile:
+            return None
+
+    def _source_and_entry(self, uri: str) -> tuple[Source, StoredEntry]:
+        stored = self.open(uri)
+        header = stored.header
+        return Source(header.source_uri, header.source_size, header.source_modified), stored.entry
+
     def indexed(self, video_id: str, source: Source, entry: StoredEntry) -> IndexedFile | None:
         """What an index may say of a file that has just been written; None if it is gone already."""
         state = files.state(self.path(video_id))

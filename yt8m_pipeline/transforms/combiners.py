@@ -11,16 +11,23 @@ from yt8m_pipeline.accounting.counts import StageCount, total_counts
 
 
 class Sum(beam.CombineFn):
-    """The sum of monoid values (Magnitudes, Moments, Histogram, PartitionSummary); None stands for the empty sum."""
+    """The sum of monoid values: Counter, Histogram, Magnitudes, Moments, PartitionSummary or an array.
+
+    Args:
+        zero: The sum of nothing; None where the values do not say how large it is.
+    """
+
+    def __init__(self, zero: Any = None) -> None:
+        self._zero = zero
 
     def create_accumulator(self) -> Any:
-        return None
+        return self._zero
 
     def add_input(self, accumulator: Any, element: Any) -> Any:
         return element if accumulator is None else accumulator + element
 
     def merge_accumulators(self, accumulators: Iterable[Any]) -> Any:
-        total = None
+        total = self._zero
         for accumulator in accumulators:
             if accumulator is not None:
                 total = self.add_input(total, accumulator)

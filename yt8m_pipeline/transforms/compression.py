@@ -4,15 +4,16 @@ Ids cross the shuffle; each unit of ids reads its features from the store and fo
 sums are exact, so that neither the units nor the order of merging change a bit of the fit.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import Any, TypeAlias
 
 import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
-from apache_beam.pvalue import AsSingleton
+from apache_beam.pvalue import AsSingleton, PCollection
 
 from yt8m_pipeline.chance import salted_hash
 from yt8m_pipeline.compression.histogram import Histogram
@@ -22,7 +23,7 @@ from yt8m_pipeline.compression.quantization import Quantizer, Scope
 from yt8m_pipeline.config import PcaConfig, QuantizerConfig
 from yt8m_pipeline.data_model import StoredVideo
 from yt8m_pipeline.dataset.layout import Layout
-from yt8m_pipeline.dataset.steps import Step, file_entry, step_key
+from yt8m_pipeline.dataset.steps import Step, file_entry, require_intact, step_key
 from yt8m_pipeline.errors import DataError
 from yt8m_pipeline.interop.pca_formats import import_pca, require_dimensions
 from yt8m_pipeline.jobs.build_plan import PcaImport
@@ -35,135 +36,179 @@ PCA = "pca"
 QUANTIZER = "quantizer"
 
 Features: TypeAlias = npt.NDArray[np.floating]
+Unit: TypeAlias = list[StoredVideo]
+"""The train videos that one worker folds into one value, sorted by id."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fitting:
-    """What fitting needs: where the features are, where the results go, and whether they may change."""
+    """What fitting needs: where the features are, where the results go, and whether they may change.
+
+    Attributes:
+        store: Where the features of the train videos are.
+        journal: What is fitted already.
+        frozen: Whether nothing may be fitted anew (`rebuild-split`).
+        units: Into how many units the train videos are divided.
+    """
 
     store: FeatureStore
     journal: Journal
     frozen: bool
     units: int
 
+    @property
+    def layout(self) -> Layout:
+        return self.journal.layout
+
     def find(self, name: str, key: str) -> Step | None:
         """The finished step, or None if it must be fitted.
 
         Raises:
-            DataError: if it must be fitted but is frozen (`rebuild-split`).
+            DataError: if it must be fitted but is frozen.
         """
-        step = self.journal.find(name, key)
+        step = self.journal.find(name, key, intact=True)
         if step is None and self.frozen:
             raise DataError(
                 what=f"The {name} would change",
-                where=self.journal.layout.root,
+                where=self.layout.root,
                 why="the train features or the config that it was fitted with are not those of the dataset",
                 fix="run `yt8m build` to fit again and write every split",
             )
         return step
 
 
-class FitPca(beam.PTransform):
+@dataclass
+class FitPca(beam.PTransform[PCollection[StoredVideo], PCollection[Step]]):
     """PCollection[StoredVideo] of the train partition → PCollection[Step] of one: the saved PCA (paper §3.3)."""
 
-    def __init__(self, fitting: Fitting, config: PcaConfig) -> None:
-        super().__init__()
-        self._fitting, self._config = fitting, config
+    fitting: Fitting
+    config: PcaConfig
 
-    def expand(self, train: Any) -> Any:
+    def expand(self, train: PCollection[StoredVideo]) -> PCollection[Step]:
+        fitting, config = self.fitting, self.config
         key = (
             train
-            | "identities" >> beam.Map(lambda stored: f"{stored.video.video_id}\0{stored.entry.sha256}")
+            | "identities" >> beam.Map(_identity)
             | "digest" >> beam.CombineGlobally(DigestOfSet())
-            | "key" >> beam.Map(self._key)
+            | "key" >> beam.Map(pca_key, fitting.store.space, config)
         )
         exponent = (
             train
-            | "magnitudes" >> beam.Map(lambda stored: Magnitudes.of(stored.entry.magnitude, stored.video.video_id))
+            | "magnitudes" >> beam.Map(_magnitude)
             | "all magnitudes" >> beam.CombineGlobally(Sum()).without_defaults()
             | "grid" >> beam.Map(Magnitudes.grid_exponent)
         )
         moments = (
             train
-            | "units" >> IntoUnits(self._fitting.units)
-            | "unless fitted" >> beam.FlatMap(_unless_fitted, self._fitting, PCA, AsSingleton(key))
-            | "moments" >> beam.FlatMap(unit_moments, self._fitting.store, AsSingleton(exponent))
+            | "units" >> IntoUnits(fitting.units)
+            | "unless fitted" >> beam.FlatMap(_unless_fitted, fitting, PCA, AsSingleton(key))
+            | "moments" >> beam.FlatMap(unit_moments, fitting.store, AsSingleton(exponent))
             | "sum" >> beam.CombineGlobally(Sum()).without_defaults()
         )
-        return key | "fit" >> beam.Map(self._fit, AsSingleton(moments, default_value=None))
-
-    def _key(self, features_digest: str) -> str:
-        return step_key(PCA, features_digest, self._fitting.store.space, self._config.model_dump(exclude={"source"}))
-
-    def _fit(self, key: str, moments: Moments | None) -> Step:
-        step = self._fitting.find(PCA, key)
-        if step or moments is None:
-            return step or _no_train_frames(self._fitting)
-        with timed(PCA):
-            pca = Pca.fit(moments, components=self._config.components, epsilon=self._config.epsilon)
-        return _save_pca(self._fitting, key, pca, {"source": "fitted", "frames": moments.count})
+        return key | "fit" >> beam.Map(_fit_pca, AsSingleton(moments, default_value=None), fitting, config)
 
 
-class ImportPca(beam.PTransform):
+def pca_key(features_digest: str, space: str, config: PcaConfig) -> str:
+    """The key of a PCA that is fitted on features with this digest."""
+    return step_key(PCA, features_digest, space, config.model_dump(exclude={"source"}))
+
+
+def _identity(stored: StoredVideo) -> str:
+    return f"{stored.video.video_id}\0{stored.entry.sha256}"
+
+
+def _magnitude(stored: StoredVideo) -> Magnitudes:
+    return Magnitudes.of(stored.entry.magnitude, stored.video.video_id)
+
+
+def _fit_pca(key: str, moments: Moments | None, fitting: Fitting, config: PcaConfig) -> Step:
+    step = fitting.find(PCA, key)
+    if step:
+        return step
+    if moments is None:
+        raise DataError(
+            what="There is nothing to fit the PCA on",
+            where=fitting.layout.root,
+            why="the train partition has no frames",
+            fix="see rejects.parquet for what was dropped and why; give more videos, or relax the thresholds in the "
+            "config",
+        )
+    with timed(PCA):
+        pca = Pca.fit(moments, components=config.components, epsilon=config.epsilon)
+    return _save_pca(fitting.journal, key, pca, {"source": "fitted", "frames": moments.count})
+
+
+@dataclass
+class ImportPca(beam.PTransform[PCollection[StoredVideo], PCollection[Step]]):
     """PCollection[StoredVideo] of the train partition → PCollection[Step] of one: a PCA learnt elsewhere (paper §5.4).
 
     Of the train videos one is read, to know the dimensions of the features.
     """
 
-    def __init__(self, fitting: Fitting, config: PcaConfig, source: PcaImport) -> None:
-        super().__init__()
-        self._fitting, self._config, self._source = fitting, config, source
+    fitting: Fitting
+    config: PcaConfig
+    source: PcaImport
 
-    def expand(self, train: Any) -> Any:
-        first = train | beam.Map(lambda stored: stored.video.video_id) | beam.CombineGlobally(min).without_defaults()
-        return first | "import" >> beam.Map(self._import)
-
-    def _import(self, video_id: str) -> Step:
-        store, config, source = self._fitting.store, self._config, self._source
-        key = step_key(PCA, source.files, store.space, source.feature_space, config.model_dump(exclude={"source"}))
-        step = self._fitting.find(PCA, key)
-        if step:
-            return step
-        with timed(PCA):
-            pca = import_pca(source.folder, config.components, config.epsilon)
-            require_dimensions(pca, store.read(video_id).features.shape[1], source.folder)
-        return _save_pca(self._fitting, key, pca, {"source": "imported", "feature_space": source.feature_space})
+    def expand(self, train: PCollection[StoredVideo]) -> PCollection[Step]:
+        first = train | "ids" >> beam.Map(_video_id) | "first" >> beam.CombineGlobally(min).without_defaults()
+        return first | "import" >> beam.Map(_import_pca, self.fitting, self.config, self.source)
 
 
-class FitQuantizer(beam.PTransform):
+def _video_id(stored: StoredVideo) -> str:
+    return stored.video.video_id
+
+
+def _import_pca(video_id: str, fitting: Fitting, config: PcaConfig, source: PcaImport) -> Step:
+    store = fitting.store
+    key = step_key(PCA, source.files, store.space, source.feature_space, config.model_dump(exclude={"source"}))
+    step = fitting.find(PCA, key)
+    if step:
+        return step
+    with timed(PCA):
+        pca = import_pca(source.folder, config.components, config.epsilon)
+        require_dimensions(pca, store.read(video_id).features.shape[1], source.folder)
+    return _save_pca(fitting.journal, key, pca, {"source": "imported", "feature_space": source.feature_space})
+
+
+@dataclass
+class FitQuantizer(beam.PTransform[PCollection[StoredVideo], PCollection[Step]]):
     """PCollection[StoredVideo] of train, and the PCA's step → PCollection[Step] of one: the codebook (paper §3.3)."""
 
-    def __init__(self, fitting: Fitting, config: QuantizerConfig, pca: Any) -> None:
-        super().__init__()
-        self._fitting, self._config, self._pca = fitting, config, pca
+    fitting: Fitting
+    config: QuantizerConfig
+    pca: PCollection[Step]
 
-    def expand(self, train: Any) -> Any:
-        key = self._pca | "key" >> beam.Map(quantizer_key, self._config)
-        fitted = train if self._config.method == "optimal" else train | "none" >> beam.Filter(lambda _: False)
+    def expand(self, train: PCollection[StoredVideo]) -> PCollection[Step]:
+        fitting, config = self.fitting, self.config
+        key = self.pca | "key" >> beam.Map(quantizer_key, config)
+        if config.method == "uniform":
+            return key | "save" >> beam.Map(_fit_quantizer, None, fitting, config)
         histogram = (
-            fitted
-            | "units" >> IntoUnits(self._fitting.units)
-            | "unless fitted" >> beam.FlatMap(_unless_fitted, self._fitting, QUANTIZER, AsSingleton(key))
-            | "histogram" >> beam.FlatMap(unit_histogram, self._fitting, self._config.scope, AsSingleton(self._pca))
+            train
+            | "units" >> IntoUnits(fitting.units)
+            | "unless fitted" >> beam.FlatMap(_unless_fitted, fitting, QUANTIZER, AsSingleton(key))
+            | "histogram" >> beam.FlatMap(unit_histogram, fitting, config.scope, AsSingleton(self.pca))
             | "sum" >> beam.CombineGlobally(Sum()).without_defaults()
         )
-        return key | "fit" >> beam.Map(self._fit, AsSingleton(histogram, default_value=None))
-
-    def _fit(self, key: str, histogram: Histogram | None) -> Step:
-        step = self._fitting.find(QUANTIZER, key)
-        if step:
-            return step
-        with timed(QUANTIZER):
-            quantizer = Quantizer.fit(histogram, self._config.levels) if histogram else Quantizer.uniform()
-        return save_quantizer(self._fitting.journal, key, quantizer)
+        return key | "fit" >> beam.Map(_fit_quantizer, AsSingleton(histogram, default_value=None), fitting, config)
 
 
 def quantizer_key(pca: Step, config: QuantizerConfig) -> str:
-    return step_key(QUANTIZER, pca.key, config.model_dump())
+    """The key of a codebook for the coefficients of a PCA."""
+    return step_key(QUANTIZER, pca.key, pca.digest, config.model_dump())
+
+
+def _fit_quantizer(key: str, histogram: Histogram | None, fitting: Fitting, config: QuantizerConfig) -> Step:
+    step = fitting.find(QUANTIZER, key)
+    if step:
+        return step
+    with timed(QUANTIZER):
+        quantizer = Quantizer.fit(histogram, config.levels) if histogram else Quantizer.uniform()
+    return save_quantizer(fitting.journal, key, quantizer)
 
 
 def save_quantizer(journal: Journal, key: str, quantizer: Quantizer) -> Step:
-    quantizer.save(journal.layout.path(Layout.QUANTIZER))
+    """Writes the codebook of a dataset, and records it."""
     facts = {
         "method": quantizer.name,
         "scope": quantizer.scope,
@@ -171,23 +216,27 @@ def save_quantizer(journal: Journal, key: str, quantizer: Quantizer) -> Step:
         "feature_name": quantizer.feature_name,
         "fingerprint": quantizer.fingerprint,
     }
-    return _record(journal, QUANTIZER, key, [Layout.QUANTIZER], facts)
+    path = journal.layout.path(Layout.QUANTIZER)
+    return _save(journal, Step(QUANTIZER, key, (), facts), [Layout.QUANTIZER], partial(quantizer.save, path))
 
 
-class IntoUnits(beam.PTransform):
-    """PCollection[StoredVideo] → PCollection[list[StoredVideo]]: units by hash of the id, each sorted by id."""
+@dataclass
+class IntoUnits(beam.PTransform[PCollection[StoredVideo], PCollection[Unit]]):
+    """PCollection[StoredVideo] → PCollection[Unit]: units by hash of the id, each sorted by id."""
 
-    def __init__(self, units: int) -> None:
-        super().__init__()
-        self._units = units
+    units: int
 
-    def expand(self, stored: Any) -> Any:
-        return (
-            stored
-            | beam.Map(lambda item: (salted_hash("unit", item.video.video_id) % self._units, item))
-            | beam.GroupByKey()
-            | beam.MapTuple(lambda _, items: sorted(items, key=lambda item: item.video.video_id))
-        )
+    def expand(self, stored: PCollection[StoredVideo]) -> PCollection[Unit]:
+        keyed = stored | "unit" >> beam.Map(_with_unit, self.units)
+        return keyed | beam.GroupByKey() | "sort" >> beam.MapTuple(_sorted_unit)
+
+
+def _with_unit(stored: StoredVideo, units: int) -> tuple[int, StoredVideo]:
+    return salted_hash("unit", stored.video.video_id) % units, stored
+
+
+def _sorted_unit(_: int, items: Iterable[StoredVideo]) -> Unit:
+    return sorted(items, key=_video_id)
 
 
 def unit_moments(unit: Sequence[StoredVideo], store: FeatureStore, exponent: int) -> Iterator[Moments]:
@@ -204,9 +253,31 @@ def unit_histogram(unit: Sequence[StoredVideo], fitting: Fitting, scope: Scope, 
     Each video is projected by itself, as when its codes are written: a matrix product's last bits depend on its rows.
     """
     with timed(QUANTIZER):
-        pca = Pca.load(fitting.journal.layout.path(Layout.PCA), pca_step.facts["epsilon"])
+        pca = load_pca(fitting.layout, pca_step)
         blocks = map(pca.transform, _features(unit, fitting.store, QUANTIZER))
         yield Histogram.from_blocks(blocks, 1 if scope == "shared" else pca.components)
+
+
+def load_pca(layout: Layout, step: Step) -> Pca:
+    """The PCA of a dataset, of which each file is what the step wrote.
+
+    Raises:
+        DataError: if a file is damaged.
+    """
+    for file in step.files:
+        require_intact(layout, file)
+    return Pca.load(layout.path(Layout.PCA), step.facts["epsilon"])
+
+
+def load_quantizer(layout: Layout, step: Step) -> Quantizer:
+    """The codebook of a dataset, whose file is what the step wrote.
+
+    Raises:
+        DataError: if the file is damaged.
+    """
+    for file in step.files:
+        require_intact(layout, file)
+    return Quantizer.load(layout.path(Layout.QUANTIZER))
 
 
 def _features(unit: Sequence[StoredVideo], store: FeatureStore, stage: str) -> Iterator[Features]:
@@ -215,17 +286,14 @@ def _features(unit: Sequence[StoredVideo], store: FeatureStore, stage: str) -> I
         advance(stage, frames=stored.entry.frames)
 
 
-def _unless_fitted(
-    unit: Sequence[StoredVideo], fitting: Fitting, name: str, key: str
-) -> Iterator[Sequence[StoredVideo]]:
+def _unless_fitted(unit: Unit, fitting: Fitting, name: str, key: str) -> Iterator[Unit]:
     if fitting.find(name, key) is None:
         yield unit
     else:
         advance(name, videos=len(unit))
 
 
-def _save_pca(fitting: Fitting, key: str, pca: Pca, origin: dict[str, Any]) -> Step:
-    pca.save(fitting.journal.layout.path(Layout.PCA))
+def _save_pca(journal: Journal, key: str, pca: Pca, origin: dict[str, Any]) -> Step:
     explained = float(pca.explained_variance_ratio.sum())
     facts = {
         "components": pca.components,
@@ -235,17 +303,13 @@ def _save_pca(fitting: Fitting, key: str, pca: Pca, origin: dict[str, Any]) -> S
         "fingerprint": pca.fingerprint,
         **origin,
     }
-    return _record(fitting.journal, PCA, key, [f"{Layout.PCA}/{name}" for name in Pca.FILES], facts)
+    paths = [f"{Layout.PCA}/{name}" for name in Pca.FILES]
+    return _save(journal, Step(PCA, key, (), facts), paths, partial(pca.save, journal.layout.path(Layout.PCA)))
 
 
-def _record(journal: Journal, name: str, key: str, paths: Iterable[str], facts: dict[str, Any]) -> Step:
-    return journal.record(Step(name, key, tuple(file_entry(journal.layout, path) for path in paths), facts))
-
-
-def _no_train_frames(fitting: Fitting) -> Step:
-    raise DataError(
-        what="There is nothing to fit the PCA on",
-        where=fitting.journal.layout.root,
-        why="the train partition has no frames",
-        fix="see rejects.parquet for what was dropped and why; give more videos, or relax the thresholds in the config",
-    )
+def _save(journal: Journal, step: Step, paths: Iterable[str], save: Callable[[], None]) -> Step:
+    """Writes the files of a step, and records it with them."""
+    journal.forget(step.name)
+    save()
+    files = tuple(file_entry(journal.layout, path) for path in paths)
+    return journal.record(Step(step.name, step.key, files, step.facts))

@@ -2,17 +2,17 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import apache_beam as beam
 import pyarrow as pa
-from apache_beam.pvalue import AsDict, AsIter, AsSingleton
+from apache_beam.pvalue import AsDict, AsIter, AsSingleton, PCollection
+from apache_beam.transforms.util import WaitOn
 
 from yt8m_pipeline.accounting.counts import StageCount
 from yt8m_pipeline.accounting.reasons import Stage
-from yt8m_pipeline.compression.pca import Pca
-from yt8m_pipeline.compression.quantization import Quantizer
-from yt8m_pipeline.config import Shards
+from yt8m_pipeline.config import Config, Shards
 from yt8m_pipeline.data_model import Float32Array, Partition, StoredVideo
 from yt8m_pipeline.dataset.index import (
     label_indices,
@@ -24,13 +24,14 @@ from yt8m_pipeline.dataset.index import (
 )
 from yt8m_pipeline.dataset.layout import Layout, Shard
 from yt8m_pipeline.dataset.manifest import PartitionSummary, fitted_row, shard_parts, write_manifest
-from yt8m_pipeline.dataset.shards import PUBLISHED, Member, shard_key, shard_of, write_shard
+from yt8m_pipeline.dataset.shards import Member, shard_key, shard_of, write_shard
 from yt8m_pipeline.dataset.steps import FileEntry, Step
 from yt8m_pipeline.errors import DataError
-from yt8m_pipeline.jobs.build_plan import BuildPlan, library_versions, recipe
+from yt8m_pipeline.jobs.journal import Journal
 from yt8m_pipeline.jobs.sufficiency import check_failures, check_rest_unchanged, check_train_frames, check_videos_left
+from yt8m_pipeline.store.feature_store import FeatureStore
 from yt8m_pipeline.transforms.combiners import Sum
-from yt8m_pipeline.transforms.compression import PCA, QUANTIZER
+from yt8m_pipeline.transforms.compression import PCA, QUANTIZER, load_pca, load_quantizer
 from yt8m_pipeline.transforms.monitoring import advance, announce, timed
 
 WRITE = "write"
@@ -40,137 +41,192 @@ FEATURES = "features"
 ShardKey: TypeAlias = tuple[str, int, int]
 """A `Shard` as a key that every engine encodes alike: partition, index, of."""
 Group: TypeAlias = tuple[Shard, list[StoredVideo]]
+"""The videos of a shard, sorted by id."""
 
 
-class GroupByShard(beam.PTransform):
-    """PCollection[StoredVideo] → PCollection[(Shard, [StoredVideo])], sorted by id; shards without videos too."""
+@dataclass
+class GroupByShard(beam.PTransform[PCollection[StoredVideo], PCollection[Group]]):
+    """PCollection[StoredVideo] → PCollection[Group], shards without videos too."""
 
-    def __init__(self, shards: Shards) -> None:
-        super().__init__()
-        self._shards = shards
+    shards: Shards
 
-    def expand(self, stored: Any) -> Any:
-        empty = stored.pipeline | "all shards" >> beam.Create([(key, None) for key in self._all_keys()])
-        keyed = stored | "shard" >> beam.Map(lambda item: (self._key(item), item))
+    def expand(self, stored: PCollection[StoredVideo]) -> PCollection[Group]:
+        sizes = [(part.value, self.shards.of(part)) for part in Partition]
+        empty = stored.pipeline | "partitions" >> beam.Create(sizes) | "all shards" >> beam.FlatMapTuple(_empty_shards)
+        keyed = stored | "shard" >> beam.Map(_with_shard, self.shards)
         return (keyed, empty) | beam.Flatten() | beam.GroupByKey() | "sort" >> beam.MapTuple(_sorted_group)
 
-    def _all_keys(self) -> list[ShardKey]:
-        sizes = [(part.value, self._shards.of(part)) for part in Partition]
-        return [(part, index, of) for part, of in sizes for index in range(of)]
 
-    def _key(self, stored: StoredVideo) -> ShardKey:
-        video = stored.video
-        shard = shard_of(video.video_id, video.partition, self._shards.of(video.partition), self._shards.salt)
-        return shard.partition.value, shard.index, shard.of
+def _empty_shards(partition: str, of: int) -> Iterator[tuple[ShardKey, StoredVideo | None]]:
+    for index in range(of):
+        yield (partition, index, of), None
 
 
-class CountTrainLabels(beam.PTransform):
+def _with_shard(stored: StoredVideo, shards: Shards) -> tuple[ShardKey, StoredVideo | None]:
+    video = stored.video
+    shard = shard_of(video.video_id, video.partition, shards.of(video.partition), shards.salt)
+    return (shard.partition.value, shard.index, shard.of), stored
+
+
+def _sorted_group(key: ShardKey, items: Iterable[StoredVideo | None]) -> Group:
+    shard = Shard(Partition(key[0]), key[1], key[2])
+    return shard, sorted((item for item in items if item), key=lambda item: item.video.video_id)
+
+
+class CountTrainLabels(beam.PTransform[PCollection[StoredVideo], PCollection[Counter[str]]]):
     """PCollection[StoredVideo] → PCollection[Counter] of one: entity id → train videos in the dataset."""
 
-    def expand(self, stored: Any) -> Any:
-        return (
-            stored
-            | beam.Filter(lambda item: item.video.partition == Partition.TRAIN)
-            | beam.Map(lambda item: Counter(item.video.entity_ids))
-            | beam.CombineGlobally(lambda counters: sum(counters, Counter()))
-        )
+    def expand(self, stored: PCollection[StoredVideo]) -> PCollection[Counter[str]]:
+        train = stored | beam.Filter(lambda item: item.video.partition == Partition.TRAIN)
+        return train | beam.Map(_labels) | beam.CombineGlobally(Sum(Counter()))
 
 
-class IndexLabels(beam.PTransform):
+def _labels(stored: StoredVideo) -> Counter[str]:
+    return Counter(stored.video.entity_ids)
+
+
+@dataclass
+class IndexLabels(beam.PTransform[PCollection[Counter[str]], PCollection[dict[str, int]]]):
     """PCollection[Counter] and the entity tables → PCollection[dict] of one: entity id → label index."""
 
-    def __init__(self, entities: Any) -> None:
-        super().__init__()
-        self._entities = entities
+    entities: PCollection[pa.Table]
 
-    def expand(self, train_counts: Any) -> Any:
-        return train_counts | beam.Map(_indices, AsIter(self._entities))
+    def expand(self, train_counts: PCollection[Counter[str]]) -> PCollection[dict[str, int]]:
+        return train_counts | beam.Map(_indices, AsIter(self.entities))
 
 
-class SummarizePartitions(beam.PTransform):
+def _indices(train_counts: Counter[str], entities: Iterable[pa.Table]) -> dict[str, int]:
+    return label_indices((entity for table in entities for entity in table["entity_id"].to_pylist()), train_counts)
+
+
+class SummarizePartitions(beam.PTransform[PCollection[StoredVideo], PCollection[tuple[str, PartitionSummary]]]):
     """PCollection[StoredVideo] → PCollection[(str, PartitionSummary)], one per partition that has videos."""
 
-    def expand(self, stored: Any) -> Any:
-        return (
-            stored
-            | beam.Map(lambda item: (item.video.partition.value, PartitionSummary.of(item)))
-            | beam.CombinePerKey(Sum())
-        )
+    def expand(self, stored: PCollection[StoredVideo]) -> PCollection[tuple[str, PartitionSummary]]:
+        return stored | beam.Map(_summary) | beam.CombinePerKey(Sum())
 
 
-class CheckOtherSplits(beam.PTransform):
-    """Pipeline → PCollection[bool] of one, True; raises a DataError where `rebuild-split` would leave others stale."""
-
-    def __init__(self, plan: BuildPlan, summaries: Any) -> None:
-        super().__init__()
-        self._plan, self._summaries = plan, summaries
-
-    def expand(self, root: Any) -> Any:
-        return root | beam.Create([self._plan]) | beam.Map(_check_other_splits, AsDict(self._summaries))
+def _summary(stored: StoredVideo) -> tuple[str, PartitionSummary]:
+    return stored.video.partition.value, PartitionSummary.of(stored)
 
 
-def _check_other_splits(plan: BuildPlan, summaries: Mapping[str, PartitionSummary]) -> bool:
-    if plan.anew and plan.previous:
-        check_rest_unchanged(summaries, plan.previous, plan.anew, plan.layout)
+@dataclass
+class CheckOtherSplits(beam.PTransform[PCollection[tuple[str, PartitionSummary]], PCollection[bool]]):
+    """The summaries of the partitions → PCollection[bool] of one, True.
+
+    It raises a DataError where `rebuild-split` would leave another split out of date.
+
+    Attributes:
+        layout: Where the dataset is.
+        anew: The one partition that is written; None: all are.
+        previous: What the other partitions hold.
+    """
+
+    layout: Layout
+    anew: Partition | None
+    previous: Mapping[Partition, PartitionSummary]
+
+    def expand(self, summaries: PCollection[tuple[str, PartitionSummary]]) -> PCollection[bool]:
+        start = summaries.pipeline | beam.Create([self.anew])
+        return start | beam.Map(_check_other_splits, AsDict(summaries), self.previous, self.layout)
+
+
+def _check_other_splits(
+    anew: Partition | None,
+    summaries: Mapping[str, PartitionSummary],
+    previous: Mapping[Partition, PartitionSummary],
+    layout: Layout,
+) -> bool:
+    if anew:
+        check_rest_unchanged(summaries, previous, anew, layout)
     return True
 
 
-class CheckBuild(beam.PTransform):
-    """Pipeline → PCollection[bool] of one, True; raises a DataError where the data fall short.
+@dataclass
+class CheckBuild(beam.PTransform[PCollection[list[StageCount]], PCollection[bool]]):
+    """The counts of all stages → PCollection[bool] of one, True; it raises a DataError where the data fall short.
 
-    It waits for rejects.parquet, so that the reasons can be read when it raises.
+    Attributes:
+        layout: Where the dataset is.
+        config: What is enough.
+        summaries: The summaries of the partitions.
+        rejects: What it waits for, so that the reasons can be read when it raises.
     """
 
-    def __init__(self, plan: BuildPlan, counts: Any, summaries: Any, rejects: Any) -> None:
-        super().__init__()
-        self._plan, self._counts, self._summaries, self._rejects = plan, counts, summaries, rejects
+    layout: Layout
+    config: Config
+    summaries: PCollection[tuple[str, PartitionSummary]]
+    rejects: PCollection[FileEntry]
 
-    def expand(self, root: Any) -> Any:
-        sides = (AsSingleton(self._counts), AsDict(self._summaries), AsSingleton(self._rejects))
-        return root | beam.Create([self._plan]) | beam.Map(_check_build, *sides)
+    def expand(self, counts: PCollection[list[StageCount]]) -> PCollection[bool]:
+        written = counts | WaitOn(self.rejects)
+        return written | beam.Map(_check_build, AsDict(self.summaries), self.config, self.layout)
 
 
 def _check_build(
-    plan: BuildPlan, counts: Sequence[StageCount], summaries: Mapping[str, PartitionSummary], _: FileEntry
+    counts: Sequence[StageCount], summaries: Mapping[str, PartitionSummary], config: Config, layout: Layout
 ) -> bool:
-    check_failures(counts, plan.config, plan.layout)
-    check_videos_left(counts, plan.layout)
-    check_train_frames(summaries, plan.config, plan.layout)
-    if plan.pca is None:
-        announce(PCA, summaries[Partition.TRAIN.value].videos)
-    if plan.config.quantizer.method == "optimal":
-        announce(QUANTIZER, summaries[Partition.TRAIN.value].videos)
+    check_failures(counts, config, layout)
+    check_videos_left(counts, layout)
+    check_train_frames(summaries, config, layout)
+    train = summaries[Partition.TRAIN.value].videos
+    if config.pca.is_fitted:
+        announce(PCA, train)
+    if config.quantizer.method == "optimal":
+        announce(QUANTIZER, train)
     announce(WRITE, sum(summary.videos for summary in summaries.values()))
     return True
 
 
-class WriteShards(beam.PTransform):
-    """PCollection[(Shard, [StoredVideo])] → PCollection[Step]: both files of each shard, written or still valid."""
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """What writing shards needs.
 
-    def __init__(self, plan: BuildPlan, pca: Any, quantizer: Any, indices: Any) -> None:
-        super().__init__()
-        self._plan, self._pca, self._quantizer, self._indices = plan, pca, quantizer, indices
+    Attributes:
+        store: Where the features are.
+        journal: Which shards are written already.
+        anew: The one partition that is written (`rebuild-split`); None: all are.
+    """
 
-    def expand(self, groups: Any) -> Any:
-        sides = (AsSingleton(self._pca), AsSingleton(self._quantizer), AsSingleton(self._indices))
-        return groups | beam.Map(_write, self._plan, *sides)
+    store: FeatureStore
+    journal: Journal
+    anew: Partition | None
+
+    @property
+    def layout(self) -> Layout:
+        return self.journal.layout
 
 
-def _write(group: Group, plan: BuildPlan, pca: Step, quantizer: Step, indices: Mapping[str, int]) -> Step:
+@dataclass
+class WriteShards(beam.PTransform[PCollection[Group], PCollection[Step]]):
+    """PCollection[Group] → PCollection[Step]: both files of each shard, written or still valid."""
+
+    writing: Writing
+    pca: PCollection[Step]
+    quantizer: PCollection[Step]
+    indices: PCollection[dict[str, int]]
+
+    def expand(self, groups: PCollection[Group]) -> PCollection[Step]:
+        sides = (AsSingleton(self.pca), AsSingleton(self.quantizer), AsSingleton(self.indices))
+        return groups | beam.Map(_write, self.writing, *sides)
+
+
+def _write(group: Group, writing: Writing, pca: Step, quantizer: Step, indices: Mapping[str, int]) -> Step:
     shard, stored = group
     members = [_member(item, indices) for item in stored]
-    key = shard_key(shard, members, pca.key, quantizer.key)
-    known = plan.journal.find(shard.name, key)
-    if known and shard.partition != plan.anew:
+    key = shard_key(shard, members, pca.key, pca.digest, quantizer.key, quantizer.digest)
+    known = writing.journal.find(shard.name, key)
+    if known and shard.partition != writing.anew:
         advance(WRITE, videos=len(members))
         return known
-    if plan.anew not in (None, shard.partition):
-        raise _changed(shard, plan.layout)
+    if writing.anew not in (None, shard.partition):
+        raise _changed(shard, writing.layout)
     with timed(WRITE):
-        codebook = Quantizer.load(plan.layout.path(Layout.QUANTIZER))
-        step = write_shard(plan.layout, shard, key, _coefficients(members, plan, pca), codebook)
+        codebook = load_quantizer(writing.layout, quantizer)
+        writing.journal.forget(shard.name)
+        step = write_shard(writing.layout, shard, key, _coefficients(members, writing, pca), codebook)
     advance(WRITE, videos=len(members), frames=step.facts["frames"])
-    return plan.journal.record(step)
+    return writing.journal.record(step)
 
 
 def _changed(shard: Shard, layout: Layout) -> DataError:
@@ -182,10 +238,10 @@ def _changed(shard: Shard, layout: Layout) -> DataError:
     )
 
 
-def _coefficients(members: Iterable[Member], plan: BuildPlan, pca: Step) -> Iterator[tuple[Member, Float32Array]]:
-    whitening = Pca.load(plan.layout.path(Layout.PCA), pca.facts["epsilon"])
+def _coefficients(members: Iterable[Member], writing: Writing, pca: Step) -> Iterator[tuple[Member, Float32Array]]:
+    whitening = load_pca(writing.layout, pca)
     for member in members:
-        yield member, whitening.transform(plan.store.read(member.video_id).features)
+        yield member, whitening.transform(writing.store.read(member.video_id).features)
 
 
 def _member(stored: StoredVideo, indices: Mapping[str, int]) -> Member:
@@ -193,128 +249,129 @@ def _member(stored: StoredVideo, indices: Mapping[str, int]) -> Member:
     return Member(stored.video.video_id, stored.entry.sha256, labels)
 
 
-class ListVideos(beam.PTransform):
-    """PCollection[(Shard, [StoredVideo])] → PCollection[pa.Table] of the rows of videos.parquet, labels included."""
+@dataclass
+class ListVideos(beam.PTransform[PCollection[Group], PCollection[pa.Table]]):
+    """PCollection[Group] → PCollection[pa.Table] of the rows of videos.parquet, labels included."""
 
-    def __init__(self, indices: Any) -> None:
-        super().__init__()
-        self._indices = indices
+    indices: PCollection[dict[str, int]]
 
-    def expand(self, groups: Any) -> Any:
-        return groups | beam.Map(
-            lambda group, indices: video_rows(group[0], group[1], indices), AsSingleton(self._indices)
-        )
+    def expand(self, groups: PCollection[Group]) -> PCollection[pa.Table]:
+        return groups | beam.Map(_rows, AsSingleton(self.indices))
 
 
-class WriteRejects(beam.PTransform):
-    """Pipeline → PCollection[FileEntry] of one: rejects.parquet, once `unchanged` is there."""
-
-    def __init__(self, layout: Layout, rejects: Any, unchanged: Any) -> None:
-        super().__init__()
-        self._layout, self._rejects, self._unchanged = layout, rejects, unchanged
-
-    def expand(self, root: Any) -> Any:
-        sides = (AsIter(self._rejects), AsSingleton(self._unchanged))
-        return root | beam.Create([self._layout]) | beam.Map(_write_rejects, *sides)
+def _rows(group: Group, indices: Mapping[str, int]) -> pa.Table:
+    return video_rows(*group, indices)
 
 
-def _write_rejects(layout: Layout, tables: Iterable[pa.Table], _: bool) -> FileEntry:
-    return write_rejects(layout, tables)
+@dataclass
+class WriteRejects(beam.PTransform[PCollection[pa.Table], PCollection[FileEntry]]):
+    """PCollection[pa.Table] of rejected rows → PCollection[FileEntry] of one: rejects.parquet.
+
+    Attributes:
+        layout: Where the dataset is.
+        unchanged: What it waits for: nothing is written where `rebuild-split` is refused.
+    """
+
+    layout: Layout
+    unchanged: PCollection[bool]
+
+    def expand(self, rejects: PCollection[pa.Table]) -> PCollection[FileEntry]:
+        layout = rejects.pipeline | beam.Create([self.layout]) | WaitOn(self.unchanged)
+        return layout | beam.Map(write_rejects, AsIter(rejects))
 
 
-class WriteVideos(beam.PTransform):
-    """Pipeline → PCollection[FileEntry]: videos.parquet and the withheld test labels."""
+@dataclass
+class WriteVideos(beam.PTransform[PCollection[pa.Table], PCollection[FileEntry]]):
+    """PCollection[pa.Table] of videos → PCollection[FileEntry]: videos.parquet and the withheld test labels."""
 
-    def __init__(self, layout: Layout, rows: Any) -> None:
-        super().__init__()
-        self._layout, self._rows = layout, rows
+    layout: Layout
 
-    def expand(self, root: Any) -> Any:
-        return root | beam.Create([self._layout]) | beam.FlatMap(write_videos, AsIter(self._rows))
-
-
-class WriteVocabulary(beam.PTransform):
-    """Pipeline → PCollection[FileEntry] of one: vocabulary.csv."""
-
-    def __init__(self, plan: BuildPlan, entities: Any, train_counts: Any) -> None:
-        super().__init__()
-        self._plan, self._entities, self._train_counts = plan, entities, train_counts
-
-    def expand(self, root: Any) -> Any:
-        sides = (AsIter(self._entities), AsSingleton(self._train_counts))
-        return root | beam.Create([self._plan]) | beam.Map(_write_vocabulary, *sides)
+    def expand(self, rows: PCollection[pa.Table]) -> PCollection[FileEntry]:
+        return rows.pipeline | beam.Create([self.layout]) | beam.FlatMap(write_videos, AsIter(rows))
 
 
-def _write_vocabulary(plan: BuildPlan, entities: Iterable[pa.Table], train_counts: Counter[str]) -> FileEntry:
-    text = vocabulary_csv(list(entities), train_counts)
-    return write_vocabulary(plan.layout, text, frozen=plan.anew is not None)
+@dataclass
+class WriteVocabulary(beam.PTransform[PCollection[Counter[str]], PCollection[FileEntry]]):
+    """PCollection[Counter] of the train labels → PCollection[FileEntry] of one: vocabulary.csv.
+
+    Attributes:
+        layout: Where the dataset is.
+        entities: The entities of the vocabulary.
+        frozen: Whether the file may not change (`rebuild-split`).
+    """
+
+    layout: Layout
+    entities: PCollection[pa.Table]
+    frozen: bool
+
+    def expand(self, train_counts: PCollection[Counter[str]]) -> PCollection[FileEntry]:
+        return train_counts | beam.Map(_write_vocabulary, AsIter(self.entities), self.layout, frozen=self.frozen)
 
 
-class WriteManifest(beam.PTransform):
-    """Pipeline → PCollection[None] of one: manifest.json."""
+def _write_vocabulary(
+    train_counts: Counter[str], entities: Iterable[pa.Table], layout: Layout, *, frozen: bool
+) -> FileEntry:
+    return write_vocabulary(layout, vocabulary_csv(list(entities), train_counts), frozen=frozen)
 
-    def __init__(self, plan: BuildPlan, **parts: Any) -> None:
-        super().__init__()
-        self._plan, self._parts = plan, parts
 
-    def expand(self, root: Any) -> Any:
-        parts = self._parts
-        return (
-            root
-            | beam.Create([self._plan])
-            | beam.Map(
-                _write_manifest,
-                pca=AsSingleton(parts["pca"]),
-                quantizer=AsSingleton(parts["quantizer"]),
-                shards=AsIter(parts["shards"]),
-                tables=AsIter(parts["tables"]),
-                summaries=AsDict(parts["summaries"]),
-                counts=AsSingleton(parts["counts"]),
-                warnings=AsIter(parts["warnings"]),
-            )
+@dataclass
+class WriteManifest(beam.PTransform[PCollection[list[StageCount]], PCollection[None]]):
+    """The counts of all stages → manifest.json, when all that it describes stands.
+
+    Attributes:
+        layout: Where the dataset is.
+        planned: What was known of the dataset before it was built.
+        steps: The PCA, the codebook, and every shard.
+        tables: Every other file.
+        summaries: The summaries of the partitions.
+        warnings: What the user should know.
+    """
+
+    layout: Layout
+    planned: Mapping[str, Any]
+    steps: PCollection[Step]
+    tables: PCollection[FileEntry]
+    summaries: PCollection[tuple[str, PartitionSummary]]
+    warnings: PCollection[str]
+
+    def expand(self, counts: PCollection[list[StageCount]]) -> PCollection[None]:
+        return counts | beam.Map(
+            _write_manifest,
+            layout=self.layout,
+            planned=self.planned,
+            steps=AsIter(self.steps),
+            tables=AsIter(self.tables),
+            summaries=AsDict(self.summaries),
+            warnings=AsIter(self.warnings),
         )
 
 
 def _write_manifest(
-    plan: BuildPlan,
+    counts: Sequence[StageCount],
     *,
-    pca: Step,
-    quantizer: Step,
-    shards: Iterable[Step],
+    layout: Layout,
+    planned: Mapping[str, Any],
+    steps: Iterable[Step],
     tables: Iterable[FileEntry],
     summaries: Mapping[str, PartitionSummary],
-    counts: Sequence[StageCount],
     warnings: Iterable[str],
 ) -> None:
     total = sum(summaries.values(), PartitionSummary())
+    by_name = {step.name: step for step in steps}
+    fitted = {name: fitted_row(by_name.pop(name)) for name in (PCA, QUANTIZER)}
     values = {
-        "build_key": plan.key,
-        "versions": library_versions(),
-        "config": recipe(plan.config),
-        "inputs": plan.inputs,
-        "feature_space": {"fingerprint": plan.store.space, **plan.space},
-        "pca": fitted_row(pca),
-        "quantizer": fitted_row(quantizer),
-        "labels": {part.value: "published" if part in PUBLISHED else "withheld" for part in Partition},
-        "sampling": {"policy": plan.config.decoding.sampling, "deviation_seconds": total.deviation_seconds()},
+        **planned,
+        **fitted,
+        "sampling": {**planned["sampling"], "deviation_seconds": total.deviation_seconds()},
         "partitions": {part.value: summaries.get(part.value, PartitionSummary()).to_json() for part in Partition},
         "accounting": [count.to_json() for count in sorted(counts, key=_stage_order)],
-        "warnings": sorted([*warnings, *plan.warnings]),
+        "warnings": sorted([*warnings, *planned["warnings"]]),
         "encoded": {"from": FEATURES},
-        **shard_parts(shards),
+        **shard_parts(by_name.values()),
         "files": [{"path": file.path, "bytes": file.bytes, "sha256": file.sha256} for file in sorted(tables)],
     }
-    write_manifest(plan.layout, values)
+    write_manifest(layout, values)
 
 
 def _stage_order(count: StageCount) -> tuple[int, str]:
     return list(Stage).index(count.stage), count.table
-
-
-def _sorted_group(key: ShardKey, items: Iterable[StoredVideo | None]) -> Group:
-    shard = Shard(Partition(key[0]), key[1], key[2])
-    return shard, sorted((item for item in items if item), key=lambda item: item.video.video_id)
-
-
-def _indices(train_counts: Counter[str], entities: Iterable[pa.Table]) -> dict[str, int]:
-    return label_indices((entity for table in entities for entity in table["entity_id"].to_pylist()), train_counts)

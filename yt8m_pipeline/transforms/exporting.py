@@ -2,26 +2,29 @@
 
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import apache_beam as beam
 import pyarrow.parquet as pq
-from apache_beam.pvalue import AsIter, AsSingleton
+from apache_beam.pipeline import Pipeline
+from apache_beam.pvalue import AsIter, AsSingleton, PCollection
+from apache_beam.transforms.util import WaitOn
 
 from yt8m_pipeline import files
 from yt8m_pipeline.compression.distortion import Distortion
-from yt8m_pipeline.compression.pca import Pca
 from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.data_model import Float32Array, Partition
 from yt8m_pipeline.dataset.layout import Layout, Shard
-from yt8m_pipeline.dataset.manifest import fitted_row, shard_parts, total_distortion, write_manifest
-from yt8m_pipeline.dataset.reader import read_shard
+from yt8m_pipeline.dataset.manifest import Manifest, fitted_row, shard_parts, total_distortion, write_manifest
+from yt8m_pipeline.dataset.reader import open_dataset, read_shard
 from yt8m_pipeline.dataset.shards import Member, shard_key, write_shard
 from yt8m_pipeline.dataset.steps import FileEntry, Step, require_intact
 from yt8m_pipeline.errors import DataError
-from yt8m_pipeline.jobs.export_plan import UNIFORM, ExportPlan
+from yt8m_pipeline.jobs.export_plan import UNIFORM
+from yt8m_pipeline.jobs.journal import Journal, finished_steps
 from yt8m_pipeline.store.feature_store import FeatureStore
-from yt8m_pipeline.transforms.compression import QUANTIZER, quantizer_key, save_quantizer
+from yt8m_pipeline.transforms.compression import QUANTIZER, load_pca, quantizer_key, save_quantizer
 from yt8m_pipeline.transforms.dataset import FEATURES, WRITE
 from yt8m_pipeline.transforms.monitoring import advance, announce, timed
 
@@ -31,107 +34,134 @@ MEMBER_COLUMNS = ("video_id", "features_sha256", "labels", "shard")
 ROWS_PER_BATCH = 4096
 
 Group: TypeAlias = tuple[Shard, list[Member]]
+"""The videos of a shard, sorted by id."""
 
 
-class ReadMembers(beam.PTransform):
-    """Pipeline → PCollection[(Shard, [Member])]: the shards of the source, also empty ones, members sorted by id."""
+@dataclass(frozen=True, slots=True)
+class Copying:
+    """From where to where an export goes.
 
-    def __init__(self, plan: ExportPlan) -> None:
-        super().__init__()
-        self._plan = plan
+    Attributes:
+        source: Where the finished dataset is.
+        journal: What of the new dataset is written already.
+        store: The feature store that the dataset was built from; None: its codes are encoded again.
+    """
 
-    def expand(self, root: Any) -> Any:
-        source = self._plan.source
-        shards = [
-            Shard(part, index, of)
-            for part in Partition
-            for of in [len(source.shards("frame", part))]
-            for index in range(of)
-        ]
-        empty = root | "all shards" >> beam.Create([(shard.name, None) for shard in shards])
-        members = root | "source" >> beam.Create([self._plan]) | "members" >> beam.FlatMap(_read_members)
-        grouped = (members, empty) | beam.Flatten() | beam.GroupByKey()
-        return grouped | "sort" >> beam.Map(_sorted_group, {shard.name: shard for shard in shards})
+    source: Layout
+    journal: Journal
+    store: FeatureStore | None
+
+    @property
+    def target(self) -> Layout:
+        return self.journal.layout
 
 
-def _read_members(plan: ExportPlan) -> Iterator[tuple[str, Member]]:
-    """The name of its shard, and the video, for each row of videos.parquet; the labels of test are not there."""
-    layout = plan.source.layout
-    require_intact(layout, plan.files[Layout.VIDEOS])
-    with files.open_read(layout.path(Layout.VIDEOS)) as stream:
+@dataclass
+class ReadMembers(beam.PTransform[Pipeline, PCollection[Group]]):
+    """Pipeline → PCollection[Group]: the shards of the source, also empty ones.
+
+    Attributes:
+        source: Where the finished dataset is.
+        videos: Its videos.parquet.
+        sizes: How many shards each partition has.
+    """
+
+    source: Layout
+    videos: FileEntry
+    sizes: Mapping[Partition, int]
+
+    def expand(self, root: Pipeline) -> PCollection[Group]:
+        sizes = [(part.value, of) for part, of in self.sizes.items()]
+        empty = root | "partitions" >> beam.Create(sizes) | "all shards" >> beam.FlatMapTuple(_empty_shards)
+        members = root | "source" >> beam.Create([self.source]) | "members" >> beam.FlatMap(_read_members, self.videos)
+        return (members, empty) | beam.Flatten() | beam.GroupByKey() | "sort" >> beam.MapTuple(_sorted_group)
+
+
+def _empty_shards(partition: str, of: int) -> Iterator[tuple[str, Member | None]]:
+    for index in range(of):
+        yield Shard(Partition(partition), index, of).name, None
+
+
+def _read_members(layout: Layout, videos: FileEntry) -> Iterator[tuple[str, Member | None]]:
+    """The name of its shard, and the video, for each row of videos.parquet; the labels of test are withheld there."""
+    require_intact(layout, videos)
+    with files.open_read(layout.path(videos.path)) as stream:
         for batch in pq.ParquetFile(stream).iter_batches(ROWS_PER_BATCH, columns=list(MEMBER_COLUMNS)):
             for row in batch.to_pylist():
                 yield row["shard"], Member(row["video_id"], row["features_sha256"], tuple(row["labels"] or ()))
 
 
-def _sorted_group(group: tuple[str, Iterable[Member | None]], shards: Mapping[str, Shard]) -> Group:
-    name, members = group
-    return shards[name], sorted(member for member in members if member)
+def _sorted_group(name: str, members: Iterable[Member | None]) -> Group:
+    return Shard.of_name(name), sorted(member for member in members if member)
 
 
-class CopyTables(beam.PTransform):
+@dataclass
+class CopyTables(beam.PTransform[Pipeline, PCollection[FileEntry]]):
     """Pipeline → PCollection[FileEntry]: the tables of the source, which no codebook changes."""
 
-    def __init__(self, plan: ExportPlan) -> None:
-        super().__init__()
-        self._plan = plan
+    copying: Copying
+    tables: list[FileEntry]
 
-    def expand(self, root: Any) -> Any:
-        tables = [FileEntry(**entry) for entry in self._plan.manifest.values["files"]]
-        return root | beam.Create(tables) | beam.Map(_copy, self._plan)
+    def expand(self, root: Pipeline) -> PCollection[FileEntry]:
+        return root | beam.Create(self.tables) | beam.Map(_copy, self.copying)
 
 
-class CopyPca(beam.PTransform):
+@dataclass
+class CopyPca(beam.PTransform[Pipeline, PCollection[Step]]):
     """Pipeline → PCollection[Step] of one: the PCA of the source."""
 
-    def __init__(self, plan: ExportPlan) -> None:
-        super().__init__()
-        self._plan = plan
+    copying: Copying
+    pca: Step
 
-    def expand(self, root: Any) -> Any:
-        return root | beam.Create([self._plan]) | beam.Map(_copy_pca)
-
-
-def _copy_pca(plan: ExportPlan) -> Step:
-    for file in plan.pca.files:
-        _copy(file, plan)
-    return plan.journal.record(plan.pca)
+    def expand(self, root: Pipeline) -> PCollection[Step]:
+        return root | beam.Create([self.pca]) | beam.Map(_copy_pca, self.copying)
 
 
-def _copy(file: FileEntry, plan: ExportPlan) -> FileEntry:
-    source = plan.source.layout
+def _copy_pca(pca: Step, copying: Copying) -> Step:
+    copying.journal.forget(pca.name)
+    for file in pca.files:
+        _copy(file, copying)
+    return copying.journal.record(pca)
+
+
+def _copy(file: FileEntry, copying: Copying) -> FileEntry:
+    source, target = copying.source, copying.target
     require_intact(source, file)
-    with files.open_read(source.path(file.path)) as given, files.open_atomic(plan.layout.path(file.path)) as copy:
+    with files.open_read(source.path(file.path)) as given, files.open_atomic(target.path(file.path)) as copy:
         shutil.copyfileobj(given, copy)
     return file
 
 
-class WriteUniform(beam.PTransform):
+@dataclass
+class WriteUniform(beam.PTransform[PCollection[Step], PCollection[Step]]):
     """PCollection[Step] of the PCA → PCollection[Step] of one: the uniform codebook, as a build saves it."""
 
-    def __init__(self, plan: ExportPlan) -> None:
-        super().__init__()
-        self._plan = plan
+    journal: Journal
 
-    def expand(self, pca: Any) -> Any:
-        return pca | beam.Map(_write_uniform, self._plan)
+    def expand(self, pca: PCollection[Step]) -> PCollection[Step]:
+        return pca | beam.Map(_write_uniform, self.journal)
 
 
-def _write_uniform(pca: Step, plan: ExportPlan) -> Step:
+def _write_uniform(pca: Step, journal: Journal) -> Step:
     key = quantizer_key(pca, UNIFORM)
-    return plan.journal.find(QUANTIZER, key) or save_quantizer(plan.journal, key, Quantizer.uniform())
+    return journal.find(QUANTIZER, key, intact=True) or save_quantizer(journal, key, Quantizer.uniform())
 
 
-class CheckStore(beam.PTransform):
-    """PCollection[(Shard, [Member])] → PCollection[bool] of one, True; raises a DataError if the store lacks videos."""
+@dataclass
+class CheckStore(beam.PTransform[PCollection[Group], PCollection[bool]]):
+    """PCollection[Group] → PCollection[bool] of one, True; raises a DataError if the store lacks videos.
 
-    def __init__(self, plan: ExportPlan) -> None:
-        super().__init__()
-        self._plan = plan
+    Attributes:
+        store: The feature store; None: none is needed.
+        videos: How many videos the dataset has.
+    """
 
-    def expand(self, groups: Any) -> Any:
-        missing = groups | beam.FlatMap(_missing, self._plan.store)
-        return groups.pipeline | beam.Create([self._plan]) | beam.Map(_check_store, AsIter(missing))
+    store: FeatureStore | None
+    videos: int
+
+    def expand(self, groups: PCollection[Group]) -> PCollection[bool]:
+        missing = groups | beam.FlatMap(_missing, self.store)
+        return groups.pipeline | beam.Create([self.videos]) | beam.Map(_check_store, self.store, AsIter(missing))
 
 
 def _missing(group: Group, store: FeatureStore | None) -> Iterator[str]:
@@ -139,48 +169,59 @@ def _missing(group: Group, store: FeatureStore | None) -> Iterator[str]:
         yield from (member.video_id for member in group[1] if not files.exists(store.path(member.video_id)))
 
 
-def _check_store(plan: ExportPlan, missing: Iterable[str]) -> bool:
-    total = sum(plan.manifest.partition(part).videos for part in Partition)
+def _check_store(videos: int, store: FeatureStore | None, missing: Iterable[str]) -> bool:
     names = sorted(missing)
-    if names and plan.store:
+    if names and store:
         raise DataError(
-            what=f"The feature store lacks {len(names)} of the {total} videos",
-            where=plan.store.path(names[0]),
+            what=f"The feature store lacks {len(names)} of the {videos} videos",
+            where=store.path(names[0]),
             why="that file is not there" + f", nor are {len(names) - 1} others" * (len(names) > 1),
             fix="give the store that it was built from, or leave --store out to encode its codes again",
         )
-    announce(WRITE, total)
+    announce(WRITE, videos)
     return True
 
 
-class EncodeAgain(beam.PTransform):
-    """PCollection[(Shard, [Member])] → PCollection[Step]: both files of each shard, written or still valid."""
+@dataclass
+class EncodeAgain(beam.PTransform[PCollection[Group], PCollection[Step]]):
+    """PCollection[Group] → PCollection[Step]: both files of each shard, written or still valid.
 
-    def __init__(self, plan: ExportPlan, quantizer: Any, checked: Any) -> None:
-        super().__init__()
-        self._plan, self._quantizer, self._checked = plan, quantizer, checked
+    Attributes:
+        copying: From where to where.
+        pca: The PCA of the source.
+        origin: The codebook of the source.
+        quantizer: The new codebook.
+        checked: What it waits for.
+    """
 
-    def expand(self, groups: Any) -> Any:
-        return groups | beam.Map(_encode_again, self._plan, AsSingleton(self._quantizer), AsSingleton(self._checked))
+    copying: Copying
+    pca: Step
+    origin: Step
+    quantizer: PCollection[Step]
+    checked: PCollection[bool]
+
+    def expand(self, groups: PCollection[Group]) -> PCollection[Step]:
+        ready = groups | WaitOn(self.checked)
+        return ready | beam.Map(_encode_again, self.copying, self.pca, self.origin, AsSingleton(self.quantizer))
 
 
-def _encode_again(group: Group, plan: ExportPlan, quantizer: Step, _: bool) -> Step:
+def _encode_again(group: Group, copying: Copying, pca: Step, origin: Step, quantizer: Step) -> Step:
     shard, members = group
-    origin = () if plan.store else (plan.manifest.values["quantizer"]["key"],)
-    key = shard_key(shard, members, plan.pca.key, *origin, quantizer.key)
-    step = plan.journal.find(shard.name, key)
+    codes = () if copying.store else (origin.key, origin.digest)
+    key = shard_key(shard, members, pca.key, pca.digest, *codes, quantizer.key, quantizer.digest)
+    step = copying.journal.find(shard.name, key)
     if step is None:
-        videos = _from_store(members, plan, plan.store) if plan.store else _from_codes(shard, members, plan)
+        videos = _from_store(members, copying, pca) if copying.store else _from_codes(shard, members, copying.source)
         with timed(WRITE):
-            step = plan.journal.record(write_shard(plan.layout, shard, key, videos, Quantizer.uniform()))
+            copying.journal.forget(shard.name)
+            step = copying.journal.record(write_shard(copying.target, shard, key, videos, Quantizer.uniform()))
     advance(WRITE, videos=len(members), frames=step.facts["frames"])
     return step
 
 
-def _from_store(
-    members: Iterable[Member], plan: ExportPlan, store: FeatureStore
-) -> Iterator[tuple[Member, Float32Array]]:
-    whitening = Pca.load(plan.source.layout.path(Layout.PCA), plan.pca.facts["epsilon"])
+def _from_store(members: Iterable[Member], copying: Copying, pca: Step) -> Iterator[tuple[Member, Float32Array]]:
+    store, whitening = copying.store, load_pca(copying.source, pca)
+    assert store  # noqa: S101  the caller has seen it
     for member in members:
         uri = store.path(member.video_id)
         stored = store.open(uri)
@@ -194,49 +235,67 @@ def _from_store(
         yield member, whitening.transform(stored.video.features)
 
 
-def _from_codes(shard: Shard, members: Iterable[Member], plan: ExportPlan) -> Iterator[tuple[Member, Float32Array]]:
-    require_intact(plan.source.layout, plan.files[shard.file("frame")])
-    for member, example in zip(members, read_shard(plan.source, shard), strict=True):
+def _from_codes(shard: Shard, members: Iterable[Member], source: Layout) -> Iterator[tuple[Member, Float32Array]]:
+    state = files.state(source.path(Layout.MANIFEST))
+    if state is None:
+        raise DataError(
+            what="The dataset to export is gone",
+            where=source.root,
+            why=f"it has no {Layout.MANIFEST} any more",
+            fix="put it back, and run the same command again",
+        )
+    require_intact(source, finished_steps(source, state)[shard.name].files[0])
+    for member, example in zip(members, read_shard(open_dataset(source.root), shard), strict=True):
         yield member, example.features
 
 
-class WriteExportManifest(beam.PTransform):
-    """Pipeline → PCollection[None] of one: manifest.json, when all files stand."""
+@dataclass
+class WriteExportManifest(beam.PTransform[PCollection[Step], PCollection[None]]):
+    """PCollection[Step] of all shards → manifest.json, when all files stand.
 
-    def __init__(self, plan: ExportPlan, quantizer: Any, shards: Any, tables: Any) -> None:
-        super().__init__()
-        self._plan, self._quantizer, self._shards, self._tables = plan, quantizer, shards, tables
+    Attributes:
+        copying: From where to where.
+        planned: What the new manifest says otherwise than the source's, and was known before.
+        quantizer: The new codebook.
+        tables: Every other file.
+    """
 
-    def expand(self, root: Any) -> Any:
-        sides = (AsSingleton(self._quantizer), AsIter(self._shards), AsIter(self._tables))
-        return root | beam.Create([self._plan]) | beam.Map(_write_manifest, *sides)
+    copying: Copying
+    planned: Mapping[str, Any]
+    quantizer: PCollection[Step]
+    tables: PCollection[FileEntry]
+
+    def expand(self, shards: PCollection[Step]) -> PCollection[None]:
+        start = shards.pipeline | beam.Create([self.planned]) | WaitOn(self.tables)
+        return start | beam.Map(_write_manifest, self.copying, AsSingleton(self.quantizer), AsIter(shards))
 
 
-def _write_manifest(plan: ExportPlan, quantizer: Step, shards: Iterable[Step], _: Iterable[FileEntry]) -> None:
+def _write_manifest(planned: Mapping[str, Any], copying: Copying, quantizer: Step, shards: Iterable[Step]) -> None:
     steps = sorted(shards, key=lambda step: step.name)
+    source = Manifest.read(copying.source)
+    assert source  # noqa: S101  the plan has read it
     values = {
-        **plan.manifest.values,
+        **source.values,
         **shard_parts(steps),
-        "build_key": plan.key,
-        "config": plan.config,
+        **planned,
         "quantizer": fitted_row(quantizer),
         "encoded": {"from": FEATURES},
     }
-    if plan.store is None:
-        values |= _origin_in_codes(plan, total_distortion(steps))
-    write_manifest(plan.layout, values)
+    if copying.store is None:
+        values |= _origin_in_codes(source, total_distortion(steps))
+    write_manifest(copying.target, values)
 
 
-def _origin_in_codes(plan: ExportPlan, added: Distortion) -> dict[str, Any]:
+def _origin_in_codes(source: Manifest, added: Distortion) -> dict[str, Any]:
     """What the manifest says of codes that were made from codes."""
-    source = plan.manifest.values
+    values = source.values
     cost = f"{added.relative_error:.2%} of the variance" if added.relative_error is not None else "nothing"
     warning = (
-        f"these codes were made from {plan.source.quantizer.name} codes, not from features: the mean squared error "
+        f"these codes were made from {values['quantizer']['method']} codes, not from features: the mean squared error "
         f"that this adds is {cost}; the error of those codes (manifest.json, `encoded`) comes on top"
     )
-    origin = {"build_key": plan.manifest.build_key, "quantizer": source["quantizer"]["fingerprint"]}
+    origin = {"build_key": source.build_key, "quantizer": values["quantizer"]["fingerprint"]}
     return {
-        "encoded": {"from": CODES, **origin, "distortion": source["distortion"]},
-        "warnings": sorted([*source["warnings"], warning]),
+        "encoded": {"from": CODES, **origin, "distortion": values["distortion"]},
+        "warnings": sorted([*values["warnings"], warning]),
     }

@@ -1,19 +1,45 @@
 """The ledger: every row that a stage drops, the counts that show that no row vanished, and warnings."""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import apache_beam as beam
 import pyarrow as pa
-from apache_beam.pvalue import TaggedOutput
+from apache_beam.pvalue import PCollection, TaggedOutput
+from apache_beam.typehints.decorators import IOTypeHints
 
-from yt8m_pipeline.accounting.counts import StageCount
+from yt8m_pipeline.accounting.counts import StageCount, total_counts
 from yt8m_pipeline.accounting.outcome import Outcome
 from yt8m_pipeline.transforms.combiners import SumByStage
 
 KEPT = "kept"
 REJECTS = "rejects"
 COUNTS = "counts"
+
+T = TypeVar("T")
+InputT = TypeVar("InputT")
+OutputT = TypeVar("OutputT")
+
+
+class Outputs(NamedTuple, Generic[T]):
+    """What a stage hands on, and what it books.
+
+    Attributes:
+        kept: The rows or videos that go on.
+        rejects: The rows that do not, in tables of schema `REJECTS`.
+        counts: How many of each.
+    """
+
+    kept: PCollection[T]
+    rejects: PCollection[pa.Table]
+    counts: PCollection[StageCount]
+
+
+class SeveralOutputs(beam.PTransform[InputT, OutputT]):
+    """A PTransform with several outputs, of which Beam knows no type hints: those of the steps inside it hold."""
+
+    def default_type_hints(self) -> IOTypeHints:
+        return IOTypeHints.empty()
 
 
 def settle(main: Outcome, *others: Outcome) -> Iterator[Any]:
@@ -36,42 +62,60 @@ class Settle(beam.DoFn):
         yield from settle(*self._function(element, *sides))
 
 
-def outputs_of(function: beam.DoFn, *sides: Any) -> Any:
-    """ParDo with the three outputs of a stage: kept, rejects and counts."""
-    return beam.ParDo(function, *sides).with_outputs(REJECTS, COUNTS, main=KEPT)
+def typed_step(function: beam.DoFn, kept: type, *sides: Any, **tagged: type) -> beam.ParDo:
+    """A ParDo of a stage that says what it yields: what is kept, rejects, counts, and what has other tags."""
+    step = beam.ParDo(function, *sides)
+    return step.with_output_types(kept, rejects=pa.Table, counts=StageCount, **tagged)
 
 
-def settling(function: Callable[..., Iterable[Outcome]], *sides: Any) -> Any:
-    """ParDo of a function that answers outcomes, with the three outputs of a stage."""
-    return outputs_of(Settle(function), *sides)
+def outputs_of(elements: PCollection[Any], function: beam.DoFn, *sides: Any, kept: type[T]) -> Outputs[T]:
+    """Applies a DoFn that yields what is kept, and tagged rejects and counts."""
+    found = elements | typed_step(function, kept, *sides).with_outputs(REJECTS, COUNTS, main=KEPT)
+    return Outputs(found[KEPT], found[REJECTS], found[COUNTS])
+
+
+def settled_by(tables: PCollection[Any], function: Callable[..., Iterable[Outcome]], *sides: Any) -> Outputs[pa.Table]:
+    """Applies a function that answers the outcome of a stage for each of its tables, the kept one first."""
+    return outputs_of(tables, Settle(function), *sides, kept=pa.Table)
+
+
+def counted_together(outputs: Iterable[Any]) -> Iterator[Any]:
+    """The outputs of a stage, their counts added up: one element for an engine to carry instead of many."""
+    counts: list[StageCount] = []
+    for output in outputs:
+        if isinstance(output, TaggedOutput) and output.tag == COUNTS:
+            counts.append(output.value)
+        else:
+            yield output
+    yield from (TaggedOutput(COUNTS, count) for count in total_counts(counts))
 
 
 class Ledger:
     """Gathers the rejects, counts and warnings of all stages, so that the pipeline reads as its acts."""
 
     def __init__(self) -> None:
-        self._rejects: list[beam.PCollection[pa.Table]] = []
-        self._counts: list[beam.PCollection[StageCount]] = []
-        self._warnings: list[beam.PCollection[str]] = []
+        self._rejects: list[PCollection[pa.Table]] = []
+        self._counts: list[PCollection[StageCount]] = []
+        self._warnings: list[PCollection[str]] = []
 
-    def keep(self, outputs: Any) -> Any:
-        """Books the rejects and counts of a stage's outputs and gives back what it kept."""
-        self._rejects.append(outputs[REJECTS])
-        self._counts.append(outputs[COUNTS])
-        return outputs[KEPT]
+    def keep(self, outputs: Outputs[T]) -> PCollection[T]:
+        """Books the rejects and counts of a stage and gives back what it kept."""
+        self._rejects.append(outputs.rejects)
+        self._counts.append(outputs.counts)
+        return outputs.kept
 
-    def warn(self, warnings: Any) -> None:
-        """Books what a stage says to the user: PCollection[str]."""
+    def warn(self, warnings: PCollection[str]) -> None:
+        """Books what a stage says to the user."""
         self._warnings.append(warnings)
 
-    def rejects(self) -> Any:
-        """Every rejected row: PCollection[pa.Table]."""
-        return self._rejects | "all rejects" >> beam.Flatten()
+    def rejects(self) -> PCollection[pa.Table]:
+        """Every rejected row."""
+        return tuple(self._rejects) | "all rejects" >> beam.Flatten()
 
-    def warnings(self) -> Any:
-        """Every warning: PCollection[str]."""
-        return self._warnings | "all warnings" >> beam.Flatten()
+    def warnings(self) -> PCollection[str]:
+        """Every warning."""
+        return tuple(self._warnings) | "all warnings" >> beam.Flatten()
 
-    def counts(self) -> Any:
-        """The totals per stage and table: PCollection[list[StageCount]] of one element."""
-        return self._counts | "all counts" >> beam.Flatten() | beam.CombineGlobally(SumByStage())
+    def counts(self) -> PCollection[list[StageCount]]:
+        """The totals for each stage and table, in one element."""
+        return tuple(self._counts) | "all counts" >> beam.Flatten() | beam.CombineGlobally(SumByStage())

@@ -2,13 +2,15 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import apache_beam as beam
-from apache_beam.pvalue import AsSingleton, TaggedOutput
+from apache_beam.pvalue import PCollection, TaggedOutput
+from apache_beam.transforms.combiners import ToList
 
 from yt8m_pipeline import files
-from yt8m_pipeline.accounting.counts import StageCount, total_counts
+from yt8m_pipeline.accounting.counts import StageCount
 from yt8m_pipeline.accounting.outcome import reject_video
 from yt8m_pipeline.accounting.reasons import DropReason, Retry, Stage, VideoRejected
 from yt8m_pipeline.config import Decoding
@@ -20,7 +22,16 @@ from yt8m_pipeline.errors import DataError
 from yt8m_pipeline.store.failures import Source
 from yt8m_pipeline.store.feature_store import Damaged, FeatureStore, Shelf, place
 from yt8m_pipeline.store.index import IndexedFile
-from yt8m_pipeline.transforms.ledger import COUNTS, KEPT, REJECTS, outputs_of
+from yt8m_pipeline.transforms.ledger import (
+    COUNTS,
+    KEPT,
+    REJECTS,
+    Outputs,
+    SeveralOutputs,
+    counted_together,
+    outputs_of,
+    typed_step,
+)
 from yt8m_pipeline.transforms.monitoring import announce, timed
 
 LOGGER = logging.getLogger(__name__)
@@ -28,20 +39,34 @@ LOGGER = logging.getLogger(__name__)
 LOOK_UP = "look_up"
 LACKING = "lacking"
 CHANGED = "changed"
-WARNINGS = "warnings"
 
 ONE_MORE = tuple(TaggedOutput(COUNTS, StageCount(stage, "videos", 1)) for stage in (Stage.DECODE, Stage.EXTRACT))
 """What both stages count for a video that has features."""
 
 
-class FindInStore(beam.PTransform):
-    """PCollection[Video] → outputs of a stage with the StoredVideos that the store has, `lacking`: Video, and warnings.
+class Found(NamedTuple):
+    """What is known of videos before any is decoded.
+
+    Attributes:
+        outputs: The StoredVideos that the store has, the videos that are rejected again, and their counts.
+        lacking: The videos that have to be extracted.
+        warnings: What the user should know.
+    """
+
+    outputs: Outputs[StoredVideo]
+    lacking: PCollection[Video]
+    warnings: PCollection[str]
+
+
+@dataclass
+class FindInStore(SeveralOutputs[PCollection[Video], Found]):
+    """PCollection[Video] → what the store has of them, those that it lacks, and warnings.
 
     A video whose failure the store remembers is rejected again, unless it is to be tried again. One whose file has
     changed since is extracted again where that is asked for (`refresh`); else its features are used, with a warning.
     Files in a bucket are looked at only then: each costs a request.
 
-    Args:
+    Attributes:
         store: Where the features are.
         decoding: The config of decoding.
         retry: Which failures are tried again.
@@ -49,32 +74,35 @@ class FindInStore(beam.PTransform):
         verify: Whether every stored file is read, also those that the store's indices know.
     """
 
-    def __init__(
-        self, store: FeatureStore, decoding: Decoding, retry: Retry, *, refresh: bool = False, verify: bool = False
-    ) -> None:
-        super().__init__()
-        self._look_up = LookUp(store, decoding, retry, refresh=refresh, verify=verify)
+    store: FeatureStore
+    decoding: Decoding
+    retry: Retry
+    refresh: bool = False
+    verify: bool = False
 
-    def expand(self, videos: Any) -> Any:
-        shelves = videos | "shelf" >> beam.Map(lambda video: (place(video.video_id)[0], video)) | beam.GroupByKey()
-        tags = (LACKING, REJECTS, COUNTS, CHANGED)
-        found = shelves | "look up" >> beam.ParDo(self._look_up).with_outputs(*tags, main=KEPT)
-        warnings = found[CHANGED] | "changed" >> beam.combiners.ToList() | beam.FlatMap(changed_warning)
-        total = found[LACKING] | "count" >> beam.combiners.Count.Globally()
-        announced = found[LACKING] | "announce" >> beam.Map(_announced, AsSingleton(total))
-        lacking = announced | beam.Reshuffle()
-        return {tag: found[tag] for tag in (KEPT, REJECTS, COUNTS)} | {LACKING: lacking, WARNINGS: warnings}
+    def expand(self, videos: PCollection[Video]) -> Found:
+        look_up = LookUp(self.store, self.decoding, self.retry, refresh=self.refresh, verify=self.verify)
+        shelves = videos | "shelf" >> beam.Map(_with_shelf) | beam.GroupByKey()
+        step = typed_step(look_up, StoredVideo, lacking=Video, changed=str)
+        found = shelves | "look up" >> step.with_outputs(LACKING, REJECTS, COUNTS, CHANGED, main=KEPT)
+        warnings = found[CHANGED] | "changed" >> ToList() | beam.FlatMap(changed_warning)
+        lacking = found[LACKING] | beam.Reshuffle()
+        return Found(Outputs(found[KEPT], found[REJECTS], found[COUNTS]), lacking, warnings)
 
 
-class RecallVideos(beam.PTransform):
+def _with_shelf(video: Video) -> tuple[str, Video]:
+    return place(video.video_id)[0], video
+
+
+@dataclass
+class RecallVideos(SeveralOutputs[PCollection[Video], Outputs[StoredVideo]]):
     """PCollection[Video] of splits that stay as they are → the StoredVideos and rejects that the dataset lists."""
 
-    def __init__(self, layout: Layout, decoding: Decoding) -> None:
-        super().__init__()
-        self._recall = _Recall(layout, decoding)
+    layout: Layout
+    decoding: Decoding
 
-    def expand(self, videos: Any) -> Any:
-        return videos | outputs_of(self._recall)
+    def expand(self, videos: PCollection[Video]) -> Outputs[StoredVideo]:
+        return outputs_of(videos, _Recall(self.layout, self.decoding), kept=StoredVideo)
 
 
 class LookUp(beam.DoFn):
@@ -90,6 +118,7 @@ class LookUp(beam.DoFn):
             shelf = self._store.shelf(name, verify=self._verify)
             answers = [answer for video in videos for answer in self._look_up(video, shelf)]
             shelf.save()
+        announce(Stage.EXTRACT, sum(isinstance(answer, TaggedOutput) and answer.tag == LACKING for answer in answers))
         yield from counted_together(answers)
 
     def _look_up(self, video: Video, shelf: Shelf) -> Iterator[Any]:
@@ -156,22 +185,6 @@ def _recorded(layout: Layout) -> dict[str, dict[str, Any]]:
     return rows | {row["video_id"]: row for row in read_parquet(layout, Layout.VIDEOS).to_pylist()}
 
 
-def _announced(video: Video, total: int) -> Video:
-    announce(Stage.EXTRACT, total)
-    return video
-
-
-def counted_together(outputs: Iterable[Any]) -> Iterator[Any]:
-    """Outputs of a stage, their counts added up: one element for an engine to carry instead of two per video."""
-    counts: list[StageCount] = []
-    for output in outputs:
-        if isinstance(output, TaggedOutput) and output.tag == COUNTS:
-            counts.append(output.value)
-        else:
-            yield output
-    yield from (TaggedOutput(COUNTS, count) for count in total_counts(counts))
-
-
 def settled(video: Video, entry: StoredEntry, decoding: Decoding) -> Iterator[Any]:
     """A stage's outputs for a video with features: the same whether they are fresh, stored or recalled."""
     try:
@@ -183,7 +196,7 @@ def settled(video: Video, entry: StoredEntry, decoding: Decoding) -> Iterator[An
     yield StoredVideo(video, entry)
 
 
-def rejected(video: Video, rejection: VideoRejected) -> Iterator[TaggedOutput]:
+def rejected(video: Video, rejection: VideoRejected) -> Iterator[Any]:
     """A stage's outputs for a video without features, whichever stage found that out."""
     stage = Stage.EXTRACT if rejection.reason == DropReason.NON_FINITE_FEATURES else Stage.DECODE
     if stage == Stage.EXTRACT:

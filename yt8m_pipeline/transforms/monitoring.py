@@ -4,11 +4,10 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
 
-from apache_beam.metrics import Metrics
-from apache_beam.metrics.metric import MetricsFilter
+from apache_beam.metrics.metric import Metrics, MetricsFilter
+from apache_beam.runners.runner import PipelineResult
 
 PROGRESS = logging.getLogger("yt8m_pipeline.progress")
 NAMESPACE = "yt8m"
@@ -31,21 +30,30 @@ def advance(stage: str, *, videos: int = 1, frames: int = 0) -> None:
     Metrics.counter(NAMESPACE, f"{stage}_frames").inc(frames)
 
 
+def observe(stage: str, seconds: float) -> None:
+    """Adds a time to the stage's distribution of milliseconds: for stages 4 and 5, there is one for each video."""
+    Metrics.distribution(NAMESPACE, f"{stage}_msec").update(round(1000 * seconds))
+
+
 @contextmanager
 def timed(stage: str) -> Iterator[None]:
-    """Adds the time of the block, however it ends, to the stage's counter of milliseconds."""
+    """Observes the time of the block, however it ends."""
     start = time.perf_counter()
     try:
         yield
     finally:
-        Metrics.counter(NAMESPACE, f"{stage}_msec").inc(round(1000 * (time.perf_counter() - start)))
+        observe(stage, time.perf_counter() - start)
 
 
-def stage_seconds(result: Any) -> dict[str, float]:
-    """The seconds that workers spent in each stage, from a finished pipeline's counters, summed over its steps."""
+def stage_seconds(result: PipelineResult) -> dict[str, float]:
+    """The seconds that workers spent in each stage of a finished pipeline, summed over its steps.
+
+    Engines need not report metrics; of one that does not, nothing is known.
+    """
     milliseconds: Counter[str] = Counter()
-    for counter in result.metrics().query(MetricsFilter().with_namespace(NAMESPACE))["counters"]:
-        stage, _, unit = counter.key.metric.name.rpartition("_")
-        if unit == "msec":
-            milliseconds[stage] += counter.committed or 0
+    with suppress(NotImplementedError):
+        for found in result.metrics().query(MetricsFilter().with_namespace(NAMESPACE))["distributions"]:
+            stage, _, unit = found.key.metric.name.rpartition("_")
+            if unit == "msec" and found.committed:
+                milliseconds[stage] += found.committed.sum
     return {stage: value / 1000 for stage, value in sorted(milliseconds.items())}

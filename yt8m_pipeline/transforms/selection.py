@@ -6,21 +6,24 @@ a bucket are joined in Arrow, so that a shuffle sees a few large values in place
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-from apache_beam.pvalue import AsIter, AsSingleton, TaggedOutput
+from apache_beam.pipeline import Pipeline
+from apache_beam.pvalue import AsIter, AsSingleton, PCollection, TaggedOutput
+from apache_beam.transforms.combiners import ToList
 
 from yt8m_pipeline.accounting.outcome import Outcome, drop_duplicates
 from yt8m_pipeline.accounting.reasons import DropReason, Stage
 from yt8m_pipeline.chance import salted_hashes
 from yt8m_pipeline.config import Partitioning, RaterScores, VideoSampling, Vocabulary
-from yt8m_pipeline.data_model import Int64Array, Partition, Video
+from yt8m_pipeline.data_model import Partition, Video
 from yt8m_pipeline.files import absolute
 from yt8m_pipeline.selection.partitioning import assign_partitions
-from yt8m_pipeline.selection.rater_scores import Pruned, prune_by_rater_score
+from yt8m_pipeline.selection.rater_scores import prune_by_rater_score
 from yt8m_pipeline.selection.video_sampling import (
     PREFIXES,
     Cut,
@@ -38,21 +41,35 @@ from yt8m_pipeline.selection.video_sampling import (
 )
 from yt8m_pipeline.selection.vocabulary import filter_by_type, unused_types, used_types
 from yt8m_pipeline.tables.reading import TableFiles, read_batches, schema
-from yt8m_pipeline.transforms.ledger import COUNTS, KEPT, outputs_of, settle, settling
-from yt8m_pipeline.transforms.ledger import REJECTS as REJECTED
+from yt8m_pipeline.transforms.combiners import Sum
+from yt8m_pipeline.transforms.ledger import (
+    COUNTS,
+    KEPT,
+    REJECTS,
+    Outputs,
+    SeveralOutputs,
+    outputs_of,
+    settle,
+    settled_by,
+    typed_step,
+)
 
 BOUNDARY = "boundary"
 
+Tables: TypeAlias = PCollection[pa.Table]
+Joined: TypeAlias = dict[str, pa.Table]
+"""The rows of several tables that have one of the ids of a bucket, by the table's name."""
 
-class ReadTable(beam.PTransform):
+
+@dataclass
+class ReadTable(SeveralOutputs[Pipeline, Outputs[pa.Table]]):
     """Pipeline → PCollection[pa.Table]: the well-formed rows of one input table, with their provenance."""
 
-    def __init__(self, source: TableFiles) -> None:
-        super().__init__()
-        self._source = source
+    source: TableFiles
 
-    def expand(self, root: Any) -> Any:
-        return root | beam.Create(self._source.files) | beam.Reshuffle() | outputs_of(_Read(self._source))
+    def expand(self, root: Pipeline) -> Outputs[pa.Table]:
+        files = root | beam.Create(self.source.files) | beam.Reshuffle()
+        return outputs_of(files, _Read(self.source), kept=pa.Table)
 
 
 class _Read(beam.DoFn):
@@ -64,22 +81,25 @@ class _Read(beam.DoFn):
             yield from settle(outcome)
 
 
-class JoinByHash(beam.PTransform):
-    """{name: PCollection[pa.Table]} → PCollection[{name: pa.Table}]: all rows with one id are in one element."""
+@dataclass
+class JoinByHash(beam.PTransform[dict[str, Tables], PCollection[Joined]]):
+    """{name: PCollection[pa.Table]} → PCollection[{name: pa.Table}]: all rows with one id are in one element.
 
-    def __init__(self, columns: Mapping[str, tuple[str, pa.Schema]], buckets: int) -> None:
-        super().__init__()
-        self._columns, self._buckets = columns, buckets
+    Attributes:
+        columns: The id's column and the schema of each table.
+        buckets: How many elements there are at most.
+    """
 
-    def expand(self, tables: Mapping[str, Any]) -> Any:
+    columns: Mapping[str, tuple[str, pa.Schema]]
+    buckets: int
+
+    def expand(self, tables: Mapping[str, Tables]) -> PCollection[Joined]:
         keyed = {
-            name: table | f"bucket {name}" >> beam.FlatMap(_into_buckets, self._columns[name][0], self._buckets)
+            name: table | f"bucket {name}" >> beam.FlatMap(_into_buckets, self.columns[name][0], self.buckets)
             for name, table in tables.items()
         }
-        return keyed | beam.CoGroupByKey() | beam.MapTuple(self._gather)
-
-    def _gather(self, _: int, pieces: Mapping[str, Iterable[pa.Table]]) -> dict[str, pa.Table]:
-        return {name: gather(pieces[name], columns) for name, (_, columns) in self._columns.items()}
+        schemas = {name: columns for name, (_, columns) in self.columns.items()}
+        return keyed | beam.CoGroupByKey() | "gather" >> beam.Map(_gather_all, schemas)
 
 
 def _into_buckets(table: pa.Table, column: str, buckets: int) -> Iterator[tuple[int, pa.Table]]:
@@ -88,118 +108,149 @@ def _into_buckets(table: pa.Table, column: str, buckets: int) -> Iterator[tuple[
         yield int(number), table.filter(pa.array(bucket == number))
 
 
+def _gather_all(bucket: tuple[int, Mapping[str, Iterable[pa.Table]]], schemas: Mapping[str, pa.Schema]) -> Joined:
+    _, pieces = bucket
+    return {name: gather(pieces[name], columns) for name, columns in schemas.items()}
+
+
 def gather(pieces: Iterable[pa.Table], columns: pa.Schema) -> pa.Table:
     """One table, in the order of the files and rows, whatever the order of the pieces."""
     return pa.concat_tables([columns.empty_table(), *pieces]).sort_by([("_file", "ascending"), ("_row", "ascending")])
 
 
-class DropDuplicates(beam.PTransform):
-    """PCollection[pa.Table] → the first row of each id."""
+@dataclass
+class DropDuplicates(SeveralOutputs[Tables, Outputs[pa.Table]]):
+    """PCollection[pa.Table] → the first row of each id.
 
-    def __init__(self, table: str, key: str, buckets: int) -> None:
-        super().__init__()
-        self._table, self._key, self._buckets = table, key, buckets
+    Attributes:
+        table: The table's name.
+        key: The column of the id.
+        buckets: How many elements the rows are joined in.
+    """
 
-    def expand(self, tables: Any) -> Any:
-        join_by = JoinByHash({self._table: (self._key, schema(self._table))}, self._buckets)
-        return {self._table: tables} | join_by | settling(self._drop)
+    table: str
+    key: str
+    buckets: int
 
-    def _drop(self, tables: Mapping[str, pa.Table]) -> Iterator[Outcome]:
-        yield drop_duplicates(tables[self._table], [self._key], stage=Stage.UNIQUE, table_name=self._table)
+    def expand(self, tables: Tables) -> Outputs[pa.Table]:
+        joined = {self.table: tables} | JoinByHash({self.table: (self.key, schema(self.table))}, self.buckets)
+        return settled_by(joined, _drop_duplicates, self.table, self.key)
 
 
-class FilterByType(beam.PTransform):
+def _drop_duplicates(tables: Joined, table: str, key: str) -> Iterator[Outcome]:
+    yield drop_duplicates(tables[table], [key], stage=Stage.UNIQUE, table_name=table)
+
+
+@dataclass
+class FilterByType(SeveralOutputs[Tables, Outputs[pa.Table]]):
     """PCollection[pa.Table] of entities → those with a whitelisted type and no blacklisted one."""
 
-    def __init__(self, config: Vocabulary) -> None:
-        super().__init__()
-        self._config = config
+    config: Vocabulary
 
-    def expand(self, entities: Any) -> Any:
-        return entities | settling(lambda table: [filter_by_type(table, self._config)])
+    def expand(self, entities: Tables) -> Outputs[pa.Table]:
+        return settled_by(entities, _filter_by_type, self.config)
 
 
-class WarnOfUnusedTypes(beam.PTransform):
+def _filter_by_type(entities: pa.Table, config: Vocabulary) -> Iterator[Outcome]:
+    yield filter_by_type(entities, config)
+
+
+@dataclass
+class WarnOfUnusedTypes(beam.PTransform[Tables, PCollection[str]]):
     """PCollection[pa.Table] of entities → PCollection[str]: a warning for each whitelisted type that no entity has."""
 
-    def __init__(self, config: Vocabulary) -> None:
-        super().__init__()
-        self._config = config
+    config: Vocabulary
 
-    def expand(self, entities: Any) -> Any:
-        used = (
-            entities
-            | beam.Map(used_types, self._config)
-            | beam.CombineGlobally(lambda groups: frozenset().union(*groups))
-        )
-        return used | beam.FlatMap(
-            lambda types: [
-                f"vocabulary.type_whitelist: no entity has the type '{name}'; is it misspelt?"
-                for name in unused_types(types, self._config)
-            ]
-        )
+    def expand(self, entities: Tables) -> PCollection[str]:
+        used = entities | beam.Map(used_types, self.config) | beam.CombineGlobally(_union)
+        return used | beam.FlatMap(_warnings_of_unused, self.config)
 
 
-class PruneByRaterScore(beam.PTransform):
+def _union(groups: Iterable[frozenset[str]]) -> frozenset[str]:
+    return frozenset().union(*groups)
+
+
+def _warnings_of_unused(used: frozenset[str], config: Vocabulary) -> list[str]:
+    return [
+        f"vocabulary.type_whitelist: no entity has the type '{name}'; is it misspelt?"
+        for name in unused_types(used, config)
+    ]
+
+
+@dataclass
+class PruneByRaterScore(SeveralOutputs[dict[str, Tables], Outputs[pa.Table]]):
     """{typed, entities, ratings} → PCollection[pa.Table] of the entities that raters find visual."""
 
-    def __init__(self, config: RaterScores, buckets: int) -> None:
-        super().__init__()
-        self._config, self._buckets = config, buckets
+    config: RaterScores
+    buckets: int
 
-    def expand(self, tables: Mapping[str, Any]) -> Any:
+    def expand(self, tables: Mapping[str, Tables]) -> Outputs[pa.Table]:
         columns = {name: ("entity_id", schema("entities")) for name in ("typed", "entities")}
-        join_by = JoinByHash({**columns, "ratings": ("entity_id", schema("ratings"))}, self._buckets)
-        return tables | join_by | settling(self._prune)
-
-    def _prune(self, tables: Mapping[str, pa.Table]) -> Pruned:
-        known = tables["entities"]["entity_id"].combine_chunks()
-        return prune_by_rater_score(tables["typed"], tables["ratings"], self._config, all_entity_ids=known)
+        joined = tables | JoinByHash({**columns, "ratings": ("entity_id", schema("ratings"))}, self.buckets)
+        return settled_by(joined, _prune, self.config)
 
 
-class FilterEligible(beam.PTransform):
+def _prune(tables: Joined, config: RaterScores) -> tuple[Outcome, Outcome]:
+    known = tables["entities"]["entity_id"].combine_chunks()
+    return prune_by_rater_score(tables["typed"], tables["ratings"], config, all_entity_ids=known)
+
+
+@dataclass
+class FilterEligible(SeveralOutputs[Tables, Outputs[pa.Table]]):
     """PCollection[pa.Table] of videos → those with enough views that are neither too short nor too long."""
 
-    def __init__(self, config: VideoSampling) -> None:
-        super().__init__()
-        self._config = config
+    config: VideoSampling
 
-    def expand(self, videos: Any) -> Any:
-        return videos | settling(lambda table: [filter_eligible(table, self._config)])
+    def expand(self, videos: Tables) -> Outputs[pa.Table]:
+        return settled_by(videos, _filter_eligible, self.config)
 
 
-class UnnestAnnotations(beam.PTransform):
+def _filter_eligible(videos: pa.Table, config: VideoSampling) -> Iterator[Outcome]:
+    yield filter_eligible(videos, config)
+
+
+class UnnestAnnotations(SeveralOutputs[Tables, Outputs[pa.Table]]):
     """PCollection[pa.Table] of videos with `labels` → PCollection[pa.Table] of annotations."""
 
-    def expand(self, videos: Any) -> Any:
-        return videos | outputs_of(_Unnest())
+    def expand(self, videos: Tables) -> Outputs[pa.Table]:
+        return settled_by(videos, _unnest)
 
 
-class _Unnest(beam.DoFn):
-    def process(self, videos: pa.Table) -> Iterator[Any]:
-        yield from settle(Outcome(Stage.READ, "annotations", nested_annotations(videos)))
+def _unnest(videos: pa.Table) -> Iterator[Outcome]:
+    yield Outcome(Stage.READ, "annotations", nested_annotations(videos))
 
 
-class AttachLabels(beam.PTransform):
-    """{videos, eligible, annotations} → PCollection[pa.Table] of eligible videos with column `entity_ids`."""
+@dataclass
+class AttachLabels(SeveralOutputs[dict[str, Tables], Outputs[pa.Table]]):
+    """{videos, eligible, annotations} → PCollection[pa.Table] of eligible videos with column `entity_ids`.
 
-    def __init__(self, *, vocabulary: Any, entities: Any, buckets: int) -> None:
-        super().__init__()
-        self._vocabulary, self._entities, self._buckets = vocabulary, entities, buckets
+    Attributes:
+        vocabulary: The entities that are still in.
+        entities: All entities.
+        buckets: How many elements the rows are joined in.
+    """
 
-    def expand(self, tables: Mapping[str, Any]) -> Any:
+    vocabulary: Tables
+    entities: Tables
+    buckets: int
+
+    def expand(self, tables: Mapping[str, Tables]) -> Outputs[pa.Table]:
         columns = {name: ("video_id", schema("videos")) for name in ("videos", "eligible")}
-        join_by = JoinByHash({**columns, "annotations": ("video_id", schema("annotations"))}, self._buckets)
-        sides = (_ids_of(self._vocabulary, "vocabulary ids"), _ids_of(self._entities, "entity ids"))
-        return tables | join_by | settling(_attach, *sides)
+        joined = tables | JoinByHash({**columns, "annotations": ("video_id", schema("annotations"))}, self.buckets)
+        sides = (_ids_of(self.vocabulary, "vocabulary ids"), _ids_of(self.entities, "entity ids"))
+        return settled_by(joined, _attach, *sides)
 
 
-def _ids_of(entities: Any, label: str) -> AsIter:
-    return AsIter(entities | label >> beam.Map(lambda table: table["entity_id"].combine_chunks()))
+def _ids_of(entities: Tables, label: str) -> AsIter:
+    return AsIter(entities | label >> beam.Map(_ids))
+
+
+def _ids(entities: pa.Table) -> pa.Array:
+    return entities["entity_id"].combine_chunks()
 
 
 def _attach(
-    tables: Mapping[str, pa.Table], vocabulary_ids: Iterable[pa.Array], entity_ids: Iterable[pa.Array]
+    tables: Joined, vocabulary_ids: Iterable[pa.Array], entity_ids: Iterable[pa.Array]
 ) -> tuple[Outcome, Outcome]:
     labelled = attach_labels(
         tables["eligible"],
@@ -215,90 +266,80 @@ def _all_ids(pieces: Iterable[pa.Array]) -> pa.Array:
     return pa.concat_arrays([pa.array([], pa.string()), *pieces])
 
 
-class CountVideos(beam.PTransform):
+class CountVideos(beam.PTransform[Tables, PCollection[Counter[str]]]):
     """PCollection[pa.Table] of labelled videos → PCollection[Counter] of one: entity id → videos."""
 
-    def expand(self, videos: Any) -> Any:
-        return videos | beam.Map(count_videos) | beam.CombineGlobally(_sum_counters)
+    def expand(self, videos: Tables) -> PCollection[Counter[str]]:
+        return videos | beam.Map(count_videos) | beam.CombineGlobally(Sum(Counter()))
 
 
-def _sum_counters(counters: Iterable[Counter[str]]) -> Counter[str]:
-    total: Counter[str] = Counter()
-    for counter in counters:
-        total.update(counter)
-    return total
-
-
-class KeepPopular(beam.PTransform):
+@dataclass
+class KeepPopular(SeveralOutputs[Tables, Outputs[pa.Table]]):
     """PCollection[pa.Table] of entities → those with more than `popular_videos_above` eligible videos."""
 
-    def __init__(self, config: VideoSampling, counts: Any) -> None:
-        super().__init__()
-        self._config, self._counts = config, counts
+    config: VideoSampling
+    counts: PCollection[Counter[str]]
 
-    def expand(self, entities: Any) -> Any:
-        return entities | settling(self._keep, AsSingleton(self._counts))
-
-    def _keep(self, entities: pa.Table, counts: Counter[str]) -> Iterator[Outcome]:
-        yield keep_popular(entities, counts, self._config)
+    def expand(self, entities: Tables) -> Outputs[pa.Table]:
+        return settled_by(entities, _keep_popular, self.config, AsSingleton(self.counts))
 
 
-class KeepFrequent(beam.PTransform):
+def _keep_popular(entities: pa.Table, config: VideoSampling, counts: Counter[str]) -> Iterator[Outcome]:
+    yield keep_popular(entities, counts, config)
+
+
+@dataclass
+class KeepFrequent(SeveralOutputs[Tables, Outputs[pa.Table]]):
     """PCollection[pa.Table] of entities → those with at least `min_videos_per_entity` sampled videos."""
 
-    def __init__(self, config: VideoSampling, counts: Any) -> None:
-        super().__init__()
-        self._config, self._counts = config, counts
+    config: VideoSampling
+    counts: PCollection[Counter[str]]
 
-    def expand(self, entities: Any) -> Any:
-        return entities | settling(self._keep, AsSingleton(self._counts))
-
-    def _keep(self, entities: pa.Table, counts: Counter[str]) -> Iterator[Outcome]:
-        yield keep_frequent(entities, counts, self._config)
+    def expand(self, entities: Tables) -> Outputs[pa.Table]:
+        return settled_by(entities, _keep_frequent, self.config, AsSingleton(self.counts))
 
 
-class KeepLabels(beam.PTransform):
+def _keep_frequent(entities: pa.Table, config: VideoSampling, counts: Counter[str]) -> Iterator[Outcome]:
+    yield keep_frequent(entities, counts, config)
+
+
+@dataclass
+class KeepLabels(SeveralOutputs[Tables, Outputs[pa.Table]]):
     """PCollection[pa.Table] of videos → the same with the labels of these entities only; those left with none drop."""
 
-    def __init__(self, reason: DropReason, entities: Any) -> None:
-        super().__init__()
-        self._reason, self._entities = reason, entities
+    reason: DropReason
+    entities: Tables
 
-    def expand(self, videos: Any) -> Any:
-        return videos | settling(self._keep, _ids_of(self._entities, "ids"))
-
-    def _keep(self, videos: pa.Table, ids: Iterable[pa.Array]) -> Iterator[Outcome]:
-        yield keep_labels(videos, _all_ids(ids).to_pylist(), self._reason)
+    def expand(self, videos: Tables) -> Outputs[pa.Table]:
+        return settled_by(videos, _keep_labels, self.reason, _ids_of(self.entities, "ids"))
 
 
-class SampleVideos(beam.PTransform):
+def _keep_labels(videos: pa.Table, reason: DropReason, ids: Iterable[pa.Array]) -> Iterator[Outcome]:
+    yield keep_labels(videos, _all_ids(ids).to_pylist(), reason)
+
+
+@dataclass
+class SampleVideos(SeveralOutputs[Tables, Outputs[pa.Table]]):
     """PCollection[pa.Table] of videos → exactly `sample_size` of them, the first by salted hash (paper §3.2)."""
 
-    def __init__(self, config: VideoSampling) -> None:
-        super().__init__()
-        self._config = config
+    config: VideoSampling
 
-    def expand(self, videos: Any) -> dict[str, Any]:
+    def expand(self, videos: Tables) -> Outputs[pa.Table]:
         cut = (
             videos
-            | "prefixes" >> beam.Map(hash_prefix_counts, self._config)
-            | "sum" >> beam.CombineGlobally(_sum_counts)
-            | "cut" >> beam.Map(sampling_cut, self._config)
+            | "prefixes" >> beam.Map(hash_prefix_counts, self.config)
+            | "sum" >> beam.CombineGlobally(Sum(np.zeros(PREFIXES, np.int64)))
+            | "cut" >> beam.Map(sampling_cut, self.config)
         )
-        decided = videos | beam.ParDo(_CutSample(self._config), AsSingleton(cut)).with_outputs(
-            REJECTED, COUNTS, BOUNDARY, main=KEPT
+        step = typed_step(_CutSample(self.config), pa.Table, AsSingleton(cut), boundary=pa.Table)
+        decided = videos | "cut sample" >> step.with_outputs(REJECTS, COUNTS, BOUNDARY, main=KEPT)
+        boundary = decided[BOUNDARY] | "one list" >> ToList() | "if any" >> beam.Filter(bool)
+        drawn = settled_by(boundary, _draw, AsSingleton(cut), self.config)
+        return Outputs(
+            (decided[KEPT], drawn.kept) | "kept" >> beam.Flatten(),
+            (decided[REJECTS], drawn.rejects) | "rejects" >> beam.Flatten(),
+            (decided[COUNTS], drawn.counts) | "counts" >> beam.Flatten(),
         )
-        drawn = (
-            decided[BOUNDARY]
-            | "one group" >> beam.Map(lambda table: (0, table))
-            | beam.GroupByKey()
-            | "gather" >> beam.MapTuple(lambda _, tables: pa.concat_tables(tables))
-            | "draw" >> settling(self._draw, AsSingleton(cut))
-        )
-        return {tag: (decided[tag], drawn[tag]) | tag >> beam.Flatten() for tag in (KEPT, REJECTED, COUNTS)}
-
-    def _draw(self, boundary: pa.Table, cut: Cut) -> Iterator[Outcome]:
-        yield draw_boundary(boundary, cut, self._config)
 
 
 class _CutSample(beam.DoFn):
@@ -312,22 +353,28 @@ class _CutSample(beam.DoFn):
             yield TaggedOutput(BOUNDARY, boundary)
 
 
-def _sum_counts(counts: Iterable[Int64Array]) -> Int64Array:
-    return sum(counts, np.zeros(PREFIXES, np.int64))
+def _draw(boundary: list[pa.Table], cut: Cut, config: VideoSampling) -> Iterator[Outcome]:
+    yield draw_boundary(pa.concat_tables(boundary), cut, config)
 
 
-class AssignPartitions(beam.PTransform):
-    """PCollection[pa.Table] of videos → PCollection[Video], each with its partition."""
+@dataclass
+class AssignPartitions(beam.PTransform[Tables, PCollection[Video]]):
+    """PCollection[pa.Table] of videos → PCollection[Video], each with its partition.
 
-    def __init__(self, config: Partitioning, root: str) -> None:
-        super().__init__()
-        self._config, self._root = config, root
+    Attributes:
+        config: The shares of the partitions.
+        root: The folder that relative URIs are relative to.
+    """
 
-    def expand(self, videos: Any) -> Any:
-        return videos | beam.FlatMap(self._videos)
+    config: Partitioning
+    root: str
 
-    def _videos(self, table: pa.Table) -> Iterator[Video]:
-        columns = ("video_id", "uri", "partition", "entity_ids")
-        rows = assign_partitions(table, self._config).select(columns).to_pydict()
-        for video_id, uri, partition, entity_ids in zip(*(rows[name] for name in columns), strict=True):
-            yield Video(video_id, absolute(uri, self._root), Partition(partition), tuple(entity_ids))
+    def expand(self, videos: Tables) -> PCollection[Video]:
+        return videos | beam.FlatMap(_videos, self.config, self.root)
+
+
+def _videos(table: pa.Table, config: Partitioning, root: str) -> Iterator[Video]:
+    columns = ("video_id", "uri", "partition", "entity_ids")
+    rows = assign_partitions(table, config).select(columns).to_pydict()
+    for video_id, uri, partition, entity_ids in zip(*(rows[name] for name in columns), strict=True):
+        yield Video(video_id, absolute(uri, root), Partition(partition), tuple(entity_ids))

@@ -385,6 +385,12 @@ def _child_environment() -> dict[str, str]:
     return kept | {"PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
 
 
+def require_readable(uri: str) -> None:
+    """Raises what `Sandbox.decode` raises for a video that is missing, empty or out of reach, without a child."""
+    with ExitStack() as stack:
+        _open(uri, stack)
+
+
 def _open(uri: str, stack: ExitStack) -> _Video:
     """Opens a video that has bytes, at their start."""
     with _reading(uri):
