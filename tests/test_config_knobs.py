@@ -1,13 +1,12 @@
 """Every number of the paper is a config field, and none is dead: changing it changes the result."""
 
 import json
-import types
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias, Union, get_args, get_origin
+from typing import Any, TypeAlias
 
 import apache_beam as beam
 import numpy as np
@@ -17,7 +16,6 @@ import pyarrow.parquet as pq
 import pytest
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
-from pydantic import BaseModel
 
 from tests.conftest import Workshop
 from yt8m_pipeline.accounting.counts import StageCount
@@ -25,8 +23,8 @@ from yt8m_pipeline.accounting.outcome import Outcome, drop_duplicates
 from yt8m_pipeline.accounting.reasons import DropReason, Stage, VideoRejected
 from yt8m_pipeline.compression.pca import Pca
 from yt8m_pipeline.compression.quantization import Quantizer
-from yt8m_pipeline.config import Config, load
-from yt8m_pipeline.data_model import Float32Array, Partition, UInt8Array, Video
+from yt8m_pipeline.config import Changes, Config, knobs, load
+from yt8m_pipeline.data_model import Float32Array, Partition, StoredEntry, StoredVideo, UInt8Array, Video
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.records import FrameRecord, parse_frame_record
 from yt8m_pipeline.dataset.shards import shard_of
@@ -57,6 +55,8 @@ from yt8m_pipeline.selection.vocabulary import filter_by_type
 from yt8m_pipeline.store.feature_store import FeatureStore, open_store
 from yt8m_pipeline.store.stored_file import open_stored
 from yt8m_pipeline.tables.reading import TableFiles, read_batches, schema
+from yt8m_pipeline.transforms.combiners import AddUp, _PickForBundle
+from yt8m_pipeline.transforms.compression import IntoUnits
 from yt8m_pipeline.transforms.ledger import Ledger
 from yt8m_pipeline.transforms.selection import JoinByHash
 
@@ -141,7 +141,9 @@ ALONE: Mapping[str, Any] = {
     "pca.source": "other_pca",
     "quantizer.method": "uniform",
     "max_failure_fraction": 0.1,
-    "table_buckets": 3,
+    "parallelism.join_buckets": 3,
+    "parallelism.fitting_units": 3,
+    "parallelism.accumulators": 3,
 }
 """The knobs that have a test of their own."""
 CHECKS = {"inception.model.sha256"}
@@ -150,24 +152,8 @@ CHECKS = {"inception.model.sha256"}
 CHANGES = {**SELECTION, **DECODING, **EXTRACTION, **COMPRESSION, **ALONE}
 CHANGES |= {field: pair[1] for field, pair in OTHER_MODELS.items()}
 
-NO_BYTES = {"tables.root", "store", "output", "table_buckets"}
-"""The fields that change where or how a dataset is built, and no byte of it."""
-
-
-def leaves(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    """The dotted path of every field that has no fields of its own."""
-    for name, field in section.model_fields.items():
-        path = f"{prefix}{field.alias or name}"
-        sections = [item for item in _members(field.annotation) if isinstance(item, type)]
-        below = [item for item in sections if issubclass(item, BaseModel)]
-        yield from (leaf for item in below for leaf in leaves(item, f"{path}."))
-        if not below:
-            yield path
-
-
-def _members(annotation: Any) -> tuple[Any, ...]:
-    members = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
-    return tuple(get_args(member)[0] if get_origin(member) is Annotated else member for member in members)
+KNOBS = {".".join(knob.path): knob.changes for knob in knobs()}
+"""Every field that has no fields of its own, and what its annotation says that it changes."""
 
 
 @dataclass(frozen=True)
@@ -247,26 +233,16 @@ def build(config: Config) -> Path:
 
 def test_every_field_has_exactly_one_test() -> None:
     tables = (SELECTION, DECODING, EXTRACTION, OTHER_MODELS, COMPRESSION, ALONE)
-    assert sorted(set(leaves(Config))) == sorted([*CHECKS, *(field for table in tables for field in table)])
+    assert sorted(KNOBS) == sorted([*CHECKS, *(field for table in tables for field in table)])
 
 
 @pytest.mark.parametrize("field", sorted(CHANGES))
 def test_a_change_asks_for_a_new_build_and_for_new_features_only_if_it_changes_them(bench: Bench, field: str) -> None:
     before = plan_build(bench.config({}))
     after = plan_build(bench.config({field: CHANGES[field], **COMPANIONS.get(field, {})}))
-    changes_features = field.startswith("inception.model") or field in (
-        "decoding.frames_per_second",
-        "decoding.max_seconds",
-        "decoding.sampling",
-        "decoding.damage",
-        "inception.image_size",
-        "inception.resize",
-        "inception.precision",
-        "inception.dtype",
-    )
-    assert (after.store.space != before.store.space) == changes_features
+    assert (after.store.space != before.store.space) == (KNOBS[field] == Changes.FEATURES)
     if field != "tables.root":
-        assert (after.key == before.key) == (field in NO_BYTES)
+        assert (after.key == before.key) == (KNOBS[field] == Changes.NOTHING)
 
 
 @dataclass(frozen=True)
@@ -290,7 +266,7 @@ def select(config: Config) -> Selected:
         return pa.concat_tables([schema(table).empty_table(), *(keep(item) for item in batches(sources[table]))])
 
     def unique(table: str, key: str) -> pa.Table:
-        return keep(drop_duplicates(read(table), [key], stage=Stage.UNIQUE, table_name=table))
+        return keep(drop_duplicates(read(table), [key], Stage.UNIQUE, table))
 
     entities, videos = unique("entities", "entity_id"), unique("videos", "video_id")
     entity_ids, video_ids = entities["entity_id"].combine_chunks(), videos["video_id"].combine_chunks()
@@ -635,14 +611,41 @@ def test_the_failure_fraction_decides_whether_a_build_stands(bench: Bench) -> No
         check_failures(counts, bench.config({"max_failure_fraction": 0.1}), Layout("dataset"))
 
 
-@pytest.mark.parametrize("field", [None, "table_buckets"])
+@pytest.mark.parametrize("field", [None, "parallelism.join_buckets"])
 def test_the_buckets_change_how_many_joins_there_are_and_no_row_of_them(bench: Bench, field: str | None) -> None:
     """tests/test_resume.py compares the bytes of whole datasets."""
     config = bench.config({field: ALONE[field]} if field else {})
     rows = pa.concat_tables([item.kept for item in batches(plan_build(config).sources["videos"])])
     with beam.Pipeline(runner=FnApiRunner()) as root:
-        join_by = JoinByHash({"videos": ("video_id", schema("videos"))}, config.table_buckets)
+        join_by = JoinByHash({"videos": ("video_id", schema("videos"))}, config.parallelism.join_buckets)
         joined = {"videos": root | beam.Create([rows])} | join_by | beam.Map(lambda tables: tables["videos"])
         numbers = joined | beam.FlatMap(lambda table: table["_row"].to_pylist())
         assert_that(joined | beam.combiners.Count.Globally(), equal_to([3 if field else 2]), label="buckets")
         assert_that(numbers, equal_to(rows["_row"].to_pylist()), label="rows")
+
+
+@pytest.mark.parametrize("field", [None, "parallelism.fitting_units"])
+def test_the_units_change_in_how_many_groups_videos_are_fitted(bench: Bench, field: str | None) -> None:
+    """tests/test_resume.py compares the bytes of whole datasets."""
+    config = bench.config({field: ALONE[field]} if field else {})
+    entry = StoredEntry(1, 1.0, "0" * 64, 1.0, 0.0)
+    stored = [StoredVideo(Video(str(index), "a", Partition.TRAIN, ("b",)), entry) for index in range(30)]
+    with beam.Pipeline(runner=FnApiRunner()) as root:
+        units = root | beam.Create(stored) | IntoUnits(config.parallelism.fitting_units)
+        assert_that(units | beam.combiners.Count.Globally(), equal_to([3 if field else 2]), label="units")
+        assert_that(units | beam.FlatMap(lambda unit: unit), equal_to(stored), label="videos")
+
+
+@pytest.mark.parametrize("accumulators", [1, ALONE["parallelism.accumulators"]])
+def test_the_accumulators_bound_the_partial_sums_and_change_no_sum(bench: Bench, accumulators: int) -> None:
+    """tests/test_resume.py compares the bytes of whole datasets."""
+    config = bench.config({"parallelism.accumulators": accumulators})
+    picks = _PickForBundle(config.parallelism.accumulators)
+    keys = set()
+    for _ in range(100):
+        picks.start_bundle()
+        keys |= {key for value in range(3) for key, _ in picks.process(value)}
+    assert keys == set(range(accumulators))
+    with beam.Pipeline(runner=FnApiRunner()) as root:
+        total = root | beam.Create(range(100)) | beam.Reshuffle() | AddUp(config.parallelism.accumulators)
+        assert_that(total, equal_to([4950]))

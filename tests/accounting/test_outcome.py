@@ -18,7 +18,7 @@ REASONS = (DropReason.TOO_SHORT, DropReason.TOO_LONG, DropReason.TOO_FEW_VIEWS)
 
 
 def _split(rows: pa.Table, drops: list[Drop]) -> Outcome:
-    return split(rows, drops, stage=Stage.UNIQUE, table_name="things", id_column="id")
+    return split(rows, drops, Stage.UNIQUE, "things")
 
 
 def _details(rows: pa.Table, detail: str, **values: Any) -> list[str]:
@@ -43,7 +43,7 @@ def test_a_reject_says_its_stage_table_id_reason_file_and_row() -> None:
     rejects = _split(rows, [Drop(DropReason.TOO_LONG, np.array([False, True]), "too long")]).rejects
     assert rejects.to_pylist() == [
         {
-            "stage": "a stage",
+            "stage": "unique",
             "table": "things",
             "id": "v2",
             "reason": "too_long",
@@ -104,7 +104,7 @@ cells = st.sampled_from(["", "a", "b", "a\0", "\0b"])
 
 @given(tables({"x": cells, "y": cells}, PAIRS))
 def test_of_rows_with_the_same_keys_the_first_by_file_and_row_stays(rows: pa.Table) -> None:
-    outcome = drop_duplicates(rows, ["x", "y"], stage=Stage.UNIQUE, table_name="things")
+    outcome = drop_duplicates(rows, ["x", "y"], Stage.UNIQUE, "things")
     firsts: dict[tuple[str, str], tuple[str, int]] = {}
     for row in sorted(rows.to_pylist(), key=provenance):
         firsts.setdefault((row["x"], row["y"]), provenance(row))
@@ -115,7 +115,7 @@ def test_of_rows_with_the_same_keys_the_first_by_file_and_row_stays(rows: pa.Tab
 
 def test_a_duplicate_names_the_row_that_stays() -> None:
     rows = table([{"id": "a", "_row": 9}, {"id": "a", "_row": 4}, {"id": "b", "_row": 1}], ID)
-    rejects = drop_duplicates(rows, ["id"], stage=Stage.UNIQUE, table_name="things").rejects
+    rejects = drop_duplicates(rows, ["id"], Stage.UNIQUE, "things").rejects
     assert rejects["row"].to_pylist() == [9]
     assert rejects["detail"].to_pylist() == ["the first row with the same id is kept: table.csv, row 4"]
 
@@ -126,6 +126,6 @@ def test_two_stages_together_conserve_the_rows(rows: pa.Table) -> None:
         applies = np.array([identifier == "a" for identifier in table["id"].to_pylist()], np.bool_)
         return _split(table, [Drop(DropReason.TOO_SHORT, applies, "a")])
 
-    outcome = drop_duplicates(rows, ["id"], stage=Stage.UNIQUE, table_name="things").then(drop_a)
+    outcome = drop_duplicates(rows, ["id"], Stage.UNIQUE, "things").then(drop_a)
     assert set(outcome.kept["id"].to_pylist()) == set(rows["id"].to_pylist()) - {"a"}
     assert_conserved(rows, outcome)

@@ -98,21 +98,28 @@ def mask(values: Any) -> BoolArray:
     return np.asarray(pc.fill_null(values, False), dtype=np.bool_)
 
 
-def split(table: pa.Table, drops: Sequence[Drop], *, stage: Stage, table_name: str, id_column: str) -> Outcome:
-    """Divides a table; where several reasons apply to a row, the first wins."""
-    left = np.ones(table.num_rows, np.bool_)
+def split(rows: pa.Table, drops: Sequence[Drop], stage: Stage, table: str) -> Outcome:
+    """Divides the rows of a table into those that a stage keeps and those that it rejects.
+
+    Where several reasons apply to a row, the first counts.
+
+    Args:
+        rows: The table's id in the first column, and provenance.
+        drops: The reasons to reject rows.
+        stage: The stage.
+        table: The name of the table.
+    """
+    left = np.ones(rows.num_rows, np.bool_)
     rejects = [REJECTS.empty_table()]
     for drop in drops:
-        applies = drop.applies & left
-        if applies.any():
-            rejects.append(_rejects(table, drop, applies, id_column, (stage, table_name)))
-        left &= ~applies
-    return Outcome(stage, table_name, table.filter(pa.array(left)), pa.concat_tables(rejects))
+        rejects.append(_rejects(rows, drop, drop.applies & left, stage, table))
+        left &= ~drop.applies
+    return Outcome(stage, table, rows.filter(pa.array(left)), pa.concat_tables(rejects))
 
 
-def drop_duplicates(table: pa.Table, keys: Sequence[str], *, stage: Stage, table_name: str) -> Outcome:
-    """Of the rows with the same keys, keeps the first by (`_file`, `_row`); the first key is the row's id."""
-    return split(table, [duplicates(table, keys)], stage=stage, table_name=table_name, id_column=keys[0])
+def drop_duplicates(rows: pa.Table, keys: Sequence[str], stage: Stage, table: str) -> Outcome:
+    """Keeps the first by (`_file`, `_row`) of the rows with the same keys."""
+    return split(rows, [duplicates(rows, keys)], stage, table)
 
 
 def duplicates(table: pa.Table, keys: Sequence[str]) -> Drop:
@@ -157,13 +164,11 @@ def _encoded(column: pa.ChunkedArray) -> pa.DictionaryArray:
     return pc.fill_null(column, "").combine_chunks().dictionary_encode()
 
 
-def _rejects(
-    table: pa.Table, drop: Drop, applies: BoolArray, id_column: str, stage_and_table: tuple[Stage, str]
-) -> pa.Table:
-    rows = table.filter(pa.array(applies))
-    stages, tables, reasons = (pa.repeat(text, rows.num_rows) for text in (*stage_and_table, drop.reason.value))
-    details, unknown = _details(drop, rows, applies), pa.nulls(rows.num_rows, pa.float64())
-    columns = [stages, tables, rows[id_column], reasons, details, rows["_file"], rows["_row"], unknown]
+def _rejects(rows: pa.Table, drop: Drop, applies: BoolArray, stage: Stage, table: str) -> pa.Table:
+    dropped = rows.filter(pa.array(applies))
+    stages, tables, reasons = (pa.repeat(text, dropped.num_rows) for text in (stage, table, drop.reason.value))
+    details, unknown = _details(drop, dropped, applies), pa.nulls(dropped.num_rows, pa.float64())
+    columns = [stages, tables, dropped[0], reasons, details, dropped["_file"], dropped["_row"], unknown]
     return pa.table(columns, schema=REJECTS)
 
 

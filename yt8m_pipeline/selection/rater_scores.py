@@ -52,7 +52,7 @@ def prune_by_rater_score(
             f"mean score {{mean_score}} is above max_mean_score {config.max_mean_score}",
         ),
     ]
-    return Pruned(split(scored, drops, stage=Stage.RATER_SCORES, table_name="entities", id_column="entity_id"), counted)
+    return Pruned(split(scored, drops, Stage.RATER_SCORES, "entities"), counted)
 
 
 def specificities(means: Float64Array, config: RaterScores) -> pa.Array:
@@ -79,7 +79,7 @@ def _in_range(ratings: pa.Table, config: RaterScores) -> Outcome:
         ~((scores >= config.min_score) & (scores <= config.max_score)),
         f"score {{score}} is not in {config.min_score} … {config.max_score}",
     )
-    return split(ratings, [out_of_range], stage=Stage.RATER_SCORES, table_name="ratings", id_column="entity_id")
+    return split(ratings, [out_of_range], Stage.RATER_SCORES, "ratings")
 
 
 def _of_kept_entities(ratings: pa.Table, entities: pa.Table, all_entity_ids: pa.Array) -> Outcome:
@@ -97,7 +97,7 @@ def _of_kept_entities(ratings: pa.Table, entities: pa.Table, all_entity_ids: pa.
             "{entity_id} was dropped by an earlier stage",
         ),
     ]
-    return split(ratings, drops, stage=Stage.RATER_SCORES, table_name="ratings", id_column="entity_id")
+    return split(ratings, drops, Stage.RATER_SCORES, "ratings")
 
 
 def _means(entities: pa.Table, ratings: pa.Table) -> tuple[Int64Array, Float64Array]:

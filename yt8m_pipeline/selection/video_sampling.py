@@ -40,7 +40,7 @@ def filter_eligible(videos: pa.Table, config: VideoSampling) -> Outcome:
         Drop(DropReason.TOO_SHORT, seconds < shortest, f"{{duration_seconds}} s is below {shortest} s"),
         Drop(DropReason.TOO_LONG, seconds > longest, f"{{duration_seconds}} s is above {longest} s"),
     ]
-    return split(videos, drops, stage=Stage.ELIGIBILITY, table_name="videos", id_column="video_id")
+    return split(videos, drops, Stage.ELIGIBILITY, "videos")
 
 
 class Labelled(NamedTuple):
@@ -77,7 +77,7 @@ def attach_labels(
         _not_in(entity_ids, vocabulary_ids, DropReason.ENTITY_NOT_KEPT, "{entity_id} was dropped by an earlier stage"),
         _not_in(video_ids, videos["video_id"], DropReason.VIDEO_NOT_KEPT, "{video_id} is not eligible"),
     ]
-    outcome = split(annotations, drops, stage=Stage.LABELS, table_name="annotations", id_column="video_id")
+    outcome = split(annotations, drops, Stage.LABELS, "annotations")
     others = videos.drop_columns("labels") if "labels" in videos.column_names else videos
     return Labelled(others.append_column("entity_ids", _labels_of(videos, outcome.kept)), outcome)
 
@@ -126,7 +126,7 @@ def keep_popular(entities: pa.Table, counts: Mapping[str, int], config: VideoSam
         f"eligible videos: {{videos}}, not above popular_videos_above {config.popular_videos_above}",
         {"videos": pa.array(videos)},
     )
-    return split(entities, [drop], stage=Stage.POPULARITY, table_name="entities", id_column="entity_id")
+    return split(entities, [drop], Stage.POPULARITY, "entities")
 
 
 def keep_frequent(entities: pa.Table, counts: Mapping[str, int], config: VideoSampling) -> Outcome:
@@ -138,7 +138,7 @@ def keep_frequent(entities: pa.Table, counts: Mapping[str, int], config: VideoSa
         f"sampled videos: {{videos}}, below min_videos_per_entity {config.min_videos_per_entity}",
         {"videos": pa.array(videos)},
     )
-    return split(entities, [drop], stage=Stage.FREQUENCY, table_name="entities", id_column="entity_id")
+    return split(entities, [drop], Stage.FREQUENCY, "entities")
 
 
 def keep_labels(videos: pa.Table, entity_ids: Collection[str], reason: DropReason) -> Outcome:
@@ -159,7 +159,7 @@ def keep_labels(videos: pa.Table, entity_ids: Collection[str], reason: DropReaso
     column = videos.column_names.index("entity_ids")
     relabelled = videos.set_column(column, "entity_ids", left)
     stage = Stage.POPULARITY if reason == DropReason.NO_VOCABULARY_LABEL else Stage.FREQUENCY
-    return split(relabelled, [without], stage=stage, table_name="videos", id_column="video_id")
+    return split(relabelled, [without], stage, "videos")
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +258,7 @@ def _counts_of(entities: pa.Table, counts: Mapping[str, int]) -> Int64Array:
 
 def _drop_unsampled(videos: pa.Table, unsampled: npt.NDArray[np.bool_], config: VideoSampling) -> Outcome:
     drop = Drop(DropReason.NOT_SAMPLED, unsampled, f"not among the first {config.sample_size} by salted hash")
-    return split(videos, [drop], stage=Stage.SAMPLING, table_name="videos", id_column="video_id")
+    return split(videos, [drop], Stage.SAMPLING, "videos")
 
 
 def _hashes(videos: pa.Table, config: VideoSampling) -> npt.NDArray[np.uint64]:

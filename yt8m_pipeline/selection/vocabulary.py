@@ -25,7 +25,7 @@ def filter_by_type(entities: pa.Table, config: Vocabulary) -> Outcome:
         Drop(DropReason.BLACKLISTED_TYPE, blacklisted, "a blacklisted type in: {types}"),
         Drop(DropReason.NO_WHITELISTED_TYPE, ~whitelisted, "no whitelisted type in: {types}"),
     ]
-    return split(entities, drops, stage=Stage.VOCABULARY, table_name="entities", id_column="entity_id")
+    return split(entities, drops, Stage.VOCABULARY, "entities")
 
 
 def used_types(entities: pa.Table, config: Vocabulary) -> frozenset[str]:

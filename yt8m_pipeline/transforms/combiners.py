@@ -1,7 +1,8 @@
 """CombineFns that delegate: the values know how to add themselves."""
 
 import hashlib
-from collections.abc import Iterable
+import random
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import apache_beam as beam
@@ -31,6 +32,42 @@ class Sum(beam.CombineFn):
 
     def get_accumulator_coder(self) -> PickleCoder:
         return PickleCoder()
+
+
+class AddUp(beam.PTransform):
+    """PCollection of monoid values → PCollection of one: their sum; empty if there are none.
+
+    Each bundle adds up its own values, and picks one of `accumulators` partial sums for the result. So the last
+    addition meets `accumulators` values, not one per bundle: they have 50 MB (Moments) to 128 MB (a Histogram of each
+    dimension). The sums are exact, so that the choice changes no bit. Beam's own `with_fanout` does the same, but
+    pickles the partial sums with its slow default coder.
+    """
+
+    def __init__(self, accumulators: int) -> None:
+        super().__init__()
+        self._accumulators = accumulators
+
+    def expand(self, values: Any) -> Any:
+        return (
+            values
+            | "spread" >> beam.ParDo(_PickForBundle(self._accumulators))
+            | "partial sums" >> beam.CombinePerKey(Sum())
+            | beam.Values()
+            | "sum" >> beam.CombineGlobally(Sum()).without_defaults()
+        )
+
+
+class _PickForBundle(beam.DoFn):
+    """Gives all values of a bundle the same key, one of `keys`."""
+
+    def __init__(self, keys: int) -> None:
+        self._keys = keys
+
+    def start_bundle(self) -> None:
+        self._key = random.randrange(self._keys)  # noqa: S311  no secret
+
+    def process(self, value: Any) -> Iterator[tuple[int, Any]]:
+        yield self._key, value
 
 
 class SumByStage(beam.CombineFn):

@@ -19,7 +19,7 @@ from yt8m_pipeline.compression.histogram import Histogram
 from yt8m_pipeline.compression.moments import Magnitudes, Moments
 from yt8m_pipeline.compression.pca import Pca
 from yt8m_pipeline.compression.quantization import Quantizer, Scope
-from yt8m_pipeline.config import PcaConfig, QuantizerConfig
+from yt8m_pipeline.config import Parallelism, PcaConfig, QuantizerConfig
 from yt8m_pipeline.data_model import StoredVideo
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.steps import Step, file_entry, step_key
@@ -28,7 +28,7 @@ from yt8m_pipeline.interop.pca_formats import import_pca, require_dimensions
 from yt8m_pipeline.jobs.build_plan import PcaImport
 from yt8m_pipeline.jobs.journal import Journal
 from yt8m_pipeline.store.feature_store import FeatureStore
-from yt8m_pipeline.transforms.combiners import DigestOfSet, Sum
+from yt8m_pipeline.transforms.combiners import AddUp, DigestOfSet, Sum
 from yt8m_pipeline.transforms.monitoring import advance, timed
 
 PCA = "pca"
@@ -39,12 +39,19 @@ Features: TypeAlias = npt.NDArray[np.floating]
 
 @dataclass(frozen=True, slots=True)
 class Fitting:
-    """What fitting needs: where the features are, where the results go, and whether they may change."""
+    """What fitting needs: where the features are, where the results go, and whether they may change.
+
+    Attributes:
+        store: Where the features are.
+        journal: Where the results go.
+        frozen: Whether a step that is not finished is an error.
+        parallelism: How many units, and how many partial sums.
+    """
 
     store: FeatureStore
     journal: Journal
     frozen: bool
-    units: int
+    parallelism: Parallelism
 
     def find(self, name: str, key: str) -> Step | None:
         """The finished step, or None if it must be fitted.
@@ -85,10 +92,10 @@ class FitPca(beam.PTransform):
         )
         moments = (
             train
-            | "units" >> IntoUnits(self._fitting.units)
+            | "units" >> IntoUnits(self._fitting.parallelism.fitting_units)
             | "unless fitted" >> beam.FlatMap(_unless_fitted, self._fitting, PCA, AsSingleton(key))
             | "moments" >> beam.FlatMap(unit_moments, self._fitting.store, AsSingleton(exponent))
-            | "sum" >> beam.CombineGlobally(Sum()).without_defaults()
+            | "sum" >> AddUp(self._fitting.parallelism.accumulators)
         )
         return key | "fit" >> beam.Map(self._fit, AsSingleton(moments, default_value=None))
 
@@ -142,10 +149,10 @@ class FitQuantizer(beam.PTransform):
         fitted = train if self._config.method == "optimal" else train | "none" >> beam.Filter(lambda _: False)
         histogram = (
             fitted
-            | "units" >> IntoUnits(self._fitting.units)
+            | "units" >> IntoUnits(self._fitting.parallelism.fitting_units)
             | "unless fitted" >> beam.FlatMap(_unless_fitted, self._fitting, QUANTIZER, AsSingleton(key))
             | "histogram" >> beam.FlatMap(unit_histogram, self._fitting, self._config.scope, AsSingleton(self._pca))
-            | "sum" >> beam.CombineGlobally(Sum()).without_defaults()
+            | "sum" >> AddUp(self._fitting.parallelism.accumulators)
         )
         return key | "fit" >> beam.Map(self._fit, AsSingleton(histogram, default_value=None))
 

@@ -12,7 +12,7 @@ from yt8m_pipeline.accounting.counts import StageCount
 from yt8m_pipeline.accounting.reasons import Stage
 from yt8m_pipeline.compression.pca import Pca
 from yt8m_pipeline.compression.quantization import Quantizer
-from yt8m_pipeline.config import Shards
+from yt8m_pipeline.config import Shards, recipe
 from yt8m_pipeline.data_model import Float32Array, Partition, StoredVideo
 from yt8m_pipeline.dataset.index import (
     label_indices,
@@ -27,7 +27,7 @@ from yt8m_pipeline.dataset.manifest import PartitionSummary, fitted_row, shard_p
 from yt8m_pipeline.dataset.shards import PUBLISHED, Member, shard_key, shard_of, write_shard
 from yt8m_pipeline.dataset.steps import FileEntry, Step
 from yt8m_pipeline.errors import DataError
-from yt8m_pipeline.jobs.build_plan import BuildPlan, library_versions, recipe
+from yt8m_pipeline.jobs.build_plan import BuildPlan, library_versions
 from yt8m_pipeline.jobs.sufficiency import check_failures, check_rest_unchanged, check_train_frames, check_videos_left
 from yt8m_pipeline.transforms.combiners import Sum
 from yt8m_pipeline.transforms.compression import PCA, QUANTIZER

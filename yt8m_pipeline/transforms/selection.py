@@ -105,7 +105,7 @@ class DropDuplicates(beam.PTransform):
         return {self._table: tables} | join_by | settling(self._drop)
 
     def _drop(self, tables: Mapping[str, pa.Table]) -> Iterator[Outcome]:
-        yield drop_duplicates(tables[self._table], [self._key], stage=Stage.UNIQUE, table_name=self._table)
+        yield drop_duplicates(tables[self._table], [self._key], Stage.UNIQUE, self._table)
 
 
 class FilterByType(beam.PTransform):
