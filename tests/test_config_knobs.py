@@ -55,7 +55,7 @@ from yt8m_pipeline.selection.vocabulary import filter_by_type
 from yt8m_pipeline.store.feature_store import FeatureStore, open_store
 from yt8m_pipeline.store.stored_file import open_stored
 from yt8m_pipeline.tables.reading import TableFiles, read_batches, schema
-from yt8m_pipeline.transforms.combiners import AddUp, _PickForBundle
+from yt8m_pipeline.transforms.combiners import AddUp, PickForBundle
 from yt8m_pipeline.transforms.compression import IntoUnits
 from yt8m_pipeline.transforms.ledger import Ledger
 from yt8m_pipeline.transforms.selection import JoinByHash
@@ -338,7 +338,7 @@ def changed(bench: Bench) -> Path:
 
 @pytest.fixture(scope="module")
 def clip(workshop: Workshop) -> str:
-    """The longest WebM film."""
+    """The longest WebM video."""
     return str(max((workshop.corpus / "videos").glob("*.webm"), key=lambda path: path.stat().st_size))
 
 
@@ -367,21 +367,21 @@ class TestDecoding:
         assert usual > DECODING["decoding.max_seconds"]
         assert len(self.decode(bench, clip, "decoding.frames_per_second")) in (2 * usual, 2 * usual - 1)
 
-    def test_the_length_cuts_the_film(self, bench: Bench, clip: str) -> None:
+    def test_the_length_cuts_the_video(self, bench: Bench, clip: str) -> None:
         assert len(self.decode(bench, clip, "decoding.max_seconds")) == DECODING["decoding.max_seconds"]
 
     def test_the_sampling_changes_which_frames_are_taken(self, bench: Bench, clip: str) -> None:
         exact, keyframes = self.decode(bench, clip), self.decode(bench, clip, "decoding.sampling")
         assert len({frame.pts_seconds for frame in keyframes}) < len({frame.pts_seconds for frame in exact})
 
-    def test_salvage_keeps_the_sound_frames_of_a_damaged_film(self, bench: Bench, clip: str, cut_clip: str) -> None:
+    def test_salvage_keeps_the_sound_frames_of_a_damaged_video(self, bench: Bench, clip: str, cut_clip: str) -> None:
         assert self.rejection(bench, cut_clip).reason == DropReason.TRUNCATED
         salvaged = self.decode(bench, cut_clip, "decoding.damage")
         whole = self.decode(bench, clip)
         assert 0 < len(salvaged) < len(whole)
         assert all(np.array_equal(a.rgb, b.rgb) for a, b in zip(salvaged, whole, strict=False))
 
-    def test_the_decoded_fraction_decides_whether_a_salvaged_film_is_used(self, bench: Bench) -> None:
+    def test_the_decoded_fraction_decides_whether_a_salvaged_video_is_used(self, bench: Bench) -> None:
         field = "decoding.min_decoded_fraction"
         check_damage(0.5, bench.config({field: DECODING[field]}).decoding)
         with pytest.raises(VideoRejected, match=r"min_decoded_fraction asks for 0\.9") as caught:
@@ -397,7 +397,7 @@ class TestDecoding:
         self, bench: Bench, tmp_path: Path
     ) -> None:
         """No protocol that is listed makes frames: the sandbox has a second wall behind the list."""
-        (tmp_path / "list.mp4").write_text("ffconcat version 1.0\nfile film.mp4\n")
+        (tmp_path / "list.mp4").write_text("ffconcat version 1.0\nfile video.mp4\n")
         listed = str(tmp_path / "list.mp4")
         assert "Invalid argument" in self.rejection(bench, listed, demuxers=["concat"]).detail
         opened = self.rejection(bench, listed, "decoding.protocols", demuxers=["concat"])
@@ -423,12 +423,12 @@ class TestDecoding:
 
 
 def extract(bench: Bench, clip: str, changes: Mapping[str, Any]) -> Features:
-    """What stages 4 and 5 of the pipeline store of one film."""
+    """What stages 4 and 5 of the pipeline store of one video."""
     plan = plan_build(bench.config({"store": "extracted", "output": "none", **changes}))
-    video = Video("a film", clip, Partition.TRAIN, ("/m/0k4j",))
+    video = Video("a video", clip, Partition.TRAIN, ("/m/0k4j",))
     with beam.Pipeline(runner=FnApiRunner()) as root:
         extract_features(root | beam.Create([video]), plan, Ledger())
-    return plan.store.read("a film").features
+    return plan.store.read("a video").features
 
 
 @pytest.fixture(scope="module")
@@ -640,7 +640,7 @@ def test_the_units_change_in_how_many_groups_videos_are_fitted(bench: Bench, fie
 def test_the_accumulators_bound_the_partial_sums_and_change_no_sum(bench: Bench, accumulators: int) -> None:
     """tests/test_resume.py compares the bytes of whole datasets."""
     config = bench.config({"parallelism.accumulators": accumulators})
-    picks = _PickForBundle(config.parallelism.accumulators)
+    picks = PickForBundle(config.parallelism.accumulators)
     keys = set()
     for _ in range(100):
         picks.start_bundle()

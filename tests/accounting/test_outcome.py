@@ -83,7 +83,7 @@ def test_null_in_a_mask_is_false() -> None:
 @pytest.mark.parametrize("decoded_fraction", [None, 0.75])
 def test_a_rejected_video_says_where_it_is_and_how_much_of_it_is_sound(decoded_fraction: float | None) -> None:
     rejection = VideoRejected(DropReason.TRUNCATED, "it ends at 3 s", decoded_fraction)
-    reject = reject_video(Stage.DECODE, "v1", "films/v1.mp4", rejection)
+    reject = reject_video(Stage.DECODE, "v1", "clips/v1.mp4", rejection)
     assert reject.schema == REJECTS
     assert reject.to_pylist() == [
         {
@@ -92,7 +92,7 @@ def test_a_rejected_video_says_where_it_is_and_how_much_of_it_is_sound(decoded_f
             "id": "v1",
             "reason": "truncated",
             "detail": "it ends at 3 s",
-            "file": "films/v1.mp4",
+            "file": "clips/v1.mp4",
             "row": None,
             "decoded_fraction": decoded_fraction,
         }

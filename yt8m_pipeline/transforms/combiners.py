@@ -50,14 +50,14 @@ class AddUp(beam.PTransform):
     def expand(self, values: Any) -> Any:
         return (
             values
-            | "spread" >> beam.ParDo(_PickForBundle(self._accumulators))
+            | "spread" >> beam.ParDo(PickForBundle(self._accumulators))
             | "partial sums" >> beam.CombinePerKey(Sum())
             | beam.Values()
             | "sum" >> beam.CombineGlobally(Sum()).without_defaults()
         )
 
 
-class _PickForBundle(beam.DoFn):
+class PickForBundle(beam.DoFn):
     """Gives all values of a bundle the same key, one of `keys`."""
 
     def __init__(self, keys: int) -> None:
