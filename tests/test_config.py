@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from yt8m_pipeline.config import Config, as_dict, as_yaml, features_recipe, load, recipe
+from yt8m_pipeline.config import Config, absolute_path, as_dict, as_yaml, features_recipe, load, recipe
 from yt8m_pipeline.errors import UsageError
 from yt8m_pipeline.extraction.inception import describe
 from yt8m_pipeline.jobs.build_plan import build_key
@@ -28,7 +28,18 @@ def written(folder: Path, values: Any) -> Path:
 
 @pytest.mark.parametrize("name", ["paper", "small", "smoke", "starter_code", "dataflow"])
 def test_the_shipped_configs_load(name: str) -> None:
-    load(CONFIGS / f"{name}.yaml")
+    path = CONFIGS / f"{name}.yaml"
+    given, loaded = yaml.safe_load(path.read_text()), as_dict(load(path))
+    for section in given.keys() - {"tables", "store", "output"}:
+        assert includes(loaded[section], given[section])
+    assert loaded["output"] == absolute_path(given["output"], path.parent)
+
+
+def includes(whole: Any, part: Any) -> bool:
+    """Whether a tree has all the leaves of another."""
+    if not isinstance(part, dict):
+        return bool(whole == part)
+    return isinstance(whole, dict) and all(name in whole and includes(whole[name], part[name]) for name in part)
 
 
 def test_the_defaults_are_the_numbers_of_the_paper() -> None:
@@ -131,9 +142,17 @@ def test_a_setting_overrides_one_field(tmp_path: Path) -> None:
     assert as_dict(config)["inception"]["model"] == {"random": 9}
 
 
-@pytest.mark.parametrize("setting", ["pca.components", "=3", "pca.components.deep=1", "pca.components=[1"])
-def test_a_malformed_setting_is_a_usage_error(tmp_path: Path, setting: str) -> None:
-    with pytest.raises(UsageError):
+@pytest.mark.parametrize(
+    ("setting", "what"),
+    [
+        ("pca.components", "A setting is not key=value"),
+        ("=3", "A setting is not key=value"),
+        ("pca.components.deep=1", "A setting names no section"),
+        ("pca.components=[1", "A setting cannot be read as YAML"),
+    ],
+)
+def test_a_malformed_setting_is_a_usage_error(tmp_path: Path, setting: str, what: str) -> None:
+    with pytest.raises(UsageError, match=what):
         load(written(tmp_path, {**MINIMAL, "pca": {"components": 4}}), [setting])
 
 
