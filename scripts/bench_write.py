@@ -94,7 +94,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     start = time.monotonic()
     root = beam.Pipeline(runner=FnApiRunner())
     train = root | beam.Create(stored)
-    fitting = Fitting(plan.store, plan.journal, frozen=False, units=plan.config.table_buckets)
+    fitting = Fitting(plan.store, plan.journal, frozen=False, parallelism=plan.config.parallelism)
     pca = train | FitPca(fitting, plan.config.pca)
     quantizer = train | FitQuantizer(fitting, plan.config.quantizer, pca)
     indices = root | "Indices" >> beam.Create([{"/m/0342h": 0}])

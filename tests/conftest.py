@@ -62,7 +62,7 @@ class Workshop:
         values["tables"]["root"] = str(self.corpus)
         values |= {"store": str(folder / "features"), "output": str(folder / "dataset")}
         values["inception"] = {"model": {"saved_model": str(self.model)}, "image_size": 64}
-        values |= {"pca": {"components": 16}, "table_buckets": 2}
+        values |= {"pca": {"components": 16}, "parallelism": {"join_buckets": 2, "fitting_units": 2}}
         values["video_sampling"]["sample_size"] = self.summary.sample_size
         for field, value in changes.items():
             *parents, leaf = field.split("__")

@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 import yaml
 
-from yt8m_pipeline.config import Config, as_dict, as_yaml, load
+from yt8m_pipeline.config import Config, absolute_path, as_dict, as_yaml, features_recipe, load, recipe
 from yt8m_pipeline.errors import UsageError
+from yt8m_pipeline.extraction.inception import describe
+from yt8m_pipeline.jobs.build_plan import build_key
+from yt8m_pipeline.store.feature_store import feature_space
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 MINIMAL = {
@@ -25,7 +28,18 @@ def written(folder: Path, values: Any) -> Path:
 
 @pytest.mark.parametrize("name", ["paper", "small", "smoke", "starter_code", "dataflow"])
 def test_the_shipped_configs_load(name: str) -> None:
-    load(CONFIGS / f"{name}.yaml")
+    path = CONFIGS / f"{name}.yaml"
+    given, loaded = yaml.safe_load(path.read_text()), as_dict(load(path))
+    for section in given.keys() - {"tables", "store", "output"}:
+        assert includes(loaded[section], given[section])
+    assert loaded["output"] == absolute_path(given["output"], path.parent)
+
+
+def includes(whole: Any, part: Any) -> bool:
+    """Whether a tree has all the leaves of another."""
+    if not isinstance(part, dict):
+        return bool(whole == part)
+    return isinstance(whole, dict) and all(name in whole and includes(whole[name], part[name]) for name in part)
 
 
 def test_the_defaults_are_the_numbers_of_the_paper() -> None:
@@ -69,6 +83,7 @@ def test_five_mistakes_are_reported_at_once_with_their_fields(tmp_path: Path) ->
         ("pcaa: {components: 3}", "pcaa: there is no such field; is pca meant[?]"),
         ("pca: {component: 3}", "pca.component: there is no such field; is components meant[?]"),
         ("xyzzy: 3", "xyzzy: there is no such field$"),
+        ("table_buckets: 3", "table_buckets: this field is divided now; give parallelism.join_buckets, para.*accumul"),
         ("- 1", "not a mapping"),
         ("", "not a mapping"),
         ("vocabulary: {type_whitelist: [a], type_blacklist: [a]}", "both whitelisted and blacklisted: a"),
@@ -108,15 +123,36 @@ def test_paths_are_relative_to_the_file_and_settings_to_the_folder(
     assert load(path).output == str(tmp_path / "dataset")
 
 
+def test_a_path_inside_a_whole_section_is_relative_to_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir("/")
+    config = load(written(tmp_path, MINIMAL), ["inception.model={saved_model: here/model}"])
+    assert as_dict(config)["inception"]["model"]["saved_model"] == "/here/model"
+
+
+@pytest.mark.parametrize("value", ["fit", "gs://bucket/pca"])
+def test_a_name_and_a_uri_in_the_place_of_a_path_stay(tmp_path: Path, value: str) -> None:
+    assert load(written(tmp_path, {**MINIMAL, "pca": {"source": value}})).pca.source == value
+
+
 def test_a_setting_overrides_one_field(tmp_path: Path) -> None:
     config = load(written(tmp_path, MINIMAL), ["pca.components=16", "inception.model={random: 9}"])
     assert config.pca.components == 16
     assert as_dict(config)["inception"]["model"] == {"random": 9}
 
 
-@pytest.mark.parametrize("setting", ["pca.components", "=3", "pca.components.deep=1", "pca.components=[1"])
-def test_a_malformed_setting_is_a_usage_error(tmp_path: Path, setting: str) -> None:
-    with pytest.raises(UsageError):
+@pytest.mark.parametrize(
+    ("setting", "what"),
+    [
+        ("pca.components", "A setting is not key=value"),
+        ("=3", "A setting is not key=value"),
+        ("pca.components.deep=1", "A setting names no section"),
+        ("pca.components=[1", "A setting cannot be read as YAML"),
+    ],
+)
+def test_a_malformed_setting_is_a_usage_error(tmp_path: Path, setting: str, what: str) -> None:
+    with pytest.raises(UsageError, match=what):
         load(written(tmp_path, {**MINIMAL, "pca": {"components": 4}}), [setting])
 
 
@@ -131,3 +167,42 @@ def test_the_schema_cites_the_paper() -> None:
     schema = json.dumps(Config.model_json_schema(), ensure_ascii=False)
     for text in ("§3.1", "§3.2", "§3.3", "popular_videos_above"):
         assert text in schema
+
+
+RECIPES = {
+    "paper": "bc0da77e655f412839f5d93b8ec447905eac9bcee57e8ace1daa1f3afdb8af35",
+    "small": "68b247f180dba8e1a6d536dfed15cd8c9846618373e77d599a08a4c7e365a03e",
+    "smoke": "b3e0bccf61cc254b2e39c4f9575f3e003638f99886cfd6f937cc726ca770d091",
+    "starter_code": "0bdd78d5e4271d2563910dffea917bdfd58681b6b032fb9aa930668394cc3c23",
+    "dataflow": "c681faea100b4cbb528211c5d99edcdf3a8b0cad1969155bb66c9c2e0314163d",
+}
+"""The keys that builds of the shipped configs had before fields were annotated with what they change."""
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_keys_of_builds_and_of_feature_spaces_stay(name: str) -> None:
+    """A key that changes by accident makes finished datasets and stored features useless."""
+    config = load(CONFIGS / f"{name}.yaml", ["inception.model={random: 8}"])
+    assert build_key("1", recipe(config), {}, "space") == RECIPES[name]
+    space = {**describe(config.inception), **features_recipe(config.decoding)}
+    space |= {"decoder": "av 18", "resize": "decoder, area, 299x299"}
+    assert feature_space(space) == "9c91a1bd9f6e649b"
+
+
+def test_a_recipe_holds_no_place_and_nothing_that_changes_no_byte() -> None:
+    config = load(CONFIGS / "paper.yaml")
+    values = recipe(config)
+    assert values.keys() == as_dict(config).keys() - {"store", "output", "parallelism"}
+    assert "root" not in values["tables"]
+    assert "source" not in values["pca"]
+    assert "model" not in values["inception"]
+
+
+def test_the_schema_says_what_each_field_changes() -> None:
+    definitions = Config.model_json_schema()["$defs"]
+    found = {
+        field: definitions[section]["properties"][field]["changes"]
+        for section, field in (("Parallelism", "join_buckets"), ("Decoding", "sampling"), ("Partitioning", "validate"))
+    }
+    assert found == {"join_buckets": "nothing", "sampling": "features", "validate": "bytes"}
+    assert definitions["KerasModel"]["properties"]["keras"]["changes"] == "features"

@@ -1,13 +1,12 @@
 """Every number of the paper is a config field, and none is dead: changing it changes the result."""
 
 import json
-import types
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias, Union, get_args, get_origin
+from typing import Any, TypeAlias
 
 import apache_beam as beam
 import numpy as np
@@ -18,7 +17,6 @@ import pytest
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.transforms.combiners import Count
-from pydantic import BaseModel
 
 from tests.conftest import Workshop
 from yt8m_pipeline.accounting.counts import StageCount
@@ -26,8 +24,8 @@ from yt8m_pipeline.accounting.outcome import Outcome, drop_duplicates
 from yt8m_pipeline.accounting.reasons import DropReason, Stage, VideoRejected
 from yt8m_pipeline.compression.pca import Pca
 from yt8m_pipeline.compression.quantization import Quantizer
-from yt8m_pipeline.config import Config, load
-from yt8m_pipeline.data_model import Float32Array, Partition, UInt8Array, Video
+from yt8m_pipeline.config import Changes, Config, knobs, load
+from yt8m_pipeline.data_model import Float32Array, Partition, StoredEntry, StoredVideo, UInt8Array, Video
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.records import FrameRecord, parse_frame_record
 from yt8m_pipeline.dataset.shards import shard_of
@@ -58,6 +56,8 @@ from yt8m_pipeline.selection.vocabulary import filter_by_type
 from yt8m_pipeline.store.feature_store import FeatureStore, open_store
 from yt8m_pipeline.store.stored_file import open_stored
 from yt8m_pipeline.tables.reading import TableFiles, read_batches, schema
+from yt8m_pipeline.transforms.combiners import AddUp, PickForBundle
+from yt8m_pipeline.transforms.compression import IntoUnits
 from yt8m_pipeline.transforms.ledger import Ledger
 from yt8m_pipeline.transforms.selection import JoinByHash
 
@@ -142,7 +142,9 @@ ALONE: Mapping[str, Any] = {
     "pca.source": "other_pca",
     "quantizer.method": "uniform",
     "max_failure_fraction": 0.1,
-    "table_buckets": 3,
+    "parallelism.join_buckets": 3,
+    "parallelism.fitting_units": 3,
+    "parallelism.accumulators": 3,
 }
 """The knobs that have a test of their own."""
 CHECKS = {"inception.model.sha256"}
@@ -151,24 +153,8 @@ CHECKS = {"inception.model.sha256"}
 CHANGES = {**SELECTION, **DECODING, **EXTRACTION, **COMPRESSION, **ALONE}
 CHANGES |= {field: pair[1] for field, pair in OTHER_MODELS.items()}
 
-NO_BYTES = {"tables.root", "store", "output", "table_buckets"}
-"""The fields that change where or how a dataset is built, and no byte of it."""
-
-
-def leaves(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    """The dotted path of every field that has no fields of its own."""
-    for name, field in section.model_fields.items():
-        path = f"{prefix}{field.alias or name}"
-        sections = [item for item in _members(field.annotation) if isinstance(item, type)]
-        below = [item for item in sections if issubclass(item, BaseModel)]
-        yield from (leaf for item in below for leaf in leaves(item, f"{path}."))
-        if not below:
-            yield path
-
-
-def _members(annotation: Any) -> tuple[Any, ...]:
-    members = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
-    return tuple(get_args(member)[0] if get_origin(member) is Annotated else member for member in members)
+KNOBS = {".".join(knob.path): knob.changes for knob in knobs()}
+"""Every field that has no fields of its own, and what its annotation says that it changes."""
 
 
 @dataclass(frozen=True)
@@ -248,26 +234,16 @@ def build(config: Config) -> Path:
 
 def test_every_field_has_exactly_one_test() -> None:
     tables = (SELECTION, DECODING, EXTRACTION, OTHER_MODELS, COMPRESSION, ALONE)
-    assert sorted(set(leaves(Config))) == sorted([*CHECKS, *(field for table in tables for field in table)])
+    assert sorted(KNOBS) == sorted([*CHECKS, *(field for table in tables for field in table)])
 
 
 @pytest.mark.parametrize("field", sorted(CHANGES))
 def test_a_change_asks_for_a_new_build_and_for_new_features_only_if_it_changes_them(bench: Bench, field: str) -> None:
     before = plan_build(bench.config({}))
     after = plan_build(bench.config({field: CHANGES[field], **COMPANIONS.get(field, {})}))
-    changes_features = field.startswith("inception.model") or field in (
-        "decoding.frames_per_second",
-        "decoding.max_seconds",
-        "decoding.sampling",
-        "decoding.damage",
-        "inception.image_size",
-        "inception.resize",
-        "inception.precision",
-        "inception.dtype",
-    )
-    assert (after.store.space != before.store.space) == changes_features
+    assert (after.store.space != before.store.space) == (KNOBS[field] == Changes.FEATURES)
     if field != "tables.root":
-        assert (after.key == before.key) == (field in NO_BYTES)
+        assert (after.key == before.key) == (KNOBS[field] == Changes.NOTHING)
 
 
 @dataclass(frozen=True)
@@ -291,7 +267,7 @@ def select(config: Config) -> Selected:
         return pa.concat_tables([schema(table).empty_table(), *(keep(item) for item in batches(sources[table]))])
 
     def unique(table: str, key: str) -> pa.Table:
-        return keep(drop_duplicates(read(table), [key], stage=Stage.UNIQUE, table_name=table))
+        return keep(drop_duplicates(read(table), [key], Stage.UNIQUE, table))
 
     entities, videos = unique("entities", "entity_id"), unique("videos", "video_id")
     entity_ids, video_ids = entities["entity_id"].combine_chunks(), videos["video_id"].combine_chunks()
@@ -363,7 +339,7 @@ def changed(bench: Bench) -> Path:
 
 @pytest.fixture(scope="module")
 def clip(workshop: Workshop) -> str:
-    """The longest WebM film."""
+    """The longest WebM video."""
     return str(max((workshop.corpus / "videos").glob("*.webm"), key=lambda path: path.stat().st_size))
 
 
@@ -392,21 +368,21 @@ class TestDecoding:
         assert usual > DECODING["decoding.max_seconds"]
         assert len(self.decode(bench, clip, "decoding.frames_per_second")) in (2 * usual, 2 * usual - 1)
 
-    def test_the_length_cuts_the_film(self, bench: Bench, clip: str) -> None:
+    def test_the_length_cuts_the_video(self, bench: Bench, clip: str) -> None:
         assert len(self.decode(bench, clip, "decoding.max_seconds")) == DECODING["decoding.max_seconds"]
 
     def test_the_sampling_changes_which_frames_are_taken(self, bench: Bench, clip: str) -> None:
         exact, keyframes = self.decode(bench, clip), self.decode(bench, clip, "decoding.sampling")
         assert len({frame.pts_seconds for frame in keyframes}) < len({frame.pts_seconds for frame in exact})
 
-    def test_salvage_keeps_the_sound_frames_of_a_damaged_film(self, bench: Bench, clip: str, cut_clip: str) -> None:
+    def test_salvage_keeps_the_sound_frames_of_a_damaged_video(self, bench: Bench, clip: str, cut_clip: str) -> None:
         assert self.rejection(bench, cut_clip).reason == DropReason.TRUNCATED
         salvaged = self.decode(bench, cut_clip, "decoding.damage")
         whole = self.decode(bench, clip)
         assert 0 < len(salvaged) < len(whole)
         assert all(np.array_equal(a.rgb, b.rgb) for a, b in zip(salvaged, whole, strict=False))
 
-    def test_the_decoded_fraction_decides_whether_a_salvaged_film_is_used(self, bench: Bench) -> None:
+    def test_the_decoded_fraction_decides_whether_a_salvaged_video_is_used(self, bench: Bench) -> None:
         field = "decoding.min_decoded_fraction"
         check_damage(0.5, bench.config({field: DECODING[field]}).decoding)
         with pytest.raises(VideoRejected, match=r"min_decoded_fraction asks for 0\.9") as caught:
@@ -422,7 +398,7 @@ class TestDecoding:
         self, bench: Bench, tmp_path: Path
     ) -> None:
         """No protocol that is listed makes frames: the sandbox has a second wall behind the list."""
-        (tmp_path / "list.mp4").write_text("ffconcat version 1.0\nfile film.mp4\n")
+        (tmp_path / "list.mp4").write_text("ffconcat version 1.0\nfile video.mp4\n")
         listed = str(tmp_path / "list.mp4")
         assert "Invalid argument" in self.rejection(bench, listed, demuxers=["concat"]).detail
         opened = self.rejection(bench, listed, "decoding.protocols", demuxers=["concat"])
@@ -448,12 +424,12 @@ class TestDecoding:
 
 
 def extract(bench: Bench, clip: str, changes: Mapping[str, Any]) -> Features:
-    """What stages 4 and 5 of the pipeline store of one film."""
+    """What stages 4 and 5 of the pipeline store of one video."""
     plan = plan_build(bench.config({"store": "extracted", "output": "none", **changes}))
-    video = Video("a film", clip, Partition.TRAIN, ("/m/0k4j",))
+    video = Video("a video", clip, Partition.TRAIN, ("/m/0k4j",))
     with beam.Pipeline(runner=FnApiRunner()) as root:
         extract_features(root | beam.Create([video]), plan, Ledger())
-    return plan.store.read("a film").features
+    return plan.store.read("a video").features
 
 
 @pytest.fixture(scope="module")
@@ -636,14 +612,41 @@ def test_the_failure_fraction_decides_whether_a_build_stands(bench: Bench) -> No
         check_failures(counts, bench.config({"max_failure_fraction": 0.1}), Layout("dataset"))
 
 
-@pytest.mark.parametrize("field", [None, "table_buckets"])
+@pytest.mark.parametrize("field", [None, "parallelism.join_buckets"])
 def test_the_buckets_change_how_many_joins_there_are_and_no_row_of_them(bench: Bench, field: str | None) -> None:
     """tests/test_resume.py compares the bytes of whole datasets."""
     config = bench.config({field: ALONE[field]} if field else {})
     rows = pa.concat_tables([item.kept for item in batches(plan_build(config).sources["videos"])])
     with beam.Pipeline(runner=FnApiRunner()) as root:
-        join_by = JoinByHash({"videos": ("video_id", schema("videos"))}, config.table_buckets)
+        join_by = JoinByHash({"videos": ("video_id", schema("videos"))}, config.parallelism.join_buckets)
         joined = {"videos": root | beam.Create([rows])} | join_by | beam.Map(lambda tables: tables["videos"])
         numbers = joined | beam.FlatMap(lambda table: table["_row"].to_pylist())
         assert_that(joined | Count.Globally(), equal_to([3 if field else 2]), label="buckets")
         assert_that(numbers, equal_to(rows["_row"].to_pylist()), label="rows")
+
+
+@pytest.mark.parametrize("field", [None, "parallelism.fitting_units"])
+def test_the_units_change_in_how_many_groups_videos_are_fitted(bench: Bench, field: str | None) -> None:
+    """tests/test_resume.py compares the bytes of whole datasets."""
+    config = bench.config({field: ALONE[field]} if field else {})
+    entry = StoredEntry(1, 1.0, "0" * 64, 1.0, 0.0)
+    stored = [StoredVideo(Video(str(index), "a", Partition.TRAIN, ("b",)), entry) for index in range(30)]
+    with beam.Pipeline(runner=FnApiRunner()) as root:
+        units = root | beam.Create(stored) | IntoUnits(config.parallelism.fitting_units)
+        assert_that(units | Count.Globally(), equal_to([3 if field else 2]), label="units")
+        assert_that(units | beam.FlatMap(lambda unit: unit), equal_to(stored), label="videos")
+
+
+@pytest.mark.parametrize("accumulators", [1, ALONE["parallelism.accumulators"]])
+def test_the_accumulators_bound_the_partial_sums_and_change_no_sum(bench: Bench, accumulators: int) -> None:
+    """tests/test_resume.py compares the bytes of whole datasets."""
+    config = bench.config({"parallelism.accumulators": accumulators})
+    picks = PickForBundle(config.parallelism.accumulators)
+    keys = set()
+    for _ in range(100):
+        picks.start_bundle()
+        keys |= {key for value in range(3) for key, _ in picks.process(value)}
+    assert keys == set(range(accumulators))
+    with beam.Pipeline(runner=FnApiRunner()) as root:
+        total = root | beam.Create(range(100)) | beam.Reshuffle() | AddUp(config.parallelism.accumulators)
+        assert_that(total, equal_to([4950]))

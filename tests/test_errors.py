@@ -1,10 +1,14 @@
 """Errors have four named parts, and cross the borders of processes whole."""
 
 import copy
+import doctest
 import pickle
+from types import ModuleType
 
 import pytest
 
+from yt8m_pipeline import chance, errors
+from yt8m_pipeline.accounting import counts
 from yt8m_pipeline.errors import DataError, PipelineError, UsageError
 from yt8m_pipeline.store.stored_file import DamagedFile
 
@@ -35,3 +39,10 @@ def test_an_error_is_pickled_and_copied_whole(kind: type[PipelineError]) -> None
 
 def test_the_step_that_beam_appends_is_left_out() -> None:
     assert UsageError(**PARTS | {"what": "A table is empty [while running 'Read']"}).what == "A table is empty"
+
+
+@pytest.mark.parametrize("module", [chance, counts, errors])
+def test_the_examples_run(module: ModuleType) -> None:
+    results = doctest.testmod(module)
+    assert results.attempted > 0
+    assert results.failed == 0

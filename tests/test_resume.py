@@ -97,8 +97,9 @@ def test_two_builds_in_one_folder_exclude_each_other(workshop: Workshop, tmp_pat
         assert f"process {first.pid} on {socket.gethostname()} holds it" in second.stderr
 
 
-def test_threads_and_buckets_change_no_byte(workshop: Workshop, built: Path, tmp_path: Path) -> None:
-    config = workshop.config(tmp_path, stored=built, table_buckets=3)
+def test_threads_and_parallelism_change_no_byte(workshop: Workshop, built: Path, tmp_path: Path) -> None:
+    parallelism = {"join_buckets": 3, "fitting_units": 5, "accumulators": 1}
+    config = workshop.config(tmp_path, stored=built, parallelism=parallelism)
     options = ("--", "--direct_num_workers=3", "--direct_running_mode=multi_threading")
     finished = yt8m("build", str(config), *options)
     assert finished.returncode == 0, finished.stderr

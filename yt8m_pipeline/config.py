@@ -1,14 +1,16 @@
-"""The config: one pydantic model per act, composed. The defaults are the paper's values, cited."""
+"""The config of a build: one pydantic model for each act. Defaults are the paper's values, with its section."""
 
 import difflib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from enum import Enum, StrEnum
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from yt8m_pipeline.data_model import Partition
@@ -19,29 +21,68 @@ Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
-class Section(BaseModel):
-    """Immutable, and a misspelt field is an error."""
+class Changes(StrEnum):
+    """What a change of a field changes. It is an annotation of the field; a field without one changes bytes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    NOTHING = "nothing"
+    """The field says where or how a dataset is built, and no byte of the dataset depends on it."""
+    FEATURES = "features"
+    """The features in the store depend on it, and so do all the bytes that are made of them."""
+    BYTES = "bytes"
+    """The dataset depends on it, and the features do not."""
+
+    @classmethod
+    def of(cls, field: FieldInfo) -> "Changes":
+        return next((item for item in field.metadata if isinstance(item, cls)), cls.BYTES)
+
+
+class Mark(Enum):
+    """Further annotations of a field."""
+
+    PATH = "path"
+    """The field is a path: relative to the config file there, and to the current folder on the command line."""
+    DESCRIBED = "described"
+    """What the field names is described elsewhere in the key of a build (by the digests of its files, or in the
+    description of the feature space), so that the key does not hold the value."""
+
+
+def _show_changes(schema: dict[str, Any], section: type[BaseModel]) -> None:
+    """Adds what each field changes to the JSON schema of a section."""
+    for name, field in section.model_fields.items():
+        if not _sections(field.annotation):
+            schema["properties"][field.alias or name]["changes"] = Changes.of(field).value
+
+
+class Section(BaseModel):
+    """A part of the config. It is immutable, and a misspelt field is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, json_schema_extra=_show_changes)
+
+
+Folder: TypeAlias = Annotated[str, Changes.NOTHING, Mark.PATH]
+ModelPath: TypeAlias = Annotated[str, Changes.FEATURES, Mark.PATH, Mark.DESCRIBED]
 
 
 class Tables(Section):
-    """The input tables: Parquet, CSV or JSONL by file ending; local or gs://; globs allowed."""
+    """The input tables. Each is Parquet, CSV or JSONL, by its file ending, local or on gs://. Globs are allowed."""
 
-    root: str = Field(".", description="Folder that the tables and relative video URIs are relative to.")
+    root: Folder = Field(".", description="The folder that the tables and relative video URIs are relative to.")
     entities: str = "entities.csv"
     ratings: str = "ratings.csv"
     videos: str = "videos.parquet"
     annotations: str | None = Field(
-        "annotations.csv", description="null: the labels are nested in the videos table, column `labels`."
+        "annotations.csv",
+        description="null means that the labels are nested in the videos table, in the column `labels`.",
     )
 
 
 class Vocabulary(Section):
-    """Stage 1. Keep entities with a whitelisted type and no blacklisted one (paper §3.1)."""
+    """Stage 1 keeps the entities with a whitelisted type and no blacklisted one (paper §3.1)."""
 
-    type_whitelist: tuple[str, ...] = Field(min_length=1, description="§3.1: 25 types that are visual.")
-    type_blacklist: tuple[str, ...] = Field(description="§3.1: types that are not visual.")
+    type_whitelist: tuple[str, ...] = Field(
+        min_length=1, description="The entity types that are visual; the paper has 25 (§3.1)."
+    )
+    type_blacklist: tuple[str, ...] = Field(description="The entity types that are not visual (§3.1).")
 
     @model_validator(mode="after")
     def _lists_are_disjoint(self) -> "Vocabulary":
@@ -52,12 +93,12 @@ class Vocabulary(Section):
 
 
 class RaterScores(Section):
-    """Stage 2. Keep entities that raters find visual (paper §3.1, Figure 4)."""
+    """Stage 2 keeps the entities that raters find visual (paper §3.1, Figure 4)."""
 
-    min_raters: Positive = Field(3, description="§3.1: each entity was rated by 3 raters.")
-    min_score: float = Field(1.0, description="Figure 4: scores run from 1, the most visual …")
-    max_score: float = Field(5.0, description="… to 5.")
-    max_mean_score: float = Field(2.5, description="Figure 4: a maximum average score of 2.5.")
+    min_raters: Positive = Field(3, description="An entity needs this many valid ratings; the paper has 3 (§3.1).")
+    min_score: float = Field(1.0, description="The score of the most visual entities (Figure 4).")
+    max_score: float = Field(5.0, description="The score of the least visual entities (Figure 4).")
+    max_mean_score: float = Field(2.5, description="The largest mean score of an entity that is kept (Figure 4).")
 
     @model_validator(mode="after")
     def _scores_are_ordered(self) -> "RaterScores":
@@ -67,15 +108,15 @@ class RaterScores(Section):
 
 
 class VideoSampling(Section):
-    """Stage 3. Which videos, and which entities have enough of them (paper §3.1, §3.2)."""
+    """Stage 3 chooses the videos, and the entities that have enough of them (paper §3.1, §3.2)."""
 
-    min_views: Count = Field(1000, description="§3.2: at least 1,000 views.")
-    min_duration_seconds: float = Field(120.0, ge=0, description="§3.2: too short is < 120 s.")
-    max_duration_seconds: float = Field(500.0, gt=0, description="§3.2: too long is > 500 s.")
-    popular_videos_above: Count = Field(200, description="§3.1: entities with more than 200 popular videos.")
-    sample_size: Positive = Field(10_000_000, description="§3.2: randomly sampled 10 million videos.")
-    min_videos_per_entity: Count = Field(200, description="§3.2: entities with less than 200 videos go.")
-    salt: str = Field("yt8m-sample", description="Changes which videos are drawn.")
+    min_views: Count = Field(1000, description="A video needs this many views (§3.2).")
+    min_duration_seconds: float = Field(120.0, ge=0, description="A shorter video is too short (§3.2).")
+    max_duration_seconds: float = Field(500.0, gt=0, description="A longer video is too long (§3.2).")
+    popular_videos_above: Count = Field(200, description="An entity needs more eligible videos than this (§3.1).")
+    sample_size: Positive = Field(10_000_000, description="How many videos are drawn (§3.2).")
+    min_videos_per_entity: Count = Field(200, description="An entity needs this many sampled videos (§3.2).")
+    salt: str = Field("yt8m-sample", description="Another salt draws other videos.")
 
     @model_validator(mode="after")
     def _durations_are_ordered(self) -> "VideoSampling":
@@ -85,12 +126,12 @@ class VideoSampling(Section):
 
 
 class Partitioning(Section):
-    """Stage 3. Train : Validate : Test = 70 : 20 : 10 (paper §3.2)."""
+    """Stage 3 divides the videos into Train, Validate and Test as 70 : 20 : 10 (paper §3.2)."""
 
     train: Share = 0.7
     validate_: Share = Field(0.2, alias="validate")
     test: Share = 0.1
-    salt: str = Field("yt8m-partition", description="Changes which videos land in which partition.")
+    salt: str = Field("yt8m-partition", description="Another salt puts other videos into each partition.")
 
     @model_validator(mode="after")
     def _shares_sum_to_one(self) -> "Partitioning":
@@ -100,29 +141,39 @@ class Partitioning(Section):
 
 
 class Decoding(Section):
-    """Stage 4. One frame per second of the first six minutes (paper §3.3), in a sandbox."""
+    """Stage 4 decodes one frame per second of the first six minutes (paper §3.3), in a sandbox."""
 
-    frames_per_second: float = Field(1.0, gt=0, le=120, description="§3.3: 1 frame per second.")
-    max_seconds: float = Field(360.0, gt=0, description="§3.3: up to the first 360 seconds.")
-    sampling: Literal["exact", "keyframes"] = Field(
-        "exact",
-        description="exact: the frame on screen; keyframes: the keyframe nearest to each grid time, cheaper but off.",
+    frames_per_second: Annotated[float, Changes.FEATURES] = Field(
+        1.0, gt=0, le=120, description="How many frames of each second are taken; the paper takes 1 (§3.3)."
     )
-    damage: Literal["strict", "salvage"] = Field(
-        "strict", description="strict: a damaged film is rejected; salvage: its sound frames are used."
+    max_seconds: Annotated[float, Changes.FEATURES] = Field(
+        360.0, gt=0, description="Frames are taken from the first 360 seconds at most (§3.3)."
+    )
+    sampling: Annotated[Literal["exact", "keyframes"], Changes.FEATURES] = Field(
+        "exact",
+        description="exact takes the frame on screen at each grid time; keyframes takes the nearest keyframe, which is "
+        "cheaper but not exact.",
+    )
+    damage: Annotated[Literal["strict", "salvage"], Changes.FEATURES] = Field(
+        "strict", description="strict rejects a damaged video; salvage uses its sound frames."
     )
     min_decoded_fraction: Share = Field(
-        0.9, description="Under salvage, a film is rejected if a smaller share of its frames is sound."
+        0.9, description="Under salvage, a video is rejected if a smaller share of its frames is sound."
     )
     demuxers: tuple[str, ...] = Field(
         ("mov", "matroska", "flv", "avi", "mpegts", "mpeg", "ogg", "asf"),
         min_length=1,
-        description="FFmpeg's demuxers of self-contained files: no playlist, image sequence or session description.",
+        description="The FFmpeg demuxers that may be used. The default lists those of self-contained files: no "
+        "playlist, image sequence or session description is among them.",
     )
-    protocols: tuple[str, ...] = Field((), description="FFmpeg's protocols that a demuxer may open by itself: none.")
-    timeout_seconds: float = Field(120.0, gt=0, description="Wall-clock limit for opening a film …")
-    timeout_seconds_per_frame: float = Field(20.0, ge=0, description="… and as much more for each frame of the grid.")
-    memory_limit_mib: int = Field(4096, ge=256, description="Address space of a decoding child process.")
+    protocols: tuple[str, ...] = Field(
+        (), description="The FFmpeg protocols that a demuxer may open by itself; the default is none."
+    )
+    timeout_seconds: float = Field(120.0, gt=0, description="The wall-clock limit for opening a video.")
+    timeout_seconds_per_frame: float = Field(
+        20.0, ge=0, description="How much is added to that limit for each frame of the grid."
+    )
+    memory_limit_mib: int = Field(4096, ge=256, description="The address space of a decoding child process, MiB.")
 
     @property
     def rate(self) -> Fraction:
@@ -131,9 +182,9 @@ class Decoding(Section):
 
 
 class RandomModel(Section):
-    """Seeded random weights in the real Inception-V3: for the demo and tests. The features mean nothing."""
+    """Seeded random weights in the real Inception-V3, for the demo and tests. Its features mean nothing."""
 
-    random: Count
+    random: Annotated[Count, Changes.FEATURES, Mark.DESCRIBED]
 
 
 Architecture: TypeAlias = Literal[
@@ -171,22 +222,24 @@ Architecture: TypeAlias = Literal[
 
 Sha256: TypeAlias = Annotated[
     str | None,
+    Changes.NOTHING,
     Field(
         pattern="^[0-9a-f]{64}$",
-        description="What the model must be: the SHA-256 of its file; of a folder, also of one in an archive, that of "
-        "the list which sha256sum prints for its files, sorted by name. null: whatever it is.",
+        description="The SHA-256 that the model's file must have. For a folder, also for one in an archive, it is that "
+        "of the list which sha256sum prints for its files, sorted by name. null accepts any model.",
     ),
 ]
 
 IMAGENET = "imagenet"
+"""The value of `keras` that stands for the weights in Keras' own cache."""
 
 
 class KerasModel(Section):
     """A network of Keras: a whole one (.keras), weights (.h5), or `imagenet` from Keras' own cache."""
 
-    keras: str
-    architecture: Architecture = Field(
-        "InceptionV3", description="Whose layers the weights are for, and whose preprocessing the network wants."
+    keras: ModelPath
+    architecture: Annotated[Architecture, Changes.FEATURES, Mark.DESCRIBED] = Field(
+        "InceptionV3", description="The network that the weights are for, and whose preprocessing its input needs."
     )
     sha256: Sha256 = None
 
@@ -203,21 +256,21 @@ class KerasModel(Section):
 class SavedModel(Section):
     """A SavedModel: a folder, or a .tar.gz of it. float32 images (batch, height, width, 3) in [0, 1] → vectors."""
 
-    saved_model: str
+    saved_model: ModelPath
     sha256: Sha256 = None
 
 
 class HubModel(Section):
     """A TensorFlow Hub feature vector: a handle (resolved through the hub's cache), a folder, or a .tar.gz of it."""
 
-    tfhub: str
+    tfhub: ModelPath
     sha256: Sha256 = None
 
 
 class GraphModel(Section):
-    """The frozen Inception graph of 2015, classify_image_graph_def.pb, of the paper and the public extractor."""
+    """The frozen Inception graph of 2015, classify_image_graph_def.pb, which the paper and the public extractor use."""
 
-    graph: str
+    graph: ModelPath
     sha256: Sha256 = None
 
 
@@ -245,44 +298,51 @@ Model: TypeAlias = Annotated[
 
 
 class Inception(Section):
-    """Stage 5. The activation before the classifier, pool_3 (paper §3.3)."""
+    """Stage 5 takes the activation before the classifier, pool_3, as features (paper §3.3)."""
 
     model: Model
-    image_size: int = Field(299, ge=16, description="Height and width of the network's input, pixels.")
-    resize: Literal["decoder", "model"] = Field(
+    image_size: Annotated[int, Changes.FEATURES] = Field(
+        299, ge=16, description="The height and width of the network's input, in pixels."
+    )
+    resize: Annotated[Literal["decoder", "model"], Changes.FEATURES] = Field(
         "decoder",
-        description="Who makes frames that large. decoder: area averaging, while decoding; model: bilinear, as the "
-        "network was trained (paper §3.3), from frames in their own size, which costs more memory and time.",
+        description="What resizes frames to that size. decoder averages areas while it decodes. model interpolates "
+        "bilinearly, as the network was trained (paper §3.3); it needs frames in their own size, and so more memory "
+        "and time.",
     )
-    batch_size: Positive = Field(8, description="Frames per call of the network, at most.")
-    device: Literal["auto", "cpu", "gpu"] = Field("auto", description="Where it runs. auto: on a GPU if there is one.")
-    precision: Literal["float32", "mixed"] = Field(
-        "float32", description="Of the network's arithmetic. mixed: float16 where that is safe, on a GPU only."
+    batch_size: Positive = Field(8, description="The largest number of frames in one call of the network.")
+    device: Literal["auto", "cpu", "gpu"] = Field(
+        "auto", description="The device that the network runs on; auto takes a GPU if there is one."
     )
-    dtype: Literal["float16", "float32"] = Field(
+    precision: Annotated[Literal["float32", "mixed"], Changes.FEATURES] = Field(
+        "float32", description="The network's arithmetic; mixed is float16 where that is safe, on a GPU only."
+    )
+    dtype: Annotated[Literal["float16", "float32"], Changes.FEATURES] = Field(
         "float16",
-        description="How the feature store keeps features. Rounding to float16 costs 1/270 of what codes cost.",
+        description="The type of features in the store. Rounding to float16 adds 1/270 of the error of the codes.",
     )
 
     @property
     def decoded_size(self) -> int | None:
-        """Height and width that frames are decoded to, pixels; None: each has its own."""
+        """The height and width that frames are decoded to, in pixels; None where each keeps its own."""
         return self.image_size if self.resize == "decoder" else None
 
 
 FIT = "fit"
+"""The value of `pca.source` that stands for a PCA which this build fits."""
 
 
 class PcaConfig(Section):
-    """Stage 6. PCA with whitening (paper §3.3)."""
+    """Stage 6 reduces the dimensions by PCA with whitening (paper §3.3)."""
 
-    source: str = Field(
+    source: Annotated[str, Mark.PATH, Mark.DESCRIBED] = Field(
         FIT,
-        description="fit: on the train frames; or a folder with a PCA learnt elsewhere (§5.4): mean.npy, eigenvals.npy "
-        "and eigenvecs.npy as published, or MediaPipe's *_mean_matrix_data.pb and *_projection_matrix_data.pb.",
+        description="fit fits it on the train frames. Any other value is a folder with a PCA learnt elsewhere (§5.4): "
+        "mean.npy, eigenvals.npy and eigenvecs.npy as published, or MediaPipe's *_mean_matrix_data.pb and "
+        "*_projection_matrix_data.pb.",
     )
-    components: Positive = Field(1024, description="§3.3: reduce feature dimensions to 1024.")
-    epsilon: float = Field(1e-4, ge=0, description="Added to the eigenvalues before the square root.")
+    components: Positive = Field(1024, description="The number of dimensions after the PCA (§3.3).")
+    epsilon: float = Field(1e-4, ge=0, description="The number added to the eigenvalues before the square root.")
 
     @property
     def is_fitted(self) -> bool:
@@ -291,14 +351,17 @@ class PcaConfig(Section):
 
 
 class QuantizerConfig(Section):
-    """Stage 7. One byte per coefficient (paper §3.3)."""
+    """Stage 7 quantizes each coefficient to one byte (paper §3.3)."""
 
     method: Literal["optimal", "uniform"] = Field(
-        "optimal", description="§3.3: optimally computed, non-uniform bins; uniform: what public readers assume."
+        "optimal",
+        description="optimal has the paper's optimally computed, non-uniform bins (§3.3); uniform has the bins that "
+        "public readers assume.",
     )
-    levels: int = Field(256, ge=2, le=256, description="§3.3: 256 distinct values.")
+    levels: int = Field(256, ge=2, le=256, description="The number of distinct values (§3.3).")
     scope: Literal["shared", "per_dimension"] = Field(
-        "shared", description="One codebook for all dimensions, or one for each: 256 numbers, or 1 MiB."
+        "shared",
+        description="shared has one codebook for all dimensions (256 numbers), per_dimension one for each (1 MiB).",
     )
 
     @model_validator(mode="after")
@@ -309,23 +372,39 @@ class QuantizerConfig(Section):
 
 
 class Shards(Section):
-    """Stage 8. Files per partition (the published dataset has 3,844 of each)."""
+    """Stage 8 writes this many files per partition; the published dataset has 3,844 of each."""
 
     train: Positive = 3844
     validate_: Positive = Field(3844, alias="validate")
     test: Positive = 3844
-    salt: str = Field("yt8m-shard", description="Changes which shard a video is in.")
+    salt: str = Field("yt8m-shard", description="Another salt puts other videos into each shard.")
 
     def of(self, partition: Partition) -> int:
         return {Partition.TRAIN: self.train, Partition.VALIDATE: self.validate_, Partition.TEST: self.test}[partition]
 
 
+class Parallelism(Section):
+    """How a build is divided among workers. No field of this section changes a byte."""
+
+    join_buckets: Annotated[Positive, Changes.NOTHING] = Field(
+        64, description="The number of hash buckets that tables are joined in."
+    )
+    fitting_units: Annotated[Positive, Changes.NOTHING] = Field(
+        64, description="The number of groups of train videos that the PCA and the codebook are fitted on side by side."
+    )
+    accumulators: Annotated[Positive, Changes.NOTHING] = Field(
+        8,
+        description="The number of partial sums that the last addition of a fit meets; each is 50 MB for the PCA, and "
+        "128 MB for a codebook of each dimension.",
+    )
+
+
 class Config(Section):
-    """A whole dataset."""
+    """The whole config: everything that a dataset depends on, but for the contents of its files."""
 
     tables: Tables = Tables()
-    store: str = Field("features", description="Folder of the feature store; datasets may share one.")
-    output: str = Field("dataset", description="Folder of the dataset.")
+    store: Folder = Field("features", description="The folder of the feature store; datasets may share one.")
+    output: Folder = Field("dataset", description="The folder of the dataset.")
     vocabulary: Vocabulary
     rater_scores: RaterScores = RaterScores()
     video_sampling: VideoSampling = VideoSampling()
@@ -335,46 +414,92 @@ class Config(Section):
     pca: PcaConfig = PcaConfig()
     quantizer: QuantizerConfig = QuantizerConfig()
     shards: Shards = Shards()
+    parallelism: Parallelism = Parallelism()
     max_failure_fraction: Share = Field(
-        0.05, description="Above this share of videos that fail to decode or extract, the build fails."
+        0.05, description="The build fails if a larger share of the videos cannot be decoded or extracted."
     )
-    table_buckets: Positive = Field(64, description="Hash buckets that tables are joined in; no effect on the result.")
 
 
-PLACES: Mapping[tuple[str, ...], str] = {("tables", "root"): ".", ("store",): "features", ("output",): "dataset"}
-"""The folders that a build reads and writes, and their defaults."""
+class Knob(NamedTuple):
+    """A field of the config that has no fields of its own.
 
-PATHS = (
-    *PLACES,
-    *(("inception", "model", source) for source in ("graph", "keras", "saved_model", "tfhub")),
-    ("pca", "source"),
-)
-"""The fields that are paths: relative to the config file there, to the current folder on the command line."""
+    Attributes:
+        path: The names that lead to it, as they stand in YAML.
+        changes: What depends on it.
+        marks: Its further annotations.
+    """
 
+    path: tuple[str, ...]
+    changes: Changes
+    marks: frozenset[Mark]
+
+
+def knobs(section: type[Section] = Config, above: tuple[str, ...] = ()) -> Iterator[Knob]:
+    """Every field of the config that has no fields of its own."""
+    for name, field in section.model_fields.items():
+        path, below = (*above, field.alias or name), _sections(field.annotation)
+        for part in below:
+            yield from knobs(part, path)
+        if not below:
+            yield Knob(path, Changes.of(field), frozenset(item for item in field.metadata if isinstance(item, Mark)))
+
+
+def _sections(annotation: Any) -> list[type[Section]]:
+    """The sections that a field may hold; none for a field of any other type."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return [annotation]
+    return [section for argument in get_args(annotation) for section in _sections(argument)]
+
+
+PATHS = frozenset(knob.path for knob in knobs() if Mark.PATH in knob.marks)
 
 FIELDS = sorted({name for section in Section.__subclasses__() for name in section.model_fields})
-"""The names of all fields, for what a misspelt one may have meant."""
+"""The names of all fields, to guess what a misspelt one may have meant."""
 
 
 def load(path: Path, settings: Sequence[str] = ()) -> Config:
     """Reads a YAML config and applies `key=value` settings.
 
+    Args:
+        path: The file. Paths in it are relative to its folder.
+        settings: Each is a dotted field, `=` and a YAML value. Paths in them are relative to the current folder.
+
     Raises:
         UsageError: with every problem at once, each with its field path.
     """
     values = _read_yaml(path)
-    for field in PATHS:
-        _make_absolute(values, field, path.resolve().parent)
     for setting in settings:
         _apply(values, setting)
     try:
-        return Config.model_validate(values)
+        config = Config.model_validate(values)
     except ValidationError as error:
         raise _all_problems(error, path) from None
+    return Config.model_validate(_with_absolute_paths(as_dict(config), path.resolve().parent))
+
+
+def recipe(section: Section) -> dict[str, Any]:
+    """The values that the bytes of a dataset depend on, for the key of a build and the manifest.
+
+    Fields that change nothing are left out, and so are those that name what the key describes elsewhere.
+    """
+    values = section.model_dump(mode="json", by_alias=True)
+    for name, field in type(section).model_fields.items():
+        key, value = field.alias or name, getattr(section, name)
+        if isinstance(value, Section):
+            values[key] = recipe(value)
+        if values[key] == {} or Changes.of(field) == Changes.NOTHING or Mark.DESCRIBED in field.metadata:
+            del values[key]
+    return values
+
+
+def features_recipe(section: Section) -> dict[str, Any]:
+    """The values of a section that features depend on, by name, for the description of the feature space."""
+    fields = type(section).model_fields.items()
+    return {name: getattr(section, name) for name, field in fields if Changes.of(field) == Changes.FEATURES}
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which a key stands once; PyYAML lets the last one win."""
+    """Reads YAML in which a key may stand only once; PyYAML takes the last of several without a word."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [key.value for key, _ in node.value]
@@ -409,26 +534,19 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
-def _make_absolute(values: dict[str, Any], field: tuple[str, ...], base: Path) -> None:
-    *parents, leaf = field
-    section: Any = values
-    for parent in parents:
-        if not isinstance(section, dict):
-            return
-        section = section.setdefault(parent, {}) if field in PLACES else section.get(parent)
-    if not isinstance(section, dict):
-        return
-    value = section.get(leaf, PLACES.get(field))
-    if isinstance(value, str):
-        section[leaf] = absolute_path(value, base)
+def _with_absolute_paths(value: Any, base: Path, field: tuple[str, ...] = ()) -> Any:
+    """The value of a field, in which every path is absolute."""
+    if isinstance(value, dict):
+        return {name: _with_absolute_paths(item, base, (*field, name)) for name, item in value.items()}
+    return absolute_path(value, base) if field in PATHS and isinstance(value, str) else value
 
 
 NO_PATHS = (IMAGENET, FIT)
-"""What stands in a path's place and is none: weights that Keras knows by name, and the PCA that is fitted here."""
+"""The values of path fields that are no paths."""
 
 
 def absolute_path(value: str, base: Path) -> str:
-    """A path from a folder; a URI, and a name that is no path, stay as they are."""
+    """Makes a path absolute from a folder. URIs, and values that are no paths, stay as they are."""
     return value if "://" in value or value in NO_PATHS else os.path.normpath(base / Path(value).expanduser())
 
 
@@ -456,8 +574,13 @@ def _apply(values: dict[str, Any], setting: str) -> None:
         raise UsageError(
             what="A setting cannot be read as YAML", where=f"--set {setting}", why=reason, fix="quote the value"
         ) from None
-    is_path = tuple(key.split(".")) in PATHS and isinstance(value, str)
-    section[leaf] = absolute_path(value, Path.cwd()) if is_path else value
+    section[leaf] = _with_absolute_paths(value, Path.cwd(), (*parents, leaf))
+
+
+DIVIDED = {
+    "table_buckets": "parallelism.join_buckets, parallelism.fitting_units or parallelism.accumulators",
+}
+"""The fields of earlier versions, and those that took their place."""
 
 
 def _all_problems(error: ValidationError, path: Path) -> UsageError:
@@ -474,6 +597,8 @@ def _problem(item: ErrorDetails) -> str:
     field = ".".join(map(str, item["loc"])) or "config"
     if item["type"] != "extra_forbidden":
         return f"{field}: {item['msg']}"
+    if field in DIVIDED:
+        return f"{field}: this field is divided now; give {DIVIDED[field]}"
     near = difflib.get_close_matches(str(item["loc"][-1]), FIELDS, n=1)
     return f"{field}: there is no such field" + (f"; is {near[0]} meant?" if near else "")
 

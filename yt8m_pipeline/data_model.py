@@ -1,4 +1,4 @@
-"""What flows through the pipeline: small, frozen values that check themselves at birth."""
+"""The values that flow through the pipeline. They are small and frozen, and check themselves when they are made."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,7 +15,7 @@ UInt8Array: TypeAlias = npt.NDArray[np.uint8]
 
 
 class Partition(StrEnum):
-    """The three splits of the dataset (paper §3.2)."""
+    """The three parts of the dataset (paper §3.2)."""
 
     TRAIN = "train"
     VALIDATE = "validate"
@@ -32,13 +32,13 @@ class Specificity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """A selected video.
+    """A video that was selected for the dataset.
 
     Attributes:
         video_id: The id given in the videos table.
-        uri: Where its bytes are: a local path or gs://.
-        partition: The split that it belongs to.
-        entity_ids: Its vocabulary labels, sorted, at least one.
+        uri: The place of its bytes, a local path or gs://.
+        partition: The part of the dataset that it belongs to.
+        entity_ids: Its labels, ids of entities in the vocabulary; sorted, at least one.
     """
 
     video_id: str
@@ -53,14 +53,14 @@ class Video:
 
 @dataclass(frozen=True, slots=True)
 class StoredEntry:
-    """What the feature store has of one video, in brief.
+    """What the feature store says of one video.
 
     Attributes:
-        frames: How many frames, at least one.
+        frames: The number of its frames, at least one.
         magnitude: The largest absolute value of its features, as stored.
-        sha256: Of the features and presentation times, hexadecimal: it changes when they do, and only then.
-        decoded_fraction: The share of its grid times whose frame is sound.
-        deviation_seconds: The largest distance of a frame's presentation time from its grid time.
+        sha256: The SHA-256 of its features and presentation times, in hexadecimal.
+        decoded_fraction: The share of its grid times whose frame is sound, in [0, 1].
+        deviation_seconds: The largest distance of a frame's presentation time from its grid time, in seconds.
     """
 
     frames: int
@@ -78,7 +78,7 @@ class StoredEntry:
 
 @dataclass(frozen=True, slots=True)
 class StoredVideo:
-    """A selected video whose features are in the store: what crosses Beam in place of them."""
+    """A selected video whose features are in the store. It crosses Beam in their place."""
 
     video: Video
     entry: StoredEntry

@@ -1,4 +1,12 @@
-"""The errors a user can meet. Each says what, where, why and what to do (four parts)."""
+"""The errors that a user can meet. Each has four parts: what happened, where, why, and how to mend it.
+
+>>> error = UsageError(what="A table is empty", where="videos.csv", why="it has no rows", fix="give one with rows")
+>>> print(error)
+A table is empty
+  where: videos.csv
+  why:   it has no rows
+  fix:   give one with rows
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -8,7 +16,7 @@ class PipelineError(Exception):
     """An error with four parts. Subclasses choose the exit code of the command line.
 
     Args:
-        what: What happened, as one sentence. A step that Beam appends to it is left out.
+        what: What happened, as one sentence. The name of the step, which Beam appends to it, is cut off.
         where: The file, row, id or config field.
         why: The cause.
         fix: What the user can do about it.

@@ -92,7 +92,7 @@ def export_dataset(root: Pipeline, plan: ExportPlan) -> None:
 
 def select_videos(root: Pipeline, plan: BuildPlan, ledger: Ledger) -> Selected:
     """Stages 1 to 3: which entities, and which videos."""
-    config, buckets = plan.config, plan.config.table_buckets
+    config, buckets = plan.config, plan.config.parallelism.join_buckets
 
     # 1. Vocabulary: entities with a whitelisted type and no blacklisted one (§3.1)
     rows = ledger.keep(root | "Entities" >> ReadTable(plan.sources["entities"]))  # pa.Table, as are all below
@@ -147,7 +147,7 @@ def write_dataset(selected: Selected, stored: PCollection[StoredVideo], plan: Bu
 
     # 6. PCA with whitening and 7. optimal 8-bit codebook, fitted on the frames of the train partition (§3.3)
     train = stored | "Train" >> beam.Filter(lambda item: item.video.partition == Partition.TRAIN)  # StoredVideo
-    fitting = Fitting(plan.store, plan.journal, frozen=plan.anew is not None, units=config.table_buckets)
+    fitting = Fitting(plan.store, plan.journal, frozen=plan.anew is not None, parallelism=config.parallelism)
     pca = train | (ImportPca(fitting, config.pca, plan.pca) if plan.pca else FitPca(fitting, config.pca))  # Step
     quantizer = train | FitQuantizer(fitting, config.quantizer, pca)  # Step
 

@@ -18,7 +18,7 @@ REASONS = (DropReason.TOO_SHORT, DropReason.TOO_LONG, DropReason.TOO_FEW_VIEWS)
 
 
 def _split(rows: pa.Table, drops: list[Drop]) -> Outcome:
-    return split(rows, drops, stage=Stage.UNIQUE, table_name="things", id_column="id")
+    return split(rows, drops, Stage.UNIQUE, "things")
 
 
 def _details(rows: pa.Table, detail: str, **values: Any) -> list[str]:
@@ -83,7 +83,7 @@ def test_null_in_a_mask_is_false() -> None:
 @pytest.mark.parametrize("decoded_fraction", [None, 0.75])
 def test_a_rejected_video_says_where_it_is_and_how_much_of_it_is_sound(decoded_fraction: float | None) -> None:
     rejection = VideoRejected(DropReason.TRUNCATED, "it ends at 3 s", decoded_fraction)
-    reject = reject_video(Stage.DECODE, "v1", "films/v1.mp4", rejection)
+    reject = reject_video(Stage.DECODE, "v1", "clips/v1.mp4", rejection)
     assert reject.schema == REJECTS
     assert reject.to_pylist() == [
         {
@@ -92,7 +92,7 @@ def test_a_rejected_video_says_where_it_is_and_how_much_of_it_is_sound(decoded_f
             "id": "v1",
             "reason": "truncated",
             "detail": "it ends at 3 s",
-            "file": "films/v1.mp4",
+            "file": "clips/v1.mp4",
             "row": None,
             "decoded_fraction": decoded_fraction,
         }
@@ -104,7 +104,7 @@ cells = st.sampled_from(["", "a", "b", "a\0", "\0b"])
 
 @given(tables({"x": cells, "y": cells}, PAIRS))
 def test_of_rows_with_the_same_keys_the_first_by_file_and_row_stays(rows: pa.Table) -> None:
-    outcome = drop_duplicates(rows, ["x", "y"], stage=Stage.UNIQUE, table_name="things")
+    outcome = drop_duplicates(rows, ["x", "y"], Stage.UNIQUE, "things")
     firsts: dict[tuple[str, str], tuple[str, int]] = {}
     for row in sorted(rows.to_pylist(), key=provenance):
         firsts.setdefault((row["x"], row["y"]), provenance(row))
@@ -115,7 +115,7 @@ def test_of_rows_with_the_same_keys_the_first_by_file_and_row_stays(rows: pa.Tab
 
 def test_a_duplicate_names_the_row_that_stays() -> None:
     rows = table([{"id": "a", "_row": 9}, {"id": "a", "_row": 4}, {"id": "b", "_row": 1}], ID)
-    rejects = drop_duplicates(rows, ["id"], stage=Stage.UNIQUE, table_name="things").rejects
+    rejects = drop_duplicates(rows, ["id"], Stage.UNIQUE, "things").rejects
     assert rejects["row"].to_pylist() == [9]
     assert rejects["detail"].to_pylist() == ["the first row with the same id is kept: table.csv, row 4"]
 
@@ -126,6 +126,6 @@ def test_two_stages_together_conserve_the_rows(rows: pa.Table) -> None:
         applies = np.array([identifier == "a" for identifier in table["id"].to_pylist()], np.bool_)
         return _split(table, [Drop(DropReason.TOO_SHORT, applies, "a")])
 
-    outcome = drop_duplicates(rows, ["id"], stage=Stage.UNIQUE, table_name="things").then(drop_a)
+    outcome = drop_duplicates(rows, ["id"], Stage.UNIQUE, "things").then(drop_a)
     assert set(outcome.kept["id"].to_pylist()) == set(rows["id"].to_pylist()) - {"a"}
     assert_conserved(rows, outcome)

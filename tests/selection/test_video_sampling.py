@@ -335,7 +335,7 @@ def test_no_function_minds_an_empty_table() -> None:
         filter_eligible(empty, config),
         keep_labels(empty, ["a"], DropReason.NO_LABEL_LEFT),
         sample_videos(empty, config),
-        drop_duplicates(empty, ["video_id"], stage=Stage.UNIQUE, table_name="videos"),
+        drop_duplicates(empty, ["video_id"], Stage.UNIQUE, "videos"),
     ]
     assert [outcome.kept.num_rows + outcome.rejects.num_rows for outcome in stages] == [0] * 4
     assert nested_annotations(empty).num_rows == 0

@@ -4,7 +4,9 @@ import csv
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
+from glob import glob
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -88,6 +90,24 @@ def test_files_are_found_by_glob_in_order_under_names_relative_to_the_root(tmp_p
     assert (found.files, found.path("e.csv")) == (("e.csv",), f"{tmp_path}/e.csv")
 
 
+PATTERNS = st.lists(st.sampled_from(["a", "b", "*", "a*", "?", "?b", "[ab]", "[!a]*"]), min_size=1, max_size=3)
+NAMES = st.sets(st.lists(st.sampled_from(["a", "b", "ab", "bb"]), min_size=1, max_size=3).map("/".join), max_size=12)
+
+
+@given(NAMES, PATTERNS)
+def test_a_pattern_finds_what_it_matches_and_none_of_the_neighbours(names: set[str], parts: list[str]) -> None:
+    """Python's own glob is the oracle."""
+    with TemporaryDirectory() as folder:
+        _touch(Path(folder), *(f"{name}/t.csv" for name in names))
+        pattern = "/".join([*parts, "*.csv"])
+        expected = sorted(glob(pattern, root_dir=folder))
+        if expected:
+            assert find_files(folder, pattern, "videos").files == tuple(expected)
+        else:
+            with pytest.raises(UsageError, match="The videos table is missing"):
+                find_files(folder, pattern, "videos")
+
+
 def test_an_absolute_path_or_uri_has_its_own_root(tmp_path: Path) -> None:
     _touch(tmp_path, "t/b.csv", "t/a.csv")
     for prefix in (str(tmp_path), f"file://{tmp_path}"):
@@ -124,6 +144,8 @@ def test_a_good_table_passes_the_check(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"videos.{ending}"
     WRITERS[ending](path, [{**VIDEO, "colour": "red"}])
     check_schema(str(path), "videos")
+    with pytest.raises(UsageError, match="lacks columns entity_id, rater_id, score"):
+        check_schema(str(path), "ratings")
 
 
 @FORMATS
@@ -485,7 +507,7 @@ def test_a_damaged_file_is_a_data_error(tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[4:2000] = bytes(1996)
     path.write_bytes(bytes(data))
-    check_schema(str(path), "ratings")
+    check_schema(str(path), "ratings")  # the damage is not in its footer
     with pytest.raises(DataError, match="The ratings table cannot be read to its end") as caught:
         read(path, "ratings")
     assert caught.value.where == str(path)

@@ -1,4 +1,4 @@
-"""How many rows each stage got, kept and rejected: what shows that no row vanished."""
+"""The numbers of rows that each stage got, kept and rejected. They show that no row is lost."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -10,7 +10,12 @@ from yt8m_pipeline.accounting.reasons import Stage
 
 @dataclass(frozen=True, order=True, slots=True)
 class StageCount:
-    """How many rows of a table a stage got, kept, and rejected by reason: rows_in = kept + Σ rejected."""
+    """The numbers of rows of one table that a stage kept, and rejected by reason.
+
+    >>> count = StageCount(Stage.ELIGIBILITY, "videos", kept=7, rejected=(("too_long", 2), ("too_short", 1)))
+    >>> count.rows_in
+    10
+    """
 
     stage: Stage
     table: str
@@ -32,7 +37,7 @@ class StageCount:
 
 
 def total_counts(counts: Iterable[StageCount]) -> list[StageCount]:
-    """The sum of the counts of each stage and table."""
+    """Adds up the counts of each stage and table, and sorts them."""
     kept: Counter[tuple[Stage, str]] = Counter()
     rejected: defaultdict[tuple[Stage, str], Counter[str]] = defaultdict(Counter)
     for count in counts:

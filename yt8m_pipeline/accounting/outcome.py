@@ -1,7 +1,7 @@
-"""What a stage answers: the rows that it keeps, and a reason for each row that it does not.
+"""The outcome of a stage: the rows that it keeps, and a reason for each row that it rejects.
 
-Rows carry their provenance in two columns, `_file` (string) and `_row` (int64, the data row from 1), so that
-"first" has a meaning on every engine and a reject can be found in its file.
+Rows carry their provenance in two columns, `_file` (string) and `_row` (int64, the data row from 1). So "the first
+row" means the same on every engine, and a rejected row can be found in its file.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -34,21 +34,21 @@ REJECTS = pa.schema(
         ("decoded_fraction", pa.float64()),
     ]
 )
-"""One rejected row of an input table, or one rejected video. `id` and the last three may be null.
+"""The columns of a table of rejects. Each of its rows is a rejected row of an input table, or a rejected video.
 
-`file` is that of the table, and of a video that cannot be used the video's own.
+`id` and the last three may be null. `file` is the file of the table, or of a rejected video the video's own.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The rows of one table after one stage: rows in = rows kept + rows rejected.
+    """The rows of one table after one stage. Each row that came in is among those kept or those rejected.
 
     Attributes:
         stage: The stage.
         table: The name of the table.
         kept: The rows that go on.
-        rejects: One row of schema `REJECTS` for each of the others.
+        rejects: One row of schema `REJECTS` for each row that does not go on.
     """
 
     stage: Stage
@@ -62,13 +62,13 @@ class Outcome:
 
     @property
     def count(self) -> StageCount:
-        """How many rows were kept, and rejected by reason."""
+        """The numbers of rows kept, and rejected by reason."""
         reasons = self.rejects.column("reason").value_counts().to_pylist()
         rejected = sorted((row["values"], row["counts"]) for row in reasons)
         return StageCount(self.stage, self.table, self.kept.num_rows, tuple(rejected))
 
     def then(self, following: Callable[[pa.Table], "Outcome"]) -> "Outcome":
-        """The outcome of this stage and, on the rows that it keeps, the following one."""
+        """Applies the following stage to the rows that are kept, and gives the rejects of both."""
         after = following(self.kept)
         return replace(after, rejects=pa.concat_tables([self.rejects, after.rejects]))
 
@@ -78,13 +78,13 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """One reason to drop rows of a table.
+    """One reason to reject rows of a table.
 
     Attributes:
         reason: The reason.
-        applies: bool, (rows,).
-        detail: One line for a person; `{column}` stands for the row's value, `{{` for a brace.
-        values: Arrow columns that the detail names and the table lacks, each (rows,).
+        applies: Whether it applies to each row: bool, (rows,).
+        detail: One line for people. `{column}` in it becomes the row's value in that column, and `{{` a brace.
+        values: Arrow columns that the detail names and the table does not have, each (rows,).
     """
 
     reason: DropReason
@@ -94,29 +94,36 @@ class Drop:
 
 
 def mask(values: Any) -> BoolArray:
-    """An Arrow boolean column as bool, (rows,); null is False."""
+    """Converts an Arrow boolean column to bool, (rows,). Null becomes False."""
     return np.asarray(pc.fill_null(values, False), dtype=np.bool_)
 
 
-def split(table: pa.Table, drops: Sequence[Drop], *, stage: Stage, table_name: str, id_column: str) -> Outcome:
-    """Divides a table; where several reasons apply to a row, the first wins."""
-    left = np.ones(table.num_rows, np.bool_)
+def split(rows: pa.Table, drops: Sequence[Drop], stage: Stage, table: str) -> Outcome:
+    """Divides the rows of a table into those that a stage keeps and those that it rejects.
+
+    Where several reasons apply to a row, the first counts.
+
+    Args:
+        rows: The table's id in the first column, and provenance.
+        drops: The reasons to reject rows.
+        stage: The stage.
+        table: The name of the table.
+    """
+    left = np.ones(rows.num_rows, np.bool_)
     rejects = [REJECTS.empty_table()]
     for drop in drops:
-        applies = drop.applies & left
-        if applies.any():
-            rejects.append(_rejects(table, drop, applies, id_column, (stage, table_name)))
-        left &= ~applies
-    return Outcome(stage, table_name, table.filter(pa.array(left)), pa.concat_tables(rejects))
+        rejects.append(_rejects(rows, drop, drop.applies & left, stage, table))
+        left &= ~drop.applies
+    return Outcome(stage, table, rows.filter(pa.array(left)), pa.concat_tables(rejects))
 
 
-def drop_duplicates(table: pa.Table, keys: Sequence[str], *, stage: Stage, table_name: str) -> Outcome:
-    """Of the rows with the same keys, keeps the first by (`_file`, `_row`); the first key is the row's id."""
-    return split(table, [duplicates(table, keys)], stage=stage, table_name=table_name, id_column=keys[0])
+def drop_duplicates(rows: pa.Table, keys: Sequence[str], stage: Stage, table: str) -> Outcome:
+    """Keeps the first by (`_file`, `_row`) of the rows with the same keys."""
+    return split(rows, [duplicates(rows, keys)], stage, table)
 
 
 def duplicates(table: pa.Table, keys: Sequence[str]) -> Drop:
-    """Drops every row that has the keys of an earlier row."""
+    """Makes the reason that applies to every row with the same keys as an earlier row."""
     first = _first_rows(table, keys)
     return Drop(
         DropReason.DUPLICATE,
@@ -127,7 +134,7 @@ def duplicates(table: pa.Table, keys: Sequence[str]) -> Drop:
 
 
 def reject_video(stage: Stage, video_id: str, uri: str, rejection: VideoRejected) -> pa.Table:
-    """One video that cannot be used: schema `REJECTS`, (1,)."""
+    """Makes the reject of a video that cannot be used: schema `REJECTS`, (1,)."""
     row = {
         "stage": stage,
         "table": "videos",
@@ -141,7 +148,7 @@ def reject_video(stage: Stage, video_id: str, uri: str, rejection: VideoRejected
 
 
 def _first_rows(table: pa.Table, keys: Sequence[str]) -> Int64Array:
-    """For each row the index of the first row, by (`_file`, `_row`), that has the same keys: int64, (rows,)."""
+    """Finds for each row the index of the first row, by (`_file`, `_row`), with the same keys: int64, (rows,)."""
     files = _encoded(table["_file"])
     file_ranks = np.asarray(pc.rank(files.dictionary))[files.indices]
     order = np.lexsort((np.asarray(table["_row"]), file_ranks))
@@ -157,18 +164,16 @@ def _encoded(column: pa.ChunkedArray) -> pa.DictionaryArray:
     return pc.fill_null(column, "").combine_chunks().dictionary_encode()
 
 
-def _rejects(
-    table: pa.Table, drop: Drop, applies: BoolArray, id_column: str, stage_and_table: tuple[Stage, str]
-) -> pa.Table:
-    rows = table.filter(pa.array(applies))
-    stages, tables, reasons = (pa.repeat(text, rows.num_rows) for text in (*stage_and_table, drop.reason.value))
-    details, unknown = _details(drop, rows, applies), pa.nulls(rows.num_rows, pa.float64())
-    columns = [stages, tables, rows[id_column], reasons, details, rows["_file"], rows["_row"], unknown]
+def _rejects(rows: pa.Table, drop: Drop, applies: BoolArray, stage: Stage, table: str) -> pa.Table:
+    dropped = rows.filter(pa.array(applies))
+    stages, tables, reasons = (pa.repeat(text, dropped.num_rows) for text in (stage, table, drop.reason.value))
+    details, unknown = _details(drop, dropped, applies), pa.nulls(dropped.num_rows, pa.float64())
+    columns = [stages, tables, dropped[0], reasons, details, dropped["_file"], dropped["_row"], unknown]
     return pa.table(columns, schema=REJECTS)
 
 
 def _details(drop: Drop, rows: pa.Table, applies: BoolArray) -> pa.ChunkedArray:
-    """`drop.detail` for each of the rows: string, (rows,)."""
+    """Fills in `drop.detail` for each of the rows: string, (rows,)."""
     parts: list[Any] = [pa.repeat("", rows.num_rows)]
     for literal, name, _, _ in Formatter().parse(drop.detail):
         parts.append(literal)

@@ -1,12 +1,15 @@
-"""Where and why a row or a video leaves the pipeline. The decoding child imports this: no heavy library here."""
+"""The stages at which a row or a video leaves the pipeline, and the reasons. selection/README.md explains each reason.
+
+The decoding child process imports this module, which therefore imports no heavy library.
+"""
 
 from enum import StrEnum
 
 
 class Stage(StrEnum):
-    """The stages that drop rows or videos, in their order. The values are stable: they stand in every table of rejects.
+    """The stages that reject rows or videos, in their order. Tables of rejects hold the values, so they never change.
 
-    `CONVERT` is the one stage of `yt8m convert`, which none of the others precedes.
+    `yt8m convert` has the one stage `CONVERT`, and none of the others.
     """
 
     READ = "read"
@@ -24,7 +27,7 @@ class Stage(StrEnum):
 
 
 class DropReason(StrEnum):
-    """Why a row or a video is not in the dataset. The values are stable: they stand in rejects.parquet."""
+    """The reasons why a row or a video is not in the dataset. Rejects hold the values, so they never change."""
 
     # Reading the tables
     MISSING_VALUE = "missing_value"
@@ -72,7 +75,7 @@ class DropReason(StrEnum):
 
     @property
     def is_transient(self) -> bool:
-        """Whether the same bytes may do better another time: the place or the machine failed, not the film."""
+        """Whether the same video may succeed another time, since the place or the machine failed and not the video."""
         return self in _TRANSIENT
 
 
@@ -82,7 +85,7 @@ _TRANSIENT = frozenset(
 
 
 class Retry(StrEnum):
-    """Which of the failures that the feature store remembers a build tries again."""
+    """The failures in the feature store that a build tries again."""
 
     TRANSIENT = "transient"
     ALL = "all"
@@ -93,12 +96,12 @@ class Retry(StrEnum):
 
 
 class VideoRejected(Exception):
-    """One video cannot be used. It costs that video only: the reason goes to the rejects table.
+    """One video cannot be used. Only that video is lost, and the reason goes to the table of rejects.
 
     Args:
-        reason: A stable, enumerated reason.
-        detail: One line for a person: what was seen, and where.
-        decoded_fraction: The share of its frames that are sound; None where it is not known.
+        reason: The reason.
+        detail: What was seen, and where; one line.
+        decoded_fraction: The share of its grid times whose frame is sound; None where it is not known.
     """
 
     def __init__(self, reason: DropReason, detail: str, decoded_fraction: float | None = None) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from yt8m_pipeline import __version__, files
 from yt8m_pipeline.accounting.reasons import DropReason, Retry
-from yt8m_pipeline.config import FIT, Config, KerasModel, Model, RandomModel, as_dict
+from yt8m_pipeline.config import FIT, Config, KerasModel, Model, RandomModel, features_recipe, recipe
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.index import failed_videos
 from yt8m_pipeline.dataset.layout import Layout
@@ -25,9 +25,6 @@ from yt8m_pipeline.store.feature_store import FeatureStore, feature_space
 from yt8m_pipeline.tables.reading import TableFiles, check_schema, find_files
 
 LIBRARIES = ("apache-beam", "av", "numpy", "pyarrow", "tensorflow")
-PLACES = frozenset({"store", "output", "table_buckets"})
-"""Config fields that change where or how a dataset is built, and no byte of it."""
-
 POOL_3_DIMENSIONS = 2048
 """Features per frame of Inception-V3 (paper §3.3); those of other networks are known when they run."""
 
@@ -176,21 +173,6 @@ def build_key(version: str, recipe: Mapping[str, Any], inputs: Mapping[str, Any]
     return step_key(version, recipe, inputs, space)
 
 
-def recipe(config: Config) -> dict[str, Any]:
-    """The config without the places and without what changes no byte of the dataset.
-
-    Of the model and of a PCA to import too only the path is in the config: their bytes are in the description of the
-    feature space, and among the inputs.
-    """
-    values = {name: value for name, value in as_dict(config).items() if name not in PLACES}
-    paths = {"tables": "root", "inception": "model", "pca": "source"}
-    return {**values, **{section: _without(values[section], field) for section, field in paths.items()}}
-
-
-def _without(section: Mapping[str, Any], name: str) -> dict[str, Any]:
-    return {field: value for field, value in section.items() if field != name}
-
-
 def library_versions() -> dict[str, str]:
     return {"yt8m_pipeline": __version__, **{name: version(name) for name in LIBRARIES}}
 
@@ -198,10 +180,7 @@ def library_versions() -> dict[str, str]:
 def _sampling(config: Config) -> dict[str, Any]:
     size = config.inception.decoded_size
     return {
-        "frames_per_second": config.decoding.frames_per_second,
-        "max_seconds": config.decoding.max_seconds,
-        "sampling": config.decoding.sampling,
-        "damage": config.decoding.damage,
+        **features_recipe(config.decoding),
         "decoder": f"av {version('av').split('.')[0]}",
         "resize": f"decoder, area, {size}x{size}"
         if size

@@ -1,4 +1,4 @@
-"""Stage 3, last step: Train : Validate : Test = 70 : 20 : 10 (paper §3.2)."""
+"""Stage 3, last step: the division of videos into Train, Validate and Test as 70 : 20 : 10 (paper §3.2)."""
 
 import math
 from fractions import Fraction
@@ -12,17 +12,19 @@ from yt8m_pipeline.config import Partitioning
 from yt8m_pipeline.data_model import Partition
 
 HASHES = 2**64
+"""The number of values of `salted_hash`."""
 
 
 def assign_partitions(videos: pa.Table, config: Partitioning) -> pa.Table:
-    """Adds the column `partition`, string: the share of [0, 2**64) in which the salted hash falls.
+    """Adds the column `partition`, string.
 
-    The hash is that of `group_id`, or of `video_id` where a video has no group, so that a group is never divided and
-    a video's partition depends on no other video. A video always stays in its partition when others come or go.
+    A salted hash decides: [0, 2**64) is divided as the shares say, and a video belongs to the part that its hash falls
+    into. The hash is that of `group_id`, or of `video_id` where a video has no group. So a group is never divided, and
+    a video stays in its partition when other videos are added or removed.
 
     Args:
         videos: Columns `video_id`, `group_id` string, "" for none.
-        config: Shares and salt.
+        config: The shares and the salt.
     """
     grouped = pc.not_equal(videos["group_id"], "")
     units = pc.if_else(grouped, videos["group_id"], videos["video_id"])
@@ -34,7 +36,7 @@ def assign_partitions(videos: pa.Table, config: Partitioning) -> pa.Table:
 
 
 def _ends(config: Partitioning) -> tuple[int, int]:
-    """Where the hashes of Train and of Validate end, exclusive: exact for the shares as written, at most 2**64."""
+    """The exclusive ends of the hashes of Train and of Validate, at most 2**64, exact for the shares as written."""
     train, validate, test = (Fraction(str(share)) for share in (config.train, config.validate_, config.test))
     total = train + validate + test
     return math.ceil(HASHES * train / total), math.ceil(HASHES * (train + validate) / total)

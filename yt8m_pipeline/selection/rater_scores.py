@@ -1,4 +1,4 @@
-"""Stage 2: the entities that human raters find visual (paper §3.1, Figure 4)."""
+"""Stage 2: the choice of entities that human raters find visual (paper §3.1, Figure 4)."""
 
 import math
 from fractions import Fraction
@@ -15,7 +15,7 @@ from yt8m_pipeline.data_model import Float64Array, Int64Array, Specificity
 
 
 class Pruned(NamedTuple):
-    """The entities that stay, with `mean_score` float64 and `specificity` string, and the ratings that counted."""
+    """The entities that are kept, with `mean_score` float64 and `specificity` string, and the ratings that counted."""
 
     entities: Outcome
     ratings: Outcome
@@ -31,8 +31,8 @@ def prune_by_rater_score(
     Args:
         entities: The entities of stage 1: columns `entity_id`, provenance.
         ratings: Columns `entity_id`, `rater_id` string, `score` float64, provenance.
-        config: Thresholds.
-        all_entity_ids: string: every entity id of the entities table, also those that stage 1 dropped.
+        config: The thresholds.
+        all_entity_ids: Every id of the entities table, also those that stage 1 dropped: string.
     """
     counted = _counted_ratings(entities, ratings, config, all_entity_ids)
     raters, means = _means(entities, counted.kept)
@@ -52,14 +52,14 @@ def prune_by_rater_score(
             f"mean score {{mean_score}} is above max_mean_score {config.max_mean_score}",
         ),
     ]
-    return Pruned(split(scored, drops, stage=Stage.RATER_SCORES, table_name="entities", id_column="entity_id"), counted)
+    return Pruned(split(scored, drops, Stage.RATER_SCORES, "entities"), counted)
 
 
 def specificities(means: Float64Array, config: RaterScores) -> pa.Array:
-    """The specificity of each mean score: string, (entities,).
+    """Finds the specificity of each mean score: string, (entities,).
 
-    [min_score, max_mean_score] is cut into three equal ranges, each without its upper end but for the last: "equally
-    sized score range buckets" (paper Figure 4). The lower the score, the more recognizable, the coarser.
+    [min_score, max_mean_score] is divided into three equal ranges, "equally sized score range buckets" (paper Figure
+    4). Each is without its upper end, but for the last. A low score means an entity that anybody recognizes: coarse.
     """
     low, high = Fraction(config.min_score), Fraction(config.max_mean_score)
     edges = [float(low + (high - low) * third / 3) for third in (1, 2)]
@@ -68,7 +68,7 @@ def specificities(means: Float64Array, config: RaterScores) -> pa.Array:
 
 
 def _counted_ratings(entities: pa.Table, ratings: pa.Table, config: RaterScores, all_entity_ids: pa.Array) -> Outcome:
-    """One valid rating per rater of each entity that is still in: the first one."""
+    """Keeps the first valid rating of each rater of each kept entity."""
     return _in_range(ratings, config).then(lambda rows: _of_kept_entities(rows, entities, all_entity_ids))
 
 
@@ -79,7 +79,7 @@ def _in_range(ratings: pa.Table, config: RaterScores) -> Outcome:
         ~((scores >= config.min_score) & (scores <= config.max_score)),
         f"score {{score}} is not in {config.min_score} … {config.max_score}",
     )
-    return split(ratings, [out_of_range], stage=Stage.RATER_SCORES, table_name="ratings", id_column="entity_id")
+    return split(ratings, [out_of_range], Stage.RATER_SCORES, "ratings")
 
 
 def _of_kept_entities(ratings: pa.Table, entities: pa.Table, all_entity_ids: pa.Array) -> Outcome:
@@ -97,11 +97,11 @@ def _of_kept_entities(ratings: pa.Table, entities: pa.Table, all_entity_ids: pa.
             "{entity_id} was dropped by an earlier stage",
         ),
     ]
-    return split(ratings, drops, stage=Stage.RATER_SCORES, table_name="ratings", id_column="entity_id")
+    return split(ratings, drops, Stage.RATER_SCORES, "ratings")
 
 
 def _means(entities: pa.Table, ratings: pa.Table) -> tuple[Int64Array, Float64Array]:
-    """How many ratings each entity has and their mean, NaN where there are none: int64 and float64, (entities,)."""
+    """Counts and averages the ratings of each entity: int64 and float64, (entities,). The mean of none is NaN."""
     rated = np.asarray(pc.index_in(ratings["entity_id"], value_set=entities["entity_id"]), dtype=np.int64)
     counts = np.bincount(rated, minlength=entities.num_rows)
     scores = np.asarray(ratings["score"])[np.argsort(rated, kind="stable")]

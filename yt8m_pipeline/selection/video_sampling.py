@@ -17,9 +17,10 @@ from yt8m_pipeline.config import VideoSampling
 from yt8m_pipeline.data_model import Int64Array
 
 PREFIX_BITS = 16
-"""Videos are counted by this many leading bits of their hash: 65,536 counts find the cut of any sample."""
+"""The number of leading bits of a hash by which videos are counted; 65,536 counts find the cut of any sample."""
 
 PREFIXES = 1 << PREFIX_BITS
+"""The number of hash prefixes."""
 
 
 def filter_eligible(videos: pa.Table, config: VideoSampling) -> Outcome:
@@ -27,7 +28,7 @@ def filter_eligible(videos: pa.Table, config: VideoSampling) -> Outcome:
 
     Args:
         videos: Columns `video_id`, `view_count` int64, `duration_seconds` float64, provenance.
-        config: Thresholds, each itself eligible.
+        config: The thresholds. A video that has exactly a threshold's value is eligible.
     """
     views, seconds = np.asarray(videos["view_count"]), np.asarray(videos["duration_seconds"])
     shortest, longest = config.min_duration_seconds, config.max_duration_seconds
@@ -40,11 +41,11 @@ def filter_eligible(videos: pa.Table, config: VideoSampling) -> Outcome:
         Drop(DropReason.TOO_SHORT, seconds < shortest, f"{{duration_seconds}} s is below {shortest} s"),
         Drop(DropReason.TOO_LONG, seconds > longest, f"{{duration_seconds}} s is above {longest} s"),
     ]
-    return split(videos, drops, stage=Stage.ELIGIBILITY, table_name="videos", id_column="video_id")
+    return split(videos, drops, Stage.ELIGIBILITY, "videos")
 
 
 class Labelled(NamedTuple):
-    """The videos with `entity_ids` list<string>, sorted, distinct, perhaps empty; and the annotations behind them."""
+    """The videos with their labels, `entity_ids` list<string> (sorted, distinct, maybe empty), and the annotations."""
 
     videos: pa.Table
     annotations: Outcome
@@ -58,16 +59,16 @@ def attach_labels(
     vocabulary_ids: pa.Array,
     all_entity_ids: pa.Array,
 ) -> Labelled:
-    """Joins annotations to videos: column `entity_ids` takes the place of `labels`.
+    """Joins annotations to videos. The column `entity_ids` replaces the column `labels`.
 
     All rows of one video must be in the same call.
 
     Args:
         videos: The eligible videos: columns `video_id`, provenance.
         annotations: Columns `video_id`, `entity_id` string, provenance.
-        all_video_ids: string: every id of the videos table, also those not eligible.
-        vocabulary_ids: string: the entities that are still in.
-        all_entity_ids: string: every id of the entities table.
+        all_video_ids: Every id of the videos table, also of videos that are not eligible: string.
+        vocabulary_ids: The ids of the entities that are kept so far: string.
+        all_entity_ids: Every id of the entities table: string.
     """
     video_ids, entity_ids = annotations["video_id"], annotations["entity_id"]
     drops = [
@@ -77,15 +78,15 @@ def attach_labels(
         _not_in(entity_ids, vocabulary_ids, DropReason.ENTITY_NOT_KEPT, "{entity_id} was dropped by an earlier stage"),
         _not_in(video_ids, videos["video_id"], DropReason.VIDEO_NOT_KEPT, "{video_id} is not eligible"),
     ]
-    outcome = split(annotations, drops, stage=Stage.LABELS, table_name="annotations", id_column="video_id")
+    outcome = split(annotations, drops, Stage.LABELS, "annotations")
     others = videos.drop_columns("labels") if "labels" in videos.column_names else videos
     return Labelled(others.append_column("entity_ids", _labels_of(videos, outcome.kept)), outcome)
 
 
 def nested_annotations(videos: pa.Table) -> pa.Table:
-    """The annotations table that `labels`, list<struct<entity_id, score>>, of a videos table stands for.
+    """Makes an annotations table of the column `labels`, list<struct<entity_id, score>>, of a videos table.
 
-    Each has the provenance of its video. A label without an entity id has the id "", which no entity has.
+    Each annotation has the provenance of its video. A label without an entity id gets the id "", which no entity has.
     """
     lists = videos["labels"].combine_chunks()
     rows, labels = pc.list_parent_indices(lists), pc.list_flatten(lists)
@@ -102,7 +103,7 @@ def nested_annotations(videos: pa.Table) -> pa.Table:
 
 
 def count_videos(videos: pa.Table) -> Counter[str]:
-    """How many videos of the table each entity has; `+` merges the counts of two tables."""
+    """Counts the videos of each entity. `+` adds the counts of two tables."""
     counts = pc.value_counts(pc.list_flatten(videos["entity_ids"]))
     return Counter({pair["values"]: pair["counts"] for pair in counts.to_pylist()})
 
@@ -126,7 +127,7 @@ def keep_popular(entities: pa.Table, counts: Mapping[str, int], config: VideoSam
         f"eligible videos: {{videos}}, not above popular_videos_above {config.popular_videos_above}",
         {"videos": pa.array(videos)},
     )
-    return split(entities, [drop], stage=Stage.POPULARITY, table_name="entities", id_column="entity_id")
+    return split(entities, [drop], Stage.POPULARITY, "entities")
 
 
 def keep_frequent(entities: pa.Table, counts: Mapping[str, int], config: VideoSampling) -> Outcome:
@@ -138,15 +139,15 @@ def keep_frequent(entities: pa.Table, counts: Mapping[str, int], config: VideoSa
         f"sampled videos: {{videos}}, below min_videos_per_entity {config.min_videos_per_entity}",
         {"videos": pa.array(videos)},
     )
-    return split(entities, [drop], stage=Stage.FREQUENCY, table_name="entities", id_column="entity_id")
+    return split(entities, [drop], Stage.FREQUENCY, "entities")
 
 
 def keep_labels(videos: pa.Table, entity_ids: Collection[str], reason: DropReason) -> Outcome:
-    """Removes all other labels, and drops the videos that are left without any (paper §3.2).
+    """Removes the labels of other entities, and drops the videos that have none left (paper §3.2).
 
     Args:
         videos: Columns `video_id`, `entity_ids` list<string>, provenance.
-        entity_ids: The entities that stay.
+        entity_ids: The entities whose labels are kept.
         reason: `NO_VOCABULARY_LABEL` before the draw, `NO_LABEL_LEFT` after it.
     """
     lists = videos["entity_ids"].combine_chunks()
@@ -159,16 +160,16 @@ def keep_labels(videos: pa.Table, entity_ids: Collection[str], reason: DropReaso
     column = videos.column_names.index("entity_ids")
     relabelled = videos.set_column(column, "entity_ids", left)
     stage = Stage.POPULARITY if reason == DropReason.NO_VOCABULARY_LABEL else Stage.FREQUENCY
-    return split(relabelled, [without], stage=stage, table_name="videos", id_column="video_id")
+    return split(relabelled, [without], stage, "videos")
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Where the sample ends in the order of (hash, id).
+    """The place in the order of (hash, id) where the sample ends.
 
     Attributes:
-        prefix: Videos with a smaller hash prefix are in, those with a larger one are out; 65,536: all are in.
-        quota: Of the videos with this very prefix, so many are in: the first by (hash, id).
+        prefix: Videos with a smaller hash prefix are drawn, those with a larger one are not. At 65,536 all are drawn.
+        quota: The number of videos with this very prefix that are drawn: the first by (hash, id).
     """
 
     prefix: int
@@ -180,22 +181,22 @@ class Cut:
 
 
 class CutVideos(NamedTuple):
-    """The videos below (kept) and above (rejected) the prefix of a cut, and the few at it, still to be drawn from."""
+    """The videos below the prefix of a cut (kept) and above it (rejected), and those at it, still undecided."""
 
     outcome: Outcome
     boundary: pa.Table
 
 
 def hash_prefix_counts(videos: pa.Table, config: VideoSampling) -> Int64Array:
-    """How many videos have each hash prefix: int64, (65536,); the sum over tables is that of all videos."""
+    """Counts the videos of each hash prefix: int64, (65536,). The sum over tables is that of all videos."""
     return np.bincount(_prefixes(_hashes(videos, config)), minlength=PREFIXES)
 
 
 def sampling_cut(counts: Int64Array, config: VideoSampling) -> Cut:
-    """The cut that takes exactly `sample_size` videos, or all where there are no more (paper §3.2).
+    """Finds the cut that draws exactly `sample_size` videos, or all if there are no more (paper §3.2).
 
     Args:
-        counts: `hash_prefix_counts` of all videos: int64, (65536,).
+        counts: The `hash_prefix_counts` of all videos: int64, (65536,).
         config: The sample size.
     """
     below = np.cumsum(counts)
@@ -206,7 +207,7 @@ def sampling_cut(counts: Int64Array, config: VideoSampling) -> Cut:
 
 
 def cut_sample(videos: pa.Table, cut: Cut, config: VideoSampling) -> CutVideos:
-    """Decides on all videos but those at the cut, which are to be gathered for `draw_boundary`."""
+    """Decides on all videos but those at the cut, which must be gathered for `draw_boundary`."""
     prefixes = _prefixes(_hashes(videos, config))
     decided = videos.filter(pa.array(prefixes != cut.prefix))
     above = prefixes[prefixes != cut.prefix] > cut.prefix
@@ -214,7 +215,7 @@ def cut_sample(videos: pa.Table, cut: Cut, config: VideoSampling) -> CutVideos:
 
 
 def draw_boundary(boundary: pa.Table, cut: Cut, config: VideoSampling) -> Outcome:
-    """Decides on the videos at the cut, all of which must be in this one table: the first `quota` by (hash, id)."""
+    """Keeps the first `quota` videos by (hash, id) of those at the cut, all of which must be in this one table."""
     by_hash = pa.table({"hash": _hashes(boundary, config), "id": boundary["video_id"]})
     order = pc.sort_indices(by_hash, sort_keys=[("hash", "ascending"), ("id", "ascending")])
     beyond = np.ones(boundary.num_rows, np.bool_)
@@ -223,7 +224,7 @@ def draw_boundary(boundary: pa.Table, cut: Cut, config: VideoSampling) -> Outcom
 
 
 def sample_videos(videos: pa.Table, config: VideoSampling) -> Outcome:
-    """The whole draw on one table: the `sample_size` first videos by (salted hash, id) (paper §3.2)."""
+    """Keeps the `sample_size` first videos of one table by (salted hash, id) (paper §3.2)."""
     cut = sampling_cut(hash_prefix_counts(videos, config), config)
     decided, boundary = cut_sample(videos, cut, config)
     drawn = draw_boundary(boundary, cut, config)
@@ -236,7 +237,7 @@ def _not_in(ids: pa.ChunkedArray, known: pa.Array, reason: DropReason, detail: s
 
 
 def _labels_of(videos: pa.Table, annotations: pa.Table) -> pa.ListArray:
-    """The sorted entity ids of each video: list<string>, (videos,)."""
+    """Gathers the sorted entity ids of each video: list<string>, (videos,)."""
     pairs = pa.table(
         {
             "video": pc.index_in(annotations["video_id"], value_set=videos["video_id"]),
@@ -247,7 +248,7 @@ def _labels_of(videos: pa.Table, annotations: pa.Table) -> pa.ListArray:
 
 
 def _lists(parents: npt.NDArray[np.integer], values: pa.Array, rows: int) -> pa.ListArray:
-    """The lists whose values, in order, belong to these rows."""
+    """Makes the list of each row, of values and the row that each belongs to, in order."""
     offsets = np.concatenate([[0], np.cumsum(np.bincount(parents, minlength=rows))])
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values)
 
@@ -258,7 +259,7 @@ def _counts_of(entities: pa.Table, counts: Mapping[str, int]) -> Int64Array:
 
 def _drop_unsampled(videos: pa.Table, unsampled: npt.NDArray[np.bool_], config: VideoSampling) -> Outcome:
     drop = Drop(DropReason.NOT_SAMPLED, unsampled, f"not among the first {config.sample_size} by salted hash")
-    return split(videos, [drop], stage=Stage.SAMPLING, table_name="videos", id_column="video_id")
+    return split(videos, [drop], Stage.SAMPLING, "videos")
 
 
 def _hashes(videos: pa.Table, config: VideoSampling) -> npt.NDArray[np.uint64]:

@@ -1,4 +1,4 @@
-"""Conversion of the cells of input tables: a column as its file holds it → Arrow, and which cells will not do."""
+"""Conversion of the cells of input tables: from a column as its file holds it to Arrow, bad cells marked."""
 
 from typing import Any
 
@@ -17,10 +17,13 @@ NUMBER = r"(?i)^-?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?$|^-?(nan|inf|infinit
 
 
 def convert(values: Values, target: pa.DataType) -> tuple[pa.Array, BoolArray]:
-    """Converts a column, and says which cells it could not: (rows,) of the target type, bool (rows,).
+    """Converts a column to a type.
 
-    The whole column is cast at once; where that fails each half is tried alone, and so on: k bad cells among n cost
-    about k·log2(n) casts, and no cell is converted by other rules than its column.
+    The whole column is cast at once. Where that fails, each half is cast alone, and so on to single cells. So k bad
+    cells among n cost about k·log2(n) casts, and every cell is converted by the rules of the whole column.
+
+    Returns:
+        The cells in the target type, null where they are bad: (rows,). Whether each is bad: bool, (rows,).
     """
     try:
         return _cast(values, target)
@@ -33,7 +36,7 @@ def convert(values: Values, target: pa.DataType) -> tuple[pa.Array, BoolArray]:
 
 
 def _cast(values: Values, target: pa.DataType) -> tuple[pa.Array, BoolArray]:
-    """As `convert`, but it may raise instead; only texts that do not look like numbers are marked."""
+    """Converts as `convert` does, but raises for bad cells, except texts that are not numbers, which it marks."""
     source = _as_array(values, target) if isinstance(values, list) else values
     if pa.types.is_dictionary(source.type):
         source = source.dictionary_decode()
@@ -56,7 +59,7 @@ def _as_array(values: list[Any], target: pa.DataType) -> pa.Array:
 
 
 def is_castable(source: pa.DataType, target: pa.DataType) -> bool:
-    """Whether values of one type may stand for values of the other; a truth value is no number, a fraction no id."""
+    """Whether a column of one type may become a column of the other. No truth value is a number, no fraction an id."""
     if pa.types.is_null(source):
         return True
     if pa.types.is_dictionary(source):

@@ -1,4 +1,4 @@
-"""The formats of input tables, CSV, JSONL and Parquet: a header, and batches of rows as the file holds them."""
+"""The formats of input tables (CSV, JSONL, Parquet): a header, and batches of rows as the file holds them."""
 
 import csv
 import json
@@ -18,15 +18,18 @@ from yt8m_pipeline.errors import UsageError
 T = TypeVar("T")
 
 BATCH_ROWS = 65_536
+"""The number of rows that are converted at once: some MB of ids, enough to make the cost of a call small."""
 BUFFER_BYTES = 4 << 20
+"""The number of bytes that one request to a bucket reads ahead."""
 SAMPLED_LINES = 100
+"""The number of lines of a JSONL file whose keys are taken for its columns."""
 
 Values: TypeAlias = list[Any] | pa.Array
-"""One column of a batch as its file holds it, (rows,); a list is sliced and measured like an Arrow array."""
+"""One column of a batch as its file holds it: (rows,). Lists are sliced and measured as Arrow arrays are."""
 
 
 class Header(NamedTuple):
-    """What a file says of itself: the type of each column (null where unknown), and whether any row follows."""
+    """What a file says of itself: the type of each column (null where it is unknown), and whether it has any row."""
 
     columns: Sequence[tuple[str, pa.DataType]]
     has_rows: bool
@@ -38,8 +41,8 @@ class RawBatch:
 
     Attributes:
         rows: The number of each row in the file, from 1: int64, (rows,).
-        columns: Those columns of the table that the file has.
-        malformed: Rows that could not even be divided into columns, and why, by number.
+        columns: The columns of the table that the file has.
+        malformed: The reason for each row that could not be divided into columns, by its number.
     """
 
     rows: Int64Array
@@ -48,7 +51,7 @@ class RawBatch:
 
 
 class Format(NamedTuple):
-    """How to read files of one format: their header alone, or batches of those columns that are wanted."""
+    """The two ways to read files of one format: the header alone, or batches of the wanted columns."""
 
     header: Callable[[IO[bytes]], Header]
     batches: Callable[[IO[bytes], Sequence[str]], Iterator[RawBatch]]
@@ -61,7 +64,7 @@ class Malformed(NamedTuple):
 
 
 def format_of(path: str, table: str) -> Format:
-    """The format of a table's file, by the ending of its name.
+    """Chooses the format of a table's file by the ending of its name.
 
     Raises:
         UsageError: if there is no such format.
@@ -94,7 +97,7 @@ def _csv_batches(stream: IO[bytes], wanted: Sequence[str]) -> Iterator[RawBatch]
 
 
 def _read_csv(stream: IO[bytes]) -> tuple[list[str], Iterator[list[str] | Malformed]]:
-    """The column names and the data rows. Bytes that are not UTF-8 become lone surrogates, which no cast accepts."""
+    """Reads the column names and the data rows. Bytes that are not UTF-8 become surrogates, which no cast accepts."""
     text = TextIOWrapper(_buffered(stream), "utf-8-sig", "surrogateescape", newline="")
     reader = csv.reader(text, strict=True)
     names = [name.strip() for name in next(reader, [])]

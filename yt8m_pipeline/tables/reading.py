@@ -1,4 +1,7 @@
-"""Reading the four input tables: CSV, JSONL or Parquet → Arrow batches, and a reason for each row that is no good."""
+"""Reading of the four input tables: from CSV, JSONL or Parquet to Arrow batches, with a reason for each bad row.
+
+README.md beside this file shows the tables.
+"""
 
 import csv
 import difflib
@@ -19,6 +22,7 @@ from yt8m_pipeline.tables.cells import LABELS, STRINGS, convert, is_castable
 from yt8m_pipeline.tables.formats import RawBatch, Values, format_of
 
 SHOWN_CHARACTERS = 60
+"""The number of characters of a bad cell that a message shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +32,11 @@ class Column:
     Attributes:
         name: Its name in the file.
         type: Its Arrow type once read.
-        expected: What a value is, for messages.
-        required: The file must have it, and no cell be empty (a list may be). Else: "", [] or null where missing.
-        minimum: The smallest number allowed; numbers are always finite.
-        max_items: The longest list allowed.
+        expected: What a value must be, for messages.
+        required: Whether the file must have it, with no cell empty but lists. In other columns a missing text becomes
+            "", a missing list [] and a missing number null.
+        minimum: The smallest number allowed. Numbers must be finite in any case.
+        max_items: The length of the longest list allowed.
     """
 
     name: str
@@ -70,11 +75,11 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
         Column("score", pa.float64(), "a finite number"),
     ),
 }
-"""The input tables by name. The first column of each is the id that rejects name."""
+"""The input tables by name. The first column of each holds the id that its rejects show."""
 
 
 def schema(table: str) -> pa.Schema:
-    """The schema of the good rows of a table: its columns, then the provenance."""
+    """The schema of the good rows of a table: its columns, then their provenance."""
     return pa.schema([pa.field(column.name, column.type) for column in TABLES[table]] + list(PROVENANCE))
 
 
@@ -84,8 +89,8 @@ class TableFiles:
 
     Attributes:
         table: The table's name.
-        root: The folder that the names are relative to; local or gs://.
-        files: The names, sorted. Provenance holds these, so that it is the same wherever the tables lie.
+        root: The folder that the names are relative to, local or gs://.
+        files: The names, sorted. Provenance holds these names, so that it does not depend on where the tables are.
     """
 
     table: str
@@ -122,7 +127,7 @@ def find_files(root: str, pattern: str, table: str) -> TableFiles:
 
 
 def _glob(root: str, pattern: str) -> list[str]:
-    """The names of the files under the root that match."""
+    """Lists the names of the files under the root that match."""
     parts = pattern.split("/")
     fixed = _fixed_parts(parts)
     filesystem, path = files.resolve(files.join(root, *parts[:fixed]))
@@ -133,7 +138,7 @@ def _glob(root: str, pattern: str) -> list[str]:
 
 
 def _fixed_parts(parts: Sequence[str]) -> int:
-    """How many parts of a path come before the first one with a wildcard."""
+    """Counts the parts of a path before the first one with a wildcard."""
     return next((index for index, part in enumerate(parts) if set(part) & set("*?[")), len(parts))
 
 
@@ -269,7 +274,7 @@ def _find_faults(converted: pa.Array, unconvertible: BoolArray, column: Column) 
 
 
 def _is_missing(values: pa.Array) -> BoolArray:
-    """Which cells are null, or "" in a column of texts; a missing list is an empty one."""
+    """Whether each cell is null, or "" in a column of texts: bool, (rows,). No list is missing: null is []."""
     if pa.types.is_list(values.type):
         return np.zeros(len(values), np.bool_)
     return mask(pc.equal(_filled(values), "") if values.type == pa.string() else values.is_null())
@@ -287,7 +292,7 @@ def _is_out_of_range(values: pa.Array, column: Column) -> BoolArray:
 
 
 def _filled(values: pa.Array) -> pa.Array:
-    """Missing texts as "", missing lists as []; missing numbers stay null."""
+    """Makes missing texts "" and missing lists []; missing numbers stay null."""
     if pa.types.is_list(values.type):
         ends = np.cumsum(pc.list_value_length(values).fill_null(0))
         return pa.ListArray.from_arrays(pa.array(np.append(0, ends), pa.int32()), pc.list_flatten(values))

@@ -20,7 +20,7 @@ from yt8m_pipeline.compression.histogram import Histogram
 from yt8m_pipeline.compression.moments import Magnitudes, Moments
 from yt8m_pipeline.compression.pca import Pca
 from yt8m_pipeline.compression.quantization import Quantizer, Scope
-from yt8m_pipeline.config import PcaConfig, QuantizerConfig
+from yt8m_pipeline.config import Parallelism, PcaConfig, QuantizerConfig
 from yt8m_pipeline.data_model import StoredVideo
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.steps import Step, file_entry, require_intact, step_key
@@ -29,7 +29,7 @@ from yt8m_pipeline.interop.pca_formats import import_pca, require_dimensions
 from yt8m_pipeline.jobs.build_plan import PcaImport
 from yt8m_pipeline.jobs.journal import Journal
 from yt8m_pipeline.store.feature_store import FeatureStore
-from yt8m_pipeline.transforms.combiners import DigestOfSet, Sum
+from yt8m_pipeline.transforms.combiners import AddUp, DigestOfSet, Sum
 from yt8m_pipeline.transforms.monitoring import advance, timed
 
 PCA = "pca"
@@ -48,13 +48,13 @@ class Fitting:
         store: Where the features of the train videos are.
         journal: What is fitted already.
         frozen: Whether nothing may be fitted anew (`rebuild-split`).
-        units: Into how many units the train videos are divided.
+        parallelism: Into how many units the train videos are divided, and how many partial sums there are.
     """
 
     store: FeatureStore
     journal: Journal
     frozen: bool
-    units: int
+    parallelism: Parallelism
 
     @property
     def layout(self) -> Layout:
@@ -100,10 +100,10 @@ class FitPca(beam.PTransform[PCollection[StoredVideo], PCollection[Step]]):
         )
         moments = (
             train
-            | "units" >> IntoUnits(fitting.units)
+            | "units" >> IntoUnits(fitting.parallelism.fitting_units)
             | "unless fitted" >> beam.FlatMap(_unless_fitted, fitting, PCA, AsSingleton(key))
             | "moments" >> beam.FlatMap(unit_moments, fitting.store, AsSingleton(exponent))
-            | "sum" >> beam.CombineGlobally(Sum()).without_defaults()
+            | "sum" >> AddUp(fitting.parallelism.accumulators)
         )
         return key | "fit" >> beam.Map(_fit_pca, AsSingleton(moments, default_value=None), fitting, config)
 
@@ -185,10 +185,10 @@ class FitQuantizer(beam.PTransform[PCollection[StoredVideo], PCollection[Step]])
             return key | "save" >> beam.Map(_fit_quantizer, None, fitting, config)
         histogram = (
             train
-            | "units" >> IntoUnits(fitting.units)
+            | "units" >> IntoUnits(fitting.parallelism.fitting_units)
             | "unless fitted" >> beam.FlatMap(_unless_fitted, fitting, QUANTIZER, AsSingleton(key))
             | "histogram" >> beam.FlatMap(unit_histogram, fitting, config.scope, AsSingleton(self.pca))
-            | "sum" >> beam.CombineGlobally(Sum()).without_defaults()
+            | "sum" >> AddUp(fitting.parallelism.accumulators)
         )
         return key | "fit" >> beam.Map(_fit_quantizer, AsSingleton(histogram, default_value=None), fitting, config)
 

@@ -138,7 +138,7 @@ class DropDuplicates(SeveralOutputs[Tables, Outputs[pa.Table]]):
 
 
 def _drop_duplicates(tables: Joined, table: str, key: str) -> Iterator[Outcome]:
-    yield drop_duplicates(tables[table], [key], stage=Stage.UNIQUE, table_name=table)
+    yield drop_duplicates(tables[table], [key], Stage.UNIQUE, table)
 
 
 @dataclass
