@@ -1,4 +1,4 @@
-"""How fast the network runs, and the whole act of extraction: ours and others, on the same weights and films.
+"""How fast the network runs, and the whole act of extraction: ours and others, on the same weights and videos.
 
     python scripts/bench_extract.py FOLDER --peers-python /path/to/venv/bin/python
     python scripts/bench_extract.py FOLDER --batch-sizes 1 8 32 128 --precisions float32 mixed     # on a GPU
@@ -108,7 +108,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--precisions", nargs="+", default=["float32"], choices=["float32", "mixed"])
     parser.add_argument("--cores", type=int, default=1, help="CPU cores of a contestant")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--clips", nargs="+", default=[], help="films: measure the whole act on them")
+    parser.add_argument("--clips", nargs="+", default=[], help="videos: measure the whole act on them")
     parser.add_argument("--memory", type=int, nargs="+", help="measure the peak memory on the clips so many times over")
     parser.add_argument("--resize", default="decoder", choices=["decoder", "model"])
     parser.add_argument("--peers-python", default=sys.executable, help="the interpreter that has the other libraries")
@@ -180,7 +180,7 @@ class Worker:
         self._process.communicate()
 
     def rates(self) -> tuple[float, float]:
-        """Frames per CPU-second and per second, of one turn."""
+        """Lets the contestant run once; returns frames per CPU-second and frames per second."""
         batches = -(-FRAMES_PER_ROUND // self.batch)
         print(batches, file=self._process.stdin, flush=True)
         taken = self._answer()
@@ -235,7 +235,7 @@ def race(workers: Sequence[Worker], rounds: int) -> None:
 
 
 def spread(values: Any) -> float:
-    """Interquartile range by median."""
+    """The interquartile range of values, divided by their median."""
     low, middle, high = np.percentile(values, (25, 50, 75))
     return float((high - low) / middle)
 
@@ -245,7 +245,7 @@ def spread(values: Any) -> float:
 
 @dataclass(frozen=True)
 class Cost:
-    """Of work on so many frames, start-up apart."""
+    """The time that work on a number of frames took, without the start of processes."""
 
     frames: int
     wall: float
@@ -253,7 +253,7 @@ class Cost:
 
 
 def measured(work: Callable[[], int]) -> Cost:
-    """Of a function that answers how many frames it worked on; with child processes, which must have ended."""
+    """Measures a function that returns how many frames it worked on, together with its child processes, once ended."""
     wall, cpu = perf_counter(), sum(os.times()[:4])
     frames = work()
     return Cost(frames, perf_counter() - wall, sum(os.times()[:4]) - cpu)
@@ -284,7 +284,7 @@ def report_memory(options: argparse.Namespace) -> None:
         if (pid := os.fork()) == 0:
             frames = act(options.clips * times, inception)
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            print(f"{len(options.clips) * times} films, {frames} frames: {peak:.0f} MiB", flush=True)
+            print(f"{len(options.clips) * times} videos, {frames} frames: {peak:.0f} MiB", flush=True)
             os._exit(0)
         os.waitpid(pid, 0)
 
@@ -295,7 +295,7 @@ def decoded(clips: Sequence[str], inception: Inception) -> Iterator[UInt8Array]:
 
 
 def act(clips: Sequence[str], inception: Inception) -> int:
-    """Stages 4 and 5 of the pipeline, from films to stored features."""
+    """Stages 4 and 5 of the pipeline, from videos to stored features."""
     import apache_beam as beam  # noqa: PLC0415
     from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner  # noqa: PLC0415
 
@@ -327,7 +327,7 @@ def public_session(inception: Inception) -> RunNetwork:
 
 
 def public_way(options: argparse.Namespace, session: RunNetwork) -> int:
-    """Decoding in a child that waits while the network runs, as if both were in one process."""
+    """Decodes and infers in turns, as one process would: the decoding child waits while the network runs."""
     count = 0
     for clip in options.clips:
         for frame in opencv_frames(options.peers_python, clip):

@@ -1,7 +1,7 @@
 """What bench_extract.py measures by another interpreter: ONNX Runtime on our network, and OpenCV's frames.
 
 python bench_extract_peers.py onnxruntime FOLDER BATCH       # numpy, onnx, onnxruntime
-python bench_extract_peers.py opencv FILM                    # numpy, opencv-python-headless
+python bench_extract_peers.py opencv VIDEO                   # numpy, opencv-python-headless
 """
 
 import json
@@ -100,20 +100,20 @@ def _operation(layer: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     return operations[layer["kind"]]
 
 
-def opencv(film: str) -> None:
+def opencv(path: str) -> None:
     """For each byte of the standard input, one frame by the loop of the public extractor: its shape, and its pixels."""
-    frames = public_frames(film)
+    frames = public_frames(path)
     while sys.stdin.buffer.read(1):
         frame = next(frames, np.empty((0, 0, COLOUR_CHANNELS), np.uint8))
         sys.stdout.buffer.write(np.array(frame.shape, np.int64).tobytes() + frame.tobytes())
         sys.stdout.buffer.flush()
 
 
-def public_frames(film: str) -> Iterator[Any]:
+def public_frames(path: str) -> Iterator[Any]:
     """Reads on until a second has passed since the last frame, and gives the next one, in its own size."""
     cv2 = import_module("cv2")
 
-    capture, last_ms = cv2.VideoCapture(film), -99999.0
+    capture, last_ms = cv2.VideoCapture(path), -99999.0
     while True:
         while capture.get(cv2.CAP_PROP_POS_MSEC) < 1000 + last_ms:
             if not capture.read()[0]:

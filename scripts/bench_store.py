@@ -1,4 +1,4 @@
-"""Looks up synthetic stored videos, and prints the rate and the seconds for a million.
+"""Measures how fast stored videos are looked up: prints the rate, and the seconds for a million videos.
 
     python scripts/bench_store.py FOLDER --videos 100000
 
@@ -42,16 +42,16 @@ def main() -> None:
     parser.add_argument("--videos", type=int, default=100_000)
     parser.add_argument("--frames", type=int, default=1)
     parser.add_argument("--dimensions", type=int, default=8)
-    parser.add_argument("--read-shelves", type=int, default=1, help="Of the 256: where every file is read.")
+    parser.add_argument("--read-shelves", type=int, default=1, help="shelves, of 256, whose files are all read")
     options = parser.parse_args()
     store = FeatureStore(str(options.folder), f"{options.videos}x{options.frames}x{options.dimensions}")
-    film = options.folder / "film.mp4"
-    videos = [Video(f"video{k:07d}", str(film), Partition.TRAIN, ("/m/a",)) for k in range(options.videos)]
-    film.parent.mkdir(parents=True, exist_ok=True)
-    film.touch()
+    source = options.folder / "video.mp4"
+    videos = [Video(f"video{k:07d}", str(source), Partition.TRAIN, ("/m/a",)) for k in range(options.videos)]
+    source.parent.mkdir(parents=True, exist_ok=True)
+    source.touch()
     shelves = by_shelf(videos)
     fill(store, shelves, np.random.default_rng(0).random((options.frames, options.dimensions), np.float32))
-    far = by_shelf([replace(video, uri="gs://bucket/film.mp4") for video in videos])
+    far = by_shelf([replace(video, uri="gs://bucket/video.mp4") for video in videos])
     gc.freeze()  # a build has no million of videos in its memory for the garbage collector to walk through
     few = dict(islice(shelves.items(), options.read_shelves))
     report("listing alone", len(videos), lambda: list_all(store))
@@ -82,7 +82,7 @@ def fill(store: FeatureStore, shelves: Mapping[str, Sequence[Video]], features: 
 
 
 def look_up(store: FeatureStore, shelves: Mapping[str, Sequence[Video]], *, verify: bool = False) -> None:
-    """What a build does with the videos, without an engine."""
+    """Looks the videos up as a build does, without an engine."""
     function = LookUp(store, Decoding(), Retry.TRANSIENT, refresh=False, verify=verify)
     for group in shelves.items():
         for _ in function.process(group):

@@ -17,8 +17,8 @@ def calibrated_inception(frames: UInt8Array, seed: int = 0) -> Any:
     """A Keras network: float32 (batch, height, width, 3) in [−1, 1] → (batch, 2048).
 
     Args:
-        frames: uint8, (frames, height, width, 3). The means and variances of its batch norms are those of its answers.
-        seed: Of its kernels.
+        frames: uint8, (frames, height, width, 3). Each batch norm takes the mean and variance of its input on them.
+        seed: The seed of the kernels.
     """
     network = _random_inception(frames.shape[1], seed).func  # type: ignore[attr-defined]
     norms = [layer for layer in network.layers if isinstance(layer, tensorflow().keras.layers.BatchNormalization)]

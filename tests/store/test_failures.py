@@ -14,11 +14,11 @@ from yt8m_pipeline.config import Decoding
 from yt8m_pipeline.decoding.damage import check_damage, conditions
 from yt8m_pipeline.store.failures import Failure, Source
 
-FILM = Source("film.mp4", 12345, "2016-09-28T00:00:00Z")
+SOURCE = Source("video.mp4", 12345, "2016-09-28T00:00:00Z")
 
 
 def failure(reason: DropReason = DropReason.NOT_A_VIDEO) -> Failure:
-    return Failure("dog", "space", FILM, conditions(Decoding()), reason, "a text file", None)
+    return Failure("dog", "space", SOURCE, conditions(Decoding()), reason, "a text file", None)
 
 
 class TestFailure:
@@ -57,13 +57,13 @@ class TestFailure:
     ) -> None:
         for reason in DropReason:
             expected = of_transient if reason.is_transient else of_permanent
-            assert failure(reason).counts(FILM, conditions(Decoding()), retry) == expected
+            assert failure(reason).counts(SOURCE, conditions(Decoding()), retry) == expected
 
     @pytest.mark.parametrize(
-        "change", [{"uri": "moved/film.mp4"}, {"size": 12346}, {"modified": "2016-09-28T00:00:01Z"}]
+        "change", [{"uri": "moved/video.mp4"}, {"size": 12346}, {"modified": "2016-09-28T00:00:01Z"}]
     )
     def test_it_counts_no_more_when_the_file_has_changed(self, change: dict[str, Any]) -> None:
-        assert not failure().counts(replace(FILM, **change), conditions(Decoding()), Retry.NONE)
+        assert not failure().counts(replace(SOURCE, **change), conditions(Decoding()), Retry.NONE)
 
     @pytest.mark.parametrize(
         "change",
@@ -77,22 +77,22 @@ class TestFailure:
     )
     def test_it_counts_no_more_when_the_limits_have_changed(self, change: dict[str, Any]) -> None:
         """Else a dataset would depend on what was tried before."""
-        assert not failure().counts(FILM, conditions(Decoding(**change)), Retry.NONE)
+        assert not failure().counts(SOURCE, conditions(Decoding(**change)), Retry.NONE)
 
     def test_what_decides_only_after_decoding_changes_nothing(self) -> None:
-        assert failure().counts(FILM, conditions(Decoding(min_decoded_fraction=0.1)), Retry.NONE)
+        assert failure().counts(SOURCE, conditions(Decoding(min_decoded_fraction=0.1)), Retry.NONE)
 
 
 class TestSource:
     def test_a_file_has_a_size_and_a_modification_tag(self, tmp_path: Path) -> None:
-        path = tmp_path / "film.mp4"
+        path = tmp_path / "video.mp4"
         path.write_bytes(b"12345")
         before = Source.of(str(path))
         assert (before.uri, before.size) == (str(path), 5)
         path.write_bytes(b"12346")
         assert Source.of(str(path)) != before
 
-    @pytest.mark.parametrize("uri", ["{}/absent.mp4", "nosuchscheme://host/film.mp4", "{}/\0.mp4"])
+    @pytest.mark.parametrize("uri", ["{}/absent.mp4", "nosuchscheme://host/video.mp4", "{}/\0.mp4"])
     def test_a_file_that_is_not_there_has_none(self, tmp_path: Path, uri: str) -> None:
         uri = uri.format(tmp_path)
         assert Source.of(uri) == Source(uri, 0, "")

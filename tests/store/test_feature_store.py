@@ -75,11 +75,11 @@ def store(tmp_path: Path) -> FeatureStore:
     return FeatureStore(str(tmp_path), "0123456789abcdef")
 
 
-FILM = Source("film.mp4", 12345, "2016-09-28T00:00:00Z")
+SOURCE = Source("video.mp4", 12345, "2016-09-28T00:00:00Z")
 
 
 def write(store: FeatureStore, features: VideoFeatures) -> Path:
-    store.write(features, FILM, 0.75, Fraction(3))
+    store.write(features, SOURCE, 0.75, Fraction(3))
     return Path(store.path(features.video_id))
 
 
@@ -100,7 +100,7 @@ def test_what_is_written_is_read_to_the_bit(
 ) -> None:
     store = temporary_store(tmp_path_factory)
     written, rate = VideoFeatures(video_id, features, np.arange(len(features)) / 7), Fraction(7)
-    entry = store.write(written, FILM, 1.0, rate)
+    entry = store.write(written, SOURCE, 1.0, rate)
     read = store.read(video_id)
     assert (read.video_id, read.features.dtype) == (video_id, features.dtype)
     assert read.features.tobytes() == features.tobytes()
@@ -113,8 +113,8 @@ def test_what_is_written_is_read_to_the_bit(
 def test_the_digest_changes_with_the_numbers_and_with_nothing_else(tmp_path: Path) -> None:
     sound = video()
     one, two = FeatureStore(str(tmp_path), "1"), FeatureStore(str(tmp_path), "2")
-    digest = one.write(sound, FILM, 1.0, Fraction(3)).sha256
-    moved = Source("moved/film.mp4", 2, "touched")
+    digest = one.write(sound, SOURCE, 1.0, Fraction(3)).sha256
+    moved = Source("moved/video.mp4", 2, "touched")
     assert two.write(replace(sound, video_id="cat"), moved, 0.5, Fraction(1)).sha256 == digest
     changes = [
         replace(sound, features=np.nextafter(sound.features, np.float32(9))),
@@ -122,14 +122,14 @@ def test_the_digest_changes_with_the_numbers_and_with_nothing_else(tmp_path: Pat
         replace(sound, features=sound.features.reshape(3, 2, 2).swapaxes(1, 2).reshape(3, 4)),
         replace(sound, pts_seconds=sound.pts_seconds + 1e-9),
     ]
-    digests = {one.write(change, FILM, 1.0, Fraction(3)).sha256 for change in changes}
+    digests = {one.write(change, SOURCE, 1.0, Fraction(3)).sha256 for change in changes}
     assert len(digests) == len(changes)
     assert digest not in digests
 
 
 def test_the_header_tells_where_the_video_came_from(store: FeatureStore) -> None:
     stored = open_stored(str(write(store, video())))
-    source = ("film.mp4", 12345, "2016-09-28T00:00:00Z")
+    source = ("video.mp4", 12345, "2016-09-28T00:00:00Z")
     assert stored.header == Header("dog", store.space, *source, stored.entry.sha256, 0.75, 0.0)
 
 
@@ -143,9 +143,9 @@ def test_the_deviation_is_the_largest_distance_from_the_grid(pts: list[Fraction]
     assert found == pytest.approx(float(exact), abs=1e-9)
 
 
-def test_what_is_kept_of_a_damaged_and_uneven_film_comes_back(store: FeatureStore) -> None:
+def test_what_is_kept_of_a_damaged_and_uneven_video_comes_back(store: FeatureStore) -> None:
     uneven = replace(video(), pts_seconds=np.array([0.0, 0.25, 2.0]))
-    entry = store.write(uneven, FILM, 0.75, Fraction(1))
+    entry = store.write(uneven, SOURCE, 0.75, Fraction(1))
     assert (entry.decoded_fraction, entry.deviation_seconds) == (0.75, 0.75)
     assert look(store) == entry
 
@@ -410,7 +410,7 @@ class TestTheIndex:
             assert read_index(str(index_of(store)), store.space) == {}, position
 
     def test_another_spaces_index_says_nothing(self, tmp_path: Path) -> None:
-        known = {"a": IndexedFile(FileState(1, 2), FILM, StoredEntry(1, 2.5, "ab", 0.5, 0.25))}
+        known = {"a": IndexedFile(FileState(1, 2), SOURCE, StoredEntry(1, 2.5, "ab", 0.5, 0.25))}
         write_index(str(tmp_path / "index"), "one", known)
         assert read_index(str(tmp_path / "index"), "one") == known
         assert read_index(str(tmp_path / "index"), "two") == {}
@@ -428,7 +428,7 @@ REJECTION = VideoRejected(DropReason.TRUNCATED, "it ends at 3 s", 0.25)
 
 
 def fail(store: FeatureStore, video_id: str) -> Path:
-    store.write_failure(video_id, FILM, conditions(Decoding()), REJECTION)
+    store.write_failure(video_id, SOURCE, conditions(Decoding()), REJECTION)
     return Path(store.failure_path(video_id))
 
 
@@ -440,10 +440,10 @@ class TestFailures:
     ) -> None:
         store = temporary_store(tmp_path_factory)
         rejection = VideoRejected(DropReason.DAMAGED, detail, decoded_fraction)
-        store.write_failure(video_id, FILM, conditions(Decoding()), rejection)
+        store.write_failure(video_id, SOURCE, conditions(Decoding()), rejection)
         failure = store.failure(video_id)
         assert failure
-        assert (failure.video_id, failure.space, failure.source) == (video_id, store.space, FILM)
+        assert (failure.video_id, failure.space, failure.source) == (video_id, store.space, SOURCE)
         assert failure.rejection.args == rejection.args
 
     def test_it_stands_beside_where_the_features_would_be(self, store: FeatureStore) -> None:
@@ -455,7 +455,7 @@ class TestFailures:
 
     def test_the_last_one_wins(self, store: FeatureStore) -> None:
         fail(store, "dog")
-        store.write_failure("dog", FILM, conditions(Decoding()), VideoRejected(DropReason.IO_ERROR, "no answer"))
+        store.write_failure("dog", SOURCE, conditions(Decoding()), VideoRejected(DropReason.IO_ERROR, "no answer"))
         failure = store.failure("dog")
         assert failure
         assert failure.reason is DropReason.IO_ERROR

@@ -26,7 +26,7 @@ from yt8m_pipeline.store.stored_file import open_stored
 from yt8m_pipeline.transforms.lookup import changed_warning
 
 ONE, TWO = {"model": "one"}, {"model": "two"}
-FILM = Source("film.mp4", 5, "then")
+SOURCE = Source("video.mp4", 5, "then")
 OWNERS = ("elsewhere-1", "elsewhere-2", f"{socket.gethostname()}-4194305")
 """Of temporary files: two unknown ones, and one whose process cannot be: Linux counts to 4,194,304."""
 LONG_AGO = 1_000_000_000
@@ -35,13 +35,13 @@ KEPT = ("a", "b")
 
 def write(store: FeatureStore, video_id: str, frames: int = 2) -> Path:
     store.write(
-        VideoFeatures(video_id, np.ones((frames, 3), np.float32), np.arange(1.0 * frames)), FILM, 1, Fraction(1)
+        VideoFeatures(video_id, np.ones((frames, 3), np.float32), np.arange(1.0 * frames)), SOURCE, 1, Fraction(1)
     )
     return aged(Path(store.path(video_id)))
 
 
 def fail(store: FeatureStore, video_id: str) -> Path:
-    store.write_failure(video_id, FILM, conditions(Decoding()), VideoRejected(DropReason.TRUNCATED, "it ends at 3 s"))
+    store.write_failure(video_id, SOURCE, conditions(Decoding()), VideoRejected(DropReason.TRUNCATED, "it ends at 3 s"))
     return aged(Path(store.failure_path(video_id)))
 
 
@@ -321,7 +321,7 @@ class TestBuilding:
             assert victim.read_bytes() == (built / victim.relative_to(copied)).read_bytes()
         assert published_bytes(copied / "dataset") == published_bytes(built / "dataset")
 
-    def test_a_changed_film_is_reported_and_with_refresh_extracted_again(
+    def test_a_changed_video_is_reported_and_with_refresh_extracted_again(
         self, workshop: Workshop, built: Path, tmp_path: Path
     ) -> None:
         corpus, folder = tmp_path / "corpus", tmp_path / "copy"
@@ -329,16 +329,16 @@ class TestBuilding:
         shutil.copytree(built / "features", folder / "features")
         config = str(workshop.config(folder, tables__root=str(corpus)))
         header = open_stored(str(stored_paths(folder)[0])).header
-        film = corpus / Path(header.source_uri).relative_to(workshop.corpus)
+        changed_file = corpus / Path(header.source_uri).relative_to(workshop.corpus)
         other = next(
             file for file in map(open_stored, map(str, stored_paths(folder))) if file.header.sha256 != header.sha256
         )
-        shutil.copyfile(other.header.source_uri, film)
+        shutil.copyfile(other.header.source_uri, changed_file)
         changed = json.loads(run("build", config, "--json").stdout)["warnings"]
         assert [row["warning"] for row in changed] == changed_warning([header.video_id])
         refreshed = json.loads(run("build", config, "--json", "--refresh").stdout)
         assert refreshed["warnings"] == []
         again = open_stored(str(stored_paths(folder)[0])).header
-        assert (again.source_uri, again.source_size) == (str(film), film.stat().st_size)
+        assert (again.source_uri, again.source_size) == (str(changed_file), changed_file.stat().st_size)
         assert again.sha256 == other.header.sha256
         assert json.loads(run("build", config, "--json").stdout)["title"].startswith("Nothing to do")

@@ -1,4 +1,4 @@
-"""`yt8m store stats`, `check` and `gc`: looks after a feature store."""
+"""The commands `yt8m store stats`, `check` and `gc`, which look after a feature store."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -104,7 +104,7 @@ def gc(
 
 
 def _removals(store: str, needs: "Needs | None", dropped: Sequence[str]) -> "Mapping[str, list[Removal]]":
-    """What can go, by feature space."""
+    """What can be removed, by feature space."""
     from yt8m_pipeline.store.garbage import find_removals, whole_space
     from yt8m_pipeline.store.upkeep import find_spaces
 
@@ -116,7 +116,7 @@ def _removals(store: str, needs: "Needs | None", dropped: Sequence[str]) -> "Map
 
 
 def _summaries(space: str, removals: "Sequence[Removal]") -> Iterator[dict[str, Any]]:
-    """A row for each reason why files of a space go."""
+    """One row for each reason why files of a feature space can be removed."""
     for why in sorted({removal.why for removal in removals}):
         found = [removal for removal in removals if removal.why == why]
         size = sum(removal.state.size for removal in found)
@@ -125,7 +125,7 @@ def _summaries(space: str, removals: "Sequence[Removal]") -> Iterator[dict[str, 
 
 @contextmanager
 def _progress(name: str, spaces: "Sequence[FeatureStore]") -> Iterator[Callable[[int], None]]:
-    """Shows how many of all files of features have been looked at."""
+    """Shows a progress bar of the files of features that have been looked at."""
     from yt8m_pipeline.store.upkeep import count_files
 
     with _counting(name, count_files(spaces)) as progress:

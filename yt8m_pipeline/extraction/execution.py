@@ -1,4 +1,4 @@
-"""How a network is run: on which processor, at what precision, compiled once for batches of any length."""
+"""Running a network: the processor, the precision, and one compilation that serves batches of any length."""
 
 import logging
 import shutil
@@ -15,10 +15,12 @@ LOGGER = logging.getLogger(__name__)
 
 
 def use_device(inception: Inception) -> None:
-    """Makes TensorFlow run the config's network where and as precisely as the config says, in all of this process.
+    """Sets TensorFlow's device and precision for this whole process, as the config asks.
 
-    `float32` means it: TensorFlow's default on a GPU is TensorFloat-32, of 10 bits. `mixed` lets it compute in float16
-    what that is safe for (convolutions, not the sums over a picture), in networks of every source alike.
+    `precision: float32` switches TensorFloat-32 off. That format, TensorFlow's default on a GPU, keeps 10 bits of the
+    mantissa of float32's 23. `precision: mixed` lets TensorFlow's graph optimiser compute in float16 where its list
+    of operations calls that safe: convolutions, but not the mean over the picture. Both work on networks of every
+    source.
 
     Raises:
         UsageError: if the config asks for a GPU and TensorFlow sees none.
@@ -52,18 +54,20 @@ def _require_gpu(field: str) -> None:
 
 
 def compiled(inception: Inception, path: str) -> Network:
-    """The config's network with its weights as constants, so that TensorFlow folds and lays them out once.
+    """Compiles the config's network with its weights as constants, so that TensorFlow folds and lays them out once.
 
     Args:
         inception: The config.
         path: The model's local file or folder.
 
     Returns:
-        uint8 RGB frames (batch, height, width, 3) → float32 (batch, dimensions). It never traces again.
+        A function of uint8 RGB frames (batch, height, width, 3) that gives float32 features (batch, dimensions). It
+        has one trace, which serves every length of a batch.
 
     Raises:
-        UsageError: if the model has not what it must have, or its weights are not all finite: fast kernels of ReLU make
-            0 of NaN, so that its features would look sound.
+        UsageError: if the model lacks a node, a signature or an input that it must have, or if a weight is NaN or
+            infinite. Such weights are refused here because fast kernels of ReLU turn NaN into 0, so that the features
+            would look sound.
     """
     tf, network, size = tensorflow(), network_of(inception, path), inception.decoded_size
 
@@ -82,6 +86,7 @@ def compiled(inception: Inception, path: str) -> Network:
 
 
 def _require_finite_weights(graph: Any) -> None:
+    """Refuses constants that are NaN or infinite, except a single -inf, with which a maximum may begin."""
     tf = tensorflow()
     inner = (node for function in graph.library.function for node in function.node_def)
     for node in (*graph.node, *inner):
@@ -99,7 +104,7 @@ def _require_finite_weights(graph: Any) -> None:
 
 
 def freeze(function: Any) -> Any:
-    """The concrete function of a tf.function with one signature, its variables turned into constants."""
+    """Turns the variables of a tf.function with one signature into constants; returns its concrete function."""
     from tensorflow.python.framework import convert_to_constants  # noqa: PLC0415
 
     return convert_to_constants.convert_variables_to_constants_v2(function.get_concrete_function())

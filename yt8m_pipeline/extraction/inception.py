@@ -1,4 +1,7 @@
-"""Stage 5: the activation of the last hidden layer of Inception-V3, `pool_3` (paper §3.3), in fixed micro-batches."""
+"""Stage 5: the features of frames, which are the activations of the last hidden layer of Inception-V3 (paper §3.3).
+
+That layer is called `pool_3` in the graph of 2015. Frames go through the network in micro-batches of a fixed size.
+"""
 
 import logging
 import sys
@@ -20,18 +23,22 @@ from yt8m_pipeline.extraction.networks import Network, tensorflow
 LOGGER = logging.getLogger(__name__)
 
 UNUSABLE = (AttributeError, KeyError, OSError, TypeError, ValueError, UserWarning, zipfile.BadZipFile)
-"""What Keras and TensorFlow raise, beside `tf.errors.OpError`, for models that are damaged or do not fit."""
+"""The exceptions that Keras and TensorFlow raise for a model that is damaged or has the wrong shape.
+
+`tf.errors.OpError` is one more, which is known only once TensorFlow is imported.
+"""
 
 
 @dataclass(slots=True, weakref_slot=True)
 class FeatureExtractor:
-    """A loaded network, ready for frames. `load` makes it; threads may share it.
+    """A loaded network that turns frames into features. `load` makes it, and threads may share it.
 
     Attributes:
-        network: uint8 (batch, height, width, 3) → float32 (batch, dimensions), compiled once for batches of any length.
-        batch_size: Frames per call of the network, at most; it halves when that many are too many for the memory.
-        image_size: Height and width of a frame, pixels; None: the network resizes frames of any size.
-        dimensions: Features per frame, as the network gives them (2048 for Inception-V3).
+        network: The compiled network: uint8 (batch, height, width, 3) → float32 (batch, dimensions), for any batch.
+        batch_size: The largest number of frames in one call of the network. It is halved when so many frames do not
+            fit into the memory.
+        image_size: The height and width of a frame in pixels; None where the network resizes frames of any size.
+        dimensions: The number of features per frame that the network gives (2048 for Inception-V3).
     """
 
     network: Network
@@ -40,17 +47,19 @@ class FeatureExtractor:
     dimensions: int
 
     def __call__(self, frames: UInt8Array) -> Float32Array:
-        """The features of RGB frames, whatever stands beside them in a batch.
+        """Computes the features of RGB frames. They do not depend on which frames share a batch.
 
         Args:
-            frames: uint8, (frames, image_size, image_size, 3) or, of any size, (frames, height, width, 3); zero frames
-                are fine. The last batch of those of a given size is padded, to a power of two or `batch_size`.
+            frames: uint8, (frames, image_size, image_size, 3), or (frames, height, width, 3) where `image_size` is
+                None; zero frames are allowed. Where `image_size` is given, the last batch is padded with black frames
+                to a power of two or to `batch_size`.
 
         Returns:
             float32, (frames, dimensions).
 
         Raises:
-            DataError: if the memory does not do for a single frame.
+            DataError: if not even a single frame fits into the memory.
+            ValueError: if the frames have another shape or type.
         """
         expected = (self.image_size, self.image_size, 3) if self.image_size else (*frames.shape[1:3], 3)
         if frames.dtype != np.uint8 or frames.shape[1:] != expected:
@@ -64,7 +73,7 @@ class FeatureExtractor:
         return features
 
     def run_batch(self, frames: UInt8Array) -> Float32Array:
-        """The features of as many of the first frames as one call of the network takes, and of the padding."""
+        """Calls the network once, with as many of the first frames as it takes, and returns padding's features too."""
         while True:
             size = self.batch_size
             batch = _padded(frames[:size], size) if self.image_size else frames[:size]
@@ -88,9 +97,10 @@ def _halved(batch_size: int, error: Exception) -> int:
 
 
 def describe(inception: Inception) -> dict[str, Any]:
-    """Everything about the network that changes the features, for the feature-space fingerprint. No TensorFlow.
+    """Describes everything about the network that changes the features, for the fingerprint of the feature space.
 
-    A model is known by its bytes, not by its path. `imagenet` and hub handles are downloaded here when not yet cached.
+    A model is described by its bytes and not by its path. The weights `imagenet` and hub handles are downloaded here
+    where they are not cached yet. TensorFlow is not imported.
 
     Raises:
         UsageError: if a model's file or folder is missing, or cannot be downloaded.
@@ -105,14 +115,17 @@ def describe(inception: Inception) -> dict[str, Any]:
 
 
 ANY_DIMENSIONS = range(1, sys.maxsize)
+"""The numbers of features per frame that are accepted where no PCA limits them: all."""
 
 
 def load(inception: Inception, dimensions: range = ANY_DIMENSIONS) -> FeatureExtractor:
-    """Loads the network, compiles it, and runs it on black frames: a batch, and one alone.
+    """Loads the network, compiles it, and runs it once on a batch of black frames and once on a single one.
+
+    The two runs show before any video is decoded that the memory suffices and that the output has the right shape.
 
     Args:
         inception: The config.
-        dimensions: How many features per frame the PCA that follows can take.
+        dimensions: The numbers of features per frame that the PCA after it accepts.
 
     Raises:
         UsageError: if the model is missing, cannot be downloaded, read or run, does not give one vector per image, or
@@ -154,15 +167,20 @@ def load(inception: Inception, dimensions: range = ANY_DIMENSIONS) -> FeatureExt
 
 
 NOISE = ("Graph execution error", "Detected at node", 'File "', "[[")
-"""How the lines of TensorFlow's messages begin that tell where in the code and the graph, and not what."""
+"""The beginnings of those lines of TensorFlow's messages that tell a place in its code, and not what is wrong."""
 
 
 def _said(error: Exception) -> str:
+    """What TensorFlow says is wrong, in one line."""
     lines = (line.strip() for line in str(error).splitlines())
     return " ".join(line for line in lines if not line.startswith(NOISE))
 
 
 def _padded(batch: UInt8Array, batch_size: int) -> UInt8Array:
-    """A batch of one of few lengths: kernels are chosen and laid out for each, and padding costs as much as frames."""
+    """Pads a batch with black frames to a power of two, or to the whole batch size.
+
+    TensorFlow chooses and lays out kernels anew for each length that it meets, so few lengths are best; padding costs
+    as much as frames do, so always padding to the whole batch size is not.
+    """
     missing = min(batch_size, 1 << (len(batch) - 1).bit_length()) - len(batch)
     return np.pad(batch, ((0, missing), (0, 0), (0, 0), (0, 0))) if missing else batch

@@ -1,8 +1,9 @@
-"""The frozen Inception graph of 2015, `classify_image_graph_def.pb`, lifted from one image to batches.
+"""The frozen Inception graph of 2015, `classify_image_graph_def.pb`, made to take batches instead of one image.
 
-It decodes one JPEG, expands it to a batch of 1, resizes it to 299 × 299 and makes (x - 128) / 128 of it; the activation
-of the last hidden layer is `pool_3`, of shape (1, 1, 1, 2048) (paper §3.3). Only its ends are of one image: the batch
-goes in after `ExpandDims`, and what lies between does not know how many images there are.
+The published graph decodes one JPEG, expands it to a batch of 1, resizes it to 299 × 299 and computes (x - 128) / 128.
+The activation of its last hidden layer is `pool_3`, of shape (1, 1, 1, 2048) (paper §3.3). Only the two ends of the
+graph are made for one image. A batch can therefore go in at the output of `ExpandDims`, and every node between there
+and `pool_3` works for any number of images.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -13,26 +14,27 @@ from google.protobuf.message import DecodeError
 from yt8m_pipeline.errors import UsageError
 
 IMAGES, POOL_3 = "ExpandDims", "pool_3"
-"""The nodes whose outputs are the batch of images, float32 RGB from 0 to 255 in any size, and the vectors."""
+"""The nodes whose outputs are the batch of images (float32 RGB, 0 to 255, any size) and the vectors."""
 
 STATIC_SHAPES = "_output_shapes"
-"""An attribute that says that there is one image."""
+"""The attribute in which the graph records the shapes of outputs, for a batch of 1. It is removed."""
 
-FIX = "give the file classify_image_graph_def.pb, unpacked from inception-2015-12-05.tgz"
+ARCHIVE_HINT = "give the file classify_image_graph_def.pb, unpacked from inception-2015-12-05.tgz"
 
 REMOVED_NORM = "BatchNormWithGlobalNormalization"
+"""The operation for batch normalization that the graph uses and that TensorFlow has removed since."""
 
 
 def lifted(tf: Any, path: str, data: bytes) -> Callable[[Any], Any]:
-    """The graph between its ends.
+    """Makes a function of batches from the graph of one image.
 
     Args:
         tf: TensorFlow.
-        path: Where the graph is from, for errors.
+        path: The file that the graph was read from, which errors name.
         data: The bytes of a GraphDef.
 
     Returns:
-        float32 (batch, height, width, 3), 0 to 255 → float32 (batch, 2048).
+        A function of float32 images (batch, height, width, 3), 0 to 255, that gives float32 vectors (batch, 2048).
 
     Raises:
         UsageError: if the bytes are no GraphDef, or it lacks one of the two nodes or a node between them.
@@ -57,11 +59,13 @@ def _parsed(tf: Any, path: str, data: bytes) -> Any:
     try:
         return tf.compat.v1.GraphDef.FromString(data)
     except DecodeError as error:
-        raise UsageError(what="The file is not a TensorFlow graph", where=path, why=str(error), fix=FIX) from error
+        raise UsageError(
+            what="The file is not a TensorFlow graph", where=path, why=str(error), fix=ARCHIVE_HINT
+        ) from error
 
 
 def _between(graph: Any, path: str) -> Iterator[Any]:
-    """The nodes that `pool_3` needs, without the images, in the order of the graph."""
+    """The nodes that `pool_3` depends on, except the one that gives the images, in the order of the graph."""
     nodes = {node.name: node for node in graph.node}
     _require({IMAGES, POOL_3}, nodes, path)
     found, todo = {IMAGES}, [POOL_3]
@@ -82,12 +86,15 @@ def _require(names: Any, nodes: Mapping[str, Any], path: str) -> None:
             what="The graph is not the Inception graph of 2015",
             where=path,
             why=f"it has {len(nodes)} nodes, but none named {', '.join(missing)}",
-            fix=FIX,
+            fix=ARCHIVE_HINT,
         )
 
 
 def _tensors(node: Any) -> list[str]:
-    """A node's inputs without the nodes that must merely run before it: they check for NaN, and we do that later."""
+    """A node's inputs, without its control inputs, which only have to run before it.
+
+    In this graph they check for NaN, which `execution` does for the weights and the feature store for the features.
+    """
     return [name for name in node.input if not name.startswith("^")]
 
 
@@ -96,7 +103,7 @@ def _node_of(tensor: str) -> str:
 
 
 def _today(tf: Any, old: Any) -> list[Any]:
-    """A node as TensorFlow takes it today: batch normalization had an operation of its own until 2015."""
+    """Translates a node into what TensorFlow takes today; the removed batch normalization becomes two nodes."""
     node = tf.compat.v1.NodeDef()
     node.CopyFrom(old)
     node.attr.pop(STATIC_SHAPES, None)

@@ -1,4 +1,7 @@
-"""Where the files of a network are, what is in them, and how they come here: no TensorFlow."""
+"""The files of a network: finding them, fetching them, and telling one network from another by their bytes.
+
+TensorFlow is not imported here.
+"""
 
 import contextlib
 import hashlib
@@ -19,29 +22,38 @@ from yt8m_pipeline.config import IMAGENET, GraphModel, HubModel, KerasModel, Mod
 from yt8m_pipeline.errors import UsageError
 
 ARCHIVES = (".tar.gz", ".tgz", ".tar")
+"""The endings of the names of archives that may hold a SavedModel."""
+
 SAVED_MODEL_FILE = "saved_model.pb"
+"""The file that makes a folder a SavedModel."""
 
 IMAGENET_FILE = "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5"
 IMAGENET_URL = f"https://storage.googleapis.com/tensorflow/keras-applications/inception_v3/{IMAGENET_FILE}"
 IMAGENET_MD5 = "bcbd6486424b2319ff4ef7d526e38f63"
-"""The weights behind `keras: imagenet`, as tf.keras.applications.InceptionV3 (include_top=False) names and checks
-them."""
+"""The weights that `keras: imagenet` means, with the name, address and MD5 that Keras itself uses for them.
+
+They are those of tf.keras.applications.InceptionV3(include_top=False).
+"""
 
 DOWNLOAD_TIMEOUT_SECONDS = 30.0
-
+"""How long a server may stay silent during a download before it counts as unreachable."""
 
 UNREADABLE = (OSError, EOFError, ValueError, http.client.HTTPException, tarfile.TarError, zlib.error, lzma.LZMAError)
-"""What reading a file, a URL or an archive raises when it cannot be."""
+"""The exceptions that reading a file, a URL or an archive raises when it is missing, unreachable or damaged."""
 
 
 def named(model: Model) -> str:
-    """The source and its value, as they stand in the config."""
+    """Names a model as the config does: the source and its value.
+
+    >>> named(SavedModel(saved_model="models/inception"))
+    'saved_model: models/inception'
+    """
     source = next(iter(type(model).model_fields))
     return f"{source}: {getattr(model, source)}"
 
 
 def identity(model: Model) -> dict[str, Any]:
-    """What makes a network what it is: its bytes, not their place.
+    """Describes what a network is: its source and the SHA-256 of its bytes, but not the place where they are.
 
     Raises:
         UsageError: as `locate`.
@@ -54,12 +66,13 @@ def identity(model: Model) -> dict[str, Any]:
 
 
 def locate(model: Model) -> str:
-    """The local file or folder of a model, fetched if need be; empty for a model that has none.
+    """Returns the local file or folder of a model, and fetches it first where it is not local.
 
-    Archives and files of a bucket are kept in the user's cache (`$XDG_CACHE_HOME/yt8m_pipeline`) by their content.
+    Unpacked archives and files from a bucket are kept in the user's cache (`$XDG_CACHE_HOME/yt8m_pipeline`), in a
+    folder that is named by the SHA-256 of its content. For a model without a file, `random`, the path is empty.
 
     Raises:
-        UsageError: if there is none, it cannot be fetched, or it is not the one whose SHA-256 the config names.
+        UsageError: if the model is missing, cannot be fetched, or does not have the SHA-256 that the config names.
     """
     match model:
         case RandomModel():
@@ -89,7 +102,7 @@ def _checked(path: str, expected: str | None) -> str:
 
 
 def _sha256(path: str) -> str:
-    """Of a file; of a folder, that of the list which `sha256sum` prints for its files, sorted by name."""
+    """The SHA-256 of a file, or of the list that `sha256sum` prints for the files of a folder, sorted by name."""
     if files.exists(path):
         return files.sha256(path)
     listing = "".join(f"{files.sha256(files.join(path, name))}  {name}\n" for name in files.list_files(path))
@@ -107,7 +120,7 @@ def _file(uri: str, fix: str) -> str:
 
 
 def _folder(place: str) -> str:
-    """A local folder as it is; a folder in a bucket, or in an archive, as a local one."""
+    """The local folder of a SavedModel, which is fetched from a bucket or unpacked from an archive where need be."""
     fix = "give the folder that holds saved_model.pb, or a .tar.gz of it"
     if place.endswith(ARCHIVES):
         _require(place, place, fix)
@@ -161,7 +174,7 @@ def _cache() -> Path:
 
 @contextlib.contextmanager
 def _scratch(source: str) -> Iterator[Path]:
-    """An empty folder in the cache, for what comes from a source; it goes with the block."""
+    """An empty folder in the cache, to put into it what is fetched from a source. It is deleted after the block."""
     fix = "check the file and its permissions, free space, or set XDG_CACHE_HOME to a folder with space"
     with _fetching("The model cannot be fetched", source, fix):
         _cache().mkdir(parents=True, exist_ok=True)
@@ -172,14 +185,14 @@ def _scratch(source: str) -> Iterator[Path]:
 
 
 def _keep(folder: Path) -> str:
-    """Moves a folder to its place in the cache, under the digest of what is in it."""
+    """Moves a folder into the cache, where its name is the SHA-256 of what is in it, and returns its path."""
     place = _cache() / _sha256(str(folder))
     _move(folder, place)
     return str(place)
 
 
 def _move(folder: Path, place: Path) -> None:
-    """All or nothing. Another process may have been first."""
+    """Renames a folder, so that its new name holds all of it or nothing. Another process may have done so first."""
     try:
         folder.rename(place)
     except OSError:
@@ -188,7 +201,7 @@ def _move(folder: Path, place: Path) -> None:
 
 
 def _imagenet_weights() -> str:
-    """Keras' own cached file, where Keras keeps it."""
+    """The file in Keras' own cache, which is downloaded there if it is missing."""
     home = os.environ.get("KERAS_HOME") or str(Path("~/.keras").expanduser())
     path = files.join(home, "models", IMAGENET_FILE)
     if not files.exists(path):
@@ -206,7 +219,7 @@ def _imagenet_weights() -> str:
 
 
 def _hub_folder(handle: str) -> str:
-    """The folder where tensorflow_hub keeps a handle, filled from its published .tar.gz as tensorflow_hub does."""
+    """The folder in which tensorflow_hub caches a handle. It is filled as that library does, from a .tar.gz."""
     cache = os.environ.get("TFHUB_CACHE_DIR") or files.join(tempfile.gettempdir(), "tfhub_modules")
     folder = Path(cache, hashlib.sha1(handle.encode(), usedforsecurity=False).hexdigest())
     needed = str(folder / SAVED_MODEL_FILE)

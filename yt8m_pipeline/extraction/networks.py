@@ -1,6 +1,6 @@
-"""The networks, from any of five sources, as functions of tensors.
+"""The networks of the five sources, as functions of tensors.
 
-The only module that imports TensorFlow for extraction; it takes seconds, so only `tensorflow` does.
+TensorFlow is imported by the function `tensorflow` alone, when it is first called, because that takes seconds.
 """
 
 import contextlib
@@ -20,15 +20,15 @@ from yt8m_pipeline.extraction.inception_2015 import lifted
 from yt8m_pipeline.extraction.network_input import preprocessing_of
 
 Network: TypeAlias = Callable[[Any], Any]
-"""A tensor in, a tensor out."""
+"""A function of one tensor that returns one tensor."""
 
 
 @functools.cache
 def tensorflow() -> Any:
-    """TensorFlow, quiet, deterministic, and taking GPU memory as it needs it.
+    """Imports TensorFlow, silences its log, makes it deterministic, and lets it take GPU memory as it needs it.
 
-    On the CPU: with oneDNN's convolutions on every processor (by default only on some), and one operation at a time on
-    all cores, so that there are no more threads than cores.
+    On the CPU it uses oneDNN's convolutions on every processor, where its default is to use them on some, and runs one
+    operation at a time on all cores, so that there are no more threads than cores.
     """
     for name, value in {"CPP_MIN_LOG_LEVEL": "3", "ENABLE_ONEDNN_OPTS": "1", "NUM_INTEROP_THREADS": "1"}.items():
         os.environ.setdefault(f"TF_{name}", value)
@@ -44,7 +44,7 @@ def tensorflow() -> Any:
 
 
 def _keras() -> Any:
-    """Keras with the defaults that networks are made for, whatever the user's keras.json says."""
+    """Keras, with float32 and channels last, which all networks here assume, whatever the user's keras.json says."""
     keras = tensorflow().keras
     keras.config.set_floatx("float32")
     keras.config.set_image_data_format("channels_last")
@@ -60,7 +60,7 @@ def device() -> str:
 
 @contextlib.contextmanager
 def _silent_stderr() -> Iterator[None]:
-    """TensorFlow 2.21 logs on import that there is no GPU, before its own log settings apply."""
+    """Discards what is written to stderr: TensorFlow 2.21 says there that it found no GPU, whatever its log level."""
     kept = os.dup(2)
     with Path(os.devnull).open("wb") as nowhere:
         os.dup2(nowhere.fileno(), 2)
@@ -72,14 +72,14 @@ def _silent_stderr() -> Iterator[None]:
 
 
 def network_of(inception: Inception, path: str) -> Network:
-    """The network of a config: what `prepared` makes of frames → one float32 vector each.
+    """Loads the network of a config. It takes what `prepared` makes of frames and gives a float32 vector for each.
 
     Args:
         inception: The config.
-        path: The model's local file or folder, as `locate` finds it.
+        path: The model's local file or folder, as `locate` returns it.
 
     Raises:
-        UsageError: if the model has not what it must have: nodes, a signature, an input of `image_size`.
+        UsageError: if the model lacks a node or a signature, or does not take images of `image_size`.
     """
     size = inception.image_size
     match inception.model:
@@ -94,7 +94,7 @@ def network_of(inception: Inception, path: str) -> Network:
 
 
 def prepared(inception: Inception, frames: Any) -> Any:
-    """uint8 RGB frames (batch, height, width, 3) of one size, whatever it is → the input of the config's network."""
+    """Makes the network's input from uint8 RGB frames (batch, height, width, 3) of any size."""
     tf = tensorflow()
     preprocessing = preprocessing_of(inception.model)
     if not preprocessing.resizes_itself:
@@ -103,9 +103,11 @@ def prepared(inception: Inception, frames: Any) -> Any:
 
 
 def _random_inception(image_size: int, seed: int) -> Network:
-    """He et al. 2015: normal kernels, variance 2 / fan-in, keep ReLU activations at one scale through the layers.
+    """Builds an Inception-V3 of random kernels: normal, with variance 2 / fan-in.
 
-    They are drawn by NumPy in the order of the layers; the batch norms stay as they are made, the identity.
+    That variance keeps the activations of ReLU at one scale from layer to layer (He et al. 2015, Delving Deep into
+    Rectifiers, §2.2). NumPy draws the kernels in the order of the layers, so that a seed means the same network on
+    every machine. The batch norms keep the weights with which they are made, which compute the identity.
     """
     rng = np.random.default_rng(seed)
     network = _keras_application("InceptionV3", image_size)
@@ -124,19 +126,19 @@ def _keras_network(architecture: Architecture, image_size: int, path: str) -> Ne
         _require_floats(network.inputs[0].dtype, path)
     else:
         network = _keras_application(architecture, image_size)
-        with warnings.catch_warnings(action="error", category=UserWarning):  # of layers that the file lacks
+        with warnings.catch_warnings(action="error", category=UserWarning):  # Keras warns of layers that have none
             network.load_weights(path)
     return functools.partial(network, training=False)
 
 
 def _keras_application(architecture: Architecture, image_size: int) -> Any:
-    """A network without its classifier, weights not yet set: (batch, image_size, image_size, 3) → one vector each."""
+    """Builds a network without its classifier and without weights: (batch, image_size, image_size, 3) → vectors."""
     build = getattr(_keras().applications, architecture)
     return build(include_top=False, weights=None, pooling="avg", input_shape=(image_size, image_size, 3))
 
 
 def _require_input(shape: Sequence[int | None], image_size: int, path: str) -> None:
-    """Of a shape (batch, height, width, channels), None where it takes any."""
+    """Refuses an input shape (batch, height, width, channels), None for any, that does not take the config's images."""
     images = (None, image_size, image_size, 3)
     if len(shape) != 4 or any(length not in (None, given) for length, given in zip(shape, images, strict=True)):
         raise UsageError(
@@ -149,7 +151,7 @@ def _require_input(shape: Sequence[int | None], image_size: int, path: str) -> N
 
 
 def _require_floats(dtype: str, path: str) -> None:
-    """Keras makes whatever it is given the type of a model's input."""
+    """Refuses an integer input, to which Keras would round the preprocessed values without a word."""
     if not tensorflow().as_dtype(dtype).is_floating:
         raise UsageError(
             what="The model does not take floating-point images",
@@ -160,9 +162,9 @@ def _require_floats(dtype: str, path: str) -> None:
 
 
 def _saved_network(image_size: int, folder: str) -> Network:
-    """A SavedModel's serving signature (`default` in the first TF-Hub format), else the object itself."""
+    """Loads a SavedModel: its serving signature (`default` in the first TF-Hub format), or else the object itself."""
     tensorflow()
-    with warnings.catch_warnings(action="ignore"):  # it imports pkg_resources, which is deprecated
+    with warnings.catch_warnings(action="ignore"):  # tensorflow_hub imports pkg_resources, which is deprecated
         import tensorflow_hub  # noqa: PLC0415
 
     loaded = tensorflow_hub.load(folder)
@@ -182,9 +184,9 @@ def _saved_network(image_size: int, folder: str) -> Network:
 
 
 def _signature(loaded: Any, name: str, image_size: int, folder: str) -> Network:
-    """A signature as a function, which holds on to the variables of its model: the signature alone does not.
+    """Makes a function of a signature. It keeps the model alive, because a signature alone does not keep its variables.
 
-    Where it has more outputs, the one named `default` is the vector (common signatures of the first TF-Hub format).
+    Where there are several outputs, the one named `default` is the vector, as the first TF-Hub format has it.
     """
     signature = loaded.signatures[name]
     inputs, outputs = signature.structured_input_signature[1], sorted(signature.structured_outputs)

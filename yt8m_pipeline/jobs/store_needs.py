@@ -1,4 +1,4 @@
-"""What finished datasets and videos tables need of a feature store: what `yt8m store gc` must leave."""
+"""The videos that finished datasets and videos tables need, whose features `yt8m store gc` must leave."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -14,11 +14,14 @@ from yt8m_pipeline.tables.reading import check_schema, find_files, read_batches
 
 
 def find_needs(uris: Iterable[str]) -> Needs:
-    """What finished datasets and videos tables need.
+    """Reads which videos finished datasets and videos tables need.
+
+    Args:
+        uris: The folders of datasets and the places of tables, in any order.
 
     Raises:
-        UsageError: if one is neither.
-        DataError: if one is damaged.
+        UsageError: if a place holds neither a finished dataset nor a videos table.
+        DataError: if a dataset or table is damaged.
     """
     needs = Needs()
     for uri in uris:

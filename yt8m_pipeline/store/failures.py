@@ -1,7 +1,10 @@
-"""Failures are data: why a video could not be used, kept in place of its features, and how long that counts.
+"""Failures as data: the reason why a video could not be used, kept in place of its features.
 
-What is stored does not decide what a dataset holds: a failure counts only as long as trying again would end the same,
-and the least share of sound frames is asked of stored and of fresh features alike.
+The contents of a dataset must not depend on what was tried before. A failure therefore counts only while another
+attempt would end in the same way: with the same file and the same config of decoding. The least share of sound frames
+(`decoding.min_decoded_fraction`) is no part of a failure; it is asked of stored and of fresh features alike.
+
+A record is JSON. Its key `sha256` is the SHA-256 of all the others.
 """
 
 import hashlib
@@ -22,9 +25,9 @@ class Source:
     """A video's file as it stood at one time.
 
     Attributes:
-        uri: Where its bytes are.
-        size: How many bytes; 0 for a file that is missing or out of reach.
-        modified: When or in which version, as the file system tells it; '' where it does not.
+        uri: The place of the file.
+        size: Its size in bytes, which is 0 for a file that is missing or out of reach.
+        modified: Its modification time or version, as the file system tells it; '' where it tells none.
     """
 
     uri: str
@@ -33,29 +36,29 @@ class Source:
 
     @classmethod
     def of(cls, uri: str) -> "Source":
-        """The file as it stands now. Ask before decoding: what changes meanwhile is then seen to have changed."""
+        """Looks at the file now. Do so before it is decoded, so that a change during decoding shows afterwards."""
         try:
             return cls(uri, *files.describe(uri))
         except (OSError, ValueError, ArrowException):
             return cls(uri, 0, "")
 
     def has_changed(self, now: "Source") -> bool:
-        """Whether the file has another size or modification time now. One that is gone has not changed."""
+        """Whether the file has another size or modification time now. A file that is gone does not count as changed."""
         return (now.size, now.modified) not in {(self.size, self.modified), (0, "")}
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a video could not be used, and when that was found.
+    """The record of why a video could not be used.
 
     Attributes:
-        video_id: The video.
-        space: The feature space (`feature_space`) that its features would belong to.
-        source: Its file, as it was then.
-        decoding: The config of decoding, as it was then, without what decides only after decoding.
-        reason: Why.
+        video_id: The id of the video.
+        space: The fingerprint of the feature space (`feature_space`) that its features would belong to.
+        source: The video's file as it was before the attempt.
+        decoding: The config of decoding at the attempt, without the fields that decide only after decoding.
+        reason: The reason, from a fixed list.
         detail: One line for a person.
-        decoded_fraction: The share of its frames that are sound; None where it is not known.
+        decoded_fraction: The share of the video's grid times whose frame is sound; None where it is not known.
     """
 
     video_id: str
@@ -68,26 +71,28 @@ class Failure:
 
     @property
     def rejection(self) -> VideoRejected:
+        """The failure as the exception that was raised at the attempt."""
         return VideoRejected(self.reason, self.detail, self.decoded_fraction)
 
     def counts(self, source: Source, conditions: Mapping[str, Any], retry: Retry) -> bool:
-        """Whether it stands for another attempt: file and conditions are as they were, and no retry is asked for.
+        """Whether the failure stands for another attempt: nothing that decided it has changed, and no retry is wanted.
 
         Args:
-            source: The file as it stands now.
-            conditions: What of the config of decoding decides now whether a video can be decoded.
+            source: The video's file as it stands now.
+            conditions: The fields of the config of decoding that decide now whether a video can be decoded.
             retry: Which failures are tried again.
         """
         return (self.source, self.decoding) == (source, conditions) and not retry.covers(self.reason)
 
     def to_bytes(self) -> bytes:
-        """Sealed JSON."""
+        """Writes the record as JSON with its SHA-256."""
         values = asdict(self)
         return json.dumps({**values, "sha256": _digest(values)}, indent=2).encode() + b"\n"
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Failure":
-        """
+        """Reads a record.
+
         Raises:
             KeyError, TypeError, ValueError: if the data is not what was written.
         """
@@ -99,11 +104,11 @@ class Failure:
 
 
 def open_failure(uri: str) -> Failure:
-    """Opens one file of a store that keeps a failure.
+    """Opens the file of one failure.
 
     Raises:
-        DamagedFile: if it is not what was written.
-        DataError: if it is not there or cannot be read.
+        DamagedFile: if the file is not what was written.
+        DataError: if the file is missing or cannot be read.
     """
     try:
         return Failure.from_bytes(read_stored(uri))

@@ -1,7 +1,7 @@
-"""The feature store: one immutable, self-checking file per video (`stored_file`), computed once and kept.
+"""The feature store: one immutable, self-checking file for each video (`stored_file`), computed once and kept.
 
-A video that failed has a small JSON file in its place (`Failure`). Each folder has an index (`store_index`), which
-saves reading its files only to know that they are there.
+A video that failed has a small JSON file instead (`failures`). The files lie on 256 shelves, each of which has an index
+(`index`) that saves reading its files only to know what is there.
 """
 
 import hashlib
@@ -36,27 +36,44 @@ from yt8m_pipeline.store.stored_file import (
 LOGGER = logging.getLogger(__name__)
 
 SUFFIX = ".npz"
+"""The ending of the name of a file of features."""
+
 FAILURE_SUFFIX = ".failed.json"
+"""The ending of the name of a file that records a failure; it takes the place of `SUFFIX`."""
+
 INDEX = "index.jsonl"
+"""The name of the index of a shelf."""
+
 DESCRIPTION = "space.json"
+"""The name of the file that describes a feature space."""
+
 SHELVES = tuple(f"{number:02x}" for number in range(256))
-"""The folders of a feature space, by the first byte of the SHA-256 of a video's id."""
+"""The names of the folders of a feature space. A video's shelf is the first byte of the SHA-256 of its id."""
 
 
 @dataclass(frozen=True, slots=True)
 class Damaged:
-    """A file is there, but it is not what was written."""
+    """The finding that a file is there but is not what was written.
+
+    Attributes:
+        reason: What is wrong with it.
+    """
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureStore:
-    """The videos of one feature space, each in `root/space/<2 hex>/<escaped id>-<12 hex>.npz`.
+    """The part of a feature store that belongs to one feature space.
+
+    A video is at `root/space/<2 hex>/<escaped id>-<12 hex>.npz`, with digits of the SHA-256 of its id.
 
     Attributes:
-        root: A folder, local or in a bucket; several spaces may share it.
-        space: The fingerprint (`feature_space`) of everything that changes the numbers.
+        root: The folder of the store, local or in a bucket. Several feature spaces may share it.
+        space: The fingerprint (`feature_space`) of everything that changes the features.
+
+    >>> FeatureStore("features", "a96b1b0829e94990").path("guitar")
+    'features/a96b1b0829e94990/d0/guitar-d081f5e40298.npz'
     """
 
     root: str
@@ -67,25 +84,30 @@ class FeatureStore:
         return files.join(self.root, self.space)
 
     def path(self, video_id: str) -> str:
-        """Where a video is stored. Any id is safe: it is escaped, cut, and told apart by its SHA-256."""
+        """The path of a video's features. Any id is safe: it is escaped and cut, and its SHA-256 keeps ids apart."""
         return files.join(self.folder, *place(video_id))
 
     def failure_path(self, video_id: str) -> str:
-        """Where it is kept that a video failed."""
+        """The path of the record of a video's failure."""
         return failure_name(self.path(video_id))
 
     def shelf(self, name: str, *, verify: bool = False) -> "Shelf":
-        """One of the `SHELVES` as it stands; to verify is to read every file that is asked for."""
+        """Lists one of the `SHELVES`. With `verify`, every file that is asked for is read, whatever the index knows."""
         return Shelf(self, name, verify=verify)
 
     def write(self, video: VideoFeatures, source: Source, decoded_fraction: float, rate: Fraction) -> StoredEntry:
-        """Stores a video, all or nothing, and forgets that it failed. The same arguments make the same bytes.
+        """Stores a video's features, whole or not at all, and deletes the record of its failure.
+
+        The same arguments make the same bytes.
 
         Args:
-            video: Its features.
-            source: Its file, as it was before it was decoded.
-            decoded_fraction: The share of its grid times whose frame is sound.
-            rate: Grid times per second.
+            video: The features.
+            source: The video's file as it was before it was decoded.
+            decoded_fraction: The share of the video's grid times whose frame is sound.
+            rate: The number of grid times per second.
+
+        Returns:
+            The entry that stands for the video in the index and in Beam.
 
         Raises:
             VideoRejected: if a feature is NaN or infinite (also where float16 overflowed).
@@ -104,7 +126,7 @@ class FeatureStore:
     def write_failure(
         self, video_id: str, source: Source, conditions: Mapping[str, Any], rejection: VideoRejected
     ) -> None:
-        """Keeps why a video could not be used, in place of what was kept before; what is stored of it stays.
+        """Records why a video could not be used, over an earlier record. Features that are stored already stay.
 
         Raises:
             DataError: if the file cannot be written.
@@ -114,7 +136,7 @@ class FeatureStore:
         files.write_bytes(self.failure_path(video_id), failure.to_bytes())
 
     def failure(self, video_id: str) -> Failure | None:
-        """Why a video could not be used when it was last tried; None where nothing, or nothing sound, is kept."""
+        """Reads why a video could not be used at the last attempt; None if there is no record or no sound one."""
         uri = self.failure_path(video_id)
         if not files.exists(uri):
             return None
@@ -125,20 +147,20 @@ class FeatureStore:
         return failure if (failure.video_id, failure.space) == (video_id, self.space) else None
 
     def read(self, video_id: str) -> VideoFeatures:
-        """A video's features.
+        """Reads a video's features.
 
         Raises:
-            DamagedFile: if the file is damaged or is another video's.
-            DataError: if there is no such file, it cannot be read, or it belongs to another feature space.
+            DamagedFile: if the file is damaged or holds another video.
+            DataError: if the file is missing, cannot be read, or belongs to another feature space.
         """
         return self.open(self.path(video_id)).video
 
     def open(self, uri: str) -> StoredFile:
-        """Opens a file of this space and checks all of it.
+        """Opens a file of this feature space and checks all of it.
 
         Raises:
-            DamagedFile: if it is damaged or in another video's place.
-            DataError: if there is no such file, it cannot be read, or it belongs to another feature space.
+            DamagedFile: if the file is damaged or stands in another video's place.
+            DataError: if the file is missing, cannot be read, or belongs to another feature space.
         """
         stored = open_stored(uri)
         if stored.header.space != self.space:
@@ -171,7 +193,7 @@ class FeatureStore:
         return Source(header.source_uri, header.source_size, header.source_modified), stored.entry
 
     def indexed(self, video_id: str, source: Source, entry: StoredEntry) -> IndexedFile | None:
-        """What an index may say of a file that has just been written; None if it is gone already."""
+        """What the index may say of a file that has just been written; None if the file is gone already."""
         state = files.state(self.path(video_id))
         return IndexedFile(state, source, entry) if state else None
 
@@ -180,8 +202,9 @@ class Shelf:
     """One folder of a feature space, as one listing and its index show it.
 
     Attributes:
-        name: Which of the `SHELVES`.
-        states: Every file of the folder by name.
+        name: The name of the shelf, one of `SHELVES`.
+        folder: The path of the shelf.
+        states: The size and modification time of every file of the shelf, by name.
     """
 
     def __init__(self, store: FeatureStore, name: str, *, verify: bool) -> None:
@@ -197,18 +220,18 @@ class Shelf:
         return files.join(self.folder, INDEX)
 
     def find(self, video_id: str) -> IndexedFile | Damaged | None:
-        """What is stored of a video; None where nothing is.
+        """Finds what is stored of a video; None if nothing is.
 
         Raises:
-            DataError: if its file cannot be read or belongs to another feature space.
+            DataError: if the file cannot be read or belongs to another feature space.
         """
         return self.file(place(video_id)[1])
 
     def file(self, name: str) -> IndexedFile | Damaged | None:
-        """What a file holds: by the index, or by reading it where the index does not know it as it stands.
+        """Tells what a file holds, by the index, or by reading the file if the index does not know it as it stands.
 
         Raises:
-            DataError: if it cannot be read or belongs to another feature space.
+            DataError: if the file cannot be read or belongs to another feature space.
         """
         if name not in self.states:
             return None
@@ -221,16 +244,16 @@ class Shelf:
         return self._known[name]
 
     def failure(self, video_id: str) -> Failure | None:
-        """As `FeatureStore.failure`."""
+        """Reads why a video failed, as `FeatureStore.failure` does, but looks only for files that the listing has."""
         return self._store.failure(video_id) if failure_name(place(video_id)[1]) in self.states else None
 
     def remember(self, video_id: str, file: IndexedFile) -> None:
-        """Adds to the index what is known of a file without reading it."""
+        """Adds to the index what is known of a file that was just written."""
         self._known[place(video_id)[1]] = file
         self._is_new = True
 
     def save(self) -> None:
-        """Writes the index, if there is anything new. Where that fails, the files are read again next time."""
+        """Writes the index if there is anything new. If that fails, the files are read again next time."""
         if not self._is_new:
             return
         try:
@@ -251,27 +274,31 @@ class Shelf:
 
 
 def place(video_id: str) -> tuple[str, str]:
-    """The shelf of a video and the name of its file there."""
+    """The shelf of a video, and the name of its file there.
+
+    >>> place("../etc")
+    ('f7', '..%2Fetc-f7f9121fdb53.npz')
+    """
     sha256 = hashlib.sha256(video_id.encode()).hexdigest()
     return sha256[:2], f"{quote(video_id, safe='')[:100]}-{sha256[:12]}{SUFFIX}"
 
 
 def failure_name(name: str) -> str:
-    """The file that keeps a video's failure, by the name or path of the file that keeps its features."""
+    """The name or path of the record of a video's failure, by that of the file of its features."""
     return name.removesuffix(SUFFIX) + FAILURE_SUFFIX
 
 
 def feature_space(description: Mapping[str, Any]) -> str:
-    """The fingerprint of a feature space: 16 hexadecimal digits of a JSON-able description, whatever its key order."""
+    """The fingerprint of a feature space: 16 hexadecimal digits of its description, whatever the order of the keys."""
     canonical = json.dumps(description, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
 def open_store(root: str, description: Mapping[str, Any]) -> FeatureStore:
-    """The store of a feature space. Its folder keeps the description in `space.json`, written once.
+    """Opens the store of a feature space. Its folder keeps the description in `space.json`, which is written once.
 
     Raises:
-        DataError: if the folder describes another space, or cannot be written.
+        DataError: if the folder describes another feature space, or cannot be written.
     """
     store = FeatureStore(root, feature_space(description))
     uri = files.join(store.folder, DESCRIPTION)
@@ -290,10 +317,13 @@ def open_store(root: str, description: Mapping[str, Any]) -> FeatureStore:
 
 
 def largest_deviation_seconds(pts_seconds: Float64Array, rate: Fraction) -> float:
-    """The largest |pts_seconds[k] - k / rate|: how far a frame is from its grid time.
+    """The largest distance of a frame from its grid time, |pts_seconds[k] - k / rate|.
 
     Args:
         pts_seconds: float64, (frames,), at least one.
-        rate: Grid times per second, above 0.
+        rate: The number of grid times per second, above 0.
+
+    >>> largest_deviation_seconds(np.array([0.0, 0.75, 2.0]), Fraction(1))
+    0.25
     """
     return float(np.abs(pts_seconds - np.arange(len(pts_seconds)) / float(rate)).max())

@@ -16,6 +16,13 @@ class VideoFeatures:
         video_id: The video's id.
         features: float32 or float16, (frames, dimensions), finite; row k belongs to grid time k.
         pts_seconds: float64, (frames,), the presentation time of each frame, not decreasing.
+
+    Raises:
+        ValueError: if a shape is another.
+
+    >>> import numpy as np
+    >>> VideoFeatures("guitar", np.zeros((3, 2048), np.float16), np.array([0.0, 1.0, 2.0]))
+    VideoFeatures('guitar', float16[3, 2048])
     """
 
     video_id: str

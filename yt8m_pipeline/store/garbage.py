@@ -1,7 +1,8 @@
-"""What can go from a feature store without loss to a given dataset: `yt8m store gc`.
+"""What can be removed from a feature store without loss to the datasets that are given: `yt8m store gc`.
 
-A mistake must not cost a store. So nothing goes by itself but rubbish; videos go only where what must stay is given and
-a part of it is there; a whole space goes only by its name; and a file goes only as it was when it was judged.
+A mistake must not cost a store. Four rules follow. Without further arguments only rubbish is removed. Features are
+removed only where datasets or tables say what must stay, and only from a feature space that holds some of it. A whole
+feature space is removed only if it is named. A file is removed only while it is as it was when it was judged.
 """
 
 import time
@@ -19,10 +20,10 @@ from yt8m_pipeline.store.stored_file import DamagedFile
 from yt8m_pipeline.store.upkeep import Progress, feature_files, find_spaces, over_shelves
 
 DAY_SECONDS = 86_400
-"""What was written later than that is not removed as unused: a build may be at work on it."""
+"""The age below which a file is never removed as unused, because a build may be at work on its video."""
 
 WEEK_SECONDS = 7 * DAY_SECONDS
-"""No write takes so long: an older temporary file, also of another host, has no writer any more."""
+"""The age above which a temporary file has no writer any more, whatever its host: no write takes a week."""
 
 ABANDONED = "half written, its writer is gone"
 DAMAGED = "damaged"
@@ -32,11 +33,11 @@ NAMED = "its space was named"
 
 
 class Removal(NamedTuple):
-    """A file that can go.
+    """A file that can be removed.
 
     Attributes:
-        uri: Where it is.
-        state: Its size and modification time when it was judged.
+        uri: The place of the file.
+        state: The size and modification time that it had when it was judged.
         why: One of the reasons above.
     """
 
@@ -47,18 +48,18 @@ class Removal(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What must stay, if it is stored.
+    """The videos whose features must stay.
 
     Attributes:
-        of_tables: The ids that videos tables list: in every space.
-        of_datasets: The ids that datasets list, by their feature space.
+        of_tables: The ids in videos tables. Their features stay in every feature space.
+        of_datasets: The ids in datasets, by the dataset's feature space. Their features stay in that one.
     """
 
     of_tables: set[str] = field(default_factory=set)
     of_datasets: dict[str, set[str]] = field(default_factory=dict)
 
     def names(self, space: str) -> dict[str, set[str]]:
-        """The names of the files of features that must stay in a space, by shelf."""
+        """The names of the files of features that must stay in a feature space, by shelf."""
         names: dict[str, set[str]] = {shelf: set() for shelf in SHELVES}
         for video_id in self.of_tables | self.of_datasets.get(space, set()):
             shelf, name = place(video_id)
@@ -67,14 +68,15 @@ class Needs:
 
 
 def find_removals(store: FeatureStore, needs: Needs | None, progress: Progress) -> list[Removal]:
-    """What can go from a space: what is abandoned, damaged, superseded, or not needed.
+    """Finds what can be removed from a feature space: abandoned, damaged, superseded and unused files.
 
-    A space that holds nothing of what is needed keeps all its videos: what was given may be the wrong table.
+    A feature space that holds nothing of what is needed keeps all its features, because the wrong table may have been
+    given.
 
     Args:
-        store: The space.
-        needs: What must stay; None: all that is sound.
-        progress: See `Progress`.
+        store: The feature space.
+        needs: The videos whose features must stay; None: all of them.
+        progress: A function that is told of every file of features that was looked at.
     """
     needed = needs.names(store.space) if needs else None
     found = over_shelves(store, partial(_judge, needed=needed, now=time.time(), progress=progress))
@@ -83,10 +85,10 @@ def find_removals(store: FeatureStore, needs: Needs | None, progress: Progress) 
 
 
 def whole_space(store: FeatureStore, needs: Needs | None) -> list[Removal]:
-    """Every file of a space.
+    """Lists every file of a feature space for removal.
 
     Raises:
-        UsageError: if a given dataset is of this space.
+        UsageError: if a dataset that was given has features of this space.
     """
     if needs and store.space in needs.of_datasets:
         why = "a dataset that was given is made of it"
@@ -104,7 +106,7 @@ def whole_space(store: FeatureStore, needs: Needs | None) -> list[Removal]:
 
 
 def remove(removals: Iterable[Removal], progress: Progress) -> Iterator[Removal]:
-    """Deletes the files that are still as they were when they were judged, and gives those."""
+    """Deletes the files that are still as they were when they were judged, and yields what it deleted."""
     for removal in removals:
         progress(1)
         if files.state(removal.uri) == removal.state:
@@ -113,7 +115,7 @@ def remove(removals: Iterable[Removal], progress: Progress) -> Iterator[Removal]
 
 
 def remove_empty_spaces(root: str) -> None:
-    """Deletes the folders of spaces that have no file left."""
+    """Deletes the folders of feature spaces that have no file left."""
     for store in find_spaces(root):
         if not files.list_files(store.folder):
             files.delete_folder(store.folder)
@@ -122,7 +124,7 @@ def remove_empty_spaces(root: str) -> None:
 def _judge(
     shelf: Shelf, needed: Mapping[str, set[str]] | None, now: float, progress: Progress
 ) -> tuple[bool, list[Removal]]:
-    """Whether a shelf has anything that is needed, and what can go from it."""
+    """Tells whether a shelf holds anything that is needed, and what can be removed from it."""
     stored = set(feature_files(shelf))
     ours = None if needed is None else needed[shelf.name]
     reasons = {name: _reason(shelf, name, ours, now) for name in shelf.states}
@@ -134,7 +136,7 @@ def _judge(
 
 
 def _reason(shelf: Shelf, name: str, needed: set[str] | None, now: float) -> str | None:
-    """Why a file can go; None where it stays."""
+    """The reason why a file can be removed; None if it stays."""
     age = now - shelf.states[name].modified_ns / 1e9
     if files.TEMPORARY_MARK in name:
         return ABANDONED if files.is_abandoned(name) or age > WEEK_SECONDS else None
@@ -150,7 +152,7 @@ def _reason(shelf: Shelf, name: str, needed: set[str] | None, now: float) -> str
 
 
 def _is_damaged(shelf: Shelf, name: str) -> bool:
-    """Whether a file is not what was written. One that cannot be read is not damaged, as far as is known."""
+    """Whether a file is not what was written. A file that cannot be read does not count as damaged."""
     try:
         found = shelf.file(name) if name.endswith(SUFFIX) else open_failure(files.join(shelf.folder, name))
     except DamagedFile:

@@ -1,9 +1,10 @@
-"""The index of one folder of the feature store: what its files hold, so that a listing stands for reading them all.
+"""The index of one shelf of the feature store, which saves a build from reading every file of the shelf.
 
-An entry counts for a file only as long as the file's size and modification time are those of the entry. An index may
-be lost, old or overwritten by another build's: that costs reading the files again, and nothing else.
+An entry of the index counts for a file only while the file's size and modification time are those in the entry. An
+index may be lost, outdated, or overwritten by another build. The files are then read again, and nothing else is lost.
 
-A line of the file is JSON: a name and what is known of it. The last line has the space, and the SHA-256 of the others.
+The index is JSON Lines. Each line but the last has the name of a file and what is known of it. The last line is the
+seal: the feature space, and the SHA-256 of all lines before it.
 """
 
 import hashlib
@@ -22,12 +23,12 @@ from yt8m_pipeline.store.stored_file import read_stored
 
 @dataclass(frozen=True, slots=True)
 class IndexedFile:
-    """A stored file that was read or written whole.
+    """What an index knows of a stored file that was read or written whole.
 
     Attributes:
-        state: Its size and modification time then.
-        source: The video's file that its features come from.
-        entry: What it holds.
+        state: The size and modification time that the stored file had then.
+        source: The video's file that the features were made from.
+        entry: The contents of the stored file, in brief.
     """
 
     state: FileState
@@ -36,7 +37,10 @@ class IndexedFile:
 
 
 def read_index(uri: str, space: str) -> dict[str, IndexedFile]:
-    """What is known of the files of a folder, by name; {} where the index is damaged, foreign or cannot be read."""
+    """Reads an index: what is known of the files of a shelf, by name.
+
+    It is empty if the index is damaged, belongs to another feature space, or cannot be read.
+    """
     try:
         return _parse(read_stored(uri), space)
     except (DataError, IndexError, TypeError, ValueError):
@@ -44,7 +48,7 @@ def read_index(uri: str, space: str) -> dict[str, IndexedFile]:
 
 
 def write_index(uri: str, space: str, known: Mapping[str, IndexedFile]) -> None:
-    """Writes what is known of the files of a folder of a feature space.
+    """Writes what is known of the files of a shelf of a feature space.
 
     Raises:
         DataError: if the file cannot be written.

@@ -1,8 +1,9 @@
-"""One file of the feature store: the features of one video, self-checking.
+"""One file of the feature store, which holds the features of one video and shows any damage to itself.
 
-It is an uncompressed `.npz` that `np.load` opens: `features`, `pts_seconds` and `header` (UTF-8 JSON as bytes). Its
-last 64 bytes, the archive's comment, are its seal: the SHA-256 of all bytes before them. The seal is checked before
-anything is parsed, so damage anywhere is found, and damaged bytes never reach a parser.
+The file is an uncompressed `.npz` that `np.load` opens, with the arrays `features`, `pts_seconds` and `header` (UTF-8
+JSON as bytes). Its last 64 bytes are the comment of the zip archive and the seal of the file: the SHA-256 of all bytes
+before them. The seal is checked before anything is parsed, so that damage to any byte is found and no damaged byte
+reaches a parser.
 """
 
 import hashlib
@@ -21,10 +22,11 @@ from yt8m_pipeline.errors import DataError
 from yt8m_pipeline.store.features import VideoFeatures
 
 SEAL_BYTES = 64
+"""The length of the seal: a SHA-256 in hexadecimal digits."""
 
 
 class DamagedFile(DataError):
-    """A stored file is not what was written: the video must be extracted again."""
+    """A stored file is not, to the byte, what was written. Its video must be extracted again."""
 
     WHAT = "A stored file is damaged"
 
@@ -36,16 +38,17 @@ class DamagedFile(DataError):
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a stored file says of itself.
+    """The header of a stored file: whose features it holds, of which feature space, and what they were made from.
 
     Attributes:
-        video_id: The video.
-        space: The feature space (`feature_space`) that its numbers belong to.
-        source_uri: Where the video's bytes were.
-        source_size: How many bytes they were.
-        source_modified: When or in which version, as the file system tells it; '' where it does not.
-        sha256: Of the features and presentation times alone, hexadecimal.
-        decoded_fraction: The share of the video's grid times whose frame is sound.
+        video_id: The id of the video.
+        space: The fingerprint of the feature space (`feature_space`) that the features belong to.
+        source_uri: The place of the video's file.
+        source_size: The size of that file in bytes.
+        source_modified: The modification time or the version of that file, as the file system tells it; '' where it
+            tells none.
+        sha256: The SHA-256 of the features and presentation times (`digest`), hexadecimal.
+        decoded_fraction: The share of the video's grid times whose frame is sound, 0 to 1.
         deviation_seconds: The largest distance of a presentation time from its grid time.
     """
 
@@ -61,7 +64,7 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """A whole file of the store, checked."""
+    """Everything in one file of the store, after its checks."""
 
     header: Header
     video: VideoFeatures
@@ -69,7 +72,7 @@ class StoredFile:
 
 
 def seal_video(video: VideoFeatures, header: Header) -> bytes:
-    """The bytes of a stored file; the same arguments make the same bytes."""
+    """Makes the bytes of a stored file. The same arguments make the same bytes, because no clock stands in them."""
     arrays: dict[str, npt.NDArray[Any]] = {
         "header": np.frombuffer(json.dumps(asdict(header)).encode(), np.uint8),
         "pts_seconds": np.ascontiguousarray(video.pts_seconds, np.float64),
@@ -86,11 +89,11 @@ def seal_video(video: VideoFeatures, header: Header) -> bytes:
 
 
 def open_stored(uri: str) -> StoredFile:
-    """Opens one file of a store, of whatever space, and checks all of it.
+    """Opens one file of features, of any feature space, and checks all of it.
 
     Raises:
-        DamagedFile: if it is not, to the byte, what was written.
-        DataError: if it is not there or cannot be read.
+        DamagedFile: if the file is not, to the byte, what was written.
+        DataError: if the file is missing or cannot be read.
     """
     data = read_stored(uri)
     _check_seal(uri, data)
@@ -103,10 +106,10 @@ def open_stored(uri: str) -> StoredFile:
 
 
 def read_stored(uri: str) -> bytes:
-    """The bytes of any file of a store.
+    """Reads the bytes of any file of a store.
 
     Raises:
-        DataError: if it is not there or cannot be read.
+        DataError: if the file is missing or cannot be read.
     """
     try:
         return files.read_bytes(uri)
@@ -120,12 +123,12 @@ def read_stored(uri: str) -> bytes:
 
 
 def brief(header: Header, video: VideoFeatures, magnitude: float) -> StoredEntry:
-    """What the store has of the video, in brief."""
+    """The entry that stands for a stored video in the index and in Beam."""
     return StoredEntry(len(video.features), magnitude, header.sha256, header.decoded_fraction, header.deviation_seconds)
 
 
 def magnitude(video: VideoFeatures) -> float:
-    """The largest absolute value of the features; NaN or infinite where one of them is."""
+    """The largest absolute value of the features. It is NaN or infinite if one of them is."""
     return max(abs(float(video.features.min())), abs(float(video.features.max())))
 
 

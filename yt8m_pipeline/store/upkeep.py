@@ -1,4 +1,4 @@
-"""Looking after a feature store: what is in it and what is damaged (`yt8m store stats` and `check`)."""
+"""The upkeep of a feature store: counting what is in it and finding damage (`yt8m store stats` and `check`)."""
 
 import json
 import re
@@ -24,24 +24,27 @@ from yt8m_pipeline.store.feature_store import (
 from yt8m_pipeline.store.index import IndexedFile
 
 THREADS = 16
-"""Shelves at a time: reading waits for the disk or the network, and digests are computed without the GIL."""
+"""The number of shelves that are worked on at a time.
+
+Reading waits for the disk or the network, and hashlib computes digests without the GIL, so threads gain on few cores.
+"""
 
 Progress: TypeAlias = Callable[[int], None]
-"""Is told how many more files of features have been looked at."""
+"""A function that is told how many more files of features have been looked at."""
 
 T = TypeVar("T")
 
 
 class SpaceStats(NamedTuple):
-    """What one feature space has.
+    """The contents of one feature space, in numbers.
 
     Attributes:
-        videos: How many videos have sound features.
-        frames: How many frames these have.
-        bytes: The size of all its files.
-        damaged: How many files are not what was written.
-        temporaries: How many files are half written, by a writer at work or a killed one.
-        failures: How many videos failed, by reason.
+        videos: The number of videos with sound features.
+        frames: The number of frames of these videos.
+        bytes: The size of all files.
+        damaged: The number of files that are not what was written.
+        temporaries: The number of half-written files, whether their writer is at work or was killed.
+        failures: The number of videos that failed, by reason.
     """
 
     videos: int
@@ -53,17 +56,17 @@ class SpaceStats(NamedTuple):
 
 
 class Fault(NamedTuple):
-    """A file of a store that is not what it must be."""
+    """A file of a store that is not what it must be, and what is wrong with it."""
 
     where: str
     what: str
 
 
 def find_spaces(root: str, only: Sequence[str] = ()) -> list[FeatureStore]:
-    """The feature spaces of a store, or those of them that are named.
+    """Finds the feature spaces of a store, or those of them that are named.
 
     Raises:
-        UsageError: if there are none, or one that is named is not there.
+        UsageError: if the folder has no feature space, or lacks one that is named.
     """
     spaces = [name for name in files.list_folders(root) if re.fullmatch("[0-9a-f]{16}", name)]
     if not spaces:
@@ -84,12 +87,12 @@ def find_spaces(root: str, only: Sequence[str] = ()) -> list[FeatureStore]:
 
 
 def count_files(spaces: Sequence[FeatureStore]) -> int:
-    """How many files of features there are, sound or not."""
+    """Counts the files of features, sound or not."""
     return sum(sum(over_shelves(store, lambda shelf: len(feature_files(shelf)))) for store in spaces)
 
 
 def describe(store: FeatureStore) -> dict[str, Any] | None:
-    """What a space is, by its `space.json`; None where that is missing or does not fit the space's name."""
+    """Reads the description of a feature space from its `space.json`; None if it is missing or of another space."""
     try:
         description: dict[str, Any] = json.loads(files.read_bytes(files.join(store.folder, DESCRIPTION)))
         return description if feature_space(description) == store.space else None
@@ -98,7 +101,7 @@ def describe(store: FeatureStore) -> dict[str, Any] | None:
 
 
 def survey(store: FeatureStore, progress: Progress) -> SpaceStats:
-    """What a space has. Only the files that its indices do not know are read."""
+    """Counts what a feature space has. It reads only the files that the indices do not know."""
     totals: Counter[str] = Counter()
     failures: Counter[str] = Counter()
     for counts, reasons in over_shelves(store, partial(_survey, progress=progress)):
@@ -115,9 +118,9 @@ def survey(store: FeatureStore, progress: Progress) -> SpaceStats:
 
 
 def check(store: FeatureStore, progress: Progress) -> list[Fault]:
-    """Reads every file of a space and says what is damaged or misplaced; the indices forget it, and learn the others.
+    """Reads every file of a feature space and reports what is damaged or misplaced.
 
-    The next build extracts these videos again.
+    The indices forget those files and learn the others, so that the next build extracts the damaged videos again.
     """
     parts = over_shelves(store, partial(_check, progress=progress), verify=True)
     faults = [fault for part in parts for fault in part]
@@ -127,7 +130,7 @@ def check(store: FeatureStore, progress: Progress) -> list[Fault]:
 
 
 def over_shelves(store: FeatureStore, function: Callable[[Shelf], T], *, verify: bool = False) -> list[T]:
-    """A function of each shelf of a space, in their order."""
+    """Applies a function to each shelf of a feature space, and returns the results in the order of the shelves."""
     with ThreadPool(THREADS) as pool:
         return pool.map(lambda name: function(store.shelf(name, verify=verify)), SHELVES, chunksize=1)
 
@@ -138,7 +141,7 @@ def feature_files(shelf: Shelf) -> list[str]:
 
 
 def open_failures(shelf: Shelf) -> Iterator[tuple[str, Failure | Damaged]]:
-    """The shelf's records of failures, by the names of their files."""
+    """Opens the records of failures of a shelf, by the names of their files."""
     for name in shelf.states:
         if name.endswith(FAILURE_SUFFIX):
             try:
@@ -171,7 +174,7 @@ def _check(shelf: Shelf, progress: Progress) -> list[Fault]:
 
 
 def _look_at(shelf: Shelf, name: str) -> IndexedFile | Damaged:
-    """What a file holds; also one that cannot be read, or is another space's, is damaged here."""
+    """What a file holds. A file that cannot be read or belongs to another feature space counts as damaged here."""
     try:
         return shelf.file(name) or Damaged("it is gone")
     except DataError as error:
