@@ -50,7 +50,10 @@ def inspect_path(uri: str, rows: int) -> Facts:
     ending = PurePosixPath(uri).suffix.lower()
     if ending not in _INSPECTORS:
         raise UsageError(
-            "This file is none of a dataset", uri, f"its ending is '{ending}'", "give a shard, table or array"
+            what="This file is none of a dataset",
+            where=uri,
+            why=f"its ending is '{ending}'",
+            fix="give a shard, table or array",
         )
     return _INSPECTORS[ending](uri, rows)
 
@@ -62,7 +65,7 @@ def _inspect_folder(folder: str) -> Facts:
         return _sum_up_dataset(layout, manifest)
     if not files.list_states(folder) and not files.list_folders(folder):
         why, fix = "it does not exist, or is a folder without files", "give the path of a file, a dataset or a store"
-        raise UsageError("There is no such file", folder, why, fix)
+        raise UsageError(what="There is no such file", where=folder, why=why, fix=fix)
     return _sum_up_store(folder)
 
 
@@ -185,7 +188,10 @@ def _inspect_parquet(uri: str, rows: int) -> Facts:
             table = pq.read_table(stream)
     except (OSError, pa.ArrowException) as error:
         raise DataError(
-            "A table is damaged", uri, " ".join(str(error).split()), "replace the file, or build the dataset again"
+            what="A table is damaged",
+            where=uri,
+            why=" ".join(str(error).split()),
+            fix="replace the file, or build the dataset again",
         ) from None
     return {"kind": "table", "rows": table.num_rows, "first": table.slice(0, rows).to_pylist()}
 
