@@ -2,9 +2,9 @@
 
     python scripts/prove_compression.py --clips CLIP... --features CACHE.npz [--model FILE.keras]
 
-Prints Markdown tables. The features are those of windows of real films (any that `yt8m probe` accepts; the films of
+Prints Markdown tables. The features are those of windows of real videos (any that `yt8m probe` accepts; those of
 `yt8m demo` will do), and are kept in the cache. They come from a trained network, any that `inception.model: {keras:
-FILE}` takes, or without one from a dictionary of 2,048 patches that is learnt from the films (`patch_dictionary`): like
+FILE}` takes, or without one from a dictionary of 2,048 patches learnt from the videos (`patch_dictionary`): like
 pool_3 they are means over the picture of rectified answers: non-negative, sparse, heavy-tailed and correlated. A random
 Inception-V3 will not do: its features are nearly of rank 1.
 
@@ -18,14 +18,14 @@ full-size features) and what the codes cost on top of it are told apart:
 
 - variance lost: |x − x'|² / |x − mean of train|² of the features x' that are put together again from the codes;
 - coefficient error: |y − y'|² / |y|² of the whitened coefficients;
-- k-NN agreement: the share of a held-out frame's 10 nearest train frames of other classes, hence of other films or
+- k-NN agreement: the share of a held-out frame's 10 nearest train frames of other classes, hence of other clips or
   places, that stay among the 10. Nearest by cosine, as retrieval does. Features: against full-size ones, after putting
   together; coefficients: against float ones, as stored (whitening changes all distances, on purpose);
 - frame accuracy, and Hit@1 and mAP of videos whose scores are the means of their frames' (§4.1.1, §5.1; the average
   precision without its binning of scores), by multinomial logistic regression on standardised input.
 
 It shows what the codes lose where classes are hard to tell, not what 4,800 classes and millions of videos lose: the
-films are few, and held-out videos show the same scenes at other times. It is unfair to whitening, whose last dimensions
+clips are few, and held-out videos show the same scenes at other times. It is unfair to whitening, whose last dimensions
 are noisier on held-out frames the fewer the train frames are, and to codebooks per dimension, which need far more train
 frames than levels. A loss within the spread of the splits is none.
 """
@@ -56,7 +56,6 @@ from yt8m_pipeline.data_model import Float32Array, Float64Array, Int64Array, UIn
 from yt8m_pipeline.decoding.frames import decode_frames
 from yt8m_pipeline.extraction.inception import load
 from yt8m_pipeline.report.figures import plot_codebook
-from yt8m_pipeline.report.quantizer_statistics import Density
 
 Transform: TypeAlias = Callable[[Float32Array], Float32Array]
 Extractor: TypeAlias = Callable[[UInt8Array], Float32Array]
@@ -106,7 +105,7 @@ class Split:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clips", type=Path, nargs="+", default=[], help="films of different content")
+    parser.add_argument("--clips", type=Path, nargs="+", default=[], help="videos of different content")
     parser.add_argument("--model", help="a Keras file of an Inception-V3 with trained weights, if you have one")
     parser.add_argument("--image-size", type=int, default=299)
     parser.add_argument("--frames", type=int, default=8, help="of a video")
@@ -209,9 +208,8 @@ def drawn(split: Split) -> bytes:
     """The shared codebook, against the density of the coefficients that it was fitted to."""
     pca = fitted(split.train.features)
     histogram = Histogram.from_values(pca.transform(split.train.features))
-    density = Density.of_buckets(histogram.bucket_counts[0])
     title = f"256 optimal levels for {histogram.count:,} whitened coefficients"
-    return plot_codebook(density, Quantizer.fit(histogram).levels, title, "png")
+    return plot_codebook(histogram.bucket_counts[0], Quantizer.fit(histogram).levels, title, "png")
 
 
 def transformed(split: Split, transform: Transform) -> Split:

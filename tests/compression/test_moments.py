@@ -166,7 +166,9 @@ def test_the_grid_holds_the_magnitude_and_is_the_finest_that_does(magnitude: flo
 
 @given(st.floats(2.0**-20, 2.0**20, width=32))
 def test_the_magnitude_itself_fits_its_grid(magnitude: float) -> None:
-    Moments.from_frames(np.array([[magnitude, -magnitude]]), grid_exponent(magnitude))
+    exponent = grid_exponent(magnitude)
+    steps = round(math.ldexp(magnitude, -exponent))
+    assert Moments.from_frames(np.array([[magnitude, -magnitude]]), exponent).sums.tolist() == [steps, -steps]
 
 
 @pytest.mark.parametrize("magnitude", [math.nan, math.inf, -1.0, 1e39])

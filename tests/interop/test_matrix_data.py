@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from yt8m_pipeline.data_model import Float32Array
 from yt8m_pipeline.errors import DataError
 from yt8m_pipeline.interop.matrix_data import load_projection, matrix_from_bytes, matrix_to_bytes, save_projection
-from yt8m_pipeline.report.inspection import inspect_file
+from yt8m_pipeline.report.inspection import inspect_path
 
 NUMBERS = np.array([[1, 2, 3], [4, 5, 6]], np.float32)
 BY_COLUMNS = b"\x08\x02\x10\x03\x1a\x18" + struct.pack("<6f", 1, 4, 2, 5, 3, 6)
@@ -70,7 +70,7 @@ def test_other_bytes_are_refused(data: bytes, why: str) -> None:
 
 def test_inspect_shows_such_a_file(tmp_path: Path) -> None:
     (tmp_path / "matrix.pb").write_bytes(BY_COLUMNS)
-    facts = inspect_file(str(tmp_path / "matrix.pb"), 3)
+    facts = inspect_path(str(tmp_path / "matrix.pb"), 3)
     assert facts == {"kind": "MediaPipe's MatrixData", "dtype": "float32", "shape": "2×3", "min": 1, "max": 6}
 
 

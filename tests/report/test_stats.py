@@ -147,7 +147,7 @@ def test_features_that_the_dataset_was_not_built_of_are_refused(copied: Path) ->
     store, video_id = store_of(copied), video_ids(copied / "dataset", "validate")[0]
     video = store.read(video_id)
     other = VideoFeatures(video_id, video.features + np.float32(1), video.pts_seconds)
-    store.write(other, Source("film.mp4", 1, ""), 1.0, Fraction(1))
+    store.write(other, Source("video.mp4", 1, ""), 1.0, Fraction(1))
     finished = run("stats", "quantizer", str(copied / "dataset"))
     what, where, why, fix = four_parts(finished)
     assert finished.returncode == 1
@@ -200,13 +200,13 @@ def test_too_few_frames_for_one_video_say_how_many_it_takes(built: Path) -> None
 
 
 def test_a_plot_of_another_kind_is_refused_before_anything_is_read() -> None:
-    finished = run("stats", "quantizer", "no/such/dataset", "--plot", "codebook.pdf")
+    finished = run("stats", "quantizer", "no/such/dataset", "--plot", "codebook.jpg")
     assert finished.returncode == 2
     assert four_parts(finished) == (
         "This is no kind of plot",
-        "--plot codebook.pdf",
-        "its name does not end in .png or .svg",
-        "name the file codebook.png, or .svg",
+        "--plot codebook.jpg",
+        "its name does not end in .png, .pdf, .svg",
+        "name the file codebook.png, .pdf or .svg",
     )
 
 

@@ -20,13 +20,18 @@ def verify(dataset: Dataset, as_json: AsJson = False) -> None:
 
 
 def inspect(
-    file: Annotated[
-        str, typer.Argument(metavar="FILE", help="A shard, a store file, a codebook, a table.", **KNOWN_PLACE)
+    path: Annotated[
+        str,
+        typer.Argument(
+            metavar="PATH",
+            help="A shard, a store file, a codebook, a table; a dataset or a store.",
+            **KNOWN_PLACE,
+        ),
     ],
     records: Annotated[int, typer.Option(min=0, help="Records of a shard to show.")] = 3,
     as_json: AsJson = False,
 ) -> None:
-    """Say what a file is, and show it."""
-    from yt8m_pipeline.report.inspection import inspect_file
+    """Say what a file is, and show it; sum a dataset or a feature store up."""
+    from yt8m_pipeline.report.inspection import inspect_path
 
-    show(inspect_file(file, records), as_json, file)
+    show(inspect_path(path, records), as_json, path)

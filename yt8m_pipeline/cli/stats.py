@@ -32,7 +32,7 @@ def quantizer(
     ] = Partition.VALIDATE,
     frames: Annotated[int, typer.Option(min=1, help="At most so many, of whole videos drawn by hash.")] = 100_000,
     plot: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Draw the codebook against the density: .png or .svg.")
+        str | None, typer.Option(metavar="FILE", help="Draw the codebook against the density: .png, .pdf or .svg.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -68,9 +68,9 @@ def _format(plot: str) -> "Format":
     for form in FORMATS:
         if form == ending:
             return form
-    why = f"its name does not end in {' or '.join(f'.{form}' for form in FORMATS)}"
+    why = f"its name does not end in {', '.join(f'.{form}' for form in FORMATS)}"
     raise UsageError(
-        what="This is no kind of plot", where=f"--plot {plot}", why=why, fix="name the file codebook.png, or .svg"
+        what="This is no kind of plot", where=f"--plot {plot}", why=why, fix="name the file codebook.png, .pdf or .svg"
     )
 
 
@@ -105,12 +105,10 @@ def _cell(value: float | None, dimension: int | None = None) -> str:
 def _draw(plot: str, form: "Format", codebook: "Quantizer", measured: "QuantizerStatistics", title: str) -> None:
     from yt8m_pipeline.files import write_bytes
     from yt8m_pipeline.report.figures import plot_codebook
-    from yt8m_pipeline.report.quantizer_statistics import Density
 
     counts = measured.histogram.bucket_counts
     shared = codebook.scope == "shared"
     levels = codebook.levels if shared else codebook.levels[0]
-    density = Density.over_cells(counts.sum(axis=0) if shared else counts[0], levels)
     of = "" if shared else "the first of "
     what = f"{title}: {measured.frames:,} frames, {of}{len(counts)} dimensions"
-    write_bytes(plot, plot_codebook(density, levels, what, form))
+    write_bytes(plot, plot_codebook(counts.sum(axis=0) if shared else counts[0], levels, what, form))

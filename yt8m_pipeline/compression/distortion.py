@@ -1,4 +1,4 @@
-"""What one byte per coefficient costs: how many coefficients are clipped, and the squared error; sums that add."""
+"""The distortion of quantization: what it costs to keep each coefficient in one byte (paper §3.3)."""
 
 from dataclasses import dataclass
 from math import fsum
@@ -11,14 +11,14 @@ from yt8m_pipeline.data_model import Float32Array, Float64Array
 
 @dataclass(frozen=True, slots=True)
 class Distortion:
-    """Sums over coefficients.
+    """Sums over coefficients from which the distortion follows: a monoid under `+`.
 
     Attributes:
-        coefficients: How many there are.
-        clipped: How many of them are outside the quantizer's range (`Quantizer.clipped`).
-        total: The sum of them.
+        coefficients: The number of coefficients.
+        clipped: The number of those that are outside the quantizer's range (`Quantizer.clipped`).
+        total: The sum of the coefficients.
         squares: The sum of their squares.
-        squared_error: The sum of the squared distances from each to the level of its code.
+        squared_error: The sum of the squared differences between each coefficient and the level of its code.
     """
 
     coefficients: int = 0
@@ -29,7 +29,13 @@ class Distortion:
 
     @classmethod
     def of(cls, quantizer: Quantizer, values: Float32Array, decoded: Float32Array) -> "Distortion":
-        """The distortion of coefficients (frames, dimensions) whose codes were decoded to others of that shape."""
+        """The distortion of some frames.
+
+        Args:
+            quantizer: The quantizer that encoded them.
+            values: float32, (frames, dimensions), the coefficients.
+            decoded: float32, (frames, dimensions), the levels of their codes.
+        """
         exact = values.astype(np.float64)
         return cls(
             exact.size, quantizer.clipped(values), _sum(exact), _sum(np.square(exact)), _sum(np.square(exact - decoded))
@@ -46,17 +52,18 @@ class Distortion:
 
     @property
     def clipped_fraction(self) -> float:
-        """The share of the coefficients that are clipped; 0 of none."""
+        """The share of the coefficients that are clipped; 0 where there are none."""
         return self.clipped / max(self.coefficients, 1)
 
     @property
     def variance(self) -> float:
-        """Of all coefficients about their common mean; 0 of none."""
+        """The variance of all coefficients about their common mean; 0 where there are none."""
         count = max(self.coefficients, 1)
         return max(self.squares / count - (self.total / count) ** 2, 0.0)
 
     @property
     def mean_squared_error(self) -> float:
+        """The squared error per coefficient; 0 where there are none."""
         return self.squared_error / max(self.coefficients, 1)
 
     @property
@@ -66,5 +73,5 @@ class Distortion:
 
 
 def _sum(values: Float64Array) -> float:
-    """Adds frame by frame, then exactly: no order of a machine's own changes a bit."""
+    """Adds the frames in their order, then the dimensions exactly, so that no machine adds in an order of its own."""
     return fsum(values.sum(axis=0))

@@ -1,4 +1,4 @@
-"""The distribution of whitened coefficients, in exact integer arithmetic, of any range and in one pass."""
+"""The distribution of coefficients, in exact integer arithmetic, of any range and in one pass."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -47,6 +47,11 @@ BUCKETS = len(EDGES) + 1
 @dataclass(frozen=True, eq=False, repr=False, slots=True)
 class Histogram:
     """Counts and sums by bucket, of each dimension or of all as one: a commutative monoid under `+`, bit for bit.
+
+    >>> halves, one = np.array([0.5, 0.5], np.float32), np.array([1.0], np.float32)
+    >>> histogram = Histogram.from_values(halves) + Histogram.from_values(one)
+    >>> histogram.count, histogram.centroids()
+    (3, array([0.5, 1. ]))
 
     No sum overflows int64 up to 2**42 coefficients whose mean square is at most 1, which whitening ensures.
 

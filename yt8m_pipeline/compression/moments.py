@@ -14,31 +14,35 @@ from yt8m_pipeline.data_model import Float64Array, Int64Array
 from yt8m_pipeline.errors import DataError
 
 GRID_BITS = 21
-"""Features are integers of at most this many bits, times the step of the grid."""
+"""A feature is rounded to an integer of at most this many bits, times the step of the grid. 21 bits are the most for
+which a block of 1,024 products still sums exactly in float64."""
 
 BLOCK_FRAMES = 2 ** (52 - 2 * GRID_BITS)
-"""So many products of two such integers sum to at most 2**52, and float64 holds every integer up to 2**53."""
+"""The frames of a block. This many products of two such integers sum to at most 2**52, and float64 holds every integer
+up to 2**53."""
 
 RUN_BLOCKS = 2**10
-"""The products of so many blocks sum to at most 2**62, which int64 holds."""
+"""The number of blocks after which sums are carried from the low to the high limb. The products of this many blocks
+sum to at most 2**62, which int64 holds."""
 
 LIMB_BITS = 32
+"""The number of bits of the low limb of a sum of products."""
 
 PANEL_ROWS = 256
-"""Of the upper triangle, by which totals are added up."""
-
+"""The rows of the upper triangle that are added up at a time: 4 MiB of int64 at 2,048 dimensions."""
 
 MEDIAN_BITS = 11
-"""Of the grid at least so many, as float16 has, are left to the video of median magnitude."""
+"""The number of bits of the grid that must be left to the video of median magnitude: as many as float16 has."""
 
 
 @dataclass(frozen=True, slots=True)
 class Magnitudes:
-    """The largest absolute values of videos' features: a commutative monoid under `+`.
+    """The magnitudes of videos, each the largest absolute value of its features: a commutative monoid under `+`.
 
     Attributes:
-        largest: The largest of them, and the id of its video.
-        exponents: How many videos have a magnitude below 2**exponent and not below half of that; 0 is not counted.
+        largest: The largest magnitude, and the id of its video.
+        exponents: By exponent, how many videos have a magnitude below 2**exponent and not below half of that. Videos
+            of magnitude 0 are not counted.
     """
 
     largest: tuple[float, str]
@@ -46,17 +50,17 @@ class Magnitudes:
 
     @classmethod
     def of(cls, magnitude: float, video_id: str) -> "Magnitudes":
-        """Of one video."""
+        """The magnitudes of one video."""
         return cls((magnitude, video_id), Counter([math.frexp(magnitude)[1]] if magnitude else []))
 
     def __add__(self, other: "Magnitudes") -> "Magnitudes":
         return Magnitudes(max(self.largest, other.largest), self.exponents + other.exponents)
 
     def grid_exponent(self) -> int:
-        """Of the finest grid that holds them all.
+        """The exponent of the finest grid that holds the features of all videos.
 
         Raises:
-            DataError: if it is too coarse for the video of median magnitude, or as the function of this name does.
+            DataError: if that grid is too coarse for the video of median magnitude, or no magnitude is finite.
         """
         magnitude, video_id = self.largest
         exponent = grid_exponent(magnitude)
@@ -73,7 +77,7 @@ class Magnitudes:
 
 
 def grid_exponent(magnitude: float) -> int:
-    """The finest grid that holds features up to a magnitude: |feature| / 2**exponent < 2**21.
+    """The exponent of the finest grid that holds features up to a magnitude: |feature| / 2**exponent < 2**21.
 
     Args:
         magnitude: The largest absolute value over all train frames.
@@ -95,10 +99,16 @@ def grid_exponent(magnitude: float) -> int:
 class Moments:
     """Count, sum and sum of outer products of frames: a commutative monoid under `+`, bit for bit.
 
-    Each feature is rounded once, to the nearest multiple of 2**step_exponent, which moves it by at most 2**-22 of the
-    bound of the grid, a covariance of two by at most (sd₁ + sd₂) · step / 2 + step² / 4; all that follows is exact.
-    The integer outer products of a block are a float64 SYRK in which no partial sum exceeds 2**53, so that neither its
-    order nor its threads matter. Their totals have two limbs, high · 2**32 + low, good for 2**41 frames.
+    Each feature is rounded once, to the nearest multiple of 2**step_exponent. That moves a feature by at most 2**-22 of
+    the bound of the grid, and the covariance of two by at most (sd₁ + sd₂) · step / 2 + step² / 4. All that follows is
+    exact. The outer products of a block of integers are one float64 SYRK in which no partial sum exceeds 2**53, so that
+    neither the order of its sums nor its threads matter. Their totals have two limbs, high · 2**32 + low, which are
+    enough for 2**41 frames.
+
+    >>> frames, exponent = np.array([[1, 0], [2, 0], [3, 6]], np.float32), grid_exponent(6.0)
+    >>> moments = Moments.from_frames(frames[:1], exponent) + Moments.from_frames(frames[1:], exponent)
+    >>> moments.mean().tolist(), moments.covariance().tolist()
+    ([2.0, 2.0], [[1.0, 3.0], [3.0, 12.0]])
 
     Attributes:
         count: The number of frames.
@@ -137,7 +147,7 @@ class Moments:
 
         Args:
             features: float16, float32 or float64, (frames, dimensions).
-            step_exponent: Of the grid, from `grid_exponent`.
+            step_exponent: The exponent of the grid's step, from `grid_exponent`.
 
         Raises:
             DataError: if a feature is not finite or lies outside the grid.
@@ -194,7 +204,7 @@ class Moments:
         return np.ldexp(covariance, 2 * self.step_exponent)
 
     def _covariance_row(self, row: int) -> Float64Array:
-        """In squared steps, from the diagonal on."""
+        """One row of the covariance from the diagonal on, in squared steps."""
         sums = self.sums[row:].astype(object)
         high = self.products_high[row, row:].astype(object)
         products = (high << LIMB_BITS) + self.products_low[row, row:].astype(object)
@@ -204,14 +214,14 @@ class Moments:
 
 
 def _add_upper(totals: Int64Array, integers: Float64Array) -> None:
-    """Adds a square of integers to another, on and above the diagonal."""
+    """Adds a square matrix of integers to another, on and above the diagonal."""
     for row in range(0, len(totals), PANEL_ROWS):
         panel = slice(row, row + PANEL_ROWS), slice(row, None)
         np.add(totals[panel], integers[panel], out=totals[panel], dtype=np.int64, casting="unsafe")
 
 
 def _on_grid(blocks: Iterable[npt.NDArray[np.floating]], dimensions: int, step_exponent: int) -> Iterator[Float64Array]:
-    """The features in steps: `BLOCK_FRAMES` at a time, in one place."""
+    """The features in steps of the grid, `BLOCK_FRAMES` at a time. Each block overwrites the one before it."""
     steps, filled = np.empty((BLOCK_FRAMES, dimensions)), 0
     for features in blocks:
         for taken in np.split(features, range(BLOCK_FRAMES - filled, len(features), BLOCK_FRAMES)):
@@ -225,7 +235,7 @@ def _on_grid(blocks: Iterable[npt.NDArray[np.floating]], dimensions: int, step_e
 
 
 def _round(features: npt.NDArray[np.floating], step_exponent: int, steps: Float64Array) -> None:
-    """Sets steps to the features in them, rounded to nearest: integers as float64."""
+    """Sets `steps` to the features in steps of the grid, rounded to nearest: integers as float64."""
     np.multiply(features, 2.0**-step_exponent, out=steps, dtype=np.float64)
     np.rint(steps, out=steps)
     if steps.size and not (steps.min() >= -(2**GRID_BITS) and steps.max() <= 2**GRID_BITS):

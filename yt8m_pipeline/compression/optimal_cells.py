@@ -15,7 +15,8 @@ import numpy as np
 from yt8m_pipeline.data_model import Float64Array, Int64Array
 
 LINES_AT_A_TIME = 32
-"""Enough to pay for NumPy's calls, few enough that lines of like length stand together in the cache."""
+"""The number of lines that are cut in one pass. It is large enough to pay for NumPy's calls, and small enough that
+lines of like length stand together in the cache."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -23,8 +24,8 @@ class Line:
     """Weighted points in ascending order, as prefix sums.
 
     Attributes:
-        counts: float64, (points + 1,), from 0: strictly increasing.
-        sums: float64, (points + 1,), from 0: of count · position.
+        counts: float64, (points + 1,), strictly increasing from 0: the weights of the points before each point.
+        sums: float64, (points + 1,), from 0: the same sums of weight · position.
     """
 
     counts: Float64Array
@@ -71,7 +72,7 @@ class _Search:
         self._power, self._on_chord = 3, False
 
     def learn(self, best: Int64Array) -> None:
-        """Takes the best partition at the price: the one sought, or a nearer bound."""
+        """Takes the best partition at the present price, which is the one sought or a nearer bound."""
         cells = len(best) - 1
         nearer = len(self.few) - 1 < cells < len(self.many) - 1
         if cells == self.cells:
@@ -109,7 +110,7 @@ def _splice(few: Int64Array, many: Int64Array, cells: int) -> Int64Array:
 
 
 def _learn(searches: Sequence[_Search]) -> None:
-    """One pass for searches that are by falling number of points."""
+    """One pass for searches that are ordered by falling number of points."""
     prices = np.array([search.price for search in searches])
     for search, best in zip(searches, _best_partitions([search.line for search in searches], prices), strict=True):
         search.learn(best)

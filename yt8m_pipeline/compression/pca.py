@@ -24,16 +24,22 @@ _BLAS_LOCK = Lock()
 
 @dataclass(frozen=True, eq=False, repr=False, slots=True)
 class Pca:
-    """A projection: y = (x − mean) · eigenvectorsᵀ / sqrt(eigenvalues + epsilon).
+    """A projection with whitening: y = (x − mean) · eigenvectorsᵀ / sqrt(eigenvalues + epsilon).
+
+    >>> from yt8m_pipeline.compression.moments import grid_exponent
+    >>> frames = np.array([[0, 0], [4, 0], [0, 2], [4, 2]], np.float32)
+    >>> pca = Pca.fit(Moments.from_frames(frames, grid_exponent(4.0)), components=1, epsilon=0.0)
+    >>> pca.eigenvectors, pca.transform(frames).round(2).ravel()
+    (array([[1., 0.]]), array([-0.87,  0.87, -0.87,  0.87], dtype=float32))
 
     Attributes:
         FILES: The names of the files that `save` writes.
-        mean: float64, (dimensions,).
-        eigenvalues: float64, (components,), of the unbiased covariance. Fitted: not increasing, ≥ 0.
-        eigenvectors: float64, (components, dimensions); rows of unit length. Fitted: the largest entry of each by
-            absolute value (the first, of several) is positive.
+        mean: float64, (dimensions,), the mean of the frames.
+        eigenvalues: float64, (components,), those of the unbiased covariance. Fitted ones do not increase and are ≥ 0.
+        eigenvectors: float64, (components, dimensions), rows of unit length. In each row of a fitted PCA, the largest
+            entry by absolute value (the first of several) is positive.
         total_variance: The trace of the covariance; NaN where it is not known.
-        epsilon: Added to the eigenvalues before the square root.
+        epsilon: The number added to the eigenvalues before the square root.
     """
 
     FILES: ClassVar = ("mean.npy", "eigenvals.npy", "eigenvecs.npy", "total_variance.npy")
@@ -98,7 +104,7 @@ class Pca:
         Args:
             mean: float64, (dimensions,).
             projection: float64, (components, dimensions), with the whitening folded in; no row is zero.
-            epsilon: What was added to the eigenvalues; they are 1 / length² − epsilon.
+            epsilon: The number that was added to the eigenvalues; they are 1 / length² − epsilon.
         """
         lengths = np.linalg.norm(projection, axis=1)
         return cls(mean, lengths**-2 - epsilon, projection / lengths[:, np.newaxis], np.nan, epsilon)
@@ -110,7 +116,7 @@ class Pca:
         where bytes matter, transform whole videos.
 
         Args:
-            features: Any floating type, (frames, dimensions).
+            features: float16, float32 or float64, (frames, dimensions).
 
         Returns:
             float32, (frames, components).
@@ -141,8 +147,8 @@ class Pca:
         Arrays may be float32 or float64, and a vector may be a row or a column.
 
         Args:
-            folder: Where the files are.
-            epsilon: Added to the eigenvalues before the square root.
+            folder: The folder with the files.
+            epsilon: The number added to the eigenvalues before the square root.
             components: How many of the leading components to take, if there are more; None for all.
 
         Raises:
@@ -158,7 +164,7 @@ class Pca:
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """The limit is the process's, so only one caller may set and restore it at a time."""
+    """Limits BLAS to one thread. The limit is the process's, so only one caller at a time may set and restore it."""
     with _BLAS_LOCK, _BLAS.limit(limits=1, user_api="blas"):
         yield
 
@@ -181,7 +187,10 @@ def _require_enough(moments: Moments, components: int) -> None:
 
 
 def _require_variance(eigenvalues: Float64Array, dimensions: int, epsilon: float) -> None:
-    """Below dimensions · 2**-52 of the largest, an eigenvalue is rounding noise (as in numpy.linalg.matrix_rank)."""
+    """Refuses to divide by rounding noise.
+
+    An eigenvalue below dimensions · 2**-52 of the largest one is noise (the rule of numpy.linalg.matrix_rank).
+    """
     noise = eigenvalues[0] * dimensions * np.finfo(np.float64).eps
     if eigenvalues[-1] + epsilon <= noise:
         raise DataError(
@@ -194,7 +203,7 @@ def _require_variance(eigenvalues: Float64Array, dimensions: int, epsilon: float
 
 
 def _with_fixed_signs(vectors: Float64Array) -> Float64Array:
-    """Each row's largest entry by absolute value, the first of several, becomes positive."""
+    """The rows with such signs that each one's largest entry by absolute value, the first of several, is positive."""
     largest = np.take_along_axis(vectors, np.abs(vectors).argmax(axis=1)[:, np.newaxis], axis=1)
     return np.ascontiguousarray(vectors * np.where(largest < 0, -1.0, 1.0))
 

@@ -19,16 +19,22 @@ QuantizerName: TypeAlias = Literal["optimal", "uniform"]
 Scope: TypeAlias = Literal["shared", "per_dimension"]
 
 LEVELS_KEY: Mapping[Scope, str] = {"shared": "levels", "per_dimension": "levels_of_dimension"}
-"""Where the levels stand in the .npz."""
+"""The name of the array of levels in the .npz."""
 
 MAX_LEVELS = 256
+"""The number of values of a code, which is one byte (paper §3.3: 256 distinct values)."""
+
 UNIFORM_BOUND = 2.0
-"""The public readers' range: min_quantized_value = −2, max_quantized_value = 2."""
+"""The range of the public readers is [−2, 2]: their min_quantized_value and max_quantized_value."""
 
 
 @dataclass(frozen=True, eq=False, repr=False, slots=True)
 class Quantizer:
-    """Encodes coefficients as one byte each, and decodes them.
+    """A codebook that encodes coefficients as one byte each, and decodes them.
+
+    >>> quantizer = Quantizer.fit(Histogram.from_values(np.array([-1, -1, 0, 1, 5], np.float32)), levels=3)
+    >>> quantizer.encode(np.array([-2, 0.25, 9], np.float32)), quantizer.levels
+    (array([0, 1, 2], dtype=uint8), array([-1. ,  0.5,  5. ], dtype=float32))
 
     Attributes:
         levels: float32, (levels,), shared by all dimensions, code q standing for levels[q]; or (dimensions, levels),
@@ -79,9 +85,9 @@ class Quantizer:
     def fit(cls, histogram: Histogram, levels: int = MAX_LEVELS) -> "Quantizer":
         """The levels of least mean squared error over all quantizers of a histogram: the global optimum.
 
-        Exact (`optimal_cells`); each level is the centroid of its cell. A histogram of several dimensions gives each
-        its own levels. Where there are fewer distinct centroids than levels, each is a level; beside longer rows, such
-        a row is filled up with levels just above its last.
+        The optimum is exact (`optimal_cells`), and each level is the centroid of its cell. From a histogram of several
+        dimensions, each dimension gets its own levels. Where there are fewer distinct centroids than levels, each
+        centroid is a level; beside longer rows, such a row is filled up with levels just above its last one.
 
         Raises:
             DataError: if the histogram is empty.
@@ -107,9 +113,9 @@ class Quantizer:
     def encode(self, values: Float32Array) -> UInt8Array:
         """The code of each value, in the same shape, (…, dimensions); infinite values go to the end levels.
 
-        `optimal`: the nearest level, the lower one of a tie, by midpoints in float64. `uniform`: floor((clip(y, −2, 2)
-        + 2) · 255 / 4), the sum in float32 and the product exact, as MediaPipe's extractor has them; its level is the
-        middle of the floor's interval.
+        `optimal` takes the nearest level, and the lower one of a tie, by midpoints in float64. `uniform` takes
+        floor((clip(y, −2, 2) + 2) · 255 / 4), where the sum is in float32 and the product exact, as in MediaPipe's
+        extractor; its level is the middle of the floor's interval.
 
         Raises:
             DataError: if a value is NaN, or the dimensions are not the codebook's.
@@ -168,7 +174,7 @@ class Quantizer:
     def save(self, uri: str) -> None:
         """Writes the levels and the name as an .npz, the same bytes every time.
 
-        Levels per dimension have a key of their own, so that a reader that knows shared ones only stops at once.
+        Levels per dimension have a name of their own, so that a reader that knows only shared ones stops at once.
 
         Raises:
             DataError: if the file cannot be written.
@@ -195,7 +201,7 @@ class Quantizer:
 
 
 def _uniform_levels() -> Float32Array:
-    """float32 throughout, as the public reader's `Dequantize`: q · 4 / 255 + 4 / 512 − 2."""
+    """The levels q · 4 / 255 + 4 / 512 − 2, computed in float32 throughout as the public reader's `Dequantize` does."""
     width = 2 * UNIFORM_BOUND
     return np.arange(MAX_LEVELS, dtype=np.float32) * np.float32(width / 255) + np.float32(width / 512 - UNIFORM_BOUND)
 
@@ -211,7 +217,7 @@ def _centroids(line: Line, ends: Int64Array) -> Float32Array:
 
 
 def _lengthened(levels: Float32Array, length: int) -> Float32Array:
-    """Levels for a dimension with too few distinct values: the rest follow the last one closely, and harm nothing."""
+    """The levels of a dimension with too few distinct values. More follow the last one closely, and harm nothing."""
     last = float(levels[-1])
     more = last + max(1.0, abs(last)) * np.arange(1, length - len(levels) + 1) / STEPS_PER_UNIT
     return np.concatenate([levels, more.astype(np.float32)])

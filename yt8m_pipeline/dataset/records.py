@@ -55,16 +55,23 @@ _EXAMPLE_PROTO = """
 """
 
 
-def _message_classes() -> Mapping[str, Any]:
-    """The classes, in a pool of their own: TensorFlow may be imported in the same process."""
-    file = text_format.Parse(_EXAMPLE_PROTO, descriptor_pb2.FileDescriptorProto())
+def message_classes(descriptor: str) -> Mapping[str, Any]:
+    """The message classes that a file descriptor describes, by name.
+
+    They stand in a descriptor pool of their own, since the program that the messages are those of (TensorFlow,
+    MediaPipe) may be imported in the same process and registers them in the default pool.
+
+    Args:
+        descriptor: A `FileDescriptorProto` in protocol buffers' text format.
+    """
+    file = text_format.Parse(descriptor, descriptor_pb2.FileDescriptorProto())
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
-    names = [message.name for message in file.message_type]
-    return {name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"tensorflow.{name}")) for name in names}
+    names = {message.name: f"{file.package}.{message.name}" for message in file.message_type}
+    return {name: message_factory.GetMessageClass(pool.FindMessageTypeByName(full)) for name, full in names.items()}
 
 
-MESSAGES = _message_classes()
+MESSAGES = message_classes(_EXAMPLE_PROTO)
 """The message classes by name, e.g. SequenceExample."""
 
 

@@ -5,20 +5,21 @@ divides by the eigenvalues after them: `*_mean_matrix_data.pb` is (dimensions, 1
 (components, dimensions), with the whitening folded in.
 """
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 from google.protobuf.message import DecodeError
 
 from yt8m_pipeline import files
 from yt8m_pipeline.compression.artefacts import damage_named
 from yt8m_pipeline.data_model import Float32Array, Float64Array
+from yt8m_pipeline.dataset.records import message_classes, serialise
 
 MEAN, PROJECTION = "_mean_matrix_data.pb", "_projection_matrix_data.pb"
+"""What the names of the two files end in."""
+
 PREFIX = "inception3"
-"""MediaPipe's graph of the frames reads the files with this prefix, that of the sound those with `vggish`."""
+"""What the names of our files begin with. MediaPipe's graph of the frames reads the files with this prefix, and its
+graph of the sound those with `vggish`."""
 
 _MATRIX_DATA_PROTO = """
   # mediapipe/framework/formats/matrix_data.proto
@@ -32,22 +33,14 @@ _MATRIX_DATA_PROTO = """
 """
 
 
-def _message_class() -> Any:
-    """The class, in a pool of its own: MediaPipe may be imported in the same process."""
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(text_format.Parse(_MATRIX_DATA_PROTO, descriptor_pb2.FileDescriptorProto()))
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("mediapipe.MatrixData"))
-
-
-_MATRIX_DATA = _message_class()
+_MATRIX_DATA = message_classes(_MATRIX_DATA_PROTO)["MatrixData"]
 
 
 def matrix_to_bytes(matrix: npt.NDArray[np.floating]) -> bytes:
     """Serialises a matrix of any floating type, (rows, cols), as float32 in column-major order."""
     rows, cols = matrix.shape
     packed = matrix.astype(np.float32).ravel(order="F").tolist()
-    data: bytes = _MATRIX_DATA(rows=rows, cols=cols, packed_data=packed).SerializeToString(deterministic=True)
-    return data
+    return serialise(_MATRIX_DATA(rows=rows, cols=cols, packed_data=packed))
 
 
 def matrix_from_bytes(data: bytes) -> Float32Array:

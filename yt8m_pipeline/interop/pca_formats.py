@@ -8,15 +8,14 @@ from yt8m_pipeline.errors import DataError, UsageError
 from yt8m_pipeline.interop.matrix_data import load_projection, projection_files, save_projection
 
 PUBLISHED_EPSILON = 1e-4
-"""What the public extractor adds to eigenvals.npy (google/youtube-8m, feature_extractor.py)."""
-
+"""The number that the public extractor adds to eigenvals.npy (google/youtube-8m, feature_extractor.py)."""
 
 NOT_ORTHONORMAL = 1e-3
-"""So far may products of eigenvectors be from those of orthonormal ones; float32 keeps them within 1e-5."""
-
+"""The scalar products of eigenvectors may differ by at most this much from those of orthonormal vectors. Files in
+float32 keep them within 1e-5; a transposed or shuffled matrix is off by about 1."""
 
 RISING = 1e-3
-"""So much larger than the one before may an eigenvalue be: equal ones come rounded."""
+"""An eigenvalue may be larger than the one before it by at most this share, since equal ones come rounded."""
 
 
 def save_published(pca: Pca, folder: str) -> None:

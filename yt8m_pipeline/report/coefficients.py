@@ -20,8 +20,10 @@ from yt8m_pipeline.errors import DataError, UsageError
 from yt8m_pipeline.store.feature_store import DESCRIPTION, FeatureStore
 
 SALT = "yt8m-stats"
+"""The salt of the hash that chooses the videos to measure."""
+
 STORE_BESIDE = "features"
-"""What a config calls the store beside the dataset if it does not say otherwise."""
+"""The default name of the feature store, a folder beside the dataset (`Config.store`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +31,10 @@ class StoredCoefficients:
     """The whitened coefficients of videos, read and projected anew by each iteration: float32, (frames, components).
 
     Attributes:
-        pca: The dataset's.
-        store: Where the features are.
+        pca: The PCA of the dataset.
+        store: The feature store.
         digests: The SHA-256 of the features of each video, by its id.
-        advance: Called after each video with its number of frames.
+        advance: It is called after each video with its number of frames.
     """
 
     pca: Pca
@@ -71,10 +73,10 @@ def find_coefficients(dataset: str, pca: Pca, store: str, partition: Partition, 
 
     Args:
         dataset: The folder of a finished dataset.
-        pca: Its PCA.
+        pca: The PCA of that dataset.
         store: The root of its feature store.
-        partition: Whose videos.
-        frames: At most so many frames.
+        partition: The partition whose videos are measured.
+        frames: The most frames that the chosen videos have together.
 
     Raises:
         UsageError: if there is no dataset, its store is not there or lacks a video, the partition is empty, or no whole

@@ -1,4 +1,4 @@
-"""What a file of ours is, and what is in it: `yt8m inspect`."""
+"""What a file, a dataset or a feature store is, and what is in it: `yt8m inspect`."""
 
 import io
 import zipfile
@@ -15,37 +15,39 @@ import pyarrow.parquet as pq
 from yt8m_pipeline import files
 from yt8m_pipeline.compression.artefacts import damage_named
 from yt8m_pipeline.compression.quantization import LEVELS_KEY, Quantizer
+from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.layout import LEVELS, Layout
+from yt8m_pipeline.dataset.manifest import Manifest
 from yt8m_pipeline.dataset.records import FrameRecord, VideoRecord, level_of, parse_frame_record, parse_video_record
 from yt8m_pipeline.dataset.tfrecord import read_records
 from yt8m_pipeline.errors import DataError, UsageError
 from yt8m_pipeline.interop.matrix_data import matrix_from_bytes
 from yt8m_pipeline.store.failures import open_failure
-from yt8m_pipeline.store.feature_store import FAILURE_SUFFIX
+from yt8m_pipeline.store.feature_store import FAILURE_SUFFIX, FeatureStore
 from yt8m_pipeline.store.stored_file import open_stored
+from yt8m_pipeline.store.upkeep import find_spaces, is_space, survey
 
 Facts = dict[str, Any]
 
+TOTALS = ("videos", "frames", "labels")
+"""What the summary of a dataset counts in each partition."""
 
-def inspect_file(uri: str, rows: int) -> Facts:
-    """Says what a file is and shows its first rows.
+
+def inspect_path(uri: str, rows: int) -> Facts:
+    """Says what a file or a folder is. A file's first rows are shown, a folder is summed up.
 
     Args:
-        uri: A shard, a file of the feature store, a codebook, an array, a table or a manifest.
-        rows: How many records or rows to show.
+        uri: A shard, a file of the feature store, a codebook, an array, a table or a manifest; or the folder of a
+            dataset or of a feature store.
+        rows: How many records or rows of a file to show.
 
     Raises:
-        UsageError: if there is no such file, or it is none of ours.
+        UsageError: if there is no such file or folder, or it is none of ours.
         DataError: if it is damaged.
     """
-    ending = PurePosixPath(uri).suffix.lower()
     if not files.exists(uri):
-        raise UsageError(
-            what="There is no such file",
-            where=uri,
-            why="it does not exist or is a folder",
-            fix="give the path of a file",
-        )
+        return _inspect_folder(uri)
+    ending = PurePosixPath(uri).suffix.lower()
     if ending not in _INSPECTORS:
         raise UsageError(
             what="This file is none of a dataset",
@@ -54,6 +56,40 @@ def inspect_file(uri: str, rows: int) -> Facts:
             fix="give a shard, table or array",
         )
     return _INSPECTORS[ending](uri, rows)
+
+
+def _inspect_folder(folder: str) -> Facts:
+    layout = Layout(folder)
+    manifest = Manifest.read(layout)
+    if manifest:
+        return _sum_up_dataset(layout, manifest)
+    if not files.list_states(folder) and not files.list_folders(folder):
+        why, fix = "it does not exist, or is a folder without files", "give the path of a file, a dataset or a store"
+        raise UsageError(what="There is no such file", where=folder, why=why, fix=fix)
+    return _sum_up_store(folder)
+
+
+def _sum_up_dataset(layout: Layout, manifest: Manifest) -> Facts:
+    pca, codebook = manifest.values["pca"], manifest.values["quantizer"]
+    counts = [(part.value, asdict(manifest.partition(part))) for part in Partition]
+    return {
+        "kind": "dataset",
+        "complete": files.exists(layout.path(Layout.COMPLETE)),
+        "pca": f"{pca['source']}, {pca['components']} components",
+        "quantizer": f"{codebook['method']}, {codebook['scope']}, {codebook['levels']} levels",
+        "files": len(manifest.files),
+        "bytes": sum(file.bytes for file in manifest.files),
+        "warnings": len(manifest.values["warnings"]),
+        "partitions": [{"partition": part, **{name: totals[name] for name in TOTALS}} for part, totals in counts],
+    }
+
+
+def _sum_up_store(folder: str) -> Facts:
+    root, _, space = folder.rstrip("/").rpartition("/")
+    spaces = [FeatureStore(root, space)] if is_space(space) else find_spaces(folder)
+    found = [(store.space, survey(store, lambda _: None)) for store in spaces]
+    rows = [{"space": space, **stats._asdict(), "failures": stats.failures.total()} for space, stats in found]
+    return {"kind": "feature store", "spaces": rows}
 
 
 def _inspect_shard(uri: str, rows: int) -> Facts:
@@ -90,7 +126,7 @@ def _inspect_npz(uri: str, rows: int) -> Facts:
 
 
 def _is_codebook(uri: str) -> bool:
-    """By its name, or where that is another by what it holds."""
+    """Whether a file is a codebook: by what it holds, or by its name where it cannot be opened."""
     try:
         with zipfile.ZipFile(io.BytesIO(files.read_bytes(uri))) as archive:
             return not {f"{key}.npy" for key in LEVELS_KEY.values()}.isdisjoint(archive.namelist())

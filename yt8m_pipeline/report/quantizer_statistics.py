@@ -12,16 +12,30 @@ from yt8m_pipeline.compression.quantization import UNIFORM_BOUND, Quantizer
 from yt8m_pipeline.data_model import Float32Array, Float64Array, Int64Array
 
 VALUES_PER_BIN = 100
-"""Of a density. Fewer, and ∫f^⅓ comes out too small, since the cube root of a noisy count is on average too small;
-more, and it comes out too large, since a bin's mean hides how the density falls within it."""
+"""A bin of a density holds about this many values. With fewer, ∫f^⅓ comes out too small, since the cube root of a
+noisy count is on average too small; with more, it comes out too large, since a bin's mean hides how the density falls
+within it."""
 
 LEAST_BINS = 10
-"""A density of fewer bins, of fewer than 1,000 values, says nothing about the bound."""
+"""A density needs this many bins, hence 1,000 values, to say anything about the bound of Panter and Dite."""
 
 PASSES = 2
-"""Of `measure` over the coefficients."""
+"""How often `measure` reads the coefficients."""
 
 HIGHER_IS_BETTER = frozenset({"effective_bits"})
+"""The measures of which the best dimension has the greatest; of all others it has the least."""
+
+
+def central_span(counts: Int64Array, tail: float) -> tuple[float, float]:
+    """The quantiles of probability `tail` and 1 − `tail` of the values in buckets, as exact as the buckets are.
+
+    Args:
+        counts: int64, (BUCKETS,), not all zero.
+        tail: The share of the values that lie below the span, and of those above it.
+    """
+    edges, totals = _cumulated(counts)
+    low, high = np.interp([tail * totals[-1], (1 - tail) * totals[-1]], totals, edges)
+    return float(low), float(high)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -50,9 +64,13 @@ class Density:
 
     @classmethod
     def over_cells(cls, counts: Int64Array, levels: Float32Array) -> "Density":
-        """Of the cells of levels, float32 (levels,), which are narrow where values are many, out to the last value.
+        """The density over the cells of a codebook, which are narrow where values are many, out to the last value.
 
-        With less than `VALUES_PER_BIN` values to a cell, several cells make a bin.
+        Where a cell holds fewer than `VALUES_PER_BIN` values on average, several cells make a bin.
+
+        Args:
+            counts: int64, (BUCKETS,), not all zero.
+            levels: float32, (levels,).
         """
         edges, totals = _cumulated(counts)
         exact = levels.astype(np.float64)
@@ -63,7 +81,7 @@ class Density:
 
     @property
     def cube_root_integral(self) -> float:
-        """∫ f^⅓."""
+        """The integral of the cube root of the density, ∫ f^⅓."""
         return float(np.cbrt(self.heights) @ np.diff(self.edges))
 
     def panter_dite(self, levels: int) -> float:
@@ -82,11 +100,11 @@ class Distortions:
     A distortion is a mean squared error, in squared units of the whitened coefficients.
 
     Attributes:
-        variance: Of the coefficients.
-        distortion: Of the codebook.
+        variance: The variance of the coefficients.
+        distortion: The distortion of the codebook.
         uniform: The distortion of the public uniform quantizer: 256 levels over [−2, 2].
-        min_max_uniform: That of as many even cells as the codebook has levels, from the least coefficient of the
-            dimension to its greatest.
+        min_max_uniform: The distortion of as many even cells as the codebook has levels, from the least coefficient of
+            the dimension to its greatest.
         panter_dite: The high-rate bound for as many levels, of the density of the coefficients; NaN if not known.
         clipped_by_uniform: The fraction of coefficients outside [−2, 2].
     """
@@ -120,11 +138,11 @@ class QuantizerStatistics:
 
     Attributes:
         frames: How many frames were measured.
-        by_dimension: Each dimension by itself, also if they share their levels: the bound is then that of levels of its
-            own, and the ratio to it has the price of sharing in it.
-        together: Of all coefficients: the means of the above, but for the variance, and for the bound of shared levels,
-            which are those of all coefficients as one set.
-        histogram: Of the coefficients.
+        by_dimension: Each dimension by itself. Where dimensions share their levels, the bound is still that of levels
+            of its own, so that the ratio to it contains the price of sharing.
+        together: All coefficients. A figure is the mean of those of the dimensions, except for the variance, and for
+            the bound of shared levels, which are those of all coefficients as one set.
+        histogram: The histogram of the coefficients, dimension by dimension.
     """
 
     frames: int

@@ -62,13 +62,18 @@ class Fault(NamedTuple):
     what: str
 
 
+def is_space(name: str) -> bool:
+    """Whether a folder is named as a feature space is: by 16 hexadecimal digits."""
+    return re.fullmatch("[0-9a-f]{16}", name) is not None
+
+
 def find_spaces(root: str, only: Sequence[str] = ()) -> list[FeatureStore]:
     """Finds the feature spaces of a store, or those of them that are named.
 
     Raises:
         UsageError: if the folder has no feature space, or lacks one that is named.
     """
-    spaces = [name for name in files.list_folders(root) if re.fullmatch("[0-9a-f]{16}", name)]
+    spaces = [name for name in files.list_folders(root) if is_space(name)]
     if not spaces:
         why = "no folder in it is named by a feature space, 16 hexadecimal digits"
         raise UsageError(

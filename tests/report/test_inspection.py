@@ -1,0 +1,52 @@
+"""`yt8m inspect` of a folder sums up a dataset or a feature store."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.command_line import four_parts, run
+from yt8m_pipeline.dataset.layout import Layout
+from yt8m_pipeline.report.inspection import inspect_path
+
+
+def test_a_dataset_is_summed_up_by_its_manifest(built: Path) -> None:
+    finished = run("inspect", str(built / "dataset"), "--json")
+    assert finished.returncode == 0, finished.stderr
+    facts = json.loads(finished.stdout)
+    manifest = json.loads((built / "dataset" / Layout.MANIFEST).read_text())
+    on_disk = [path for path in (built / "dataset").rglob("*") if path.is_file()]
+    described = [path for path in on_disk if path.name not in (Layout.MANIFEST, Layout.COMPLETE)]
+    assert (facts["kind"], facts["complete"]) == ("dataset", True)
+    assert (facts["pca"], facts["quantizer"]) == ("fitted, 16 components", "optimal, shared, 256 levels")
+    assert (facts["files"], facts["bytes"]) == (len(described), sum(path.stat().st_size for path in described))
+    assert {row["partition"]: row["videos"] for row in facts["partitions"]} == {
+        name: totals["videos"] for name, totals in manifest["partitions"].items()
+    }
+
+
+def test_a_dataset_whose_build_has_not_ended_is_not_complete(copied: Path) -> None:
+    (copied / "dataset" / Layout.COMPLETE).unlink()
+    assert inspect_path(str(copied / "dataset"), 3)["complete"] is False
+
+
+def test_a_feature_store_and_one_of_its_spaces_are_summed_up(built: Path) -> None:
+    store = built / "features"
+    (space,) = [path for path in store.iterdir() if path.is_dir()]
+    stored, failed = list(space.rglob("*.npz")), list(space.rglob("*.failed.json"))
+    for folder in (store, space):
+        facts = inspect_path(f"{folder}/", 3)
+        assert facts["kind"] == "feature store"
+        (row,) = facts["spaces"]
+        assert (row["space"], row["videos"], row["failures"]) == (space.name, len(stored), len(failed))
+        assert row["damaged"] == row["temporaries"] == 0 < row["frames"]
+
+
+@pytest.mark.parametrize("files", [(), ("notes.txt",)])
+def test_another_folder_is_wrong_usage(tmp_path: Path, files: tuple[str, ...]) -> None:
+    for name in files:
+        (tmp_path / name).write_text("x")
+    refused = run("inspect", str(tmp_path))
+    assert refused.returncode == 2
+    what = "There is no feature store" if files else "There is no such file"
+    assert four_parts(refused)[:2] == (what, str(tmp_path))
