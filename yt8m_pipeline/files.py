@@ -136,7 +136,10 @@ def open_atomic(uri: str) -> Iterator[IO[bytes]]:
         filesystem.move(temporary, path)
     except OSError as error:
         raise DataError(
-            "A file cannot be written", uri, str(error), "free space, or check the permissions of the folder"
+            what="A file cannot be written",
+            where=uri,
+            why=str(error),
+            fix="free space, or check the permissions of the folder",
         ) from error
     finally:
         _discard(filesystem, temporary)
