@@ -7,12 +7,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import IO, NamedTuple, cast
 
-from pyarrow import fs
+from pyarrow import ArrowException, fs
 
 from yt8m_pipeline.errors import DataError, UsageError
 
 TEMPORARY_MARK = ".tmp-"
 LOCAL = fs.LocalFileSystem()
+
+
+class UnknownPlace(UsageError, ValueError):
+    """A URI names no kind of place that this package can reach; for the uri of a table's row, one bad value."""
 
 
 class FileState(NamedTuple):
@@ -23,26 +27,37 @@ class FileState(NamedTuple):
 
 
 def resolve(uri: str) -> tuple[fs.FileSystem, str]:
-    """The filesystem of a path or URI, and the path in it."""
-    if "://" in uri:
+    """The filesystem of a path or URI, and the path in it.
+
+    Raises:
+        UnknownPlace: its scheme is unknown, it is no URI, or its scheme needs a package that is not installed, which
+            pyarrow tells as an ImportError (hf://).
+    """
+    if "://" not in uri:
+        return LOCAL, os.path.abspath(uri)
+    try:
         return cast(tuple[fs.FileSystem, str], fs.FileSystem.from_uri(uri))
-    return LOCAL, os.path.abspath(uri)
+    except (ValueError, ArrowException, ImportError) as error:
+        raise _unknown_place(uri, error) from None
 
 
 def require_known(uri: str) -> str:
     """The URI, if it names a kind of place that can be reached at all.
 
     Raises:
-        UsageError: if its scheme is unknown.
+        UnknownPlace: the URI cannot be resolved, or its filesystem cannot be opened.
     """
     try:
         resolve(uri)
-    except (OSError, ValueError) as error:
-        why = " ".join(str(error).split())
-        raise UsageError(
-            what="This is no place for files", where=uri, why=why, fix="give a local path, or gs://BUCKET/PATH"
-        ) from None
+    except OSError as error:
+        raise _unknown_place(uri, error) from None
     return uri
+
+
+def _unknown_place(uri: str, error: Exception) -> UnknownPlace:
+    why = str(error).strip().partition("\n")[0]  # hdfs:// appends a line for each folder that holds no Java
+    fix = "give a local path, or gs://BUCKET/PATH"
+    return UnknownPlace(what="This is no place for files", where=uri, why=why, fix=fix)
 
 
 def is_local(uri: str) -> bool:

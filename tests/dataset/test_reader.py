@@ -3,7 +3,7 @@
 import io
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -32,7 +32,7 @@ from yt8m_pipeline.dataset.reader import (
 from yt8m_pipeline.dataset.records import frame_record, video_record
 from yt8m_pipeline.dataset.tf_reader import frame_dataset, video_dataset
 from yt8m_pipeline.dataset.tfrecord import write_record
-from yt8m_pipeline.errors import DataError
+from yt8m_pipeline.errors import DataError, UsageError
 
 DIMENSIONS = 5
 OF = {Partition.TRAIN: 4, Partition.VALIDATE: 2, Partition.TEST: 1}
@@ -162,6 +162,10 @@ def expected_videos(partition: Partition) -> list[Expected]:
     return [video for index in range(OF[partition]) for video in shard_videos(partition, index)]
 
 
+def ids(videos: Iterable[Expected | FrameExample | VideoExample]) -> list[str]:
+    return [video.video_id for video in videos]
+
+
 @pytest.mark.parametrize("index", range(OF[Partition.TRAIN]))
 def test_one_shard_is_read_alone(dataset: Dataset, index: int) -> None:
     opened = open_dataset(str(dataset.root))
@@ -172,8 +176,8 @@ def test_one_shard_is_read_alone(dataset: Dataset, index: int) -> None:
         np.testing.assert_array_equal(example.features, dataset.features(video))
 
 
-@pytest.mark.parametrize("partition", Partition)
-def test_frames_are_read_in_the_order_of_the_shards_and_dequantized(dataset: Dataset, partition: Partition) -> None:
+def assert_frames(dataset: Dataset, partition: Partition = Partition.TRAIN) -> None:
+    """Every video of the partition is read, in order, with its labels and its de-quantized frames."""
     expected = expected_videos(partition)
     found = dataset.frames(partition)
     assert [example.video_id for example in found] == [video.video_id for video in expected]
@@ -182,14 +186,41 @@ def test_frames_are_read_in_the_order_of_the_shards_and_dequantized(dataset: Dat
         np.testing.assert_array_equal(example.features, dataset.features(video), strict=True)
 
 
-@pytest.mark.parametrize("partition", Partition)
-def test_videos_are_read_in_the_order_of_the_shards(dataset: Dataset, partition: Partition) -> None:
+def assert_videos(dataset: Dataset, partition: Partition = Partition.TRAIN) -> None:
+    """Every video of the partition is read, in order, with its labels and its mean."""
     expected = expected_videos(partition)
     found = dataset.videos(partition)
     assert [example.video_id for example in found] == [video.video_id for video in expected]
     for example, video in zip(found, expected, strict=True):
         np.testing.assert_array_equal(example.labels, np.array(video.labels, np.int64), strict=True)
         np.testing.assert_array_equal(example.mean_rgb, dataset.mean(video), strict=True)
+
+
+@pytest.mark.parametrize("partition", Partition)
+def test_all_is_read_in_the_order_of_the_shards_and_dequantized(dataset: Dataset, partition: Partition) -> None:
+    assert_frames(dataset, partition)
+    assert_videos(dataset, partition)
+
+
+@pytest.mark.parametrize("partition", Partition)
+def test_a_partition_may_be_given_by_its_name(damaged: Dataset, partition: Partition) -> None:
+    name = partition.value
+    folder = str(damaged.root)
+    assert ids(read_frames(folder, name)) == ids(read_videos(folder, name)) == ids(expected_videos(partition))
+    for read in (frame_dataset, video_dataset):
+        found = [example["id"].decode() for example in read(folder, name).as_numpy_iterator()]
+        assert found == ids(expected_videos(partition))
+
+
+@pytest.mark.parametrize("name", ["validation", "Train", ""])
+def test_a_name_of_no_partition_is_wrong_usage(damaged: Dataset, name: str) -> None:
+    text = (
+        f"There is no such partition\n  where: '{name}'\n"
+        "  why:   the partitions of a dataset are train, validate, test\n  fix: "
+    )
+    for read in READERS:
+        with pytest.raises(UsageError, match=re.escape(text)):
+            read(str(damaged.root), name)
 
 
 def test_an_example_shows_its_shapes_and_no_data(damaged: Dataset) -> None:
@@ -267,7 +298,7 @@ def test_a_manifest_that_lacks_a_shard_of_the_set_is_refused(damaged: Dataset, l
     )
     with pytest.raises(DataError, match=text):
         damaged.frames()
-    assert len(damaged.videos()) == len(expected_videos(Partition.TRAIN))
+    assert_videos(damaged)
 
 
 def test_a_manifest_without_shards_is_refused(damaged: Dataset) -> None:
@@ -294,7 +325,7 @@ def test_a_manifest_that_lacks_a_field_is_refused(damaged: Dataset, changes: dic
 def test_shards_of_another_generation_are_not_read(damaged: Dataset) -> None:
     leftover = damaged.file("frame/train/train-00000-of-00008.tfrecord")
     leftover.write_bytes(damaged.file(FIRST).read_bytes())
-    assert len(damaged.frames()) == len(expected_videos(Partition.TRAIN))
+    assert_frames(damaged)
 
 
 # Faults that are met while reading ------------------------------------------------------------------------------------
@@ -359,10 +390,11 @@ def test_a_shard_cut_or_grown_at_a_record_boundary_is_refused(tf: Any, damaged: 
 
 
 def read_damaged(tf: Any, dataset: Dataset, level: str, index: int, damage: Callable[[bytes], bytes]) -> None:
-    """Both readers must fail on the damaged shard, and what they yield before must be right."""
+    """Both readers must fail on the damaged shard, and yield first what stands before it, and nothing wrong."""
     path = dataset.file(shard_path(level, Partition.VALIDATE, index))
     whole = path.read_bytes()
-    ids = [video.video_id for video in expected_videos(Partition.VALIDATE)]
+    before = [video.video_id for number in range(index) for video in shard_videos(Partition.VALIDATE, number)]
+    names = ids(expected_videos(Partition.VALIDATE))
     read: Callable[..., Iterator[FrameExample | VideoExample]]
     read, tf_read = (read_frames, frame_dataset) if level == "frame" else (read_videos, video_dataset)
     path.write_bytes(damage(whole))
@@ -370,7 +402,8 @@ def read_damaged(tf: Any, dataset: Dataset, level: str, index: int, damage: Call
         found: list[str] = []
         with pytest.raises(DataError):
             found.extend(example.video_id for example in read(str(dataset.root), Partition.VALIDATE))
-        assert found == ids[: len(found)]
+        assert len(found) >= len(before)
+        assert found == names[: len(found)]
         with pytest.raises((tf.errors.DataLossError, tf.errors.FailedPreconditionError)):
             list(tf_read(str(dataset.root), Partition.VALIDATE))
     finally:

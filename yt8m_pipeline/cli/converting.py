@@ -1,4 +1,4 @@
-"""`yt8m convert`: MediaPipe's per-video protos into a dataset of ours, and back."""
+"""`yt8m convert`: MediaPipe's protos, one per video, into a dataset, and a dataset into such protos."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -46,6 +46,10 @@ def convert(
     as_json: AsJson = False,
 ) -> None:
     """Convert MediaPipe's YouTube-8M features (MediaSequence protos) to a dataset, or a dataset to them."""
+    from yt8m_pipeline.files import require_known
+
+    for place in (*inputs, output):
+        require_known(place)
     if to is Target.RECORDS:
         _to_records(inputs, output, partition, quantizer or UNIFORM, shards or 1, as_json)
         return

@@ -1,4 +1,4 @@
-"""The tables of a dataset: vocabulary.csv, videos.parquet, rejects.parquet and the withheld test labels."""
+"""The tables of a dataset: vocabulary.csv, videos.parquet, rejects.parquet and the withheld labels of test."""
 
 import csv
 import io
@@ -30,7 +30,7 @@ VOCABULARY_COLUMNS = (
     "MeanRaterScore",
     "Specificity",
 )
-"""The published columns, and the two of rater pruning."""
+"""The columns of the published vocabulary.csv, and two more that say what the raters gave (paper §3.1, Figure 4)."""
 
 VIDEOS = pa.schema(
     [
@@ -49,13 +49,16 @@ TEST_LABELS = pa.schema([("video_id", pa.string()), ("labels", pa.list_(pa.int64
 
 
 def label_indices(entity_ids: Iterable[str], train_counts: Mapping[str, int]) -> dict[str, int]:
-    """Entity id → label index: by falling number of train videos, ties by id (as the published vocabulary)."""
+    """The label index of each entity id: entities with more train videos come first, ties are sorted by id.
+
+    This is the order of the published vocabulary.
+    """
     ranked = sorted(entity_ids, key=lambda entity_id: (-train_counts.get(entity_id, 0), entity_id))
     return {entity_id: index for index, entity_id in enumerate(ranked)}
 
 
 def vocabulary_csv(entities: Iterable[pa.Table], train_counts: Mapping[str, int]) -> bytes:
-    """vocabulary.csv of the kept entities, as UTF-8."""
+    """The text of vocabulary.csv, as UTF-8: one row for each entity that was kept, in the order of the indices."""
     rows = [row for table in entities for row in table.to_pylist()]
     indices = label_indices((row["entity_id"] for row in rows), train_counts)
     rows.sort(key=lambda row: indices[row["entity_id"]])
@@ -72,7 +75,7 @@ def vocabulary_csv(entities: Iterable[pa.Table], train_counts: Mapping[str, int]
 
 
 def _with_newlines(text: str | None) -> str:
-    """The text with each line end as \\n: `csv` does not quote a lone carriage return, which breaks the row."""
+    """The text with each line end as \\n, since `csv` does not quote a lone carriage return, which breaks the row."""
     return (text or "").replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -80,7 +83,8 @@ def write_vocabulary(layout: Layout, text: bytes, *, frozen: bool) -> FileEntry:
     """Writes vocabulary.csv.
 
     Raises:
-        DataError: if it would change but is frozen (`rebuild-split`), since labels are indices into it.
+        DataError: it would change, but must not (`frozen`, as in `rebuild-split`): the labels of the splits that are
+            not rebuilt are indices into it.
     """
     path = layout.path(Layout.VOCABULARY)
     if frozen and files.read_bytes(path) != text:
@@ -95,7 +99,7 @@ def write_vocabulary(layout: Layout, text: bytes, *, frozen: bool) -> FileEntry:
 
 
 def video_rows(shard: Shard, members: Sequence[StoredVideo], indices: Mapping[str, int]) -> pa.Table:
-    """The rows of `VIDEOS` for the videos of a shard, labels included."""
+    """The rows of `VIDEOS` for the videos of a shard, labels included: `write_videos` withholds those of test."""
     rows = [
         {
             "video_id": member.video.video_id,
@@ -114,7 +118,7 @@ def video_rows(shard: Shard, members: Sequence[StoredVideo], indices: Mapping[st
 
 
 def write_videos(layout: Layout, tables: Iterable[pa.Table]) -> list[FileEntry]:
-    """Writes videos.parquet, where the labels of the test partition are null, and the withheld test labels."""
+    """Writes videos.parquet, where the labels of the test partition are null, and withheld/test_labels.parquet."""
     rows = pa.concat_tables([VIDEOS.empty_table(), *tables]).sort_by("video_id")
     is_published = pc.is_in(rows["partition"], pa.array([partition.value for partition in sorted(PUBLISHED)]))
     labels = pc.if_else(is_published, rows["labels"].combine_chunks(), pa.scalar(None, rows["labels"].type))
@@ -127,14 +131,14 @@ def write_videos(layout: Layout, tables: Iterable[pa.Table]) -> list[FileEntry]:
 
 
 def write_rejects(layout: Layout, tables: Iterable[pa.Table]) -> FileEntry:
-    """Writes rejects.parquet: one row for each row or video that is not in the dataset."""
+    """Writes rejects.parquet: one row for each row of a table and each video that is not in the dataset."""
     rows = pa.concat_tables([REJECTS.empty_table(), *tables])
     order = [(name, "ascending") for name in ("stage", "table", "id", "file", "row", "reason", "detail")]
     return write_parquet(layout, Layout.REJECTS, rows.sort_by(order))
 
 
 def failed_videos(layout: Layout) -> pa.Table:
-    """The rows of rejects.parquet that are videos which could not be decoded or extracted: schema `REJECTS`."""
+    """The rows of rejects.parquet, in schema `REJECTS`, of the videos that could not be decoded or extracted."""
     rejects = read_parquet(layout, Layout.REJECTS)
     return rejects.filter(pc.is_in(rejects["stage"], pa.array([Stage.DECODE.value, Stage.EXTRACT.value])))
 

@@ -1,4 +1,4 @@
-"""Where each file of a dataset stands (DESIGN §3)."""
+"""The path of each file of a dataset; README.md beside this file says what the files hold."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -7,11 +7,12 @@ from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.files import join
 
 LEVELS = ("frame", "video")
+"""The two levels of the published dataset: one record has all frames of a video, or their mean (paper §4)."""
 
 
 @dataclass(frozen=True, order=True, slots=True)
 class Shard:
-    """One of the `of` shards of a partition; it names a frame-level and a video-level file with the same videos."""
+    """One of the `of` shards of a partition. It names two files, one of each level, that hold the same videos."""
 
     partition: Partition
     index: int
@@ -32,13 +33,13 @@ class Shard:
         return f"{self.partition.value}-{self.index:05d}-of-{self.of:05d}"
 
     def file(self, level: str) -> str:
-        """The path in the dataset, e.g. frame/train/train-00000-of-00004.tfrecord."""
+        """The shard's path in the dataset at a level, e.g. frame/train/train-00000-of-00004.tfrecord."""
         return f"{level}/{self.partition.value}/{self.name}.tfrecord"
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The paths of the dataset in a folder."""
+    """The paths of the dataset that stands in the folder `root`."""
 
     root: str
 
@@ -55,5 +56,5 @@ class Layout:
     TEST_LABELS: ClassVar = "withheld/test_labels.parquet"
 
     def path(self, name: str) -> str:
-        """The full path of a file of the dataset, by its path in the dataset."""
+        """The full path of a file, given its path in the dataset."""
         return join(self.root, name)

@@ -1,12 +1,16 @@
-"""Reading a finished dataset with NumPy: ids, labels and de-quantized features. No TensorFlow, no Beam."""
+"""Reading a finished dataset with NumPy: ids, labels and de-quantized features.
+
+This module, and `verify`, import NumPy, pyarrow, protobuf and google-crc32c and no other package, so that who only
+reads datasets need not install TensorFlow and Beam.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from yt8m_pipeline import files
-from yt8m_pipeline.compression.pca import Pca
 from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.data_model import Float32Array, Int64Array, Partition
 from yt8m_pipeline.dataset.layout import Layout, Shard
@@ -15,6 +19,9 @@ from yt8m_pipeline.dataset.records import parse_frame_record, parse_video_record
 from yt8m_pipeline.dataset.tfrecord import read_records
 from yt8m_pipeline.errors import DataError, UsageError
 
+if TYPE_CHECKING:
+    from yt8m_pipeline.compression.pca import Pca
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameExample:
@@ -22,7 +29,8 @@ class FrameExample:
 
     Attributes:
         video_id: The video's id.
-        labels: int64, (labels,), indices into vocabulary.csv; empty where the labels are withheld.
+        labels: int64, (labels,), ascending indices into vocabulary.csv; empty in the test partition, whose labels are
+            withheld.
         features: float32, (frames, dimensions), de-quantized.
     """
 
@@ -40,7 +48,8 @@ class VideoExample:
 
     Attributes:
         video_id: The video's id.
-        labels: int64, (labels,), indices into vocabulary.csv; empty where the labels are withheld.
+        labels: int64, (labels,), ascending indices into vocabulary.csv; empty in the test partition, whose labels are
+            withheld.
         mean_rgb: float32, (dimensions,), the mean of the de-quantized frames.
     """
 
@@ -62,13 +71,13 @@ class ShardFile:
 
 @dataclass(frozen=True, slots=True)
 class FinishedDataset:
-    """A finished dataset, opened.
+    """What the readers need to know of a finished dataset.
 
     Attributes:
-        layout: Where its files stand.
+        layout: The paths of its files.
         quantizer: Its codebook.
-        dimensions: Values per frame.
-        records: The record count of each shard, by its path in the dataset.
+        dimensions: The number of values of a frame.
+        records: The number of records of each shard, by the shard's path in the dataset.
     """
 
     layout: Layout
@@ -76,15 +85,17 @@ class FinishedDataset:
     dimensions: int
     records: Mapping[str, int]
 
-    def shards(self, level: str, partition: Partition) -> list[ShardFile]:
+    def shards(self, level: str, partition: Partition | str) -> list[ShardFile]:
         """The shards of a level ("frame" or "video") and partition, in order.
 
         Raises:
+            UsageError: there is no such partition.
             DataError: the manifest or the folder lacks a shard of the set.
         """
-        folder = f"{level}/{partition.value}"
+        part = _partition(partition)
+        folder = f"{level}/{part.value}"
         listed = {path for path in self.records if path.startswith(f"{folder}/")}
-        paths = [Shard(partition, index, len(listed)).file(level) for index in range(len(listed))]
+        paths = [Shard(part, index, len(listed)).file(level) for index in range(len(listed))]
         if not listed or listed != set(paths):
             self._refuse_list(folder, sorted(listed))
         self._refuse_missing(folder, paths)
@@ -110,8 +121,26 @@ class FinishedDataset:
             )
 
 
+def _partition(name: Partition | str) -> Partition:
+    try:
+        return Partition(name)
+    except ValueError:
+        raise UsageError(
+            what="There is no such partition",
+            where=repr(name),
+            why=f"the partitions of a dataset are {', '.join(Partition)}",
+            fix="give one of these names, or a `Partition`",
+        ) from None
+
+
 def open_dataset(dataset: str) -> FinishedDataset:
     """Opens a dataset that a build has finished.
+
+    >>> opened = open_dataset(DATASET)
+    >>> opened.dimensions, opened.quantizer
+    (4, Quantizer('uniform', shared, levels=256))
+    >>> [shard.records for shard in opened.shards("frame", "train")]
+    [2, 1]
 
     Args:
         dataset: The folder, local or gs://.
@@ -160,14 +189,21 @@ def _load_quantizer(layout: Layout, fingerprint: str) -> Quantizer:
     return quantizer
 
 
-def read_frames(dataset: str, partition: Partition) -> Iterator[FrameExample]:
+def read_frames(dataset: str, partition: Partition | str) -> Iterator[FrameExample]:
     """Yields every video of a partition, frame by frame, in the order of the shards.
+
+    >>> for example in read_frames(DATASET, "train"):
+    ...     print(example.video_id, example.labels, example.features.shape)
+    a [0 2] (3, 4)
+    b [1] (2, 4)
+    c [0] (3, 4)
 
     Args:
         dataset: The folder of a finished dataset, local or gs://.
-        partition: Which partition.
+        partition: A partition, or its name: "train", "validate" or "test".
 
     Raises:
+        UsageError: at once, if there is no such folder or partition.
         DataError: at once, what `open_dataset` and `FinishedDataset.shards` refuse; while reading, a damaged or
             truncated shard, or a record that another codebook encoded.
     """
@@ -176,20 +212,26 @@ def read_frames(dataset: str, partition: Partition) -> Iterator[FrameExample]:
 
 
 def read_shard(opened: FinishedDataset, shard: Shard) -> Iterator[FrameExample]:
-    """Yields every video of one shard, frame by frame; errors as while `read_frames` reads."""
+    """Yields every video of one shard, frame by frame; the errors are those that `read_frames` raises while reading."""
     path = shard.file("frame")
     file = ShardFile(opened.layout.path(path), opened.records[path])
     return (_frame_example(opened, *item) for item in _read_shards([file]))
 
 
-def read_videos(dataset: str, partition: Partition) -> Iterator[VideoExample]:
-    """Yields every video of a partition as the mean of its frames; order, arguments and errors as `read_frames`."""
+def read_videos(dataset: str, partition: Partition | str) -> Iterator[VideoExample]:
+    """Yields every video of a partition as the mean of its frames.
+
+    >>> [example.mean_rgb.shape for example in read_videos(DATASET, "validate")]
+    [(4,)]
+
+    The order, the arguments and the errors are those of `read_frames`.
+    """
     opened = open_dataset(dataset)
     return (_video_example(opened, *item) for item in _read_shards(opened.shards("video", partition)))
 
 
 def _read_shards(shards: Sequence[ShardFile]) -> Iterator[tuple[bytes, str]]:
-    """Each record of each shard, and where it is."""
+    """Yields each record of each shard, and its place as an error names it."""
     for shard in shards:
         count = 0
         with files.open_read(shard.uri) as stream:
@@ -228,13 +270,15 @@ def _refuse_mixture(where: str, found: tuple[str, int], expected: tuple[str, int
         )
 
 
-def open_pca(dataset: str) -> Pca:
-    """The PCA of a dataset.
+def open_pca(dataset: str) -> "Pca":
+    """Loads the PCA that a dataset's coefficients were made with.
 
     Raises:
         UsageError: if the folder has no manifest, or the dataset was converted and has no PCA.
         DataError: if a file is damaged, or the PCA is not the one of the manifest.
     """
+    from yt8m_pipeline.compression.pca import Pca  # noqa: PLC0415  it needs threadpoolctl and SciPy, reading does not
+
     layout = Layout(dataset)
     manifest = Manifest.read(layout)
     if manifest is None:

@@ -1,4 +1,4 @@
-"""The records of the dataset, by the public YouTube-8M schema, as TensorFlow's protocol buffers without TensorFlow.
+"""The records of the dataset, in the public YouTube-8M schema: TensorFlow's protocol buffers, without TensorFlow.
 
 A frame-level record is a `tf.train.SequenceExample`: context `id` (one bytes value) and `labels` (an int64 list), and
 one feature list of one bytes value per frame. A video-level record is a `tf.train.Example`: `id`, `labels` and
@@ -19,7 +19,9 @@ from yt8m_pipeline.dataset.layout import LEVELS
 from yt8m_pipeline.errors import DataError
 
 FRAME_FEATURE_NAMES = ("rgb", "rgb_codes")
-"""`rgb`: codes that public readers de-quantize rightly; `rgb_codes`: codes that need this dataset's own codebook."""
+"""The name of the feature list says how its codes are read. Public YouTube-8M readers know `rgb` and de-quantize it by
+their fixed formula, so only `uniform` codes have this name. All other codes need the dataset's own quantizer.npz and
+are `rgb_codes`: a public reader does not find them and stops, rather than read wrong values."""
 
 _EXAMPLE_PROTO = """
   # tensorflow/core/example/{feature,example}.proto
@@ -81,7 +83,7 @@ class FrameRecord:
 
     Attributes:
         video_id: The video's id.
-        labels: Indices into vocabulary.csv; empty where the labels are withheld.
+        labels: Indices into vocabulary.csv, ascending; empty in the test partition, whose labels are withheld.
         codes: uint8, (frames, dimensions), at least one frame.
         feature_name: One of `FRAME_FEATURE_NAMES`.
     """
@@ -107,7 +109,7 @@ class VideoRecord:
 
     Attributes:
         video_id: The video's id.
-        labels: Indices into vocabulary.csv; empty where the labels are withheld.
+        labels: Indices into vocabulary.csv, ascending; empty in the test partition, whose labels are withheld.
         mean_rgb: float32, (dimensions,), the mean of the de-quantized frames.
     """
 
@@ -143,7 +145,10 @@ def video_record(video_id: str, labels: Sequence[int], mean_rgb: Float32Array) -
 
 
 def level_of(data: bytes) -> str:
-    """Which of `LEVELS` a record is of, by what it holds; bytes that are no record at all count as frame-level."""
+    """The level of a record (one of `LEVELS`), told from what it holds: frame-level records have feature lists.
+
+    Bytes that are no record at all count as frame-level.
+    """
     try:
         has_frames = MESSAGES["SequenceExample"].FromString(data).HasField("feature_lists")
     except DecodeError:
@@ -156,7 +161,7 @@ def parse_frame_record(data: bytes, where: str) -> FrameRecord:
 
     Args:
         data: The serialised `SequenceExample`.
-        where: What an error calls the place: the file and the record's number.
+        where: The place that an error names: the file and the record's number.
 
     Raises:
         DataError: the bytes are not a frame-level record.
@@ -169,7 +174,7 @@ def parse_frame_record(data: bytes, where: str) -> FrameRecord:
 
 
 def parse_video_record(data: bytes, where: str) -> VideoRecord:
-    """Parses a video-level record; arguments and errors as for `parse_frame_record`."""
+    """Parses a video-level record; the arguments and errors are those of `parse_frame_record`."""
     with _data_error("video-level", where):
         features = MESSAGES["Example"].FromString(data).features
         mean_rgb = np.array(list_values(_feature(features, "mean_rgb"), "float_list", "mean_rgb"), np.float32)
@@ -177,7 +182,7 @@ def parse_video_record(data: bytes, where: str) -> VideoRecord:
 
 
 def serialise(message: Any) -> bytes:
-    """The bytes of a message, the same ones every time."""
+    """The bytes of a message: map entries are sorted by their keys, so equal messages are equal bytes."""
     data: bytes = message.SerializeToString(deterministic=True)
     return data
 
@@ -204,7 +209,7 @@ def _feature(features: Any, name: str) -> Any:
 
 
 def list_values(feature: Any, kind: str, name: str) -> Sequence[Any]:
-    """The values of a `Feature`; ValueError if it is of another kind than e.g. int64_list."""
+    """The values of a `Feature` of a kind, e.g. "int64_list"; it raises ValueError if the feature is of another."""
     found = feature.WhichOneof("kind")
     if found != kind:
         raise ValueError(f"{name} is a {kind}, got {found}")
@@ -213,7 +218,7 @@ def list_values(feature: Any, kind: str, name: str) -> Sequence[Any]:
 
 
 def single_bytes(feature: Any, name: str) -> bytes:
-    """The only value of a `Feature`; ValueError if it is not one bytes value."""
+    """The only value of a `Feature`; it raises ValueError if that is not exactly one bytes value."""
     values = list_values(feature, "bytes_list", name)
     if len(values) != 1:
         raise ValueError(f"{name} is one bytes value, got {len(values)}")

@@ -1,4 +1,9 @@
-"""Writing a shard: a function of its sorted videos, their whitened coefficients and the codebook (DESIGN §1)."""
+"""Writing a shard.
+
+A shard's bytes are a function of its sorted videos, their whitened coefficients and the codebook, and of nothing else:
+any engine, and any run after a crash, writes the same file. Labels of the test partition are withheld: no shard holds
+them (paper §3.2).
+"""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -19,12 +24,19 @@ from yt8m_pipeline.dataset.steps import FileEntry, Step, step_key
 from yt8m_pipeline.dataset.tfrecord import write_record
 
 PUBLISHED = frozenset({Partition.TRAIN, Partition.VALIDATE})
-"""The partitions whose labels are published (paper §3.2)."""
+"""The partitions whose labels are published. Those of the test partition are withheld (paper §3.2): they stand in
+withheld/test_labels.parquet alone, which is not given away with the dataset."""
 
 
 @dataclass(frozen=True, order=True, slots=True)
 class Member:
-    """A video of a shard: its id, the SHA-256 of its stored features, and its label indices, ascending."""
+    """A video of a shard.
+
+    Attributes:
+        video_id: The video's id.
+        sha256: The SHA-256 of its stored features, in hexadecimal.
+        labels: Its label indices, ascending, also where they are withheld.
+    """
 
     video_id: str
     sha256: str
@@ -32,16 +44,23 @@ class Member:
 
 
 def shard_of(video_id: str, partition: Partition, of: int, salt: str) -> Shard:
+    """The shard that a video belongs to, by the salted hash of its id."""
     return Shard(partition, salted_hash(salt, video_id) % of, of)
 
 
 def published_labels(partition: Partition, labels: Sequence[int]) -> Sequence[int]:
-    """The labels that may stand in a published file: none for the test partition."""
+    """The labels that may stand in a published file: none of the test partition, whose labels are withheld."""
     return labels if partition in PUBLISHED else ()
 
 
 def shard_key(shard: Shard, members: Iterable[Member], *dependencies: str) -> str:
-    """The key of a shard: of its videos, what is published of their labels, and the keys of what it is encoded with."""
+    """The key of a shard: a digest of everything that its bytes depend on.
+
+    Args:
+        shard: Which shard.
+        members: Its videos, sorted by id. Withheld labels do not count: they are not in the file.
+        dependencies: The keys of what it is encoded with, such as the PCA and the codebook.
+    """
     contents = [(item.video_id, item.sha256, published_labels(shard.partition, item.labels)) for item in members]
     return step_key(shard.name, contents, *dependencies)
 
@@ -49,17 +68,17 @@ def shard_key(shard: Shard, members: Iterable[Member], *dependencies: str) -> st
 def write_shard(
     layout: Layout, shard: Shard, key: str, videos: Iterable[tuple[Member, Float32Array]], quantizer: Quantizer
 ) -> Step:
-    """Writes the frame-level and the video-level file of a shard; memory is bounded by one video.
+    """Writes the frame-level and the video-level file of a shard. One video at a time is in memory.
 
     Args:
-        layout: Where the dataset is.
+        layout: The paths of the dataset.
         shard: Which shard.
-        key: The step's key.
+        key: The step's key, which `shard_key` makes.
         videos: Its videos, sorted by id, each with its whitened coefficients: float32, (frames, components).
         quantizer: The codebook.
 
     Returns:
-        The step; its facts say how many records and frames there are, and the sums of their `Distortion`.
+        The step. Its facts are the number of records and of frames, and the sums of their `Distortion`.
     """
     with ExitStack() as stack:
         outputs = [_Output(stack.enter_context(files.open_atomic(layout.path(shard.file(level))))) for level in LEVELS]
@@ -80,7 +99,7 @@ def write_shard(
 
 
 class _Output:
-    """A file being written that knows its size and digest."""
+    """A file that is being written, with the size and the digest of what it has so far."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream, self._digest, self._bytes = stream, hashlib.sha256(), 0

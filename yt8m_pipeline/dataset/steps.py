@@ -12,7 +12,7 @@ from yt8m_pipeline.errors import DataError
 
 @dataclass(frozen=True, order=True, slots=True)
 class FileEntry:
-    """A file of the dataset: its path in it, size in bytes and SHA-256."""
+    """A file of the dataset: its path in the dataset, its size in bytes and its SHA-256 in hexadecimal."""
 
     path: str
     bytes: int
@@ -21,13 +21,14 @@ class FileEntry:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One finished step.
+    """A finished step of a build: the PCA, the codebook, or one shard.
 
     Attributes:
-        name: Unique in the dataset.
-        key: SHA-256 over everything the step's files depend on.
-        files: The files it wrote.
-        facts: What the manifest says of it.
+        name: The name of the step, unique in the dataset.
+        key: A SHA-256 of everything that the bytes of the step's files depend on. A build whose step has the same key
+            does not run it again.
+        files: The files that the step wrote.
+        facts: What the manifest says of the step.
     """
 
     name: str
@@ -51,7 +52,7 @@ class Step:
 
 
 def step_key(*parts: Any) -> str:
-    """SHA-256 of the parts as canonical JSON."""
+    """The SHA-256 of the parts as canonical JSON (keys sorted), in hexadecimal."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
@@ -76,6 +77,6 @@ def require_intact(layout: Layout, file: FileEntry) -> None:
 
 
 def file_entry(layout: Layout, path: str) -> FileEntry:
-    """Describes a file that stands in the dataset."""
+    """Describes a file of the dataset by reading it whole; `path` is its path in the dataset."""
     uri = layout.path(path)
     return FileEntry(path, files.describe(uri)[0], files.sha256(uri))

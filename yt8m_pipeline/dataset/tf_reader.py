@@ -16,12 +16,17 @@ TfDataset: TypeAlias = Any
 Tensor: TypeAlias = Any
 
 
-def frame_dataset(dataset: str, partition: Partition) -> TfDataset:
-    """Every video of a partition, frame by frame.
+def frame_dataset(dataset: str, partition: Partition | str) -> TfDataset:
+    """Reads every video of a partition, frame by frame.
+
+    >>> for video in frame_dataset(DATASET, "train").take(2).as_numpy_iterator():
+    ...     print(video["id"], video["labels"], video["rgb"].shape)
+    b'a' [0 2] (3, 4)
+    b'b' [1] (2, 4)
 
     Args:
         dataset: The folder of a finished dataset.
-        partition: Which partition.
+        partition: A partition, or its name: "train", "validate" or "test".
 
     Returns:
         A dataset of known cardinality, of `id` (string, ()), `labels` (int64, (labels,)) and `rgb` (float32,
@@ -44,10 +49,12 @@ def frame_dataset(dataset: str, partition: Partition) -> TfDataset:
     return _records(opened.shards("frame", partition)).map(parse, num_parallel_calls=tf.data.AUTOTUNE)
 
 
-def video_dataset(dataset: str, partition: Partition) -> TfDataset:
-    """Every video of a partition as the mean of its frames: `id`, `labels` and `mean_rgb` (float32, (dimensions,)).
+def video_dataset(dataset: str, partition: Partition | str) -> TfDataset:
+    """Reads every video of a partition as the mean of its frames.
 
-    Arguments and errors as for `frame_dataset`.
+    An element has `id`, `labels` and `mean_rgb` (float32, (dimensions,)).
+
+    The arguments and the errors are those of `frame_dataset`.
     """
     import tensorflow as tf  # noqa: PLC0415
 

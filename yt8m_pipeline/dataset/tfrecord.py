@@ -1,6 +1,8 @@
-"""TFRecord framing: uint64 length, masked CRC-32C of it, the data, masked CRC-32C of the data; little-endian.
+"""TFRecord files: how records are framed.
 
-The format is that of TensorFlow's `tensorflow/core/lib/io/record_writer.h`; CRC-32C is RFC 3720, appendix B.4.
+A file is a sequence of records and nothing else. A record is the length of its data (uint64), the masked CRC-32C of
+these eight bytes (uint32), the data, and the masked CRC-32C of the data (uint32); all numbers are little-endian. The
+format is TensorFlow's (`tensorflow/core/lib/io/record_writer.h`); CRC-32C is defined in RFC 3720, appendix B.4.
 """
 
 import io
@@ -15,19 +17,23 @@ from yt8m_pipeline.errors import DataError
 _LENGTH = struct.Struct("<Q")
 _CRC = struct.Struct("<I")
 _MASK_DELTA = 0xA282EAD8
+"""The constant of TensorFlow's mask (`tensorflow/core/lib/hash/crc32c.h`, `kMaskDelta`)."""
 
 FRAMING_BYTES = _LENGTH.size + 2 * _CRC.size
-"""What a record takes beside its data."""
+"""The number of bytes that a record takes beside its data: its length and two checksums."""
 
 
 class Writable(Protocol):
-    """Anything that bytes can be written to: a file, or an object that counts and digests what goes through it."""
+    """Anything that bytes can be written to: a file, or an object that counts and digests them on their way."""
 
     def write(self, data: bytes, /) -> object: ...
 
 
 def masked_crc32c(data: bytes) -> int:
-    """The CRC-32C of the data, rotated right by 15 bits plus a constant, so that it is safe to store with the data."""
+    """The CRC-32C of the data, rotated right by 15 bits, plus a constant, modulo 2**32.
+
+    The mask is there because the CRC of bytes that contain their own CRC tells little (crc32c.h, `Mask`).
+    """
     crc: int = google_crc32c.value(data)
     return ((crc >> 15 | crc << 17) + _MASK_DELTA) & 0xFFFFFFFF
 
@@ -39,7 +45,10 @@ def write_record(stream: Writable, data: bytes) -> None:
 
 
 def is_tfrecord(stream: IO[bytes]) -> bool:
-    """Whether a checked length stands at the start of a seekable stream, as in every TFRecord file with records."""
+    """Whether a stream begins with a length and its right checksum, as every TFRecord file with records does.
+
+    The stream must be seekable; it stands at its start afterwards.
+    """
     stream.seek(0)
     head = stream.read(_LENGTH.size + _CRC.size)
     stream.seek(0)
@@ -51,11 +60,11 @@ def is_tfrecord(stream: IO[bytes]) -> bool:
 def read_records(stream: IO[bytes], name: str) -> Iterator[bytes]:
     """Yields every record from here to the end of a seekable stream, in order.
 
-    A file cut exactly between two records looks whole: compare the number of records with the manifest's.
+    A file that was cut exactly between two records looks whole: compare the number of records with the manifest's.
 
     Args:
-        stream: Where to read. No more memory is taken than the stream has bytes, whatever a length field claims.
-        name: What the errors call it.
+        stream: The stream. However large a length claims to be, no more is read than the stream has.
+        name: The name of the stream in the errors.
 
     Raises:
         DataError: a record is truncated, or one of its two checksums does not match.
@@ -73,7 +82,7 @@ def read_records(stream: IO[bytes], name: str) -> Iterator[bytes]:
 
 
 def _read_checked(stream: IO[bytes], size: int, end: int, where: str) -> bytes:
-    """The next `size` bytes, which their masked CRC-32C must follow."""
+    """Reads the next `size` bytes and compares them with the masked CRC-32C that follows."""
     needed = size + _CRC.size
     block = stream.read(min(needed, end - stream.tell()))
     if len(block) < needed:

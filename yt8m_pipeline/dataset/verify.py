@@ -1,4 +1,8 @@
-"""Everything on disk against the manifest: files, records, ids, labels and the accounting of rows."""
+"""Checks a dataset: compares everything on disk with the manifest, and the files with each other.
+
+Checked are the files' digests, the records and their ids, labels and numbers of frames, the vocabulary's counts, the
+sums of the partitions, that labels of the test partition are withheld, and that no row vanished on the way.
+"""
 
 import csv
 import io
@@ -22,10 +26,13 @@ from yt8m_pipeline.dataset.steps import file_entry
 from yt8m_pipeline.dataset.tfrecord import read_records
 from yt8m_pipeline.errors import DataError, UsageError
 
+REQUIRED = {Layout.VIDEOS, Layout.QUANTIZER, Layout.REJECTS, Layout.VOCABULARY}
+"""The files that the contents of all others are compared with."""
+
 
 @dataclass(frozen=True, order=True, slots=True)
 class Fault:
-    """Something that is not as the manifest says: where, and what."""
+    """Something that is wrong with a dataset: the file that it is found in, and what it is."""
 
     where: str
     what: str
@@ -52,7 +59,7 @@ def verify(dataset: str) -> list[Fault]:
         )
     faults = [*_check_completion(layout), *_check_files(layout, manifest)]
     damaged = {fault.where for fault in faults}
-    if not damaged & {Layout.VIDEOS, Layout.QUANTIZER, Layout.REJECTS, Layout.VOCABULARY}:
+    if not damaged & REQUIRED:
         faults += _check_contents(layout, manifest, damaged)
     return sorted(faults)
 
@@ -75,6 +82,7 @@ def _check_files(layout: Layout, manifest: Manifest) -> Iterator[Fault]:
         raise DataError(
             what="The manifest cannot be read", where=path, why=why, fix="build the dataset again in a new folder"
         ) from None
+    yield from (Fault(path, "the manifest does not list it") for path in sorted(REQUIRED - known.keys()))
     present = set(files.list_files(layout.root)) - {Layout.MANIFEST, Layout.COMPLETE, Layout.LOCK}
     yield from (Fault(path, "missing") for path in known.keys() - present)
     yield from (Fault(path, "not in the manifest") for path in present - known.keys())
@@ -125,7 +133,7 @@ def _check_shards(
 def _check_record(
     data: bytes, row: dict[str, Any], expected: dict[str, dict[str, Any]], feature_name: str
 ) -> tuple[str, str | None]:
-    """The record's video id, and what is wrong with it."""
+    """The video id of a record, and what is wrong with the record, or None."""
     record = (parse_frame_record if row["level"] == "frame" else parse_video_record)(data, row["path"])
     known = expected.get(record.video_id)
     if known is None:
@@ -165,7 +173,11 @@ def _check_partitions(manifest: Manifest, videos: pa.Table) -> Iterator[Fault]:
 
 
 def _check_accounting(layout: Layout, manifest: Manifest, videos: pa.Table) -> Iterator[Fault]:
-    """Rows in = kept + rejected at every stage; each stage gets what the one before it kept; no reject is missing."""
+    """Checks that no row vanished.
+
+    At every stage rows in = rows kept + rows rejected, each stage gets the rows that the one before it kept,
+    rejects.parquet has as many rows as were rejected, and the last stage kept the videos of the dataset.
+    """
     rejects = read_parquet(layout, Layout.REJECTS).group_by(["stage", "table", "reason"]).aggregate([([], "count_all")])
     found = {(row["stage"], row["table"], row["reason"]): row["count_all"] for row in rejects.to_pylist()}
     counted: dict[tuple[str, str, str], int] = {}

@@ -1,4 +1,7 @@
-"""MediaPipe's per-video protos into a dataset of ours, and back; memory is bounded by one video."""
+"""Converts MediaPipe's protos, one per video, into a dataset, and a dataset into such protos.
+
+One video at a time is in memory.
+"""
 
 import csv
 import hashlib
@@ -77,7 +80,7 @@ def convert_to_records(
 
 
 def _partition_of(uris: Sequence[str]) -> Partition:
-    """What the folder of the files is called, where it is called as a partition."""
+    """The partition that the folder of the files is called after, or train if it is called otherwise."""
     folders = {PurePosixPath(uri).parent.name for uri in uris}
     named = [partition for partition in Partition if partition.value in folders]
     if named and len(folders) > 1:
@@ -130,9 +133,9 @@ def convert_to_media_sequences(
 
 @contextmanager
 def _new_folder(output: str) -> Iterator[str]:
-    """A folder to fill: it stands under its name whole, when the block ends well, or not at all.
+    """Yields a folder to fill, which gets the name `output` when the block ends well; if it fails, nothing is left.
 
-    A bucket cannot rename a folder: there it is filled in place, and emptied again if the block fails.
+    A bucket cannot rename a folder: there `output` is filled in place, and emptied again if the block fails.
     """
     filesystem, path = _require_empty(output)
     owner = f"{socket.gethostname()}-{os.getpid()}"
@@ -331,7 +334,7 @@ def _label_names(layout: Layout) -> dict[int, str]:
 
 
 def _frames_per_second(layout: Layout) -> Fraction:
-    """That of the dataset's grid; one where its manifest does not say, as for protos that were converted."""
+    """The frame rate of the dataset; 1 if its manifest does not say, as after a conversion of protos."""
     manifest = Manifest.read(layout)
     decoding = manifest.values.get("config", {}).get("decoding", {}) if manifest else {}
     return Fraction(str(decoding.get("frames_per_second", 1)))

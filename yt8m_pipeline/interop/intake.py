@@ -1,4 +1,4 @@
-"""Looking through MediaPipe's protos: which can be converted, and why others cannot."""
+"""The first reading of MediaPipe's protos: it finds out which can be converted, and why others cannot."""
 
 import hashlib
 from collections import Counter
@@ -17,9 +17,10 @@ from yt8m_pipeline.interop.media_sequence import MICROSECONDS, MediaSequence, pa
 from yt8m_pipeline.interop.media_sequence_files import Place, read_proto, read_protos
 
 MAX_LABELS = 1_000_000
-"""Rows of the largest vocabulary.csv: one for each label index from 0."""
+"""The number of rows of the largest vocabulary.csv that is written: it has one for each label index from 0, and a
+proto can claim any index."""
 Progress = Callable[[str], None]
-"""Is told the name of the stage that has finished one more video."""
+"""A function that is called after each video, with the name of the stage that has finished it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +35,15 @@ class Proto:
 
 @dataclass(slots=True)
 class Intake:
-    """What the inputs hold.
+    """What was found in the inputs.
 
     Attributes:
-        dimensions: Coefficients per frame of the videos taken; None before the first.
-        protos: Those to convert, by video id.
-        rejects: Rows of `REJECTS`, one for each of the others.
-        names: The first name met of each label index.
-        left_out: In how many of the videos taken there is what a record has no place for, by key.
-        off_grid: How many of the videos taken do not have one frame per second.
+        dimensions: The number of coefficients of a frame; None before the first video, if the codebook fits any.
+        protos: The protos to convert, by video id.
+        rejects: One row of `REJECTS` for each of the other protos.
+        names: The name of each label index: the first that a proto gives it.
+        left_out: How many of the videos have a key that a record has no place for, by key.
+        off_grid: How many of the videos do not have one frame per second.
     """
 
     dimensions: int | None
@@ -70,7 +71,7 @@ class Intake:
         self.off_grid += bool((np.diff(sequence.timestamps) != MICROSECONDS).any())
 
     def reject(self, place: Place, video_id: str | None, rejection: VideoRejected) -> None:
-        """Books why a proto, or the rest of a file, is not converted; records count from 1 there, as rows do."""
+        """Adds a row that says why a proto, or the rest of a file, is not converted; records are numbered from 1."""
         row = None if place.record is None else place.record + 1
         facts = {"reason": rejection.reason.value, "detail": rejection.detail, "file": place.uri, "row": row}
         self.rejects.append({"stage": Stage.CONVERT.value, "table": "videos", "id": video_id, **facts})
@@ -89,7 +90,7 @@ class Intake:
 
 
 def take_in(uris: Iterable[str], quantizer: Quantizer, progress: Progress) -> Intake:
-    """Reads everything once, to know the ids, what is wrong, and what is left out."""
+    """Reads all protos once, and sorts them into those to convert and those to reject."""
     intake = Intake(quantizer.levels.shape[0] if quantizer.scope == "per_dimension" else None)
     for uri in uris:
         try:
@@ -126,7 +127,11 @@ def _proto(place: Place, sequence: MediaSequence) -> Proto:
 
 
 def read_coefficients(protos: Iterable[Proto], progress: Progress) -> Iterator[tuple[Member, Float32Array]]:
-    """Reads each proto again."""
+    """Reads each proto again and yields its coefficients.
+
+    Raises:
+        DataError: a proto is not what it was at the first reading.
+    """
     for proto in protos:
         sequence = _read_again(proto.place)
         if sequence is None or _proto(proto.place, sequence) != proto:

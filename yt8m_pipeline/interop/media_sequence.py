@@ -19,7 +19,7 @@ from yt8m_pipeline.data_model import Float32Array, Int64Array
 from yt8m_pipeline.dataset.records import MESSAGES, bytes_feature, list_values, serialise, single_bytes
 
 MICROSECONDS = 1_000_000
-"""Of a second: MediaSequence's unit of time."""
+"""Microseconds in a second: MediaSequence tells times in microseconds."""
 
 EXAMPLE_ID = "example/id"
 CLIP_START = "clip/start/timestamp"
@@ -42,7 +42,7 @@ class MediaSequence:
         label_names: `clip/label/string`, one for each of `labels`; or ().
         coefficients: float32, (frames, dimensions), at least one frame, finite: `RGB/feature/floats`.
         timestamps: int64, (frames,), microseconds: `RGB/feature/timestamp`; or (0,), where it has none.
-        left_out: Keys of what else it has to learn from: other feature lists, and names that fit no label.
+        left_out: The keys of what a dataset has no place for: other feature lists, and names that fit no label.
     """
 
     video_id: str
@@ -157,7 +157,7 @@ def _timestamps(lists: Mapping[str, Any], frames: int) -> Int64Array:
 
 
 def _optional(context: Mapping[str, Any], key: str, kind: str) -> Sequence[Any]:
-    """The values of a key of the context; none where it is missing or has no kind, as an empty list may have."""
+    """The values of a key of the context; none if the key is missing, or its feature is an empty one without a kind."""
     if key not in context or context[key].WhichOneof("kind") is None:
         return ()
     return list_values(context[key], kind, key)

@@ -16,14 +16,15 @@ from yt8m_pipeline.dataset.tfrecord import FRAMING_BYTES, is_tfrecord, read_reco
 from yt8m_pipeline.errors import UsageError
 
 MAX_PROTO_BYTES = (1 << 30) - 1
-"""The largest proto that MediaPipe writes (PackMediaSequenceCalculator)."""
+"""The size of the largest proto that MediaPipe writes (mediapipe/calculators/tensorflow/
+pack_media_sequence_calculator.cc refuses larger ones)."""
 MAX_NAME = 200
-"""Characters of the longest id that names a file as it is."""
+"""The length of the longest escaped id that names a file unchanged: file systems allow names of 255 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a proto stands: a file, or a record of a TFRecord file by its number and its first byte."""
+    """The place of a proto: a whole file, or a record of a TFRecord file, by its number and the offset of its bytes."""
 
     uri: str
     record: int | None = None
@@ -34,16 +35,16 @@ class Place:
 
     @property
     def name(self) -> str:
-        """What a video is called that has no id: its file's name, and the record's number."""
+        """The id that is given to a video without one: its file's name, and the record's number."""
         stem = PurePosixPath(self.uri).stem
         return stem if self.record is None else f"{stem}-{self.record:05d}"
 
 
 def find_files(inputs: Iterable[str]) -> list[str]:
-    """Every file named, and those in every folder named.
+    """Lists the files among the inputs, and all files in the folders among them.
 
     Raises:
-        UsageError: there is none of a name, or the place cannot be looked at.
+        UsageError: an input is neither, or its place cannot be looked at.
     """
     return [found for uri in inputs for found in _files_of(uri)]
 
@@ -60,7 +61,9 @@ def _files_of(uri: str) -> list[str]:
 
 
 def read_protos(uri: str) -> Iterator[tuple[Place, bytes]]:
-    """Every proto of a file and its place, in order; what the file is, its first bytes tell.
+    """Yields every proto of a file with its place, in order.
+
+    A file is one proto, or a TFRecord file of protos: its first bytes tell which, not its name.
 
     Raises:
         VideoRejected: it is larger than a proto.
@@ -78,7 +81,7 @@ def read_protos(uri: str) -> Iterator[tuple[Place, bytes]]:
 
 
 def read_proto(place: Place) -> bytes:
-    """The proto at a place, or no bytes where there is none any more; errors as `read_protos`."""
+    """Reads the proto at a place, b"" if there is none any more; the errors are those of `read_protos`."""
     with files.open_read(place.uri) as stream:
         if place.record is None:
             return _whole(stream)
@@ -95,7 +98,7 @@ def _whole(stream: IO[bytes]) -> bytes:
 
 
 def proto_name(video_id: str) -> str:
-    """The file of a video: its id, escaped; a long one is cut and told apart by its SHA-256."""
+    """The name of a video's file: its escaped id. A long id is cut, and its SHA-256 is appended to tell it apart."""
     escaped = quote(video_id, safe="")
     if len(escaped) > MAX_NAME:
         escaped = f"{escaped[:MAX_NAME]}-{hashlib.sha256(video_id.encode()).hexdigest()[:12]}"
