@@ -1,4 +1,4 @@
-"""The films of bench_decode.py: 30 frames per second, 16:9, encoded once and kept under names made of their content."""
+"""The videos of bench_decode.py: 30 frames per second, 16:9, encoded once and kept under names of their content."""
 
 import hashlib
 import os
@@ -14,19 +14,19 @@ from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
 from yt8m_pipeline.config import Decoding
-from yt8m_pipeline.decoding.container import open_film
+from yt8m_pipeline.decoding.container import open_video
 from yt8m_pipeline.decoding.sparing_decoder import steps
 from yt8m_pipeline.demo import scenes
 from yt8m_pipeline.demo.signatures import SIGNATURES
 
 FRAMES_PER_SECOND = 30
 SCENES_SECONDS = 20
-"""The drawn pictures come again after this time."""
+"""The drawn pictures repeat after this time."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a film is encoded: an FFmpeg encoder with its options, `height` in pixels, at most `max_seconds` long."""
+    """How a video is encoded: an FFmpeg encoder with its options, `height` in pixels, at most `max_seconds` long."""
 
     name: str
     encoder: str
@@ -42,7 +42,7 @@ class Recipe:
 
 
 def width_of(height: int) -> int:
-    """Of a 16:9 picture."""
+    """The width of a 16:9 picture of this height, in pixels."""
     return height * 16 // 9
 
 
@@ -70,11 +70,11 @@ RECIPES = (
     Recipe("mpeg4-720p", "mpeg4", 720, {"b": "4M", "bf": "2", "g": "250"}),
 )
 UHD = Recipe("h264-2160p", "libx264", 2160, {"preset": "superfast", "g": "60", "b": "350k"}, max_seconds=10)
-"""Of so low a bit rate that two hours of it stay below 500 MB."""
+"""The bit rate of this recipe is so low that two hours of it stay below 500 MB."""
 
 
 def make(recipe: Recipe, folder: Path, clips: Sequence[Path], seconds: int) -> Path:
-    """The recipe's film of at most `seconds`: the clips one after another, or drawn scenes where there are none."""
+    """Returns the recipe's video of at most `seconds`: the clips one after another, or else drawn scenes."""
     frames = min(seconds, recipe.max_seconds) * FRAMES_PER_SECOND
 
     def write(path: Path) -> None:
@@ -85,7 +85,7 @@ def make(recipe: Recipe, folder: Path, clips: Sequence[Path], seconds: int) -> P
 
 
 def make_long(recipe: Recipe, folder: Path, seconds: int) -> Path:
-    """A film of `seconds` that shows the recipe's film of drawn scenes over and over; packets are copied."""
+    """A video of `seconds` that shows the recipe's video of drawn scenes over and over; packets are copied."""
     clip = make(recipe, folder, (), recipe.max_seconds)
     repeats = seconds // recipe.max_seconds
     return _kept(folder, recipe, (clip.name, repeats), lambda path: _repeat(path, clip, repeats))
@@ -140,21 +140,21 @@ def _run_as_an_ordinary_thread() -> None:
 
 def _repeat(path: Path, clip: Path, repeats: int) -> None:
     with av.open(str(clip)) as source, av.open(str(path), "w") as output:
-        film = source.streams.video[0]
-        copy = output.add_stream_from_template(film)
-        period = film.duration
+        video = source.streams.video[0]
+        copy = output.add_stream_from_template(video)
+        period = video.duration
         assert period is not None
         for offset in range(0, repeats * period, period):
             source.seek(0)
-            for packet in source.demux(film):
+            for packet in source.demux(video):
                 if packet.pts is not None and packet.dts is not None:
                     packet.pts, packet.dts, packet.stream = packet.pts + offset, packet.dts + offset, copy
                     output.mux(packet)
 
 
 def floor_fraction(path: Path) -> float:
-    """The share of a film's packets that a frame of the 1-fps grid depends on, as far as headers tell: what we send."""
-    with path.open("rb") as stream, open_film(stream, Decoding()) as film:
-        packets = sum(1 for _ in film.packets())
-    with path.open("rb") as stream, open_film(stream, Decoding()) as film:
-        return sum(1 for _ in steps(film)) / packets
+    """Returns the share of a video's packets that we decode: those that frames of the 1-fps grid depend on."""
+    with path.open("rb") as stream, open_video(stream, Decoding()) as video:
+        packets = sum(1 for _ in video.packets())
+    with path.open("rb") as stream, open_video(stream, Decoding()) as video:
+        return sum(1 for _ in steps(video)) / packets

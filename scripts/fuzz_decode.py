@@ -1,17 +1,17 @@
-"""Decodes damaged variants of films in the sandbox, under both policies: each must end as frames or as a reason.
+"""Decodes damaged variants of videos in the sandbox, under both policies: each must end as frames or as a reason.
 
     python scripts/fuzz_decode.py [CLIP|FOLDER ...] [--variants 300] [--seed 0] [--workers 2] [--keep FOLDER] [--json]
 
-Without clips it encodes films of its own, in each codec and container. A variant is named by seed, number, mutation and
-clip; the same clips and seed give the same variants, and --keep leaves them in a folder. What is checked stands in
-`tests/extraction/fuzzing.py`; the exit status is 1 if anything was broken. An exception that is no reason ends the run
+Without clips it encodes videos of its own, in each codec and container. A variant is named by seed, number, mutation
+and clip; the same clips and seed give the same variants, and --keep leaves them in a folder. What is checked stands in
+`tests/decoding/fuzzing.py`; the exit status is 1 if anything was broken. An exception that is no reason ends the run
 (with --keep, its variant is the newest file).
 
 The table counts, for each mutation, the ends that its variants came to; how many were accepted with too few frames (a
 loss that the container does not tell of); the frames delivered, before a rejection too; how many of these have the pts
-of a frame of the undamaged film; and how many of those its pixels, which after a truncation must be all.
+of a frame of the undamaged video; and how many of those its pixels, which after a truncation must be all.
 
-Memory is the greatest resident set of a decoding process: VmHWM in /proc after each film, and at the end getrusage,
+Memory is the greatest resident set of a decoding process: VmHWM in /proc after each video, and at the end getrusage,
 which also knows the processes that were lost.
 """
 
@@ -29,8 +29,8 @@ from tempfile import TemporaryDirectory
 
 sys.path.append(str(Path(__file__).parent.parent))
 
-from tests.decoding.damage import Film, variants
-from tests.decoding.fuzzing import STRICT, Outcome, encode_films, originals_of, outcomes
+from tests.decoding.damage import Video, variants
+from tests.decoding.fuzzing import STRICT, Outcome, encode_videos, originals_of, outcomes
 from yt8m_pipeline.accounting.reasons import DropReason
 
 LOST = {DropReason.DECODER_CRASHED, DropReason.DECODE_TIMEOUT}
@@ -45,30 +45,30 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, metavar="FOLDER")
     parser.add_argument("--json", action="store_true", help="one JSON object per variant and policy")
     options = parser.parse_args()
-    films = read_films(options.clips) or encode_films()
+    videos = read_videos(options.clips) or encode_videos()
     with TemporaryDirectory() as scratch:
-        found = fuzz(films, options, Path(scratch))
+        found = fuzz(videos, options, Path(scratch))
     print(as_json(found) if options.json else as_text(found))
     return int(any(outcome.violations for outcome in found) or ended_children_mib() >= STRICT.memory_limit_mib)
 
 
-def read_films(clips: Iterable[Path]) -> list[Film]:
-    """The named files, and all files of the named folders but texts."""
+def read_videos(clips: Iterable[Path]) -> list[Video]:
+    """Returns the named files, and all files of the named folders but texts."""
     paths = [path for clip in clips for path in (sorted(clip.iterdir()) if clip.is_dir() else [clip])]
-    return [Film.of(path.name, path.read_bytes()) for path in paths if path.suffix not in {".md", ".txt"}]
+    return [Video.of(path.name, path.read_bytes()) for path in paths if path.suffix not in {".md", ".txt"}]
 
 
-def fuzz(films: Sequence[Film], options: argparse.Namespace, scratch: Path) -> list[Outcome]:
+def fuzz(videos: Sequence[Video], options: argparse.Namespace, scratch: Path) -> list[Outcome]:
     """Each worker, a thread with child processes of its own, takes every n-th variant."""
     folder = options.keep or scratch
     folder.mkdir(parents=True, exist_ok=True)
     workers = options.workers
     with ThreadPoolExecutor(workers) as pool:
-        read = pool.map(lambda worker: originals_of(films[worker::workers], scratch), range(workers))
+        read = pool.map(lambda worker: originals_of(videos[worker::workers], scratch), range(workers))
         originals = dict(ChainMap(*read))
 
         def share(worker: int) -> list[Outcome]:
-            own = islice(variants(films, options.seed), worker, options.variants, workers)
+            own = islice(variants(videos, options.seed), worker, options.variants, workers)
             return list(outcomes(own, originals, folder, keep=options.keep is not None))
 
         found = list(chain.from_iterable(pool.map(share, range(workers))))
@@ -108,7 +108,7 @@ def _place(outcome: Outcome) -> str:
 
 
 def _table(policy: str, found: Sequence[Outcome]) -> str:
-    """How often each mutation came to each end, and how the frames compare with those of the undamaged film."""
+    """Counts how often each mutation came to each end, and how the frames compare with those of the undamaged video."""
     ends = [end for end, _ in Counter(_end(outcome) for outcome in found).most_common()]
     titles = [*ends, "too few", "delivered", "same pts", "same pixels"]
     lines = [f"{policy:22}" + "".join(f"  {title}" for title in titles)]

@@ -1,8 +1,8 @@
-"""Makes the golden films, and what the ffmpeg command line decodes from them: the frames of the 1-fps grid.
+"""Makes the golden videos, and what the ffmpeg command line decodes from them: the frames of the 1-fps grid.
 
     python scripts/make_golden_frames.py [--ffmpeg FFMPEG] [--folder FOLDER]
 
-It writes every film and `frames.json`: the commands that made a film, the command that decoded it, and for each k the
+It writes every video and `frames.json`: the commands that made a video, the command that decoded it, and for each k the
 pts (seconds after the first frame), the size and the SHA-256 of the RGB24 pixels. The frames are found here by the
 rule alone, from a decode of everything; nothing of the package is used. Needs FFmpeg 9 with x264, x265, vpx, aom,
 SVT-AV1, Theora and Xvid.
@@ -28,7 +28,7 @@ GOLDEN = Path(__file__).parent.parent / "tests" / "extraction" / "golden"
 MAX_SECONDS = 360
 QUIET = "-nostdin -v error -y"
 DIGEST = (
-    "-nostdin -nostats -threads 1 -noautorotate -copyts -i {film} -fps_mode passthrough "
+    "-nostdin -nostats -threads 1 -noautorotate -copyts -i {video} -fps_mode passthrough "
     "-enc_time_base demux -noautoscale "
     "-vf scale={scale}flags=area+accurate_rnd+full_chroma_int+bitexact,format=rgb24{turn},showinfo -f rawvideo -"
 )
@@ -46,12 +46,12 @@ BY_FIELD = "interl=-1:"
 
 
 @dataclass(frozen=True)
-class Film:
-    """A film and how it is made.
+class Video:
+    """A video and how it is made.
 
     Attributes:
         name: Of the file.
-        commands: Arguments of ffmpeg, run in order; the last makes the film.
+        commands: Arguments of ffmpeg, run in order; the last makes the video.
         scale: Options of the conversion to RGB that the scale filter does not take from the frames.
         turn: The filter that the display matrix asks for.
         patch: A last change to the file's bytes.
@@ -84,26 +84,26 @@ def made(
     seconds: str = "3.4",
     then: str = "",
     scale: str = "",
-) -> Film:
-    """A film of a moving, textured, coloured scene, no two frames of which are alike."""
+) -> Video:
+    """A video of a moving, textured, coloured scene, no two frames of which are alike."""
     source = f"testsrc2=size={size}:rate={rate}:duration={seconds},scroll=h=0.03:v=0.02"
     scene = shlex.quote(f"{source},noise=alls=8:all_seed=7:allf=t{then}")
     is_left = any(words in encoder for words in ENCODERS_WITH_CHROMA_LEFT)
     command = f"{QUIET} -f lavfi -i {scene} -threads 1 -bitexact {encoder} {name}"
-    return Film(name, (command,), scale + CHROMA_LEFT * is_left)
+    return Video(name, (command,), scale + CHROMA_LEFT * is_left)
 
 
-def muxed(name: str, *sources: Film, inputs: str = "", output: str = "", turn: str = "") -> Film:
-    """A film whose packets are copied from other films, with ffmpeg's options before each input and the output."""
+def muxed(name: str, *sources: Video, inputs: str = "", output: str = "", turn: str = "") -> Video:
+    """A video whose packets are copied from other videos, with ffmpeg's options before each input and the output."""
     made_first = tuple(command for source in sources for command in source.commands)
     opened = " ".join(f"{inputs} -i {source.name}" for source in sources)
-    return Film(name, (*made_first, f"{QUIET} {opened} {output} -c copy -bitexact {name}"), sources[0].scale, turn)
+    return Video(name, (*made_first, f"{QUIET} {opened} {output} -c copy -bitexact {name}"), sources[0].scale, turn)
 
 
-def joined(name: str, first: Film, second: Film, script: str) -> Film:
-    """The packets of two films, one after the other; the script is the input that names both."""
+def joined(name: str, first: Video, second: Video, script: str) -> Video:
+    """A video of the packets of two others, one after the other; the script is the input that names both."""
     commands = (*first.commands, *second.commands, f"{QUIET} {script} -c copy -bitexact {name}")
-    return Film(name, commands, first.scale)
+    return Video(name, commands, first.scale)
 
 
 def x264(parameters: str, options: str = "-pix_fmt yuv420p") -> str:
@@ -116,37 +116,37 @@ def x265(parameters: str, pixels: str = "yuv420p") -> str:
     return f"-c:v libx265 -crf 32 -pix_fmt {pixels} -x265-params log-level=error:pools=none:ctu=16:{parameters}"
 
 
-def overwritten(film: bytes, pattern: bytes, offset: int, value: bytes) -> bytes:
-    """The film with a value written at an offset from every place where a pattern stands."""
-    data = bytearray(film)
-    places = [found.start() for found in re.finditer(re.escape(pattern), film)]
+def overwritten(video: bytes, pattern: bytes, offset: int, value: bytes) -> bytes:
+    """The video with a value written at an offset from every place where a pattern stands."""
+    data = bytearray(video)
+    places = [found.start() for found in re.finditer(re.escape(pattern), video)]
     if not places:
-        raise ValueError(f"the film holds no {pattern!r}")
+        raise ValueError(f"the video holds no {pattern!r}")
     for place in places:
         data[place + offset : place + offset + len(value)] = value
     return bytes(data)
 
 
-def with_long_mp4_durations(film: bytes) -> bytes:
-    """Hours in the movie's, the track's and the media's header (ISO/IEC 14496-12 §8.2.2, §8.3.2, §8.4.2)."""
+def with_long_mp4_durations(video: bytes) -> bytes:
+    """Writes hours into the movie's, the track's and the media's header (ISO/IEC 14496-12 §8.2.2, §8.3.2, §8.4.2)."""
     for box, offset in ((b"mvhd", 20), (b"tkhd", 24), (b"mdhd", 20)):
-        film = overwritten(film, box, offset, pack(">I", 99_999_999))
-    return film
+        video = overwritten(video, box, offset, pack(">I", 99_999_999))
+    return video
 
 
-def with_short_matroska_duration(film: bytes) -> bytes:
-    """10 ms in the segment's Duration."""
-    return overwritten(film, b"\x44\x89\x88", 3, pack(">d", 10.0))
+def with_short_matroska_duration(video: bytes) -> bytes:
+    """Writes 10 ms into the segment's Duration."""
+    return overwritten(video, b"\x44\x89\x88", 3, pack(">d", 10.0))
 
 
-def with_long_flv_duration(film: bytes) -> bytes:
-    """9999 s in the metadata."""
-    return overwritten(film, b"duration\0", 9, pack(">d", 9999.0))
+def with_long_flv_duration(video: bytes) -> bytes:
+    """Writes 9999 s into the metadata."""
+    return overwritten(video, b"duration\0", 9, pack(">d", 9999.0))
 
 
-def with_wrong_avi_frame_counts(film: bytes) -> bytes:
-    """Seven frames in the main header, a million in the stream's."""
-    return overwritten(overwritten(film, b"avih", 24, pack("<I", 7)), b"strh", 40, pack("<I", 1_000_000))
+def with_wrong_avi_frame_counts(video: bytes) -> bytes:
+    """Writes seven frames into the main header, and a million into the stream's."""
+    return overwritten(overwritten(video, b"avih", 24, pack("<I", 7)), b"strh", 40, pack("<I", 1_000_000))
 
 
 LONG_GOP = x264("keyint=250:bframes=3:scenecut=0")
@@ -271,28 +271,28 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=GOLDEN)
     options = parser.parse_args()
     entries = []
-    for film in CODECS + CONTAINERS + TIMES + PICTURES:
+    for video in CODECS + CONTAINERS + TIMES + PICTURES:
         with tempfile.TemporaryDirectory() as work:
-            entry = json.dumps(make(film, options.ffmpeg, Path(work), options.folder))
-        entries.append(f"{json.dumps(film.name)}: " + entry.replace('{"k"', '\n {"k"'))
-        print(film.name)
+            entry = json.dumps(make(video, options.ffmpeg, Path(work), options.folder))
+        entries.append(f"{json.dumps(video.name)}: " + entry.replace('{"k"', '\n {"k"'))
+        print(video.name)
     version = run(options.ffmpeg, "-version", options.folder)[0].split()[2].decode()
-    text = f'{{"ffmpeg": {json.dumps(version)}, "films": {{\n' + ",\n".join(entries) + "}}\n"
+    text = f'{{"ffmpeg": {json.dumps(version)}, "videos": {{\n' + ",\n".join(entries) + "}}\n"
     (options.folder / "frames.json").write_text(text)
 
 
-def make(film: Film, ffmpeg: str, work: Path, folder: Path) -> dict[str, Any]:
-    """Writes the film; returns its entry in `frames.json`."""
-    for command in film.commands:
+def make(video: Video, ffmpeg: str, work: Path, folder: Path) -> dict[str, Any]:
+    """Writes the video; returns its entry in `frames.json`."""
+    for command in video.commands:
         run(ffmpeg, command, work)
-    data = (work / film.name).read_bytes()
-    (folder / film.name).write_bytes(film.patch(data) if film.patch else data)
-    digest = DIGEST.format(film=film.name, scale=film.scale, turn=film.turn)
+    data = (work / video.name).read_bytes()
+    (folder / video.name).write_bytes(video.patch(data) if video.patch else data)
+    digest = DIGEST.format(video=video.name, scale=video.scale, turn=video.turn)
     frames = decoded(*run(ffmpeg, digest, folder))
     if len({frame.sha256 for frame in frames}) < len(frames):
-        raise SystemExit(f"{film.name}: two frames look alike, which would prove nothing")
-    patch = {"patch": film.patch.__name__} if film.patch else {}
-    return {"commands": film.commands} | patch | {"digest_command": digest, "frames": list(on_grid(frames))}
+        raise SystemExit(f"{video.name}: two frames look alike, which would prove nothing")
+    patch = {"patch": video.patch.__name__} if video.patch else {}
+    return {"commands": video.commands} | patch | {"digest_command": digest, "frames": list(on_grid(frames))}
 
 
 def run(ffmpeg: str, arguments: str, folder: Path) -> tuple[bytes, str]:
@@ -305,7 +305,7 @@ def run(ffmpeg: str, arguments: str, folder: Path) -> tuple[bytes, str]:
 
 
 def decoded(pixels: bytes, log: str) -> list[Shown]:
-    """Every frame in presentation order: RGB24 pixels, with the times and sizes that `showinfo` logs."""
+    """Returns every frame in presentation order, from RGB24 pixels and the times and sizes that `showinfo` logs."""
     tick = Fraction(TIME_BASE.findall(log)[0])
     frames, place = [], 0
     for logged in SHOWN.findall(log):
@@ -319,7 +319,7 @@ def decoded(pixels: bytes, log: str) -> list[Shown]:
 
 
 def on_grid(frames: list[Shown]) -> Iterator[dict[str, Any]]:
-    """For k = 0, 1, … < min(duration, 360) the last frame, in presentation order, with pts ≤ start + k seconds.
+    """Yields for k = 0, 1, … < min(duration, 360) the last frame, in presentation order, with pts ≤ start + k seconds.
 
     A frame that comes after one with a greater pts is late: it is shown at once.
     """

@@ -1,4 +1,4 @@
-"""Films made on the spot whose every frame shows its own number in black and white blocks, and the real clips."""
+"""Videos made on the spot whose every frame shows its own number in black and white blocks, and the real clips."""
 
 import io
 import os
@@ -53,7 +53,7 @@ def encode(
     kind: Callable[[int], PictureType] = lambda _: PictureType.NONE,
     path: Path | None = None,
 ) -> bytes:
-    """A film whose frame i shows number i at the i-th time, and is of a kind that the encoder chooses or is told."""
+    """A video whose frame i shows number i at the i-th time, and is of a kind that the encoder chooses or is told."""
     target = path or io.BytesIO()
     with av.open(target, "w", format=container, options=muxer) as output:
         stream = output.add_stream(codec, rate=25, options=options)
@@ -149,11 +149,11 @@ def encode_new_parameters() -> bytes:
 
 
 def joined_flv(first: bytes, second: bytes, milliseconds: int) -> bytes:
-    """Two films in FLV as one, the second from a time on: its parameters come with its first tag, as of a live
+    """Two videos in FLV as one, the second from a time on: its parameters come with its first tag, as of a live
     recording whose encoder was started again (Adobe FLV 10.1 §E.3, §E.4)."""
     joined = first[:FLV_HEADER]
-    for offset, film in ((0, first), (milliseconds, second)):
-        for tag in _flv_tags(film):
+    for offset, video in ((0, first), (milliseconds, second)):
+        for tag in _flv_tags(video):
             is_metadata, is_end = tag[0] == 18, tag[0] == 9 and tag[12] == 2
             if is_end or (is_metadata and offset):
                 continue
@@ -166,11 +166,11 @@ def joined_flv(first: bytes, second: bytes, milliseconds: int) -> bytes:
 FLV_HEADER = 13
 
 
-def _flv_tags(film: bytes) -> Iterator[bytes]:
+def _flv_tags(video: bytes) -> Iterator[bytes]:
     place = FLV_HEADER
-    while place < len(film):
-        size = 11 + int.from_bytes(film[place + 1 : place + 4], "big")
-        yield film[place : place + size]
+    while place < len(video):
+        size = 11 + int.from_bytes(video[place + 1 : place + 4], "big")
+        yield video[place : place + size]
         place += size + 4
 
 

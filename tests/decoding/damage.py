@@ -1,4 +1,4 @@
-"""Seeded damage to video files: each variant is a pure function of its name, its film and the other films."""
+"""Seeded damage to video files: each variant is a pure function of its name, its video and the other videos."""
 
 import io
 import re
@@ -13,7 +13,7 @@ import av
 
 
 @dataclass(frozen=True)
-class Film:
+class Video:
     """A whole file, and where its packets are.
 
     Attributes:
@@ -29,7 +29,7 @@ class Film:
     packets: tuple[tuple[int, int], ...] = field(repr=False)
 
     @classmethod
-    def of(cls, name: str, data: bytes) -> "Film":
+    def of(cls, name: str, data: bytes) -> "Video":
         with av.open(io.BytesIO(data), "r") as container:
             placed = [(packet.pos, packet.size) for packet in container.demux() if packet.pos is not None]
             spans = sorted((pos, min(pos + size, len(data))) for pos, size in placed if size)
@@ -75,8 +75,8 @@ class Field:
     count: int = 1
 
 
-Mutation: TypeAlias = Callable[[Random, Film, Film], bytes]
-"""Damages a film, perhaps with parts of another one. A film that it cannot damage comes back as it was."""
+Mutation: TypeAlias = Callable[[Random, Video, Video], bytes]
+"""Damages a video, perhaps with parts of another one. A video that it cannot damage comes back as it was."""
 
 BOXES = (
     rb"....(?:ftyp|moov|mvhd|trak|tkhd|edts|mdia|mdhd|minf|stbl|stsd|avcC|hvcC|stts|stsz|stsc|stco|mvex|moof|traf|trun|"
@@ -136,127 +136,127 @@ DIMENSIONS = {
 }
 
 
-def cut_anywhere(random: Random, film: Film, _: Film) -> bytes:
-    return film.data[: random.randrange(1, len(film.data))]
+def cut_anywhere(random: Random, video: Video, _: Video) -> bytes:
+    return video.data[: random.randrange(1, len(video.data))]
 
 
-def cut_in_first_bytes(random: Random, film: Film, _: Film) -> bytes:
-    return film.data[: random.randrange(1, 100)]
+def cut_in_first_bytes(random: Random, video: Video, _: Video) -> bytes:
+    return video.data[: random.randrange(1, 100)]
 
 
-def cut_between_packets(random: Random, film: Film, _: Film) -> bytes:
-    return film.data[: random.choice(random.choice(film.packets))]
+def cut_between_packets(random: Random, video: Video, _: Video) -> bytes:
+    return video.data[: random.choice(random.choice(video.packets))]
 
 
-def cut_between_elements(random: Random, film: Film, _: Film) -> bytes:
-    return film.data[: max(1, random.choice(film.elements))]
+def cut_between_elements(random: Random, video: Video, _: Video) -> bytes:
+    return video.data[: max(1, random.choice(video.elements))]
 
 
-def cut_near_the_end(random: Random, film: Film, _: Film) -> bytes:
-    return film.data[: -random.randrange(1, min(len(film.data), 100))]
+def cut_near_the_end(random: Random, video: Video, _: Video) -> bytes:
+    return video.data[: -random.randrange(1, min(len(video.data), 100))]
 
 
-def flip_bits(ranges: Callable[[Film], Sequence[tuple[int, int]]], count: int) -> Mutation:
-    """A mutation that turns this many bits of these parts of a film round."""
+def flip_bits(ranges: Callable[[Video], Sequence[tuple[int, int]]], count: int) -> Mutation:
+    """A mutation that turns this many bits of these parts of a video round."""
 
-    def flip(random: Random, film: Film, _: Film) -> bytes:
-        data = bytearray(film.data)
-        weights = [end - start for start, end in ranges(film)]
-        for start, end in random.choices(ranges(film), weights, k=count):
+    def flip(random: Random, video: Video, _: Video) -> bytes:
+        data = bytearray(video.data)
+        weights = [end - start for start, end in ranges(video)]
+        for start, end in random.choices(ranges(video), weights, k=count):
             data[random.randrange(start, end)] ^= 1 << random.randrange(8)
         return bytes(data)
 
     return flip
 
 
-def zero_chunk(random: Random, film: Film, _: Film) -> bytes:
-    start, end = _chunk(random, film.data)
-    return film.data[:start] + bytes(end - start) + film.data[end:]
+def zero_chunk(random: Random, video: Video, _: Video) -> bytes:
+    start, end = _chunk(random, video.data)
+    return video.data[:start] + bytes(end - start) + video.data[end:]
 
 
-def overwrite_chunk(random: Random, film: Film, _: Film) -> bytes:
-    start, end = _chunk(random, film.data)
-    return film.data[:start] + random.randbytes(end - start) + film.data[end:]
+def overwrite_chunk(random: Random, video: Video, _: Video) -> bytes:
+    start, end = _chunk(random, video.data)
+    return video.data[:start] + random.randbytes(end - start) + video.data[end:]
 
 
-def repeat_chunk(random: Random, film: Film, _: Film) -> bytes:
-    start, end = _chunk(random, film.data)
-    return film.data[:end] + film.data[start:end] * random.choice((1, 1, 10)) + film.data[end:]
+def repeat_chunk(random: Random, video: Video, _: Video) -> bytes:
+    start, end = _chunk(random, video.data)
+    return video.data[:end] + video.data[start:end] * random.choice((1, 1, 10)) + video.data[end:]
 
 
-def remove_chunk(random: Random, film: Film, _: Film) -> bytes:
-    start, end = _chunk(random, film.data)
-    return film.data[:start] + film.data[end:]
+def remove_chunk(random: Random, video: Video, _: Video) -> bytes:
+    start, end = _chunk(random, video.data)
+    return video.data[:start] + video.data[end:]
 
 
-def swap_chunks(random: Random, film: Film, _: Film) -> bytes:
-    a, b, c, d = sorted(random.choices(range(len(film.data) + 1), k=4))
-    return film.data[:a] + film.data[c:d] + film.data[b:c] + film.data[a:b] + film.data[d:]
+def swap_chunks(random: Random, video: Video, _: Video) -> bytes:
+    a, b, c, d = sorted(random.choices(range(len(video.data) + 1), k=4))
+    return video.data[:a] + video.data[c:d] + video.data[b:c] + video.data[a:b] + video.data[d:]
 
 
-def swap_packets(random: Random, film: Film, _: Film) -> bytes:
+def swap_packets(random: Random, video: Video, _: Video) -> bytes:
     """Exchanges two packets next to each other; the index keeps what it said."""
-    (a, b), (c, d) = random.choice(list(pairwise(film.packets)))
-    return film.data[:a] + film.data[c:d] + film.data[b:c] + film.data[a:b] + film.data[d:]
+    (a, b), (c, d) = random.choice(list(pairwise(video.packets)))
+    return video.data[:a] + video.data[c:d] + video.data[b:c] + video.data[a:b] + video.data[d:]
 
 
-def insert_junk(random: Random, film: Film, _: Film) -> bytes:
-    start, end = _chunk(random, film.data)
-    return film.data[:start] + random.randbytes(end - start) + film.data[start:]
+def insert_junk(random: Random, video: Video, _: Video) -> bytes:
+    start, end = _chunk(random, video.data)
+    return video.data[:start] + random.randbytes(end - start) + video.data[start:]
 
 
-def prepend_junk(random: Random, film: Film, _: Film) -> bytes:
-    return random.randbytes(random.choice((1, 8, 1000))) + film.data
+def prepend_junk(random: Random, video: Video, _: Video) -> bytes:
+    return random.randbytes(random.choice((1, 8, 1000))) + video.data
 
 
-def append_junk(random: Random, film: Film, donor: Film) -> bytes:
-    return film.data + random.choice((bytes(5000), random.randbytes(5000), donor.data))
+def append_junk(random: Random, video: Video, donor: Video) -> bytes:
+    return video.data + random.choice((bytes(5000), random.randbytes(5000), donor.data))
 
 
-def splice(random: Random, film: Film, donor: Film) -> bytes:
+def splice(random: Random, video: Video, donor: Video) -> bytes:
     """The head of one file and the tail of another."""
-    return film.data[: random.randrange(1, len(film.data))] + donor.data[random.randrange(len(donor.data)) :]
+    return video.data[: random.randrange(1, len(video.data))] + donor.data[random.randrange(len(donor.data)) :]
 
 
-def splice_at_packets(_: Random, film: Film, donor: Film) -> bytes:
+def splice_at_packets(_: Random, video: Video, donor: Video) -> bytes:
     """All that is before the first packet, and another file from its first packet on."""
-    return film.data[: film.packets[0][0]] + donor.data[donor.packets[0][0] :]
+    return video.data[: video.packets[0][0]] + donor.data[donor.packets[0][0] :]
 
 
-def splice_boxes(_: Random, film: Film, donor: Film) -> bytes:
+def splice_boxes(_: Random, video: Video, donor: Video) -> bytes:
     """An MP4 with the index of another."""
     indexes = b"".join(donor.data[start:end] for kind, start, end in donor.boxes if kind == b"moov")
-    parts = (indexes if kind == b"moov" else film.data[start:end] for kind, start, end in film.boxes)
-    return b"".join(parts) if indexes and film.boxes else film.data
+    parts = (indexes if kind == b"moov" else video.data[start:end] for kind, start, end in video.boxes)
+    return b"".join(parts) if indexes and video.boxes else video.data
 
 
 def absurd(fields: dict[str, tuple[Field, ...]]) -> Mutation:
     """A mutation that sets one to three of these numbers to extreme values."""
 
-    def patch(random: Random, film: Film, _: Film) -> bytes:
-        places = [_places(field, film.data) for field in fields[film.container]]
-        data = bytearray(film.data)
+    def patch(random: Random, video: Video, _: Video) -> bytes:
+        places = [_places(field, video.data) for field in fields[video.container]]
+        data = bytearray(video.data)
         for found in random.choices([found for found in places if found], k=random.randint(1, 3)):
             start, width = random.choice(found)
             data[start : start + width] = _extreme(random, width)
-        return bytes(data[: len(film.data)])
+        return bytes(data[: len(video.data)])
 
     return patch
 
 
-def nest_deeply(random: Random, film: Film, _: Film) -> bytes:
+def nest_deeply(random: Random, video: Video, _: Video) -> bytes:
     """Boxes in boxes, or Matroska tags in tags, before a structure of the file."""
     depth = random.choice((12, 100, 1000, 20_000))
-    if film.container == "mov":
-        kind, place = random.choice((b"moov", b"trak", b"udta", b"meta", b"moof")), random.choice(film.boxes)[1]
+    if video.container == "mov":
+        kind, place = random.choice((b"moov", b"trak", b"udta", b"meta", b"moof")), random.choice(video.boxes)[1]
         nest = b"".join((8 * left).to_bytes(4, "big") + kind for left in range(depth, 0, -1))
-    elif film.container == "matroska":
-        kinds, place = [b"\x67\xc8"] * depth + [b"\x73\x73", b"\x12\x54\xc3\x67"], random.choice(film.elements[1:])
+    elif video.container == "matroska":
+        kinds, place = [b"\x67\xc8"] * depth + [b"\x73\x73", b"\x12\x54\xc3\x67"], random.choice(video.elements[1:])
         heads = (kind + b"\1" + (10 * inner).to_bytes(7, "big") for inner, kind in enumerate(kinds))
         nest = b"".join(reversed(list(heads)))  # Tags, Tag, SimpleTag, SimpleTag, …
     else:
-        return film.data
-    return film.data[:place] + nest + film.data[place:]
+        return video.data
+    return video.data[:place] + nest + video.data[place:]
 
 
 def _chunk(random: Random, data: bytes) -> tuple[int, int]:
@@ -286,8 +286,8 @@ TRUNCATIONS = _named(cut_anywhere, cut_in_first_bytes, cut_between_packets, cut_
 
 MUTATIONS: dict[str, Mutation] = {
     **TRUNCATIONS,
-    **{f"flip_{count}_header": flip_bits(lambda film: film.headers, count) for count in (1, 10, 1000)},
-    **{f"flip_{count}_payload": flip_bits(lambda film: film.packets, count) for count in (1, 10, 1000)},
+    **{f"flip_{count}_header": flip_bits(lambda video: video.headers, count) for count in (1, 10, 1000)},
+    **{f"flip_{count}_payload": flip_bits(lambda video: video.packets, count) for count in (1, 10, 1000)},
     **_named(zero_chunk, overwrite_chunk, repeat_chunk, remove_chunk, swap_chunks, swap_packets),
     **_named(insert_junk, prepend_junk, append_junk, splice, splice_at_packets, splice_boxes, nest_deeply),
     "absurd_times": absurd(TIMES),
@@ -298,28 +298,28 @@ MUTATIONS: dict[str, Mutation] = {
 
 @dataclass(frozen=True)
 class Variant:
-    """A damaged film. The name says it all: seed, number, mutation, film."""
+    """A damaged video. The name says it all: seed, number, mutation, video."""
 
     name: str
     mutation: str
-    film: Film
+    video: Video
     data: bytes = field(repr=False)
 
 
-def variants(films: Sequence[Film], seed: int) -> Iterator[Variant]:
-    """Endlessly, every mutation of every film in a shuffled order; those that change nothing are left out."""
-    pairs = list(product(MUTATIONS, films))
+def variants(videos: Sequence[Video], seed: int) -> Iterator[Variant]:
+    """Endlessly, every mutation of every video in a shuffled order; those that change nothing are left out."""
+    pairs = list(product(MUTATIONS, videos))
     Random(seed).shuffle(pairs)
-    for number, (mutation, film) in enumerate(cycle(pairs)):
-        name = f"{seed}-{number:04}-{mutation}-{film.name}"
+    for number, (mutation, video) in enumerate(cycle(pairs)):
+        name = f"{seed}-{number:04}-{mutation}-{video.name}"
         random = Random(name)
-        data = MUTATIONS[mutation](random, film, _donor(random, film, films))
-        if data != film.data:
-            yield Variant(name, mutation, film, data)
+        data = MUTATIONS[mutation](random, video, _donor(random, video, videos))
+        if data != video.data:
+            yield Variant(name, mutation, video, data)
 
 
-def _donor(random: Random, film: Film, films: Iterable[Film]) -> Film:
-    """Another film, every second time one in the same container, if there is one."""
-    others = [other for other in films if other is not film] or [film]
-    alike = [other for other in others if other.container == film.container] or others
+def _donor(random: Random, video: Video, videos: Iterable[Video]) -> Video:
+    """Another video, every second time one in the same container, if there is one."""
+    others = [other for other in videos if other is not video] or [video]
+    alike = [other for other in others if other.container == video.container] or others
     return random.choice(random.choice((others, alike)))

@@ -1,4 +1,4 @@
-"""Damaged films through the sandbox: what became of each one, and what may never happen."""
+"""Damaged videos through the sandbox: what became of each one, and what may never happen."""
 
 import hashlib
 import re
@@ -16,7 +16,7 @@ from yt8m_pipeline.decoding.facts import SampledFrame
 from yt8m_pipeline.decoding.sandbox.parent import Sandbox
 
 from .clips import encode
-from .damage import TRUNCATIONS, Film, Variant
+from .damage import TRUNCATIONS, Variant, Video
 
 SIZE = 64
 STRICT = Decoding(damage="strict", timeout_seconds=30, timeout_seconds_per_frame=0)
@@ -28,7 +28,7 @@ STARTING_SECONDS = 30.0
 
 GOP = {"g": "20"}
 X265 = {"x265-params": "keyint=20:log-level=none"}
-FILMS: tuple[tuple[str, str, str, dict[str, str], dict[str, str]], ...] = (
+VIDEOS: tuple[tuple[str, str, str, dict[str, str], dict[str, str]], ...] = (
     ("h264.mp4", "mp4", "libx264", GOP, {}),
     ("fragmented.mp4", "mp4", "libx264", GOP, {"movflags": "frag_keyframe+empty_moov"}),
     ("hevc.mp4", "mp4", "libx265", X265, {}),
@@ -44,11 +44,11 @@ FILMS: tuple[tuple[str, str, str, dict[str, str], dict[str, str]], ...] = (
 
 @dataclass(frozen=True)
 class Original:
-    """The undamaged film.
+    """The undamaged video.
 
     Attributes:
         digests: pts in seconds → digest of the pixels, for every frame on screen at a multiple of 1/120 s; empty if the
-            film is rejected.
+            video is rejected.
         grid_frames: How many frames it has on the grid; 0 if it is rejected.
     """
 
@@ -84,9 +84,9 @@ class Outcome:
         policy: `Decoding.damage`.
         reason: Why it was rejected; None: it was decoded to its end.
         detail: The rejection's detail.
-        expected: How many frames the undamaged film has.
+        expected: How many frames the undamaged video has.
         frames: How many were delivered, before a rejection too.
-        known: How many of these have the pts of a frame of the undamaged film …
+        known: How many of these have the pts of a frame of the undamaged video …
         identical: … and how many of those its pixels.
         decoded_fraction: None where it is not known.
         seconds: Wall time.
@@ -109,10 +109,10 @@ class Outcome:
     violations: tuple[str, ...]
 
 
-def encode_films() -> list[Film]:
-    """A film of 4 s at 25 frames per second, a keyframe every 20 frames, for each of `FILMS`."""
+def encode_videos() -> list[Video]:
+    """A video of 4 s at 25 frames per second, a keyframe every 20 frames, for each of `VIDEOS`."""
     return [
-        Film.of(
+        Video.of(
             name,
             encode(
                 range(100),
@@ -123,14 +123,14 @@ def encode_films() -> list[Film]:
                 muxer=muxer,
             ),
         )
-        for name, container, codec, options, muxer in FILMS
+        for name, container, codec, options, muxer in VIDEOS
     ]
 
 
-def originals_of(films: Iterable[Film], folder: Path) -> dict[str, Original]:
-    """Decodes films as they are, by name. The folder is for their files."""
+def originals_of(videos: Iterable[Video], folder: Path) -> dict[str, Original]:
+    """Decodes videos as they are, by name. The folder is for their files."""
     with Sandbox(EVERY_FRAME, SIZE) as sandbox:
-        return {film.name: _original(sandbox, film, folder / film.name) for film in films}
+        return {video.name: _original(sandbox, video, folder / video.name) for video in videos}
 
 
 def outcomes(
@@ -140,7 +140,7 @@ def outcomes(
 
     Args:
         variants: What to decode.
-        originals: The undamaged films, by name.
+        originals: The undamaged videos, by name.
         folder: Where the variants are written …
         keep: … and left.
     """
@@ -149,7 +149,7 @@ def outcomes(
             path = folder / variant.name
             path.write_bytes(variant.data)
             for decoding, sandbox in ((STRICT, strict), (SALVAGE, salvage)):
-                yield _outcome(variant, decoding, _attempt(sandbox, decoding, path), originals[variant.film.name])
+                yield _outcome(variant, decoding, _attempt(sandbox, decoding, path), originals[variant.video.name])
             if not keep:
                 path.unlink()
 
@@ -169,15 +169,15 @@ def violations(attempt: Attempt, decoding: Decoding) -> Iterator[str]:
         "times that go back": [0.0, *times] == sorted([0.0, *times]),
         "neither a frame nor a reason": bool(frames) or isinstance(end, VideoRejected),
         "a fraction that is none": fraction is None or 0 <= fraction <= 1,
-        "an accepted film of too few sound frames": isinstance(end, VideoRejected) or end >= accepted,
+        "an accepted video of too few sound frames": isinstance(end, VideoRejected) or end >= accepted,
         "too long": attempt.seconds <= decoding.timeout_seconds + STARTING_SECONDS,
         "too much memory": attempt.peak_mib < decoding.memory_limit_mib,
     }
     return (law for law, holds in laws.items() if not holds)
 
 
-def _original(sandbox: Sandbox, film: Film, path: Path) -> Original:
-    path.write_bytes(film.data)
+def _original(sandbox: Sandbox, video: Video, path: Path) -> Original:
+    path.write_bytes(video.data)
     attempt = _attempt(sandbox, EVERY_FRAME, path)
     path.unlink()
     frames = [] if isinstance(attempt.end, VideoRejected) else attempt.frames
@@ -213,7 +213,7 @@ def _outcome(variant: Variant, decoding: Decoding, attempt: Attempt, original: O
     rejection = attempt.end if isinstance(attempt.end, VideoRejected) else None
     broken = list(violations(attempt, decoding))
     if variant.mutation in TRUNCATIONS and original.digests and identical < len(attempt.frames):
-        broken.append("a frame that the whole film does not have")
+        broken.append("a frame that the whole video does not have")
     return Outcome(
         variant=variant.name,
         mutation=variant.mutation,

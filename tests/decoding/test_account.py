@@ -21,7 +21,7 @@ FRAMES = 60
 EVERY_FRAME = 25.0
 NAL_LENGTH, NAL_HEADER = 4, 1
 CLOSED, OPEN = "keyint=12:min-keyint=12:bframes=3", "keyint=12:min-keyint=12:bframes=3:open-gop=1"
-FILMS: Mapping[str, tuple[str, str, dict[str, str]]] = {
+VIDEOS: Mapping[str, tuple[str, str, dict[str, str]]] = {
     "H.264 in MP4": ("mp4", "libx264", {"x264-params": CLOSED}),
     "H.264 in Matroska": ("matroska", "libx264", {"x264-params": CLOSED}),
     "H.264 in FLV": ("flv", "libx264", {"x264-params": CLOSED}),
@@ -72,14 +72,14 @@ def outcome(
 
 
 @cache
-def film(name: str) -> bytes:
-    container, codec, options = FILMS[name]
+def video(name: str) -> bytes:
+    container, codec, options = VIDEOS[name]
     return encode(range(FRAMES), container=container, codec=codec, options=options, time_base=Fraction(1, 25))
 
 
 @cache
 def originals(name: str) -> list[SampledFrame]:
-    found = outcome(film(name), "strict")
+    found = outcome(video(name), "strict")
     assert (found.end, len(found.frames)) == (1.0, FRAMES)
     return found.frames
 
@@ -150,11 +150,11 @@ HELD_BACK = {("H.264 in MP4", 12): 11, ("H.264 in Matroska", 12): 11, ("H.264 in
 
 
 @pytest.mark.parametrize("broken", [0, 1, 2, 5, 12, 13, 14, 30, 59])
-@pytest.mark.parametrize("name", FILMS)
+@pytest.mark.parametrize("name", VIDEOS)
 def test_a_destroyed_packet_costs_the_frames_up_to_the_next_keyframe(name: str, broken: int) -> None:
-    found = outcome(destroyed(film(name), broken, kept=NAL_LENGTH if name.startswith("H") else 0), "salvage")
+    found = outcome(destroyed(video(name), broken, kept=NAL_LENGTH if name.startswith("H") else 0), "salvage")
     lost = {HELD_BACK[name, broken]} if (name, broken) in HELD_BACK else set[int]()
-    suspected = suspects(packets(film(name)), broken) | lost
+    suspected = suspects(packets(video(name)), broken) | lost
     assert_salvaged(found, name, suspected)
     assert found.end == (FRAMES - len(suspected)) / FRAMES
 
@@ -162,21 +162,21 @@ def test_a_destroyed_packet_costs_the_frames_up_to_the_next_keyframe(name: str, 
 @pytest.mark.parametrize("broken", sorted(set(range(24)) - {2, 14}))
 @pytest.mark.parametrize("name", ["H.264 in MP4", "H.264 open GOP"])
 def test_a_packet_whose_damage_ffmpeg_conceals_costs_the_frames_up_to_the_next_keyframe(name: str, broken: int) -> None:
-    found = outcome(garbled(film(name), broken), "salvage")
-    suspected = suspects(packets(film(name)), broken)
+    found = outcome(garbled(video(name), broken), "salvage")
+    suspected = suspects(packets(video(name)), broken)
     assert_salvaged(found, name, suspected)
     assert found.end == (FRAMES - len(suspected)) / FRAMES
 
 
 def test_damage_in_two_places_costs_the_frames_of_both() -> None:
     name = "H.264 without B-frames"
-    found = outcome(destroyed(film(name), 20, 45), "salvage")
+    found = outcome(destroyed(video(name), 20, 45), "salvage")
     assert_salvaged(found, name, set(range(20, 24)) | set(range(45, 48)))
     assert found.end == (FRAMES - 4 - 3) / FRAMES
 
 
-def test_of_a_film_that_is_damaged_in_every_packet_nothing_is_salvaged() -> None:
-    found = outcome(destroyed(film("H.264 in MP4"), *range(FRAMES)), "salvage")
+def test_of_a_video_that_is_damaged_in_every_packet_nothing_is_salvaged() -> None:
+    found = outcome(destroyed(video("H.264 in MP4"), *range(FRAMES)), "salvage")
     assert (found.frames, found.rejection.reason) == ([], DropReason.DAMAGED)
     assert found.rejection.decoded_fraction == 0.0
     assert "the h264 stream cannot be decoded" in found.rejection.detail
@@ -188,7 +188,7 @@ def test_a_damaged_frame_that_is_not_chosen_and_nobody_depends_on_does_not_matte
     disposable: int, damage: Literal["strict", "salvage"]
 ) -> None:
     name = "H.264 in MP4"
-    broken = destroyed(film(name), disposable, kept=NAL_LENGTH + NAL_HEADER)
+    broken = destroyed(video(name), disposable, kept=NAL_LENGTH + NAL_HEADER)
     found = outcome(broken, damage, rate=EVERY_FRAME / 10)
     assert found.end == 1.0
     expected = [originals(name)[number] for number in range(0, FRAMES, 10)]
@@ -197,9 +197,9 @@ def test_a_damaged_frame_that_is_not_chosen_and_nobody_depends_on_does_not_matte
 
 
 @pytest.mark.parametrize("broken", [1, 20, 24, 59])
-def test_strictly_a_film_ends_at_its_damage_with_the_share_of_frames_before_it(broken: int) -> None:
+def test_strictly_a_video_ends_at_its_damage_with_the_share_of_frames_before_it(broken: int) -> None:
     name = "H.264 without B-frames"
-    found = outcome(destroyed(film(name), broken), "strict")
+    found = outcome(destroyed(video(name), broken), "strict")
     assert found.rejection.reason is DropReason.DAMAGED
     before = broken - 1  # how long the last one is on screen is not known any more
     assert found.rejection.decoded_fraction == before / FRAMES
@@ -211,8 +211,8 @@ CONTAINERS: tuple[tuple[str, dict[str, str]], ...] = (("mp4", {"movflags": "fast
 
 
 def cut(container: str, muxer: dict[str, str], packet: int, path: Path) -> bytes:
-    """A film without B-frames that ends inside a packet."""
-    options = FILMS["H.264 without B-frames"][2]
+    """A video without B-frames that ends inside a packet."""
+    options = VIDEOS["H.264 without B-frames"][2]
     base = Fraction(1, 25)
     file = encode(range(FRAMES), container=container, options=options, muxer=muxer, path=path, time_base=base)
     last = packets(file)[packet]
@@ -221,10 +221,10 @@ def cut(container: str, muxer: dict[str, str], packet: int, path: Path) -> bytes
 
 @pytest.mark.parametrize("packet", [13, 40, 59])
 @pytest.mark.parametrize(("container", "muxer"), CONTAINERS)
-def test_of_a_film_that_was_cut_off_the_rest_is_salvaged_and_what_is_lost_is_counted(
+def test_of_a_video_that_was_cut_off_the_rest_is_salvaged_and_what_is_lost_is_counted(
     container: str, muxer: dict[str, str], packet: int, tmp_path: Path
 ) -> None:
-    found = outcome(cut(container, muxer, packet, tmp_path / "film"), "salvage")
+    found = outcome(cut(container, muxer, packet, tmp_path / "video"), "salvage")
     assert found.end == packet / FRAMES
     assert_salvaged(found, "H.264 without B-frames", set(range(packet, FRAMES)), len(found.frames))
     assert len(found.frames) in (packet, packet + 1)
@@ -232,17 +232,17 @@ def test_of_a_film_that_was_cut_off_the_rest_is_salvaged_and_what_is_lost_is_cou
 
 @pytest.mark.parametrize("packet", [13, 40, 59])
 @pytest.mark.parametrize(("container", "muxer"), CONTAINERS)
-def test_strictly_a_film_that_was_cut_off_is_truncated(
+def test_strictly_a_video_that_was_cut_off_is_truncated(
     container: str, muxer: dict[str, str], packet: int, tmp_path: Path
 ) -> None:
-    found = outcome(cut(container, muxer, packet, tmp_path / "film"), "strict")
+    found = outcome(cut(container, muxer, packet, tmp_path / "video"), "strict")
     assert found.rejection.reason is DropReason.TRUNCATED
     assert found.rejection.decoded_fraction == len(found.frames) / FRAMES
     assert len(found.frames) in (packet - 1, packet)
 
 
 @pytest.mark.parametrize("container", ["matroska", "mp4"])
-def test_the_film_goes_on_after_damage_however_the_file_is_read(container: str) -> None:
+def test_the_video_goes_on_after_damage_however_the_file_is_read(container: str) -> None:
     """Some megabytes, so that the demuxer reads on after the file was looked through for its end."""
     options = {"x264-params": "keyint=20:bframes=0:nal-hrd=cbr:bitrate=4000:vbv-maxrate=4000:vbv-bufsize=400"}
     file = encode(range(100), container=container, options=options, time_base=Fraction(1, 25))
@@ -265,7 +265,7 @@ class FailingDisk(io.BytesIO):
 
 @pytest.mark.parametrize("damage", ["strict", "salvage"])
 @pytest.mark.parametrize("sampling", ["exact", "keyframes"])
-def test_a_disk_that_fails_is_no_damage_to_a_film(
+def test_a_disk_that_fails_is_no_damage_to_a_video(
     damage: Literal["strict", "salvage"], sampling: Literal["exact", "keyframes"]
 ) -> None:
     options = {"x264-params": "keyint=20:nal-hrd=cbr:bitrate=500:vbv-maxrate=500:vbv-bufsize=500"}

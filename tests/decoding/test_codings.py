@@ -47,7 +47,7 @@ def svt(parameters: str) -> tuple[str, str, dict[str, str]]:
     return "mp4", "libsvtav1", {"g": "16", "preset": "12", "svtav1-params": f"lp=1:{parameters}"}
 
 
-FILMS: Mapping[str, tuple[str, str, dict[str, str]]] = {
+VIDEOS: Mapping[str, tuple[str, str, dict[str, str]]] = {
     "H.264": x264("keyint=20:bframes=3"),
     "H.264 without B-frames": x264("keyint=20:bframes=0"),
     "H.264 pyramid": x264("keyint=30:bframes=7:b-pyramid=normal"),
@@ -95,8 +95,8 @@ class Packet:
 
 
 @dataclass(frozen=True)
-class Film:
-    """A film, its packets in decoding order, and what is read in their headers."""
+class Video:
+    """A video, its packets in decoding order, and what is read in their headers."""
 
     file: bytes
     coding: Callable[[], Coding]
@@ -104,7 +104,7 @@ class Film:
     pictures: tuple[Picture, ...]
 
     @classmethod
-    def of(cls, file: bytes) -> "Film":
+    def of(cls, file: bytes) -> "Video":
         with av.open(io.BytesIO(file), "r") as container:
             context = container.streams.video[0].codec_context
             codec, extradata = context.codec.canonical_name, context.extradata or b""
@@ -154,53 +154,53 @@ def reader(coding: Coding) -> Callable[[Packet], Picture]:
 
 
 @cache
-def film(name: str) -> Film:
-    container, codec, options = FILMS[name]
-    return Film.of(encode(range(FRAMES), container=container, codec=codec, options=options, time_base=Fraction(1, 25)))
+def video(name: str) -> Video:
+    container, codec, options = VIDEOS[name]
+    return Video.of(encode(range(FRAMES), container=container, codec=codec, options=options, time_base=Fraction(1, 25)))
 
 
 @cache
 def plain(name: str) -> dict[int, bytes]:
-    frames = film(name).decoded(range(FRAMES))
+    frames = video(name).decoded(range(FRAMES))
     assert len(frames) == FRAMES
     return frames
 
 
-@pytest.mark.parametrize("name", FILMS)
+@pytest.mark.parametrize("name", VIDEOS)
 def test_without_the_disposable_pictures_all_others_have_the_same_pixels(name: str) -> None:
-    pictures = film(name).pictures
+    pictures = video(name).pictures
     kept = [place for place, picture in enumerate(pictures) if picture.writes or not picture.reads]
     assert (len(kept) == FRAMES) == (name in WITHOUT_DISPOSABLES | {"Motion JPEG", "ProRes"})
-    times = {film(name).packets[place].pts for place in kept}
-    assert film(name).decoded(kept) == {pts: pixels for pts, pixels in plain(name).items() if pts in times}
+    times = {video(name).packets[place].pts for place in kept}
+    assert video(name).decoded(kept) == {pts: pixels for pts, pixels in plain(name).items() if pts in times}
 
 
-@pytest.mark.parametrize("name", FILMS)
+@pytest.mark.parametrize("name", VIDEOS)
 def test_from_every_entry_on_a_fresh_decoder_gives_the_same_pixels(name: str) -> None:
-    entries = film(name).entries()
+    entries = video(name).entries()
     assert (len(entries) < 2) == (name in WITHOUT_SECOND_ENTRY)
     for entry in entries[-4:]:
-        begin = film(name).packets[entry].pts
-        found = film(name).decoded(range(entry, FRAMES))
+        begin = video(name).packets[entry].pts
+        found = video(name).decoded(range(entry, FRAMES))
         later = {pts: pixels for pts, pixels in plain(name).items() if pts >= begin}
         assert {pts: pixels for pts, pixels in found.items() if pts >= begin} == later
 
 
-@pytest.mark.parametrize("name", FILMS)
+@pytest.mark.parametrize("name", VIDEOS)
 def test_a_picture_has_the_same_pixels_when_only_what_it_depends_on_is_decoded(name: str) -> None:
     for place in Random(name).sample(range(FRAMES), 4):
-        if not film(name).is_leading(place):
-            pts = film(name).packets[place].pts
-            assert film(name).decoded(film(name).dependencies(place))[pts] == plain(name)[pts]
+        if not video(name).is_leading(place):
+            pts = video(name).packets[place].pts
+            assert video(name).decoded(video(name).dependencies(place))[pts] == plain(name)[pts]
 
 
 @pytest.mark.parametrize("name", ["H.264", "HEVC"])
 def test_a_reference_picture_that_is_left_out_changes_others(name: str) -> None:
-    pictures = film(name).pictures
+    pictures = video(name).pictures
     reference = next(place for place, one in enumerate(pictures) if one.reads and one.writes)
     kept = [place for place in range(FRAMES) if place != reference]
-    others = {pts: pixels for pts, pixels in plain(name).items() if pts != film(name).packets[reference].pts}
-    assert film(name).decoded(kept) != others
+    others = {pts: pixels for pts, pixels in plain(name).items() if pts != video(name).packets[reference].pts}
+    assert video(name).decoded(kept) != others
 
 
 def test_of_an_unknown_codec_nothing_is_known() -> None:
@@ -552,7 +552,7 @@ def test_without_an_hevc_sequence_parameter_set_no_picture_is_disposable() -> No
 
 @settings(max_examples=300)
 @given(st.sampled_from(CODECS), st.binary(max_size=60), st.lists(st.binary(max_size=60), max_size=3), st.booleans())
-def test_of_any_bytes_a_picture_is_read_or_the_film_is_unplannable(
+def test_of_any_bytes_a_picture_is_read_or_the_video_is_unplannable(
     codec: str, extradata: bytes, packets: list[bytes], is_keyframe: bool
 ) -> None:
     try:
@@ -568,10 +568,10 @@ def test_of_any_bytes_a_picture_is_read_or_the_film_is_unplannable(
     st.sampled_from(["H.264 MBAFF", "H.264 Annex B", "HEVC", "HEVC Annex B", "AV1", "AV1 film grain"]),
     st.integers(0, 10**9),
 )
-def test_of_damaged_packets_a_picture_is_read_or_the_film_is_unplannable(name: str, seed: int) -> None:
-    random, coding = Random(seed), film(name).coding()
+def test_of_damaged_packets_a_picture_is_read_or_the_video_is_unplannable(name: str, seed: int) -> None:
+    random, coding = Random(seed), video(name).coding()
     kinds = Counter[type]()
-    for packet in random.choices(film(name).packets, k=5):
+    for packet in random.choices(video(name).packets, k=5):
         data = bytearray(packet.data[: random.randint(1, 200)])
         for _ in range(random.randint(0, 4)):
             data[random.randrange(len(data))] ^= 1 << random.randrange(8)

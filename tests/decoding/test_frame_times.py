@@ -14,7 +14,7 @@ STARTS = st.fractions(min_value=-100, max_value=100, max_denominator=90_000)
 FRAME_RATES = [Fraction(1, 2), Fraction(1), Fraction(24000, 1001), Fraction(30000, 1001), Fraction(60), Fraction(120)]
 
 
-def film(pts: list[Fraction], last_duration: Fraction) -> list[TimedFrame[int]]:
+def video(pts: list[Fraction], last_duration: Fraction) -> list[TimedFrame[int]]:
     durations = [Fraction(0)] * (len(pts) - 1) + [last_duration]
     return [TimedFrame(*timed, image) for image, timed in enumerate(zip(pts, durations, strict=True))]
 
@@ -22,7 +22,7 @@ def film(pts: list[Fraction], last_duration: Fraction) -> list[TimedFrame[int]]:
 def brute_force(
     pts: list[Fraction], last_duration: Fraction, rate: Fraction, max_seconds: Fraction
 ) -> list[tuple[int, int]]:
-    """For every grid time, a search through the whole film."""
+    """For every grid time, a search through the whole video."""
     shown_at = list(accumulate(pts, max))
     unknown = shown_at[-1] - shown_at[-2] if len(pts) > 1 else Fraction(0)
     duration = shown_at[-1] + (last_duration or unknown) - pts[0]
@@ -47,10 +47,10 @@ def variable_pts(draw: st.DrawFn) -> list[Fraction]:
     RATES,
     st.fractions(min_value="1/100", max_value=30, max_denominator=100),
 )
-def test_every_choice_equals_a_search_through_the_whole_film(
+def test_every_choice_equals_a_search_through_the_whole_video(
     pts: list[Fraction], last_duration: Fraction, rate: Fraction, max_seconds: Fraction
 ) -> None:
-    frames = film(pts, last_duration)
+    frames = video(pts, last_duration)
     assert sampled(frames, rate, max_seconds) == brute_force(pts, last_duration, rate, max_seconds)
 
 
@@ -59,35 +59,35 @@ def test_at_a_constant_frame_rate_frame_k_is_the_floor_of_k_times_the_rate(
     frame_rate: Fraction, start: Fraction, frames: int
 ) -> None:
     pts = [start + i / frame_rate for i in range(frames)]
-    chosen = sampled(film(pts, 1 / frame_rate), Fraction(1), Fraction(360))
+    chosen = sampled(video(pts, 1 / frame_rate), Fraction(1), Fraction(360))
     assert chosen == [(k, k * frame_rate.numerator // frame_rate.denominator) for k in range(len(chosen))]
     assert len(chosen) == ceil(frames / frame_rate)
 
 
 def test_a_grid_time_that_falls_on_a_pts_takes_that_frame_and_one_a_tick_before_takes_the_frame_before() -> None:
     tick = Fraction(1, 90_000)
-    assert sampled(film([Fraction(0), Fraction(1)], tick), Fraction(1), Fraction(9)) == [(0, 0), (1, 1)]
-    assert sampled(film([Fraction(0), 1 + tick], tick), Fraction(1), Fraction(9)) == [(0, 0), (1, 0)]
+    assert sampled(video([Fraction(0), Fraction(1)], tick), Fraction(1), Fraction(9)) == [(0, 0), (1, 1)]
+    assert sampled(video([Fraction(0), 1 + tick], tick), Fraction(1), Fraction(9)) == [(0, 0), (1, 0)]
 
 
 def test_a_frame_stays_on_screen_through_a_gap() -> None:
     pts = [Fraction(0), Fraction("3.5")]
-    assert sampled(film(pts, Fraction("0.5")), Fraction(1), Fraction(9)) == [(0, 0), (1, 0), (2, 0), (3, 0)]
+    assert sampled(video(pts, Fraction("0.5")), Fraction(1), Fraction(9)) == [(0, 0), (1, 0), (2, 0), (3, 0)]
 
 
 def test_of_frames_with_one_pts_the_last_is_on_screen() -> None:
-    assert sampled(film([Fraction(0)] * 3, Fraction(1)), Fraction(1), Fraction(9)) == [(0, 2)]
+    assert sampled(video([Fraction(0)] * 3, Fraction(1)), Fraction(1), Fraction(9)) == [(0, 2)]
 
 
 def test_a_duration_that_is_a_whole_number_of_seconds_has_no_frame_at_its_end() -> None:
-    assert sampled(film([Fraction(0)], Fraction(2)), Fraction(1), Fraction(9)) == [(0, 0), (1, 0)]
+    assert sampled(video([Fraction(0)], Fraction(2)), Fraction(1), Fraction(9)) == [(0, 0), (1, 0)]
 
 
 def test_a_lone_frame_of_unknown_duration_is_one_sample() -> None:
-    assert sampled(film([Fraction(7)], Fraction(0)), Fraction(1), Fraction(9)) == [(0, 0)]
+    assert sampled(video([Fraction(7)], Fraction(0)), Fraction(1), Fraction(9)) == [(0, 0)]
 
 
-def test_an_empty_film_has_no_samples() -> None:
+def test_an_empty_video_has_no_samples() -> None:
     assert list(frames_on_grid(iter([]), Grid.of(Fraction(1), Fraction(9)))) == []
 
 

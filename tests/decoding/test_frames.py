@@ -25,17 +25,19 @@ X265 = {"x265-params": "log-level=none"}
 TEN_FPS = range(0, 3500, 100)
 
 
-def sampled(film: bytes, *, rate: Fraction = Fraction(1), max_seconds: float = 360.0) -> list[SampledFrame]:
-    return list(decode_frames(io.BytesIO(film), Decoding(frames_per_second=float(rate), max_seconds=max_seconds), SIZE))
+def sampled(video: bytes, *, rate: Fraction = Fraction(1), max_seconds: float = 360.0) -> list[SampledFrame]:
+    return list(
+        decode_frames(io.BytesIO(video), Decoding(frames_per_second=float(rate), max_seconds=max_seconds), SIZE)
+    )
 
 
-def numbers(film: bytes, *, rate: Fraction = Fraction(1), max_seconds: float = 360.0) -> list[int]:
-    return [number_of(frame.rgb) for frame in sampled(film, rate=rate, max_seconds=max_seconds)]
+def numbers(video: bytes, *, rate: Fraction = Fraction(1), max_seconds: float = 360.0) -> list[int]:
+    return [number_of(frame.rgb) for frame in sampled(video, rate=rate, max_seconds=max_seconds)]
 
 
-def rejection(film: bytes) -> VideoRejected:
+def rejection(video: bytes) -> VideoRejected:
     with pytest.raises(VideoRejected) as caught:
-        sampled(film)
+        sampled(video)
     return caught.value
 
 
@@ -87,15 +89,15 @@ def test_every_container_and_codec_gives_the_frames_on_the_grid(
 
 @pytest.mark.parametrize(("container", "codec"), [("avi", "mpeg4"), ("mpeg", "mpeg2video"), ("asf", "msmpeg4")])
 def test_containers_of_constant_frame_rate_give_the_frames_on_the_grid(container: str, codec: str) -> None:
-    film = encode(range(60), container=container, codec=codec, time_base=Fraction(1, 25))
-    assert numbers(film) == [0, 25, 50]
+    video = encode(range(60), container=container, codec=codec, time_base=Fraction(1, 25))
+    assert numbers(video) == [0, 25, 50]
 
 
 @pytest.mark.parametrize("start", [-1700, 0, 86_400_000])
 def test_variable_frame_rate_gaps_and_any_start_are_exact(start: int) -> None:
     ticks = [0, 1, 400, 999, 1001, 2000, 2001, 5500, 5999]
-    film = encode([start + tick for tick in ticks], container="matroska", options={"bf": "0"})
-    frames = sampled(film)
+    video = encode([start + tick for tick in ticks], container="matroska", options={"bf": "0"})
+    frames = sampled(video)
     assert [number_of(frame.rgb) for frame in frames] == [0, 3, 5, 6, 6, 6, 8]
     assert [frame.pts_seconds for frame in frames] == pytest.approx([0, 0.999, 2, 2.001, 2.001, 2.001, 5.999])
 
@@ -104,7 +106,7 @@ def test_variable_frame_rate_gaps_and_any_start_are_exact(start: int) -> None:
     ("container", "codec", "rate"),
     [("mpegts", "libx264", 1.0), ("mpegts", "mpeg2video", 1.0), ("mpeg", "mpeg2video", 25.0)],
 )
-def test_files_that_were_joined_are_one_film(container: str, codec: str, rate: float) -> None:
+def test_files_that_were_joined_are_one_video(container: str, codec: str, rate: float) -> None:
     """In MPEG-TS the packet before the joint counts as incomplete, as its successor's counter is not the next."""
     part = encode(range(50), container=container, codec=codec, time_base=Fraction(1, 25))
     frames = list(decode_frames(io.BytesIO(part + part), Decoding(damage="salvage", frames_per_second=rate), SIZE))
@@ -135,33 +137,33 @@ def test_only_times_that_step_back_begin_anew(duration: int) -> None:
 @pytest.mark.parametrize("rate", ["24000/1001", "30000/1001", "60000/1001", "120", "1", "1/2"])
 def test_at_every_frame_rate_frame_k_is_the_floor_of_k_times_the_rate(rate: str) -> None:
     frame_rate = Fraction(rate)
-    film = encode(range(int(4 * frame_rate) + 1), time_base=1 / frame_rate, options={"preset": "ultrafast"})
-    seen = numbers(film)
+    video = encode(range(int(4 * frame_rate) + 1), time_base=1 / frame_rate, options={"preset": "ultrafast"})
+    seen = numbers(video)
     assert seen == [int(k * frame_rate) for k in range(len(seen))]
     assert len(seen) >= 4
 
 
 def test_the_sampling_rate_and_the_limit_choose_the_grid() -> None:
-    film = encode(TEN_FPS)
-    assert numbers(film, rate=Fraction(2), max_seconds=2.0) == [0, 5, 10, 15]
-    assert numbers(film, rate=Fraction(1, 2)) == [0, 20]
-    assert numbers(film, max_seconds=2.1) == [0, 10, 20]
+    video = encode(TEN_FPS)
+    assert numbers(video, rate=Fraction(2), max_seconds=2.0) == [0, 5, 10, 15]
+    assert numbers(video, rate=Fraction(1, 2)) == [0, 20]
+    assert numbers(video, max_seconds=2.1) == [0, 10, 20]
 
 
 def test_a_tail_that_is_not_needed_may_be_damaged() -> None:
-    film = bytearray(encode(range(0, 20_000, 100), container="matroska", options={"g": "10"}))
-    film[len(film) // 2 :] = b"\xaa" * (len(film) - len(film) // 2)
-    assert numbers(bytes(film), max_seconds=3.0) == [0, 10, 20]
-    assert rejection(bytes(film)).reason in {DropReason.DAMAGED, DropReason.TRUNCATED}
+    video = bytearray(encode(range(0, 20_000, 100), container="matroska", options={"g": "10"}))
+    video[len(video) // 2 :] = b"\xaa" * (len(video) - len(video) // 2)
+    assert numbers(bytes(video), max_seconds=3.0) == [0, 10, 20]
+    assert rejection(bytes(video)).reason in {DropReason.DAMAGED, DropReason.TRUNCATED}
 
 
-def patched(film: bytes, pattern: bytes, change: Callable[[bytearray, int], None]) -> bytes:
-    """The film with a change made at every place where a pattern stands."""
-    data, place = bytearray(film), film.find(pattern)
+def patched(video: bytes, pattern: bytes, change: Callable[[bytearray, int], None]) -> bytes:
+    """The video with a change made at every place where a pattern stands."""
+    data, place = bytearray(video), video.find(pattern)
     assert place >= 0
     while place >= 0:
         change(data, place)
-        place = film.find(pattern, place + 1)
+        place = video.find(pattern, place + 1)
     return bytes(data)
 
 
@@ -172,9 +174,9 @@ def overwrite(offset: int, value: bytes) -> Callable[[bytearray, int], None]:
     return change
 
 
-def packets_of(film: bytes) -> list[tuple[int, int]]:
+def packets_of(video: bytes) -> list[tuple[int, int]]:
     """Where every packet lies in the file, and its size."""
-    with av.open(io.BytesIO(film), "r") as container:
+    with av.open(io.BytesIO(video), "r") as container:
         return [(packet.pos or 0, packet.size) for packet in container.demux(video=0) if packet.size]
 
 
@@ -188,23 +190,23 @@ WRONG_DURATIONS = {
 
 @pytest.mark.parametrize("container", WRONG_DURATIONS)
 def test_a_wrong_duration_in_the_header_changes_nothing(container: str) -> None:
-    film = encode(TEN_FPS, container=container)
+    video = encode(TEN_FPS, container=container)
     pattern, change = WRONG_DURATIONS[container]
-    lying = patched(film, pattern, change)
-    assert lying != film
+    lying = patched(video, pattern, change)
+    assert lying != video
     assert numbers(lying) == [0, 10, 20, 30]
 
 
 def test_a_picture_may_be_mirrored_from_its_middle_on() -> None:
     """By messages of the display's orientation (H.264 §D.1.27)."""
-    film = encode(range(100), container="mpegts", options={"g": "10"}, time_base=Fraction(1, 25))
+    video = encode(range(100), container="mpegts", options={"g": "10"}, time_base=Fraction(1, 25))
     mirrored = b"\0\0\0\1\6\x2f\3\x40\0\x09\x80"
 
     def with_message(number: int, data: bytes) -> bytes:
         delimiter, rest = data[:6], data[6:]
         return delimiter + mirrored + rest if number >= 50 else data
 
-    upright, turned = sampled(film), sampled(with_packets(film, "mpegts", with_message))
+    upright, turned = sampled(video), sampled(with_packets(video, "mpegts", with_message))
     assert [frame.index for frame in turned] == [0, 1, 2, 3]
     for before, after in zip(upright, turned, strict=True):
         expected = before.rgb if before.index < 2 else np.fliplr(before.rgb)
@@ -223,7 +225,7 @@ def test_the_display_rotation_is_applied(turns: int) -> None:
 
 
 def solid(matrix: int, colour_range: int) -> bytes:
-    """A lossless film of Y′CbCr (100, 90, 170), tagged with a matrix and a range."""
+    """A lossless video of Y′CbCr (100, 90, 170), tagged with a matrix and a range."""
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mp4") as output:
         stream = output.add_stream("libx264", rate=25, options={"qp": "0"})
@@ -244,7 +246,7 @@ def solid(matrix: int, colour_range: int) -> bytes:
     ("matrix", "red", "blue"),
     [(1, 0.2126, 0.0722), (2, 0.299, 0.114), (5, 0.299, 0.114), (6, 0.299, 0.114), (9, 0.2627, 0.0593)],
 )
-def test_the_colour_matrix_and_range_of_the_film_are_used(
+def test_the_colour_matrix_and_range_of_the_video_are_used(
     matrix: int, red: float, blue: float, colour_range: int
 ) -> None:
     scale = (np.array([219, 224, 224]), np.array([255, 255, 255]))[colour_range - 1]
@@ -262,23 +264,23 @@ def test_a_colour_matrix_that_cannot_be_converted_is_refused() -> None:
 
 
 def test_the_picture_is_squashed_to_a_square() -> None:
-    film = encode(range(0, 3000, 1000), container="matroska", codec="ffv1")
-    rgb = sampled(film)[2].rgb
+    video = encode(range(0, 3000, 1000), container="matroska", codec="ffv1")
+    rgb = sampled(video)[2].rgb
     assert rgb.shape == (SIZE, SIZE, 3)
     block_centres = np.ix_([8, 24, 40], [6, 18, 30, 42])
     assert np.abs(rgb[block_centres].astype(int) - picture_of(2)[8::16, 8::16]).max() <= 1
 
 
-def test_a_cover_picture_beside_the_film_is_not_the_film() -> None:
+def test_a_cover_picture_beside_the_video_is_not_the_video() -> None:
     buffer = io.BytesIO()
-    with av.open(io.BytesIO(encode(TEN_FPS)), "r") as film, av.open(buffer, "w", format="mp4") as output:
+    with av.open(io.BytesIO(encode(TEN_FPS)), "r") as video, av.open(buffer, "w", format="mp4") as output:
         cover = output.add_stream("mjpeg", rate=1)
         assert isinstance(cover, VideoStream)
         cover.width, cover.height, cover.pix_fmt = 640, 480, "yuvj420p"
         cover.disposition = av.stream.Disposition.attached_pic
-        stream = output.add_stream_from_template(film.streams.video[0])
+        stream = output.add_stream_from_template(video.streams.video[0])
         output.mux(cover.encode(av.VideoFrame(640, 480, "yuvj420p")))
-        for packet in film.demux(video=0):
+        for packet in video.demux(video=0):
             if packet.dts is not None:
                 packet.stream = stream
                 output.mux(packet)
@@ -296,13 +298,13 @@ def test_a_cover_picture_beside_the_film_is_not_the_film() -> None:
         ("flv", {}),
     ],
 )
-def test_a_film_cut_inside_a_packet_is_truncated(
+def test_a_video_cut_inside_a_packet_is_truncated(
     container: str, muxer: dict[str, str], packet: int, tmp_path: Path
 ) -> None:
-    film = encode(range(0, 9000, 100), container=container, muxer=muxer, path=tmp_path / "film")
-    assert len(numbers(film)) == 9
+    video = encode(range(0, 9000, 100), container=container, muxer=muxer, path=tmp_path / "video")
+    assert len(numbers(video)) == 9
     into_packet = 20 if container == "flv" else 8
-    refused = rejection(film[: packets_of(film)[packet][0] + into_packet])
+    refused = rejection(video[: packets_of(video)[packet][0] + into_packet])
     assert refused.reason is DropReason.TRUNCATED
     assert any(words in refused.detail for words in ("is incomplete", "the file ends before", "moov atom not found"))
 
@@ -311,23 +313,23 @@ def test_a_film_cut_inside_a_packet_is_truncated(
     ("muxer", "box"), [({}, b"moov"), ({"movflags": "frag_keyframe+empty_moov", "g": "10"}, b"moof")]
 )
 def test_an_mp4_cut_inside_its_index_is_truncated(muxer: dict[str, str], box: bytes) -> None:
-    film = encode(TEN_FPS, muxer=muxer, options={"g": "10"})
+    video = encode(TEN_FPS, muxer=muxer, options={"g": "10"})
     for kept in (16, 60, 120):
-        assert rejection(film[: film.rfind(box) + kept]).reason is DropReason.TRUNCATED
+        assert rejection(video[: video.rfind(box) + kept]).reason is DropReason.TRUNCATED
 
 
 def test_an_mp4_cut_exactly_between_two_packets_is_truncated(tmp_path: Path) -> None:
-    film = encode(TEN_FPS, muxer={"movflags": "faststart"}, path=tmp_path / "film", options={"bf": "0"})
-    refused = rejection(film[: packets_of(film)[20][0]])
+    video = encode(TEN_FPS, muxer={"movflags": "faststart"}, path=tmp_path / "video", options={"bf": "0"})
+    refused = rejection(video[: packets_of(video)[20][0]])
     assert refused.reason is DropReason.TRUNCATED
     assert "the file ends before the packets that its index or size promises" in refused.detail
 
 
-def test_damage_inside_the_film_is_damage_and_comes_after_the_good_frames() -> None:
-    film = bytearray(encode(TEN_FPS, options={"bf": "0", "g": "10"}))
-    place, size = packets_of(bytes(film))[25]
-    film[place : place + size] = b"\xff" * size
-    frames = decode_frames(io.BytesIO(film), Decoding(max_seconds=9.0), SIZE)
+def test_damage_inside_the_video_is_damage_and_comes_after_the_good_frames() -> None:
+    video = bytearray(encode(TEN_FPS, options={"bf": "0", "g": "10"}))
+    place, size = packets_of(bytes(video))[25]
+    video[place : place + size] = b"\xff" * size
+    frames = decode_frames(io.BytesIO(video), Decoding(max_seconds=9.0), SIZE)
     assert [number_of(next(frames).rgb) for _ in range(3)] == [0, 10, 20]
     with pytest.raises(VideoRejected, match="the h264 stream cannot be decoded: Invalid data found") as caught:
         next(frames)
@@ -345,7 +347,7 @@ def test_damage_inside_the_film_is_damage_and_comes_after_the_good_frames() -> N
         b"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\n",
     ],
 )
-def test_what_is_no_film_is_not_a_video(text: bytes) -> None:
+def test_what_is_no_video_is_not_a_video(text: bytes) -> None:
     refused = rejection(text)
     assert refused.reason is DropReason.NOT_A_VIDEO
     assert "the container cannot be opened" in refused.detail
@@ -358,16 +360,16 @@ def test_sound_alone_has_no_video_stream() -> None:
 
 
 def test_a_codec_without_decoder_is_unsupported() -> None:
-    film = encode(TEN_FPS, container="webm", codec="libvpx")
-    refused = rejection(patched(film, b"V_VP8", overwrite(0, b"V_XX8")))
+    video = encode(TEN_FPS, container="webm", codec="libvpx")
+    refused = rejection(patched(video, b"V_VP8", overwrite(0, b"V_XX8")))
     assert refused.reason is DropReason.UNSUPPORTED_CODEC
     assert "no decoder for stream 0" in refused.detail
 
 
-def test_a_film_without_frames_has_no_frames() -> None:
-    film = encode([0], container="matroska")
+def test_a_video_without_frames_has_no_frames() -> None:
+    video = encode([0], container="matroska")
     refused = rejection(
-        film[: film.find(b"\x1f\x43\xb6\x75")].replace(b"\x18\x53\x80\x67\x01", b"\x18\x53\x80\x67\x01")
+        video[: video.find(b"\x1f\x43\xb6\x75")].replace(b"\x18\x53\x80\x67\x01", b"\x18\x53\x80\x67\x01")
     )
     assert refused.reason in {DropReason.NO_FRAMES, DropReason.TRUNCATED}
 

@@ -11,31 +11,42 @@ from yt8m_pipeline.accounting.reasons import DropReason, VideoRejected
 from yt8m_pipeline.decoding.facts import SampledFrame
 
 from .clips import real_clip
-from .damage import MUTATIONS, TRUNCATIONS, Film, Variant, variants
-from .fuzzing import SALVAGE, SIZE, STRICT, Attempt, Original, Outcome, encode_films, originals_of, outcomes, violations
+from .damage import MUTATIONS, TRUNCATIONS, Variant, Video, variants
+from .fuzzing import (
+    SALVAGE,
+    SIZE,
+    STRICT,
+    Attempt,
+    Original,
+    Outcome,
+    encode_videos,
+    originals_of,
+    outcomes,
+    violations,
+)
 
 SEED = 8
 REAL = ("corrupted.mp4", "pancake.mkv", "rotated_90.mov", "unordered.mov", "vp8_vorbis.mkv")
 
 
 @pytest.fixture(scope="module")
-def films() -> list[Film]:
-    return encode_films()
+def videos() -> list[Video]:
+    return encode_videos()
 
 
 @pytest.fixture(scope="module")
-def originals(films: list[Film], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Original]:
-    return originals_of(films, tmp_path_factory.mktemp("films"))
+def originals(videos: list[Video], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Original]:
+    return originals_of(videos, tmp_path_factory.mktemp("videos"))
 
 
 def broken(found: Sequence[Outcome]) -> list[tuple[str, str, tuple[str, ...]]]:
     return [(outcome.variant, outcome.policy, outcome.violations) for outcome in found if outcome.violations]
 
 
-def test_damaged_films_end_as_frames_or_as_a_reason(
-    films: list[Film], originals: dict[str, Original], tmp_path: Path
+def test_damaged_videos_end_as_frames_or_as_a_reason(
+    videos: list[Video], originals: dict[str, Original], tmp_path: Path
 ) -> None:
-    some = {variant.mutation: variant for variant in islice(variants(films, SEED), 200)}
+    some = {variant.mutation: variant for variant in islice(variants(videos, SEED), 200)}
     found = list(outcomes(some.values(), originals, tmp_path))
     assert len(found) == 2 * len(MUTATIONS)
     assert not broken(found)
@@ -44,22 +55,22 @@ def test_damaged_films_end_as_frames_or_as_a_reason(
 
 
 def test_damaged_real_clips_end_as_frames_or_as_a_reason(tmp_path: Path) -> None:
-    clips = [Film.of(name, real_clip(name).read_bytes()) for name in REAL]
+    clips = [Video.of(name, real_clip(name).read_bytes()) for name in REAL]
     some = islice(variants(clips, SEED), 12)
     assert not broken(list(outcomes(some, originals_of(clips, tmp_path), tmp_path)))
 
 
-def test_a_seed_always_gives_the_same_variants(films: list[Film]) -> None:
-    first, again, other = (list(islice(variants(films, seed), 40)) for seed in (0, 0, 1))
+def test_a_seed_always_gives_the_same_variants(videos: list[Video]) -> None:
+    first, again, other = (list(islice(variants(videos, seed), 40)) for seed in (0, 0, 1))
     assert first == again
     assert {variant.name for variant in first}.isdisjoint(variant.name for variant in other)
     assert len({variant.name for variant in first}) == 40
 
 
-def test_every_mutation_can_damage_every_film_that_it_is_made_for(films: list[Film]) -> None:
-    made = {(variant.mutation, variant.film.name) for variant in islice(variants(films, SEED), 600)}
-    missing = {(mutation, film.name) for mutation in MUTATIONS for film in films} - made
-    containers = {film.name: film.container for film in films}
+def test_every_mutation_can_damage_every_video_that_it_is_made_for(videos: list[Video]) -> None:
+    made = {(variant.mutation, variant.video.name) for variant in islice(variants(videos, SEED), 600)}
+    missing = {(mutation, video.name) for mutation in MUTATIONS for video in videos} - made
+    containers = {video.name: video.container for video in videos}
     assert {(mutation, containers[name]) for mutation, name in missing} == {
         *(("splice_boxes", other) for other in ("matroska", "flv", "avi", "mpegts")),
         *(("nest_deeply", other) for other in ("flv", "avi", "mpegts")),
@@ -67,11 +78,11 @@ def test_every_mutation_can_damage_every_film_that_it_is_made_for(films: list[Fi
 
 
 @pytest.mark.parametrize("mutation", TRUNCATIONS)
-def test_a_truncation_is_a_beginning_of_the_film(films: list[Film], mutation: str) -> None:
-    for seed, film in enumerate(films):
-        cut = TRUNCATIONS[mutation](Random(seed), film, film)
-        assert 0 < len(cut) <= len(film.data)
-        assert film.data.startswith(cut)
+def test_a_truncation_is_a_beginning_of_the_video(videos: list[Video], mutation: str) -> None:
+    for seed, video in enumerate(videos):
+        cut = TRUNCATIONS[mutation](Random(seed), video, video)
+        assert 0 < len(cut) <= len(video.data)
+        assert video.data.startswith(cut)
 
 
 FRAME = SampledFrame(0, 0.0, np.zeros((SIZE, SIZE, 3), np.uint8))
@@ -100,7 +111,7 @@ def test_a_sound_decoding_and_a_rejected_one_break_no_law() -> None:
         ),
         (replace(SOUND, frames=[]), "neither a frame nor a reason"),
         (replace(SOUND, end=VideoRejected(DropReason.DAMAGED, "", 1.5)), "a fraction that is none"),
-        (replace(SOUND, end=0.99), "an accepted film of too few sound frames"),
+        (replace(SOUND, end=0.99), "an accepted video of too few sound frames"),
         (replace(SOUND, seconds=91.0), "too long"),
         (replace(SOUND, peak_mib=4096.0), "too much memory"),
     ],
@@ -109,15 +120,15 @@ def test_each_law_can_be_broken(attempt: Attempt, law: str) -> None:
     assert list(violations(attempt, STRICT)) == [law]
 
 
-def test_a_frame_that_the_whole_film_does_not_have_breaks_a_truncation(
-    films: list[Film], originals: dict[str, Original], tmp_path: Path
+def test_a_frame_that_the_whole_video_does_not_have_breaks_a_truncation(
+    videos: list[Video], originals: dict[str, Original], tmp_path: Path
 ) -> None:
-    film, other = films[0], replace(films[0], name="other.mp4")
-    original = originals[film.name]
+    video, other = videos[0], replace(videos[0], name="other.mp4")
+    original = originals[video.name]
     strange = replace(original, digests=dict.fromkeys(original.digests, b""))
-    whole = [Variant(name, "cut_anywhere", of, film.data) for name, of in (("1", film), ("2", other))]
-    found = list(outcomes(whole, {film.name: original, other.name: strange}, tmp_path))
-    law = "a frame that the whole film does not have"
+    whole = [Variant(name, "cut_anywhere", of, video.data) for name, of in (("1", video), ("2", other))]
+    found = list(outcomes(whole, {video.name: original, other.name: strange}, tmp_path))
+    law = "a frame that the whole video does not have"
     assert broken(found) == [("2", "strict", (law,)), ("2", "salvage", (law,))]
     counts = [(outcome.expected, outcome.frames, outcome.known, outcome.identical) for outcome in found]
     assert counts == [(4, 4, 4, 4)] * 2 + [(4, 4, 4, 0)] * 2

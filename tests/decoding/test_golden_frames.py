@@ -1,4 +1,4 @@
-"""The golden films against the ffmpeg command line, and against a plain decode of everything (golden/README.md)."""
+"""The golden videos against the ffmpeg command line, and against a plain decode of everything (golden/README.md)."""
 
 import io
 import json
@@ -20,7 +20,7 @@ from yt8m_pipeline.data_model import UInt8Array
 from yt8m_pipeline.decoding.frames import decode_frames
 
 GOLDEN = Path(__file__).parent / "golden"
-FILMS = json.loads((GOLDEN / "frames.json").read_text())["films"]
+VIDEOS = json.loads((GOLDEN / "frames.json").read_text())["videos"]
 SIZE = 48
 CONVERSION = Interpolation.AREA | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 
@@ -33,21 +33,21 @@ UPRIGHT: dict[str, Callable[[UInt8Array], UInt8Array]] = {
 }
 
 
-def stream_of(film: str) -> io.BytesIO:
-    return io.BytesIO((GOLDEN / film).read_bytes())
+def stream_of(video: str) -> io.BytesIO:
+    return io.BytesIO((GOLDEN / video).read_bytes())
 
 
-def plain_decode(film: str) -> tuple[list[Fraction], Fraction, list[VideoFrame]]:
+def plain_decode(video: str) -> tuple[list[Fraction], Fraction, list[VideoFrame]]:
     """When each frame appears and when the last one ends, both after the first frame; and every frame.
 
     PyAV would have libavformat invent pts that a file lacks, out of order for B-frames: not here.
     """
-    with av.open(stream_of(film), "r", container_options={"fflags": "-genpts"}) as container:
-        video = container.streams.video[BEST_STREAM.get(film, 0)]
-        video.codec_context.thread_count = 1
-        packets = (packet for packet in container.demux(video) if packet.size or packet.dts is None)
+    with av.open(stream_of(video), "r", container_options={"fflags": "-genpts"}) as container:
+        stream = container.streams.video[BEST_STREAM.get(video, 0)]
+        stream.codec_context.thread_count = 1
+        packets = (packet for packet in container.demux(stream) if packet.size or packet.dts is None)
         frames = [frame for packet in packets for frame in packet.decode()]
-        tick = video.time_base
+        tick = stream.time_base
     assert tick is not None
     times = [time * tick for time in ticks(frames)]
     appears = list(accumulate((time - times[0] for time in times), max))
@@ -64,22 +64,22 @@ def ticks(frames: list[VideoFrame]) -> Iterator[int]:
         yield time
 
 
-def square(film: str, frame: VideoFrame) -> UInt8Array:
+def square(video: str, frame: VideoFrame) -> UInt8Array:
     """uint8, (SIZE, SIZE, 3), upright."""
     rgb = frame.reformat(SIZE, SIZE, "rgb24", interpolation=CONVERSION).to_ndarray().astype(np.uint8)
-    upright = UPRIGHT.get(film)
+    upright = UPRIGHT.get(video)
     return upright(rgb) if upright else rgb
 
 
-def test_every_film_has_golden_frames() -> None:
-    assert {path.name for path in GOLDEN.iterdir()} == {*FILMS, "frames.json", "README.md"}
-    assert all(film["frames"] for film in FILMS.values())
+def test_every_video_has_golden_frames() -> None:
+    assert {path.name for path in GOLDEN.iterdir()} == {*VIDEOS, "frames.json", "README.md"}
+    assert all(video["frames"] for video in VIDEOS.values())
 
 
-@pytest.mark.parametrize("film", FILMS)
-def test_the_frames_are_those_of_the_ffmpeg_command_line(film: str) -> None:
-    frames = list(decode_frames(stream_of(film), Decoding()))
-    golden = FILMS[film]["frames"]
+@pytest.mark.parametrize("video", VIDEOS)
+def test_the_frames_are_those_of_the_ffmpeg_command_line(video: str) -> None:
+    frames = list(decode_frames(stream_of(video), Decoding()))
+    golden = VIDEOS[video]["frames"]
     assert [frame.index for frame in frames] == [expected["k"] for expected in golden]
     times = [expected["pts_seconds"] for expected in golden]
     assert [frame.pts_seconds for frame in frames] == pytest.approx(times, abs=1e-6)
@@ -87,13 +87,13 @@ def test_the_frames_are_those_of_the_ffmpeg_command_line(film: str) -> None:
     assert [sha256(frame.rgb.tobytes()).hexdigest() for frame in frames] == [expected["sha256"] for expected in golden]
 
 
-@pytest.mark.parametrize("film", FILMS)
-def test_at_any_rate_and_size_the_frames_are_those_of_a_plain_decode(film: str) -> None:
-    appears, end, plain = plain_decode(film)
+@pytest.mark.parametrize("video", VIDEOS)
+def test_at_any_rate_and_size_the_frames_are_those_of_a_plain_decode(video: str) -> None:
+    appears, end, plain = plain_decode(video)
     for rate in (Fraction(1), Fraction(7, 2)):
-        frames = list(decode_frames(stream_of(film), Decoding(frames_per_second=float(rate)), SIZE))
+        frames = list(decode_frames(stream_of(video), Decoding(frames_per_second=float(rate)), SIZE))
         assert [frame.index for frame in frames] == [k for k in range(100) if k / rate < end]
         for frame in frames:
             expected = bisect_right(appears, frame.index / rate) - 1
             assert frame.pts_seconds == pytest.approx(float(appears[expected]))
-            assert np.array_equal(frame.rgb, square(film, plain[expected]))
+            assert np.array_equal(frame.rgb, square(video, plain[expected]))

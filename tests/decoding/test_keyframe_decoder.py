@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from yt8m_pipeline.accounting.reasons import DropReason, VideoRejected
 from yt8m_pipeline.config import Decoding
 from yt8m_pipeline.decoding import keyframe_decoder
-from yt8m_pipeline.decoding.container import Film, VideoPacket
+from yt8m_pipeline.decoding.container import OpenedVideo, VideoPacket
 from yt8m_pipeline.decoding.frames import decode_frames
 
 from .clips import encode, encode_new_parameters, joined_flv, number_of
@@ -32,7 +32,7 @@ def sampled(file: bytes, config: Decoding) -> list[tuple[int, float, int]]:
     return [(frame.index, frame.pts_seconds, number_of(frame.rgb)) for frame in frames]
 
 
-def film_of(keyframes: Sequence[int], frames: int) -> bytes:
+def video_of(keyframes: Sequence[int], frames: int) -> bytes:
     """Ten frames per second, with keyframes where they are asked for."""
     buffer = io.BytesIO(encode(range(0, 100 * frames, 100)))
     target = io.BytesIO()
@@ -61,21 +61,21 @@ def nearest(keyframes: Sequence[int], frames: int, rate: float, seconds: float =
 @given(st.sets(st.integers(1, 59), max_size=12), st.integers(60, 75), st.sampled_from(RATES))
 def test_the_keyframe_nearest_to_each_grid_time_is_taken(later: set[int], frames: int, rate: float) -> None:
     keyframes = [0, *sorted(later)]
-    file = film_of(keyframes, frames)
+    file = video_of(keyframes, frames)
     assert sampled(file, decoding(rate)) == nearest(keyframes, frames, rate)
 
 
-def test_a_film_with_one_keyframe_shows_it_all_the_time() -> None:
-    assert sampled(film_of([0], 38), decoding()) == [(k, 0.0, 0) for k in range(4)]
+def test_a_video_with_one_keyframe_shows_it_all_the_time() -> None:
+    assert sampled(video_of([0], 38), decoding()) == [(k, 0.0, 0) for k in range(4)]
 
 
 def test_at_a_tie_the_later_keyframe_is_taken() -> None:
-    assert sampled(film_of([0, 20], 25), decoding()) == [(0, 0.0, 0), (1, 2.0, 20), (2, 2.0, 20)]
+    assert sampled(video_of([0, 20], 25), decoding()) == [(0, 0.0, 0), (1, 2.0, 20), (2, 2.0, 20)]
 
 
 def test_no_grid_time_is_taken_after_the_limit() -> None:
     keyframes = range(0, 60, 7)
-    file = film_of(keyframes, 60)
+    file = video_of(keyframes, 60)
     assert sampled(file, decoding(2.0, seconds=1.6)) == nearest(keyframes, 60, 2.0, 1.6)
 
 
@@ -86,16 +86,16 @@ def test_each_keyframe_that_is_taken_is_decoded_once_and_no_others(
     packets = []
     real = keyframe_decoder._decoded
 
-    def counting(film: Film, packet: VideoPacket) -> VideoFrame:
+    def counting(video: OpenedVideo, packet: VideoPacket) -> VideoFrame:
         packets.append(packet.pts)
-        return real(film, packet)
+        return real(video, packet)
 
     monkeypatch.setattr(keyframe_decoder, "_decoded", counting)
-    chosen = sampled(film_of(range(0, 60, 7), 60), decoding(rate))
+    chosen = sampled(video_of(range(0, 60, 7), 60), decoding(rate))
     assert len(packets) == len(set(packets)) == len({number for _, _, number in chosen}) == decoded
 
 
-FILMS = {
+VIDEOS = {
     "H.264": ("mp4", "libx264", {"g": "12"}),
     "H.264 open GOP": ("mp4", "libx264", {"x264-params": "keyint=12:open-gop=1:bframes=3"}),
     "H.264 Annex B": ("mpegts", "libx264", {"g": "12"}),
@@ -107,14 +107,14 @@ FILMS = {
 }
 
 
-def film(name: str) -> bytes:
-    container, codec, options = FILMS[name]
+def video(name: str) -> bytes:
+    container, codec, options = VIDEOS[name]
     return encode(range(60), container=container, codec=codec, options=options, time_base=Fraction(1, 25))
 
 
-@pytest.mark.parametrize("name", FILMS)
+@pytest.mark.parametrize("name", VIDEOS)
 def test_a_keyframe_has_the_pixels_that_it_has_among_the_others(name: str) -> None:
-    file = film(name)
+    file = video(name)
     exact = {frame.pts_seconds: frame.rgb for frame in decode_frames(io.BytesIO(file), Decoding(frames_per_second=25))}
     found = list(decode_frames(io.BytesIO(file), decoding(5.0)))
     assert [frame.index for frame in found] == list(range(12))
@@ -130,19 +130,19 @@ def destroyed(file: bytes, packet: int) -> bytes:
 
 
 def test_damage_between_keyframes_does_not_matter() -> None:
-    file = film("HEVC open GOP")
+    file = video("HEVC open GOP")
     assert sampled(destroyed(file, 5), decoding(5.0)) == sampled(file, decoding(5.0))
 
 
-def test_strictly_a_film_ends_at_a_damaged_keyframe() -> None:
-    frames = decode_frames(io.BytesIO(destroyed(film("HEVC open GOP"), 0)), decoding(5.0))
+def test_strictly_a_video_ends_at_a_damaged_keyframe() -> None:
+    frames = decode_frames(io.BytesIO(destroyed(video("HEVC open GOP"), 0)), decoding(5.0))
     with pytest.raises(VideoRejected, match="the keyframe with pts 0 gives no sound frame") as caught:
         next(frames)
     assert (caught.value.reason, caught.value.decoded_fraction) == (DropReason.DAMAGED, 0.0)
 
 
 def test_a_damaged_keyframe_is_replaced_by_the_last_sound_one_and_at_the_beginning_by_the_first() -> None:
-    file = film("HEVC open GOP")
+    file = video("HEVC open GOP")
     assert [number for _, _, number in sampled(file, decoding(5.0))] == [0, 0, 12, 12, 24, 24, 36, 36, 36, 48, 48, 48]
     with av.open(io.BytesIO(file), "r") as container:
         flags = [packet.is_keyframe for packet in container.demux(video=0) if packet.size]
@@ -154,7 +154,7 @@ def test_a_damaged_keyframe_is_replaced_by_the_last_sound_one_and_at_the_beginni
 
 
 def test_a_keyframe_that_ffmpeg_makes_up_in_part_is_damaged() -> None:
-    file = film("H.264")
+    file = video("H.264")
     with av.open(io.BytesIO(file), "r") as container:
         keyframes = [bytes(one) for one in container.demux(video=0) if one.size and one.is_keyframe]
     half = len(keyframes[1]) // 2
@@ -166,16 +166,16 @@ def test_a_keyframe_that_ffmpeg_makes_up_in_part_is_damaged() -> None:
 
 
 def test_damaged_keyframes_are_not_counted_as_sound() -> None:
-    frames = decode_frames(io.BytesIO(destroyed(film("HEVC open GOP"), 0)), decoding(5.0, "salvage"))
+    frames = decode_frames(io.BytesIO(destroyed(video("HEVC open GOP"), 0)), decoding(5.0, "salvage"))
     with pytest.raises(StopIteration) as end:
         while True:
             next(frames)
     assert end.value.value == 10 / 12
 
 
-def test_a_film_whose_only_keyframe_is_destroyed_has_no_frames() -> None:
-    with pytest.raises(VideoRejected, match="the film has no frame to show") as caught:
-        sampled(destroyed(film_of([0], 30), 0), decoding())
+def test_a_video_whose_only_keyframe_is_destroyed_has_no_frames() -> None:
+    with pytest.raises(VideoRejected, match="the video has no frame to show") as caught:
+        sampled(destroyed(video_of([0], 30), 0), decoding())
     assert caught.value.reason is DropReason.NO_FRAMES
 
 

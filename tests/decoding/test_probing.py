@@ -27,26 +27,26 @@ ALTERED_CLIPS = ("rotated_0.mov", "rotated_90.mov", "rotated_180.mov", "rotated_
 CLIPS = ("pancake.mkv", "vp8_vorbis.mkv", "h264_aac.flv", "h264_720p_aac.mp4", *ALTERED_CLIPS)
 
 
-def facts_of(film: bytes, decoding: Decoding | None = None, *, frames: bool = False) -> VideoFacts:
-    return probe(io.BytesIO(film), decoding or Decoding(), frames=frames)
+def facts_of(video: bytes, decoding: Decoding | None = None, *, frames: bool = False) -> VideoFacts:
+    return probe(io.BytesIO(video), decoding or Decoding(), frames=frames)
 
 
-def rejection(film: bytes, decoding: Decoding | None = None, *, frames: bool = False) -> tuple[DropReason, str]:
+def rejection(video: bytes, decoding: Decoding | None = None, *, frames: bool = False) -> tuple[DropReason, str]:
     with pytest.raises(VideoRejected) as caught:
-        facts_of(film, decoding, frames=frames)
+        facts_of(video, decoding, frames=frames)
     return caught.value.reason, caught.value.detail
 
 
-def rejection_by_a_build(film: bytes) -> tuple[DropReason, str]:
+def rejection_by_a_build(video: bytes) -> tuple[DropReason, str]:
     with pytest.raises(VideoRejected) as caught:
-        list(decode_frames(io.BytesIO(film), Decoding()))
+        list(decode_frames(io.BytesIO(video), Decoding()))
     return caught.value.reason, caught.value.detail
 
 
 def with_index_first() -> bytes:
-    """An MP4 film that can be opened when its end is missing."""
+    """An MP4 video that can be opened when its end is missing."""
     with TemporaryDirectory() as folder:
-        path = Path(folder) / "film.mp4"
+        path = Path(folder) / "video.mp4"
         return encode(TIMES, options={"g": "25"}, muxer={"movflags": "faststart"}, path=path)
 
 
@@ -62,10 +62,10 @@ def with_long_pixels(stream: VideoStream) -> None:
     stream.codec_context.sample_aspect_ratio = Fraction(4, 3)
 
 
-def spoiled(film: bytes, number: int) -> bytes:
-    """A Matroska film whose packet of this number has a bad payload."""
-    place = [at for at in range(len(film)) if film[at] == 0xA3][number]
-    return film[: place + 12] + b"\xff" * 8 + film[place + 20 :]
+def spoiled(video: bytes, number: int) -> bytes:
+    """A Matroska video whose packet of this number has a bad payload."""
+    place = [at for at in range(len(video)) if video[at] == 0xA3][number]
+    return video[: place + 12] + b"\xff" * 8 + video[place + 20 :]
 
 
 class TestFacts:
@@ -80,7 +80,7 @@ class TestFacts:
             ("webm", "libvpx", "matroska,webm", None, None),
         ],
     )
-    def test_a_film_is_what_was_encoded(
+    def test_a_video_is_what_was_encoded(
         self, container: str, codec: str, name: str, profile: str | None, frames_from_header: int | None
     ) -> None:
         facts = facts_of(encode(TIMES, container=container, codec=codec))
@@ -95,8 +95,8 @@ class TestFacts:
 
     def test_the_frame_rate_is_an_exact_rational_number(self) -> None:
         ticks = Fraction(1, 30000)
-        film = encode(range(0, 60060, 1001), time_base=ticks, prepare=with_ntsc_rate)
-        assert facts_of(film).frame_rate == "30000/1001"
+        video = encode(range(0, 60060, 1001), time_base=ticks, prepare=with_ntsc_rate)
+        assert facts_of(video).frame_rate == "30000/1001"
 
     def test_rotation_is_clockwise_and_the_frames_stand_upright(self) -> None:
         facts = facts_of(encode(TIMES, prepare=turned), frames=True)
@@ -111,23 +111,23 @@ class TestFacts:
         assert (facts.start_seconds, facts.duration_seconds_from_content, facts.grid_frames) == (5.0, 2.0, 2)
 
     def test_a_wrong_duration_in_the_header_stands_beside_the_true_one(self) -> None:
-        film = encode(TIMES, container="flv")
-        place = film.index(b"duration\x00") + len(b"duration\x00")
-        wrong = film[:place] + bytes.fromhex("40c3880000000000") + film[place + 8 :]
+        video = encode(TIMES, container="flv")
+        place = video.index(b"duration\x00") + len(b"duration\x00")
+        wrong = video[:place] + bytes.fromhex("40c3880000000000") + video[place + 8 :]
         facts = facts_of(wrong)
         assert facts.duration_seconds_from_header == 10000.0
         assert facts.duration_seconds_from_content == pytest.approx(3.4, abs=0.001)
 
-    def test_the_grid_ends_with_max_seconds_and_the_film_does_not(self) -> None:
+    def test_the_grid_ends_with_max_seconds_and_the_video_does_not(self) -> None:
         facts = facts_of(encode(TIMES), Decoding(max_seconds=1.5, frames_per_second=2), frames=True)
         assert (facts.grid_frames, len(facts.frames)) == (3, 3)
         assert facts.duration_seconds_from_content == pytest.approx(3.4)
 
     @pytest.mark.parametrize("name", CLIPS)
     def test_the_frames_are_those_that_a_build_takes(self, name: str) -> None:
-        film = real_clip(name).read_bytes()
-        facts = facts_of(film, frames=True)
-        taken = list(decode_frames(io.BytesIO(film), Decoding()))
+        video = real_clip(name).read_bytes()
+        facts = facts_of(video, frames=True)
+        taken = list(decode_frames(io.BytesIO(video), Decoding()))
         for probed, frame in zip(facts.frames, taken, strict=True):
             assert (probed.k, probed.pts_seconds) == (frame.index, frame.pts_seconds)
             assert (probed.height, probed.width) == frame.rgb.shape[:2]
@@ -161,7 +161,7 @@ class TestFacts:
 class TestRejections:
     @pytest.mark.parametrize("frames", [False, True])
     @pytest.mark.parametrize(
-        ("film", "reason"),
+        ("video", "reason"),
         [
             (b"this is text, whatever its name", DropReason.NOT_A_VIDEO),
             (encode_audio(), DropReason.NO_VIDEO_STREAM),
@@ -171,40 +171,40 @@ class TestRejections:
             (encode(TIMES, container="flv")[:-300], DropReason.TRUNCATED),
         ],
     )
-    def test_a_film_is_rejected_as_by_a_build(self, film: bytes, reason: DropReason, *, frames: bool) -> None:
-        assert rejection(film, frames=frames) == rejection_by_a_build(film)
-        assert rejection(film, frames=frames)[0] == reason
+    def test_a_video_is_rejected_as_by_a_build(self, video: bytes, reason: DropReason, *, frames: bool) -> None:
+        assert rejection(video, frames=frames) == rejection_by_a_build(video)
+        assert rejection(video, frames=frames)[0] == reason
 
     @pytest.mark.parametrize("frames", [False, True])
-    def test_a_film_is_not_rejected_for_an_end_that_a_build_does_not_need(self, *, frames: bool) -> None:
-        film = with_index_first()[:-600]
-        facts = facts_of(film, Decoding(max_seconds=2), frames=frames)
+    def test_a_video_is_not_rejected_for_an_end_that_a_build_does_not_need(self, *, frames: bool) -> None:
+        video = with_index_first()[:-600]
+        facts = facts_of(video, Decoding(max_seconds=2), frames=frames)
         assert facts.grid_frames == 2
         assert facts.duration_seconds_from_content < 3.4 == facts.duration_seconds_from_header
 
     def test_damage_inside_a_packet_shows_where_the_frames_are_decoded(self) -> None:
-        film = real_clip("corrupted.mp4").read_bytes()
-        assert facts_of(film).grid_frames == 5
-        assert rejection(film, frames=True) == rejection_by_a_build(film)
+        video = real_clip("corrupted.mp4").read_bytes()
+        assert facts_of(video).grid_frames == 5
+        assert rejection(video, frames=True) == rejection_by_a_build(video)
 
     def test_what_salvage_saves_is_told(self) -> None:
-        film = with_index_first()
-        film = film[: (film.index(b"mdat") + len(film)) // 2]
-        read, decoded = facts_of(film, SALVAGE), facts_of(film, SALVAGE, frames=True)
+        video = with_index_first()
+        video = video[: (video.index(b"mdat") + len(video)) // 2]
+        read, decoded = facts_of(video, SALVAGE), facts_of(video, SALVAGE, frames=True)
         assert (read.decoded_fraction, read.frames) == (None, ())
         sound = [frame for frame in decoded.frames if frame.k - frame.pts_seconds < 0.04]
         assert decoded.decoded_fraction == len(sound) / 4 < 1
         assert decoded.duration_seconds_from_content == read.duration_seconds_from_content < 3.4
 
     def test_a_first_frame_that_cannot_be_decoded_shows_without_the_others(self) -> None:
-        film = spoiled(encode(range(0, 2000, 40), container="matroska", codec="mjpeg"), 0)
-        assert rejection(film) == rejection_by_a_build(film)
+        video = spoiled(encode(range(0, 2000, 40), container="matroska", codec="mjpeg"), 0)
+        assert rejection(video) == rejection_by_a_build(video)
 
 
 class TestThroughTheSandbox:
     @pytest.mark.parametrize("frames", [False, True])
     def test_a_confined_process_finds_the_same(self, tmp_path: Path, *, frames: bool) -> None:
-        path = tmp_path / "film.mp4"
+        path = tmp_path / "video.mp4"
         path.write_bytes(encode(TIMES))
         with Sandbox(Decoding(), 1) as sandbox:
             assert sandbox.probe(str(path), frames=frames) == facts_of(path.read_bytes(), frames=frames)
@@ -225,8 +225,8 @@ class TestJson:
             ({"width": "64"}, "width"),
             ({"width": 64.0}, "width"),
             ({"width": True}, "width"),
-            ({"width": 0}, "a film has pixels"),
-            ({"grid_frames": 0}, "a film has pixels"),
+            ({"width": 0}, "a video has pixels"),
+            ({"grid_frames": 0}, "a video has pixels"),
             ({"start_seconds": float("nan")}, "JSON compliant"),
             ({"start_seconds": float("inf")}, "JSON compliant"),
             ({"codec": None}, "codec"),

@@ -15,7 +15,7 @@ from yt8m_pipeline.config import Decoding
 from yt8m_pipeline.decoding import frames as decoding_module
 from yt8m_pipeline.decoding.account import Account
 from yt8m_pipeline.decoding.codings.picture import Unplannable
-from yt8m_pipeline.decoding.container import open_film
+from yt8m_pipeline.decoding.container import open_video
 from yt8m_pipeline.decoding.frames import decode_frames
 from yt8m_pipeline.decoding.plain_decoder import decode_plainly
 from yt8m_pipeline.decoding.sparing_decoder import decode_sparingly, steps
@@ -26,7 +26,7 @@ FRAMES = 110
 RATES = (0.7, 1.0, 3.0, 25.0)
 X264, X265, SVT = "x264-params", "x265-params", "svtav1-params"
 CLOSED = {"g": "20", "bf": "3"}
-FILMS: Mapping[str, tuple[str, str, dict[str, str]]] = {
+VIDEOS: Mapping[str, tuple[str, str, dict[str, str]]] = {
     "H.264 in MP4": ("mp4", "libx264", CLOSED),
     "H.264 in FLV": ("flv", "libx264", CLOSED),
     "H.264 in Matroska": ("matroska", "libx264", CLOSED),
@@ -61,45 +61,45 @@ class Shot:
 
 
 @cache
-def film(name: str) -> bytes:
-    container, codec, options = FILMS[name]
+def video(name: str) -> bytes:
+    container, codec, options = VIDEOS[name]
     return encode(range(FRAMES), container=container, codec=codec, options=options, time_base=Fraction(1, 25))
 
 
 def plainly(file: bytes, decoding: Decoding) -> list[Shot]:
-    with open_film(io.BytesIO(file), decoding) as opened:
+    with open_video(io.BytesIO(file), decoding) as opened:
         account = Account(opened, is_strict=True)
         chosen = account.settle(decode_plainly(opened, account))
         return [Shot(one.index, one.pts_seconds, one.frame.to_ndarray().tobytes()) for one in chosen]
 
 
 def sparingly(file: bytes, decoding: Decoding) -> list[Shot]:
-    with open_film(io.BytesIO(file), decoding) as opened:
+    with open_video(io.BytesIO(file), decoding) as opened:
         chosen = decode_sparingly(opened)
         return [Shot(one.index, one.pts_seconds, one.frame.to_ndarray().tobytes()) for one in chosen]
 
 
 def sent(file: bytes, decoding: Decoding) -> int:
-    with open_film(io.BytesIO(file), decoding) as opened:
+    with open_video(io.BytesIO(file), decoding) as opened:
         return sum(1 for _ in steps(opened))
 
 
 @pytest.mark.parametrize("rate", RATES)
-@pytest.mark.parametrize("name", FILMS)
+@pytest.mark.parametrize("name", VIDEOS)
 def test_the_frames_are_those_of_a_plain_decode_to_the_bit(name: str, rate: float) -> None:
     decoding = Decoding(frames_per_second=rate)
-    expected = plainly(film(name), decoding)
+    expected = plainly(video(name), decoding)
     assert len(expected) == -(-FRAMES * Fraction(str(rate)) // 25)
-    assert sparingly(film(name), decoding) == expected
+    assert sparingly(video(name), decoding) == expected
 
 
-@pytest.mark.parametrize("name", FILMS)
+@pytest.mark.parametrize("name", VIDEOS)
 def test_fewer_packets_are_decoded_than_there_are(name: str) -> None:
-    assert sent(film(name), Decoding(frames_per_second=0.5)) < FRAMES * 0.7
-    assert sent(film(name), Decoding(frames_per_second=25.0)) == FRAMES
+    assert sent(video(name), Decoding(frames_per_second=0.5)) < FRAMES * 0.7
+    assert sent(video(name), Decoding(frames_per_second=25.0)) == FRAMES
 
 
-def test_a_film_whose_first_frames_an_edit_list_hides_gives_the_frames_of_a_plain_decode() -> None:
+def test_a_video_whose_first_frames_an_edit_list_hides_gives_the_frames_of_a_plain_decode() -> None:
     ticks = range(-520, 4000, 40)
     edited = encode(ticks, options=CLOSED)
     with av.open(io.BytesIO(edited), "r") as container:
@@ -120,11 +120,11 @@ class Counting(io.BytesIO):
 
 
 @pytest.mark.parametrize(("container", "muxer"), [("matroska", {}), ("mp4", {"movflags": "faststart"})])
-def test_no_more_of_a_film_is_read_than_the_grid_needs(container: str, muxer: dict[str, str], tmp_path: Path) -> None:
+def test_no_more_of_a_video_is_read_than_the_grid_needs(container: str, muxer: dict[str, str], tmp_path: Path) -> None:
     rate = {X264: "keyint=20:nal-hrd=cbr:bitrate=500:vbv-maxrate=500:vbv-bufsize=500"}
-    file = encode(range(0, 20_000, 40), container=container, options=rate, muxer=muxer, path=tmp_path / "film")
+    file = encode(range(0, 20_000, 40), container=container, options=rate, muxer=muxer, path=tmp_path / "video")
     stream = Counting(file)
-    with open_film(stream, Decoding(max_seconds=2.0)) as opened:
+    with open_video(stream, Decoding(max_seconds=2.0)) as opened:
         assert len(list(decode_sparingly(opened))) == 2
     assert stream.furthest < len(file) // 4
 
@@ -201,16 +201,16 @@ UNPLANNABLE: Mapping[str, tuple[Callable[[], bytes], str]] = {
     ),
     "no known codec": (lambda: in_25ths("asf", "msmpeg4", {}), "of this codec, only decoding everything is known"),
     "no keyframes where the file says so": (lambda: without_keyframe_table(in_25ths("mp4", "mpeg4", {})), "keyframe"),
-    "a damaged keyframe": (lambda: damaged(film("H.264 in MP4"), 40), "."),
-    "a damaged reference": (lambda: damaged(film("H.264, one long group"), 30), "."),
-    "a damaged VP9 frame": (lambda: damaged(film("VP9"), 23), "."),
-    "a film that is cut off": (lambda: film("H.264 in Matroska")[:-700], "."),
+    "a damaged keyframe": (lambda: damaged(video("H.264 in MP4"), 40), "."),
+    "a damaged reference": (lambda: damaged(video("H.264, one long group"), 30), "."),
+    "a damaged VP9 frame": (lambda: damaged(video("VP9"), 23), "."),
+    "a video that is cut off": (lambda: video("H.264 in Matroska")[:-700], "."),
     "times of packets and not of frames": (
-        lambda: with_pts(film("H.264, one long group"), "mp4", lambda _, dts: dts),
+        lambda: with_pts(video("H.264, one long group"), "mp4", lambda _, dts: dts),
         "its frames are reordered, and their times are not",
     ),
     "times of packets, delayed": (
-        lambda: with_pts(film("H.264, one long group"), "mp4", lambda _, dts: dts + 2),
+        lambda: with_pts(video("H.264, one long group"), "mp4", lambda _, dts: dts + 2),
         "a frame that no other depends on comes last",
     ),
     "B-pictures of which nothing tells": (late_b_pictures, "B-pictures, of which its headers do not tell"),
@@ -254,7 +254,7 @@ def refuse(_: object) -> NoReturn:
 
 @pytest.mark.parametrize("damage", ["strict", "salvage"])
 @pytest.mark.parametrize("case", UNPLANNABLE)
-def test_a_film_that_cannot_be_planned_is_decoded_plainly(
+def test_a_video_that_cannot_be_planned_is_decoded_plainly(
     case: str, damage: Literal["strict", "salvage"], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make, why = UNPLANNABLE[case]

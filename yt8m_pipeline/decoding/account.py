@@ -1,4 +1,4 @@
-"""What damage costs a film: all of it (strict), or the frames that it touches (salvage)."""
+"""What damage costs a video: the whole video (`strict`), or the frames that depend on the damage (`salvage`)."""
 
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -7,17 +7,17 @@ from fractions import Fraction
 from av.video.frame import VideoFrame
 
 from yt8m_pipeline.accounting.reasons import DropReason, VideoRejected
-from yt8m_pipeline.decoding.container import Chosen, Film, VideoPacket, rejecting
+from yt8m_pipeline.decoding.container import ChosenFrame, OpenedVideo, VideoPacket, rejecting
 
 
 @dataclass(frozen=True, slots=True)
 class OnScreen:
-    """What is shown for a frame: itself, or where it is damaged the last sound frame before it.
+    """What is shown for a frame: the frame itself or, where it is damaged, the last sound frame before it.
 
     Attributes:
-        frame: None if no frame before it is sound either.
-        pts_seconds: The presentation time of `frame`.
-        is_sound: Whether it is shown itself.
+        frame: What is shown; None if no frame so far is sound.
+        pts_seconds: The presentation time of `frame`, in seconds after the video's start.
+        is_sound: Whether the frame is shown itself.
     """
 
     frame: VideoFrame | None
@@ -26,15 +26,15 @@ class OnScreen:
 
 
 class Account:
-    """The account of a film's damage.
+    """Keeps account of a video's damage.
 
     Args:
-        film: The film.
-        is_strict: Whether any damage ends it.
+        video: The video.
+        is_strict: Whether any damage ends the video.
     """
 
-    def __init__(self, film: Film, *, is_strict: bool) -> None:
-        self._film, self._is_strict = film, is_strict
+    def __init__(self, video: OpenedVideo, *, is_strict: bool) -> None:
+        self._video, self._is_strict = video, is_strict
         self._start: Fraction | None = None
         self._last_sound = OnScreen(None, Fraction(0), is_sound=False)
         self._first: VideoRejected | None = None
@@ -46,41 +46,41 @@ class Account:
         return self._first is not None
 
     def packets(self) -> Iterator[VideoPacket]:
-        """The film's packets. A demuxer that fails ends the film."""
+        """Yields the video's packets. A demuxer that fails ends the video."""
         try:
-            with rejecting(f"the {self._film.container.format.name} file cannot be read", self._film.ending.reason):
-                yield from self._film.packets()
+            with rejecting(f"the {self._video.container.format.name} file cannot be read", self._video.ending.reason):
+                yield from self._video.packets()
         except VideoRejected as damage:
             self._ends_early = True
             self.note(damage)
 
     def note(self, damage: VideoRejected) -> None:
-        """What the film is not to blame for, such as a failing disk, ends it in any case."""
+        """Notes damage. A fault that is not the video's own, such as a failing disk, ends it in any case."""
         if self._is_strict or damage.reason.is_transient:
             raise damage
         self._first = self._first or damage
         self._ends_early |= damage.reason is DropReason.TRUNCATED
 
     def shown(self, frame: VideoFrame | None, pts_seconds: Fraction) -> OnScreen:
-        """What is on screen for a sound frame, or for one that is not (None)."""
+        """Returns what is on screen for a sound frame, or for one that is not sound (None)."""
         self._start = pts_seconds if self._start is None else self._start
         if frame is None:
             return replace(self._last_sound, is_sound=False)
         self._last_sound = OnScreen(frame, pts_seconds - self._start, is_sound=True)
         return self._last_sound
 
-    def settle(self, shown: Iterable[tuple[int, OnScreen]], *, begin: int = 0) -> Generator[Chosen, None, float]:
-        """Yields what is on screen at grid times k ≥ `begin`; before the first sound frame, that one.
+    def settle(self, shown: Iterable[tuple[int, OnScreen]], *, begin: int = 0) -> Generator[ChosenFrame, None, float]:
+        """Yields what is on screen at grid times k ≥ `begin`; the first sound frame stands for those before it.
 
         Args:
             shown: (k, what is on screen then), for k = 0, 1, …
-            begin: Grid times before are left out.
+            begin: Grid times before this one are left out.
 
         Returns:
-            The share of grid times whose frame is sound, of those that the film should have.
+            The share of grid times whose frame is sound, among those that the video should have.
 
         Raises:
-            VideoRejected: NO_FRAMES; what was noted, if damage ends the film or no frame is sound.
+            VideoRejected: NO_FRAMES; or what was noted, if damage ends the video or no frame is sound.
         """
         times = sound = 0
         waiting: list[int] = []
@@ -89,19 +89,19 @@ class Account:
                 times, sound = index + 1, sound + screen.is_sound
                 waiting += [index] if index >= begin else []
                 if screen.frame is not None:
-                    yield from (Chosen(one, screen.pts_seconds, screen.frame) for one in waiting)
+                    yield from (ChosenFrame(one, screen.pts_seconds, screen.frame) for one in waiting)
                     waiting.clear()
             expected = self._expected(times)
             if not sound:
-                raise self._first or VideoRejected(DropReason.NO_FRAMES, "the film has no frame to show")
+                raise self._first or VideoRejected(DropReason.NO_FRAMES, "the video has no frame to show")
         except VideoRejected as rejection:
-            fraction = sound / max(self._film.times_from_header, times, 1)
+            fraction = sound / max(self._video.times_from_header, times, 1)
             raise VideoRejected(rejection.reason, rejection.detail, fraction) from rejection
         return sound / expected
 
     def _expected(self, times: int) -> int:
-        """How many grid times the film should have, which has so many."""
-        if shortfall := self._film.shortfall(times):
+        """Returns how many grid times the video should have, given how many it has."""
+        if shortfall := self._video.shortfall(times):
             self._ends_early = True
             self.note(shortfall)
-        return max(times, self._film.times_from_header) if self._ends_early else times
+        return max(times, self._video.times_from_header) if self._ends_early else times

@@ -1,6 +1,8 @@
-"""Opening an untrusted container with FFmpeg (through PyAV): its film, and whether all of it is there (DESIGN §4.3).
+"""Opening an untrusted video file with FFmpeg (through PyAV): its video stream, and whether all of it is there.
 
-Everything here may crash or hang on hostile bytes: run it in a `Sandbox`.
+Everything here may crash or hang on hostile bytes: run it in a `Sandbox`. A file is opened as a stream of bytes, never
+by a name, and with a whitelist of demuxers and protocols, so that no playlist in it can make FFmpeg open another file
+or a network address.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -30,24 +32,29 @@ Log: TypeAlias = list[tuple[int, str, str]]
 VideoPacket: TypeAlias = "Packet[VideoStream]"
 
 BOX = Struct(">I4sQ")
-"""The head of an MP4 box: its length, its kind, and the length again if it needs 64 bits."""
+"""The head of an MP4 box is its length, its kind and, if the length needs 64 bits, the length again (ISO/IEC 14496-12
+§4.2)."""
 
-PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails
+STILL_PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails
+"""Streams with one of these dispositions are pictures that accompany the video, such as a cover."""
 
 CUT_OFF_MESSAGES = ("moov atom not found", "File ended prematurely")
-"""What FFmpeg 8 logs for an MP4 that ends before its index, and for a Matroska file that ends inside an element."""
+"""FFmpeg 8 logs these for an MP4 that ends before its index, and for a Matroska file that ends inside an element."""
 
 JOINABLE = frozenset({"mpegts", "mpeg"})
-"""Demuxers of formats in which one file after another is a film too."""
+"""Files in the formats of these demuxers can be joined end to end, and the result is a video again."""
 
 RESTART_SECONDS = Fraction(1, 10)
-"""By how much times step back at least where such files are joined, as in the ffmpeg command line."""
+"""Times that step back by more than this at a keyframe begin anew, because files were joined there. The ffmpeg command
+line uses the same value (`-dts_delta_threshold`)."""
 
 HARMLESS_MESSAGES = frozenset({"mmco: unref short failure"})
-"""Errors of decoders that cost no pixel: an H.264 stream that begins at a recovery point releases what it never had."""
+"""These errors of decoders cost no pixel: an H.264 stream that begins at a recovery point releases pictures that it
+never had."""
 
 LOSSES = ("concealing ", "Failed to parse header of NALU", "Skipping invalid undecodable NALU")
-"""That FFmpeg made up a part of a picture, or left a whole one out, it tells as mere information."""
+"""Messages that begin so report a loss, although FFmpeg logs them as mere information: it made up a part of a picture,
+or left a whole one out."""
 
 
 def _is_error(line: tuple[int, str, str]) -> bool:
@@ -56,39 +63,40 @@ def _is_error(line: tuple[int, str, str]) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Film:
-    """An opened film, to be read once from its start.
+class OpenedVideo:
+    """A video file that is open and can be read once, from its start.
 
     Attributes:
         container: The file.
-        video: The one stream of it that is read.
+        stream: The one stream of the file that is read.
         ending: Tells whether the file was cut off.
         grid: The grid times, per second.
     """
 
     container: InputContainer
-    video: VideoStream
+    stream: VideoStream
     ending: "Ending"
     grid: Grid
 
     @property
     def tick(self) -> Fraction:
-        """Seconds."""
-        return self.video.time_base or Fraction(1)
+        """The unit of the stream's times, in seconds."""
+        return self.stream.time_base or Fraction(1)
 
     @property
     def decoder(self) -> VideoCodecContext:
-        return self.video.codec_context
+        """The stream's decoder."""
+        return self.stream.codec_context
 
     @property
     def times_from_header(self) -> int:
-        """How many grid times the film has by its header; 0 where that tells no duration."""
-        ticks = self.video.duration
+        """The number of grid times that the header's duration covers; 0 where the header tells no duration."""
+        ticks = self.stream.duration
         seconds = ticks * self.tick if ticks else Fraction(self.container.duration or 0, av.time_base)
         return self.grid.between(Fraction(0), max(seconds, Fraction(0))).stop
 
     def shortfall(self, times: int) -> VideoRejected | None:
-        """Why a film that ended after so many grid times may have been longer; None: there is no sign of that."""
+        """Why a video that ended after so many grid times may have been longer; None: there is no sign of that."""
         if times == self.grid.count:
             return None
         if self.ending.is_cut_off():
@@ -100,40 +108,44 @@ class Film:
         return None
 
     def damage(self) -> VideoRejected | None:
-        """What the decoder has complained of since this was last asked: FFmpeg conceals damage, and only says so."""
+        """What the decoder has complained of since the last call. FFmpeg conceals damage, and only its log tells."""
         return self._complaint(of_demuxer=False)
 
     def hole(self) -> VideoRejected | None:
-        """What the demuxer has complained of; ask when a packet has come all the same: something before it is lost."""
+        """What the demuxer has complained of since the last call.
+
+        If a packet has come all the same, something before it is lost.
+        """
         return self._complaint(of_demuxer=True)
 
     def _complaint(self, *, of_demuxer: bool) -> VideoRejected | None:
         if self.ending.is_quiet:
             return None
-        component, what = self.decoder.codec.name, f"the {self.video.name} stream is damaged"
+        component, what = self.decoder.codec.name, f"the {self.stream.name} stream is damaged"
         if of_demuxer:
             component, what = self.container.format.name, "the file has a hole"
         complaint = self.ending.complaint(component)
         return VideoRejected(self.ending.reason(), f"{what}: {complaint}") if complaint else None
 
     def packets(self) -> Iterator[VideoPacket]:
-        """The packets that hold something, in decoding order.
+        """Yields the packets that are not empty, in decoding order.
 
-        After the last one PyAV 18 flushes each stream, and fails on those that FFmpeg found after opening the file.
+        After the last packet PyAV 18 flushes each stream, and fails with an IndexError on streams that FFmpeg found
+        after opening the file.
         """
         with suppress(IndexError):
-            packets = (packet for packet in self.container.demux(self.video) if packet.size)
+            packets = (packet for packet in self.container.demux(self.stream) if packet.size)
             is_joinable = self.container.format.name in JOINABLE
             yield from in_one_timeline(packets, self.tick) if is_joinable else packets
 
     def drained(self) -> Iterator[VideoFrame]:
-        """The frames that the decoder still holds; then it is empty, and can begin anew."""
+        """Yields the frames that the decoder still holds, and empties it so that decoding can begin anew."""
         yield from self.decoder.decode(None)
         self.decoder.flush_buffers()
 
 
 def in_one_timeline(packets: Iterator[VideoPacket], tick: Fraction) -> Iterator[VideoPacket]:
-    """Where times begin anew at a keyframe, they go on from the end of what was before."""
+    """Yields the packets of joined files with times that go on from the end of one file to the start of the next."""
     slack, shift, duration = round(RESTART_SECONDS / tick), 0, 0
     latest: int | None = None
     for packet in packets:
@@ -147,12 +159,12 @@ def in_one_timeline(packets: Iterator[VideoPacket], tick: Fraction) -> Iterator[
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
-    """A frame of the grid, as it came from the decoder.
+class ChosenFrame:
+    """A frame of the grid as it came from the decoder.
 
     Attributes:
-        index: k.
-        pts_seconds: Its presentation time after the film's start.
+        index: The number k of the grid time.
+        pts_seconds: The frame's presentation time, in seconds after the video's start.
         frame: The frame.
     """
 
@@ -162,23 +174,26 @@ class Chosen:
 
 
 @contextmanager
-def open_film(stream: BinaryIO, decoding: Decoding) -> Iterator[Film]:
-    """The film of a file, from its start.
+def open_video(file: BinaryIO, decoding: Decoding) -> Iterator[OpenedVideo]:
+    """Opens a file as a video, to be read from its start.
+
+    Args:
+        file: The file's bytes, seekable. Nothing else is opened.
+        decoding: The grid (`frames_per_second`, `max_seconds`) and the whitelists.
 
     Raises:
         VideoRejected: NOT_A_VIDEO, NO_VIDEO_STREAM, UNSUPPORTED_CODEC, TRUNCATED, DAMAGED, IO_ERROR.
     """
-    stream.seek(0)
-    with _opened(stream, decoding) as (container, ending):
-        grid = Grid.of(decoding.rate, Fraction(str(decoding.max_seconds)))
-        yield Film(container, _video_stream(container, ending), ending, grid)
+    file.seek(0)
+    with _opened(file, decoding) as (container, ending):
+        yield OpenedVideo(container, _video_stream(container, ending), ending, Grid.of_config(decoding))
 
 
 @contextmanager
-def _opened(stream: BinaryIO, decoding: Decoding) -> "Iterator[tuple[InputContainer, Ending]]":
-    """A container of one of the whitelisted kinds. Nothing but the stream is read.
+def _opened(file: BinaryIO, decoding: Decoding) -> "Iterator[tuple[InputContainer, Ending]]":
+    """Opens a container of one of the whitelisted kinds. Nothing but the file is read.
 
-    Packets without pts stay without: FFmpeg's guesses run backwards where frames are reordered.
+    Packets without pts stay without one (`-genpts`): FFmpeg's guesses run backwards where frames are reordered.
 
     Raises:
         VideoRejected: NOT_A_VIDEO, TRUNCATED, DAMAGED, IO_ERROR.
@@ -191,9 +206,9 @@ def _opened(stream: BinaryIO, decoding: Decoding) -> "Iterator[tuple[InputContai
         "protocol_whitelist": ",".join(decoding.protocols),
     }
     with av.logging.Capture() as log:
-        ending = Ending(stream, log, decoding.demuxers)
+        ending = Ending(file, log, decoding.demuxers)
         with rejecting("the container cannot be opened", ending.reason_not_opened):
-            container = av.open(stream, "r", container_options=options, metadata_errors="replace")
+            container = av.open(file, "r", container_options=options, metadata_errors="replace")
         ending.is_opened()
         with container:
             yield container, ending
@@ -201,7 +216,7 @@ def _opened(stream: BinaryIO, decoding: Decoding) -> "Iterator[tuple[InputContai
 
 @contextmanager
 def rejecting(what: str, reason: Callable[[], DropReason]) -> Iterator[None]:
-    """Turns FFmpeg's errors into `VideoRejected` and leaves the lack of memory alone."""
+    """Turns FFmpeg's errors into `VideoRejected`; a lack of memory stays a MemoryError."""
     try:
         yield
     except MemoryError:
@@ -214,38 +229,45 @@ def rejecting(what: str, reason: Callable[[], DropReason]) -> Iterator[None]:
 
 
 def _video_stream(container: InputContainer, ending: "Ending") -> VideoStream:
-    """FFmpeg's best video stream that is a film; the other streams are not read.
+    """Returns FFmpeg's best video stream that is no still picture, and makes the demuxer skip all other streams.
 
-    It gets one decoder thread: with several, FFmpeg 8 decodes VP8 to other pixels once in some 25 times under load.
+    The stream gets one decoder thread: with several, FFmpeg 8 decodes VP8 to other pixels once in some 25 times under
+    load.
     """
-    films = [stream for stream in container.streams.video if not stream.disposition & PICTURES]
-    if not films:
+    moving = [stream for stream in container.streams.video if not stream.disposition & STILL_PICTURES]
+    if not moving:
         kinds = ", ".join(stream.type for stream in container.streams) or "nothing"
         reason = DropReason.TRUNCATED if ending.is_cut_off() else DropReason.NO_VIDEO_STREAM
         raise VideoRejected(reason, f"the {container.format.name} file holds {kinds}")
     best = container.streams.best("video")
-    video = next((film for film in films if film is best), films[0])
-    if video.codec_context is None:
-        raise VideoRejected(DropReason.UNSUPPORTED_CODEC, f"no decoder for stream {video.index}")
-    video.codec_context.thread_count = 1
+    chosen = next((stream for stream in moving if stream is best), moving[0])
+    if chosen.codec_context is None:
+        raise VideoRejected(DropReason.UNSUPPORTED_CODEC, f"no decoder for stream {chosen.index}")
+    chosen.codec_context.thread_count = 1
     for other in container.streams:
-        if other is not video:
+        if other is not chosen:
             other.discard = Discard.all
-    ending.index = video.index_entries
-    return video
+    ending.index = chosen.index_entries
+    return chosen
 
 
 class Ending:
-    """Tells a file that was cut off from one that is damaged inside."""
+    """Tells a file that was cut off from a file that is damaged inside.
 
-    def __init__(self, stream: BinaryIO, log: Log, demuxers: Sequence[str]) -> None:
-        self._stream, self._log, self._demuxers = stream, log, demuxers
+    Args:
+        file: The file's bytes.
+        log: What FFmpeg has logged: level, component and text of each message, growing.
+        demuxers: The whitelisted demuxers.
+    """
+
+    def __init__(self, file: BinaryIO, log: Log, demuxers: Sequence[str]) -> None:
+        self._file, self._log, self._demuxers = file, log, demuxers
         self.index: IndexEntries | tuple[()] = ()
         self._said_at_opening = 0
         self._noticed: dict[str, int] = {}
 
     def is_opened(self) -> None:
-        """What was logged so far will be met again, or does not matter."""
+        """Marks the messages so far as met at the opening: they will be met again, or do not matter."""
         self._said_at_opening = len(self._log)
 
     @property
@@ -254,7 +276,7 @@ class Ending:
         return len(self._log) == self._said_at_opening
 
     def complaint(self, component: str) -> str | None:
-        """The first error that a demuxer or decoder has logged since its complaints were last asked for."""
+        """Returns the first error that a demuxer or decoder has logged since its complaints were last asked for."""
         news = self._log[self._noticed.get(component, self._said_at_opening) :]
         self._noticed[component] = len(self._log)
         said = (line[2].strip() for line in news if line[1] == component and _is_error(line))
@@ -266,27 +288,28 @@ class Ending:
         return logged or self._ends_before_indexed_packets() or self._ends_inside_box(b"moov", b"moof")
 
     def reason(self) -> DropReason:
+        """TRUNCATED for a file that was cut off, else DAMAGED."""
         return DropReason.TRUNCATED if self.is_cut_off() else DropReason.DAMAGED
 
     def reason_not_opened(self) -> DropReason:
-        """A file whose damage no demuxer of ours has met is no video."""
+        """NOT_A_VIDEO for a file of whose damage no whitelisted demuxer has complained, else `reason`."""
         ours = any(_is_error(line) and line[1].split(",")[0] in self._demuxers for line in self._log)
         return self.reason() if ours else DropReason.NOT_A_VIDEO
 
     def reason_of_partial_packet(self) -> DropReason:
-        """An incomplete packet after which nothing is left to read is where the file was cut."""
-        return DropReason.TRUNCATED if self._stream.tell() >= self._size() else self.reason()
+        """TRUNCATED for an incomplete packet after which nothing is left to read: there the file was cut."""
+        return DropReason.TRUNCATED if self._file.tell() >= self._size() else self.reason()
 
     def _ends_before_indexed_packets(self) -> bool:
         return max((entry.pos + entry.size for entry in self.index if entry.size), default=0) > self._size()
 
     def _ends_inside_box(self, *kinds: bytes) -> bool:
-        """Walks the top-level boxes of an MP4 (ISO/IEC 14496-12 §4.2)."""
+        """Whether a top-level box of an MP4 (ISO/IEC 14496-12 §4.2) of one of these kinds goes beyond the file."""
         place, end = 0, self._size()
         with self._returning():
             while place + 8 <= end:
-                self._stream.seek(place)
-                length, kind, long_length = BOX.unpack(self._stream.read(BOX.size).ljust(BOX.size, b"\0"))
+                self._file.seek(place)
+                length, kind, long_length = BOX.unpack(self._file.read(BOX.size).ljust(BOX.size, b"\0"))
                 length = {0: end - place, 1: long_length}.get(length, length)
                 if length < 8 or place + length > end:
                     return length >= 8 and kind in kinds
@@ -295,11 +318,11 @@ class Ending:
 
     def _size(self) -> int:
         with self._returning():
-            return self._stream.seek(0, SEEK_END)
+            return self._file.seek(0, SEEK_END)
 
     @contextmanager
     def _returning(self) -> Iterator[None]:
-        """Puts the stream back to where it was: a demuxer that reads on does not see that it was moved."""
-        here = self._stream.tell()
+        """Puts the file back to where it was, so that a demuxer that reads on does not see that it was moved."""
+        here = self._file.tell()
         yield
-        self._stream.seek(here)
+        self._file.seek(here)

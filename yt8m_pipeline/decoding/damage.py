@@ -1,4 +1,4 @@
-"""How much damage the config allows a video. FFmpeg is not imported here: builds ask this of stored videos too."""
+"""How much damage the config allows a video. Builds ask this for stored videos too, so FFmpeg is not imported here."""
 
 from typing import Any
 
@@ -7,12 +7,13 @@ from yt8m_pipeline.config import Decoding
 
 
 def conditions(decoding: Decoding) -> dict[str, Any]:
-    """What of the config decides whether a video can be decoded, as JSON has it."""
+    """Returns the settings that decide whether a video can be decoded, as values that JSON knows."""
     return decoding.model_dump(mode="json", exclude={"min_decoded_fraction"})
 
 
 def check_damage(decoded_fraction: float, decoding: Decoding) -> None:
-    """
+    """Rejects a video of which too little is sound.
+
     Raises:
         VideoRejected: TOO_DAMAGED, if a smaller share of the video's frames is sound than the config asks for.
     """

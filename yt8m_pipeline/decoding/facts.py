@@ -15,10 +15,11 @@ class SampledFrame:
     """One decoded frame of the 1-fps grid (paper §3.3).
 
     Attributes:
-        index: k: this is the frame on screen k / frames_per_second after the video's start.
-        pts_seconds: The frame's own presentation time, seconds after the video's start: ≤ its grid time, but for
-            keyframe sampling and for the first sound frame of a damaged film, which stands for those before it.
-        rgb: uint8, (height, width, 3).
+        index: The number k of the grid time: the frame is on screen k / `frames_per_second` seconds after the start.
+        pts_seconds: The frame's own presentation time, in seconds after the video's start. It is ≤ the grid time,
+            except under keyframe sampling and for the first sound frame of a damaged video, which stands for those
+            before it.
+        rgb: The pixels: uint8, (height, width, 3).
     """
 
     index: int
@@ -38,11 +39,11 @@ class ProbedFrame:
     """One frame of the grid as the build would see it, in its own size.
 
     Attributes:
-        k: This is the frame on screen k / frames_per_second after the film's start.
-        pts_seconds: The frame's own presentation time, seconds after the film's start.
-        width: Pixels, upright.
-        height: Pixels, upright.
-        sha256: The digest of its RGB24 bytes, row by row, hexadecimal.
+        k: The number of the grid time: the frame is on screen k / `frames_per_second` seconds after the start.
+        pts_seconds: The frame's own presentation time, in seconds after the video's start.
+        width: The width of the upright frame, in pixels.
+        height: The height of the upright frame, in pixels.
+        sha256: The digest of the frame's RGB24 bytes, row by row, hexadecimal.
     """
 
     k: int
@@ -58,26 +59,26 @@ class ProbedFrame:
 
 @dataclass(frozen=True, slots=True)
 class VideoFacts:
-    """What a film is, by its header and by its content. Unknown is None.
+    """What a video is, by its header and by its content. None stands for what is unknown.
 
     Attributes:
         container: FFmpeg's name of the demuxer.
         codec: FFmpeg's name of the codec.
         profile: FFmpeg's name of the codec's profile.
         pixel_format: FFmpeg's name of the first frame's pixel format.
-        width: Of the first frame as it is coded, pixels.
-        height: Of the first frame as it is coded, pixels.
-        is_mirrored: Whether the display matrix mirrors the picture from left to right …
-        rotation_degrees: … and then how far it turns it clockwise: 0, 90, 180 or 270.
-        sample_aspect_ratio: Width : height of a pixel.
+        width: The width of the first frame as it is coded, in pixels.
+        height: The height of the first frame as it is coded, in pixels.
+        is_mirrored: Whether the display matrix mirrors the picture from left to right, before it turns it.
+        rotation_degrees: How far the display matrix turns the picture clockwise: 0, 90, 180 or 270.
+        sample_aspect_ratio: The width : height of a pixel.
         frame_rate: Frames per second by the header, a rational number.
         start_seconds: The presentation time of the first frame, by the container's clock.
-        duration_seconds_from_header: As the header has it, or FFmpeg estimates where it has none.
-        duration_seconds_from_content: From the first frame's presentation time to the end of the last frame's.
-        frames_from_header: How many frames the header counts.
-        frames_from_content: How many packets there are; a packet is a frame, but for codecs with hidden ones (VP8).
-        grid_frames: How many grid times the content covers: the frames that a build takes.
-        decoded_fraction: The share of them that is sound; None where they were not decoded.
+        duration_seconds_from_header: The duration that the header tells, or FFmpeg's estimate where it tells none.
+        duration_seconds_from_content: The time from the first frame's appearance to the end of the last frame.
+        frames_from_header: The number of frames that the header tells.
+        frames_from_content: The number of packets. A packet is a frame, except in codecs with hidden frames (VP8).
+        grid_frames: The number of grid times that the content covers: the frames that a build takes.
+        decoded_fraction: The share of these frames that is sound; None where they were not decoded.
         frames: The frames of the grid; () where they were not decoded.
     """
 
@@ -102,7 +103,7 @@ class VideoFacts:
 
     def __post_init__(self) -> None:
         if min(self.width, self.height, self.frames_from_content, self.grid_frames) < 1:
-            raise ValueError(f"a film has pixels, packets and frames, got {self}")
+            raise ValueError(f"a video has pixels, packets and frames, got {self}")
         texts = (self.container, self.codec, self.profile, self.pixel_format, self.sample_aspect_ratio, self.frame_rate)
         if not all((text or "").isprintable() for text in texts):
             raise ValueError(f"a name is one line of printable text, got {self}")
@@ -113,7 +114,7 @@ class VideoFacts:
 
     @classmethod
     def from_json(cls, values: object) -> "VideoFacts":
-        """The inverse of `to_json`, for values that nobody vouches for.
+        """Reads what `to_json` has written, from a source that is not trusted.
 
         Raises:
             ValueError: if a name is missing or unknown, a value has the wrong type, or a number is not finite.

@@ -1,8 +1,15 @@
-"""Decoding a video at a fixed rate with FFmpeg (through PyAV): exact frames, untrusted input (DESIGN §4.3, §4.4).
+"""Decoding a video at a fixed rate with FFmpeg (through PyAV): one frame per second, up to `max_seconds` (paper §3.3).
 
-A film is decoded in one of three ways, all with one decoder thread: *sparingly*, where its packets tell which of them
-the chosen frames depend on; *plainly*, every packet, where they do not, or where anything is amiss; or at its
-*keyframes* alone, if the config says so. The first two give the same pixels.
+Frame k is the frame on screen k / `frames_per_second` seconds after the first one, for every such time that is before
+the end of the video and before `decoding.max_seconds`. A video is decoded in one of three ways, all with one decoder
+thread:
+
+- *sparingly*, where the packets tell which of them the chosen frames depend on: all other packets, such as B-frames
+  that are not chosen, are left out (`sparing_decoder`);
+- *plainly*, every packet, where they do not tell it, or where anything is amiss (`plain_decoder`);
+- at its *keyframes* alone, if the config says so (`keyframe_decoder`).
+
+The first two give the same pixels.
 
 Everything here may crash or hang on hostile bytes: run it in a `Sandbox`.
 """
@@ -22,46 +29,53 @@ from yt8m_pipeline.config import Decoding
 from yt8m_pipeline.data_model import UInt8Array
 from yt8m_pipeline.decoding.account import Account, OnScreen
 from yt8m_pipeline.decoding.codings.picture import Unplannable
-from yt8m_pipeline.decoding.container import Chosen, Film, open_film, rejecting
+from yt8m_pipeline.decoding.container import ChosenFrame, OpenedVideo, open_video, rejecting
 from yt8m_pipeline.decoding.facts import SampledFrame
 from yt8m_pipeline.decoding.keyframe_decoder import decode_keyframes
 from yt8m_pipeline.decoding.plain_decoder import decode_plainly
 from yt8m_pipeline.decoding.sparing_decoder import decode_sparingly
 
 RESIZING = Interpolation.AREA | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
-"""Area averaging, with results that do not depend on the processor's vector instructions."""
-
+"""Frames are resized by area averaging, with results that do not depend on the processor's vector instructions."""
 
 MATRIX = Struct("=5i")
-"""The first numbers of a display matrix, a b u c d, in 16.16 fixed point (ISO/IEC 14496-12 §6.2.2)."""
+"""A display matrix begins with the numbers a b u c d, in 16.16 fixed point (ISO/IEC 14496-12 §6.2.2)."""
 
 
 def library_version() -> str:
-    """What the decoded pixels depend on, for the fingerprint of the feature space."""
+    """Names the libraries that decoded pixels depend on, for the fingerprint of the feature space."""
     codec, scale = (av.library_versions[name][0] for name in ("libavcodec", "libswscale"))
     return f"PyAV {av.__version__.split('.')[0]}, libavcodec {codec}, libswscale {scale}"
 
 
-def decode_frames(
-    stream: BinaryIO, decoding: Decoding, size: int | None = None
-) -> Generator[SampledFrame, None, float]:
-    """Yields the frame on screen at k / rate seconds after the first one, for every k of `frames_on_grid`.
+def decode_frames(file: BinaryIO, decoding: Decoding, size: int | None = None) -> Generator[SampledFrame, None, float]:
+    """Yields the frame on screen at k / `frames_per_second` seconds after the first one, for k = 0, 1, …
 
-    Only what these frames depend on is decoded, and only they are converted: area-averaged to a square (which absorbs
-    the sample aspect ratio), to RGB by the frame's own colour matrix and range (BT.601 limited where it names none),
-    and turned upright by the display matrix. Damage that no chosen frame depends on does not show.
+    The last k is the last one before the end of the video and before `decoding.max_seconds` (`frames_on_grid`). Only
+    what these frames depend on is decoded, and only they are converted: area-averaged to a square (which absorbs the
+    sample aspect ratio), to RGB by the frame's own colour matrix and range (BT.601 limited where it names none), and
+    turned upright by the display matrix. Damage that no chosen frame depends on does not show.
 
     Under `damage: salvage`, a frame that is damaged or may depend on damage (up to the next keyframe) is replaced by
     the last sound one, or at the beginning by the first. Under `sampling: keyframes`, the keyframe nearest to each
     grid time is taken.
 
+    >>> import io, av
+    >>> file = io.BytesIO()
+    >>> with av.open(file, "w", format="matroska") as container:  # a video of three black pictures, one per second
+    ...     stream = container.add_stream("mjpeg", rate=1, width=64, height=48, pix_fmt="yuvj420p")
+    ...     for _ in range(3):
+    ...         container.mux(stream.encode(av.VideoFrame(64, 48, "yuvj420p")))
+    >>> [(frame.index, frame.pts_seconds, frame.rgb.shape) for frame in decode_frames(file, Decoding(), size=299)]
+    [(0, 0.0, (299, 299, 3)), (1, 1.0, (299, 299, 3)), (2, 2.0, (299, 299, 3))]
+
     Args:
-        stream: The file's bytes, seekable. Nothing else is opened.
+        file: The file's bytes, seekable. Nothing else is opened.
         decoding: The grid, the whitelists and the policies.
-        size: Height and width of the frames, pixels; None: each frame has its own size.
+        size: Height and width of the frames, in pixels; None: each frame has its own size.
 
     Returns:
-        The share of the film's grid times whose frame is sound. The grid times that a film lacks because it was cut
+        The share of the video's grid times whose frame is sound. The grid times that a video lacks because it was cut
         off count as not sound, as far as its header tells how long it was.
 
     Raises:
@@ -70,10 +84,10 @@ def decode_frames(
         MemoryError: when FFmpeg gets no memory.
     """
     way = {"exact": _exactly, "keyframes": _at_keyframes}[decoding.sampling]
-    return (yield from _converted(way(stream, decoding), size))
+    return (yield from _converted(way(file, decoding), size))
 
 
-def _converted(chosen: Generator[Chosen, None, float], size: int | None) -> Generator[SampledFrame, None, float]:
+def _converted(chosen: Generator[ChosenFrame, None, float], size: int | None) -> Generator[SampledFrame, None, float]:
     convert = _Converter(size)
     try:
         while True:
@@ -83,37 +97,37 @@ def _converted(chosen: Generator[Chosen, None, float], size: int | None) -> Gene
         return float(end.value)
 
 
-def _exactly(stream: BinaryIO, decoding: Decoding) -> Generator[Chosen, None, float]:
-    """Sparingly, and where that does not work out plainly, from the beginning."""
+def _exactly(file: BinaryIO, decoding: Decoding) -> Generator[ChosenFrame, None, float]:
+    """Decodes sparingly and, where that does not work out, plainly from the beginning."""
     done = 0
     try:
-        with open_film(stream, decoding) as film:
-            for chosen in decode_sparingly(film):
+        with open_video(file, decoding) as video:
+            for chosen in decode_sparingly(video):
                 yield chosen
                 done = chosen.index + 1
             return 1.0
     except Unplannable:
-        return (yield from _accounted(stream, decoding, decode_plainly, begin=done))
+        return (yield from _accounted(file, decoding, decode_plainly, begin=done))
 
 
-def _at_keyframes(stream: BinaryIO, decoding: Decoding) -> Generator[Chosen, None, float]:
-    return _accounted(stream, decoding, decode_keyframes)
+def _at_keyframes(file: BinaryIO, decoding: Decoding) -> Generator[ChosenFrame, None, float]:
+    return _accounted(file, decoding, decode_keyframes)
 
 
 def _accounted(
-    stream: BinaryIO,
+    file: BinaryIO,
     decoding: Decoding,
-    decode: Callable[[Film, Account], Iterator[tuple[int, OnScreen]]],
+    decode: Callable[[OpenedVideo, Account], Iterator[tuple[int, OnScreen]]],
     begin: int = 0,
-) -> Generator[Chosen, None, float]:
-    """Decodes in a way that keeps account of damage, from the beginning; grid times before `begin` are left out."""
-    with open_film(stream, decoding) as film:
-        account = Account(film, is_strict=decoding.damage == "strict")
-        return (yield from account.settle(decode(film, account), begin=begin))
+) -> Generator[ChosenFrame, None, float]:
+    """Decodes from the beginning in a way that keeps account of damage, and leaves out grid times before `begin`."""
+    with open_video(file, decoding) as video:
+        account = Account(video, is_strict=decoding.damage == "strict")
+        return (yield from account.settle(decode(video, account), begin=begin))
 
 
 class _Converter:
-    """Turns frames into RGB of one size (None: their own), upright; a frame that is shown again only once."""
+    """Turns frames into upright RGB of one size (None: their own). A frame that is shown again is turned only once."""
 
     def __init__(self, size: int | None) -> None:
         self._size = size
@@ -124,7 +138,7 @@ class _Converter:
         self._rgb: UInt8Array = np.empty((0, 0, 3), np.uint8)
 
     def __call__(self, frame: VideoFrame) -> UInt8Array:
-        """uint8, (height, width, 3)."""
+        """Returns uint8, (height, width, 3)."""
         if frame is not self._previous:
             self._previous, self._rgb = frame, self._upright(frame)
         return self._rgb
@@ -153,5 +167,5 @@ def is_mirrored(frame: VideoFrame) -> bool:
 
 
 def quarter_turns(frame: VideoFrame, *, mirrored: bool) -> int:
-    """How often the display matrix turns a frame by 90° counterclockwise, to the nearest."""
+    """The number of turns by 90° counterclockwise that is nearest to the display matrix of a frame."""
     return round(frame.rotation / 90) + 2 * mirrored

@@ -1,4 +1,4 @@
-"""Decoding keyframes alone: the one nearest to each grid time. Cheap, and as far off as keyframes are apart."""
+"""Decoding keyframes alone: for each grid time the nearest one. It is cheap, and off by up to half their distance."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,33 +10,33 @@ from yt8m_pipeline.accounting.reasons import VideoRejected
 from yt8m_pipeline.decoding.account import Account, OnScreen
 from yt8m_pipeline.decoding.codings.coding import coding_of
 from yt8m_pipeline.decoding.codings.picture import Unplannable
-from yt8m_pipeline.decoding.container import Film, VideoPacket, rejecting
+from yt8m_pipeline.decoding.container import OpenedVideo, VideoPacket, rejecting
 
 
-def decode_keyframes(film: Film, account: Account) -> Iterator[tuple[int, OnScreen]]:
-    """Yields (k, the keyframe nearest to grid time k), the film's start being its first keyframe.
+def decode_keyframes(video: OpenedVideo, account: Account) -> Iterator[tuple[int, OnScreen]]:
+    """Yields (k, the keyframe nearest to grid time k), the video's start being its first keyframe.
 
     Raises:
         VideoRejected: at damage, if the account is strict.
     """
-    for packet, pts, times in _nearest(film, account):
+    for packet, pts, times in _nearest(video, account):
         frame: VideoFrame | None = None
         try:
-            frame = _decoded(film, packet)
+            frame = _decoded(video, packet)
         except VideoRejected as damage:
             account.note(damage)
-        screen = account.shown(frame, pts * film.tick)
+        screen = account.shown(frame, pts * video.tick)
         yield from ((index, screen) for index in times)
 
 
-def _nearest(film: Film, account: Account) -> Iterator[tuple[VideoPacket, int, range]]:
-    """Each keyframe that is nearest to a grid time, its time in ticks, and those grid times; at a tie the later.
+def _nearest(video: OpenedVideo, account: Account) -> Iterator[tuple[VideoPacket, int, range]]:
+    """Yields each keyframe that is nearest to a grid time, its time in ticks, and those grid times; at a tie the later.
 
-    Once the film's parameters have changed, the other keyframes too, each with no grid time: what they bring holds for
-    those after them.
+    Once the video's parameters have changed, the other keyframes come too, each with no grid time, because what they
+    bring holds for those after them.
     """
-    parameters = _Parameters(film)
-    grid = film.grid.in_ticks(film.tick)
+    parameters = _Parameters(video)
+    grid = video.grid.in_ticks(video.tick)
     begin, end, start = Fraction(0), 0, 0
     key: tuple[VideoPacket, int] | None = None
     for packet, pts in _timed(account):
@@ -57,11 +57,11 @@ def _nearest(film: Film, account: Account) -> Iterator[tuple[VideoPacket, int, r
 
 
 class _Parameters:
-    """Whether those of a stream have changed, as far as its packets tell."""
+    """Notices whether the parameters of a stream have changed, as far as its packets tell."""
 
-    def __init__(self, film: Film) -> None:
+    def __init__(self, video: OpenedVideo) -> None:
         self.have_changed = False
-        decoder = film.decoder
+        decoder = video.decoder
         with self._watching():
             self._coding = coding_of(decoder.codec.canonical_name, decoder.extradata or b"", is_reordered=True)
 
@@ -73,7 +73,7 @@ class _Parameters:
 
     @contextmanager
     def _watching(self) -> Iterator[None]:
-        """What cannot be planned for may have changed."""
+        """Takes a stream that cannot be planned for as one whose parameters may have changed."""
         try:
             yield
         except Unplannable:
@@ -81,17 +81,17 @@ class _Parameters:
 
 
 def _timed(account: Account) -> Iterator[tuple[VideoPacket, int]]:
-    """Packets that have a time; the frame that comes from one is shown then."""
+    """Yields the packets that have a time, with the time at which the packet's frame is shown."""
     for packet in account.packets():
         pts = packet.dts if packet.pts is None else packet.pts
         if pts is not None and not packet.is_discard:
             yield packet, pts
 
 
-def _decoded(film: Film, packet: VideoPacket) -> VideoFrame:
-    """The one frame of a packet, which needs no other."""
-    with rejecting(f"a keyframe of the {film.video.name} stream cannot be decoded", film.ending.reason):
-        frames = [*film.decoder.decode(packet), *film.drained()]
+def _decoded(video: OpenedVideo, packet: VideoPacket) -> VideoFrame:
+    """Decodes the one frame of a packet that needs no other."""
+    with rejecting(f"a keyframe of the {video.stream.name} stream cannot be decoded", video.ending.reason):
+        frames = [*video.decoder.decode(packet), *video.drained()]
     if not frames or frames[0].is_corrupt:
-        raise VideoRejected(film.ending.reason(), f"the keyframe with pts {packet.pts} gives no sound frame")
+        raise VideoRejected(video.ending.reason(), f"the keyframe with pts {packet.pts} gives no sound frame")
     return frames[0]

@@ -1,7 +1,10 @@
 """Which packets must be decoded for the frames of a grid: those that a chosen frame depends on, and no others.
 
-Packets come in decoding order, frames are chosen in presentation order; a few packets of look-ahead settle what is on
-screen at each grid time. A packet is let go as soon as it is known whether it is needed.
+B-frames (pictures that no other picture depends on), other disposable pictures and whole groups of pictures are left
+out here where no frame of the grid needs them.
+
+Packets come in decoding order and frames are chosen in presentation order, so a few packets of look-ahead settle what
+is on screen at each grid time. A packet is let go as soon as it is known whether it is needed.
 """
 
 from collections import deque
@@ -11,13 +14,13 @@ from heapq import heappop, heappush, heappushpop
 from typing import Generic, TypeVar
 
 from yt8m_pipeline.decoding.codings.picture import Picture, Unplannable
-from yt8m_pipeline.decoding.frame_times import Grid
+from yt8m_pipeline.decoding.frame_times import Grid, Screen
 
 Packet = TypeVar("Packet")
 
 REORDERING = 16
-"""The most pictures that precede another in decoding order and follow it in presentation order: what a decoded picture
-buffer holds (H.264 §A.3.1, H.265 §A.4.2)."""
+"""At most this many pictures precede another one in decoding order and follow it in presentation order, because a
+decoded picture buffer holds no more (ITU-T H.264 §A.3.1, ITU-T H.265 §A.4.2)."""
 
 
 @dataclass(eq=False, slots=True)
@@ -26,14 +29,14 @@ class CodedFrame(Generic[Packet]):
 
     Attributes:
         packet: The packet.
-        pts: Its presentation time, ticks; None: it is never on screen.
-        duration: Its duration, ticks; 0 where that is unknown.
-        size: Its bytes.
-        picture: What its headers say.
-        grid: The grid times, k, at which it is on screen.
-        parents: The frames that it depends on.
-        replaced: Of an entry, the frames that others could have depended on before it.
-        is_needed: Whether a frame of the grid depends on it.
+        pts: The presentation time, in ticks; None: the frame is never on screen.
+        duration: The duration, in ticks; 0 where that is unknown.
+        size: The packet's size, in bytes.
+        picture: What the packet's headers say.
+        grid: The grid times, k, at which the frame is on screen.
+        parents: The frames that this one depends on.
+        replaced: For an entry, the frames that others could have depended on before it.
+        is_needed: Whether a frame of the grid depends on this one.
         is_settled: Whether `grid` is final.
     """
 
@@ -55,9 +58,9 @@ class Step(Generic[Packet]):
 
     Attributes:
         packet: The packet.
-        pts: Its presentation time, ticks; None: it is never on screen.
-        grid: The grid times, k, at which it is on screen.
-        is_fresh: Decoding begins here anew: the decoder must be drained and emptied before.
+        pts: The frame's presentation time, in ticks; None: it is never on screen.
+        grid: The grid times, k, at which the frame is on screen.
+        is_fresh: Whether decoding begins anew here: the decoder must be drained and emptied before.
     """
 
     packet: Packet
@@ -69,12 +72,13 @@ class Step(Generic[Packet]):
 def needed_packets(frames: Iterable[CodedFrame[Packet]], grid: Grid, *, max_bytes: int) -> Iterator[Step[Packet]]:
     """Yields, in decoding order, the packets that the frames of a grid depend on.
 
-    The frames of the grid are those of `frames_on_grid`, the presentation order being that of the pts.
+    B-frames, and all other packets that no chosen frame depends on, are left out. The frames of the grid are those of
+    the on-screen rule (`frame_times.Screen`); the presentation order is that of the pts.
 
     Args:
-        frames: The coded frames of a film, in decoding order, read until the last grid time is settled.
+        frames: The coded frames of a video, in decoding order, read until the last grid time is settled.
         grid: Grid times per tick.
-        max_bytes: When more bytes are held undecided, the decoder gets them, needed or not.
+        max_bytes: When the undecided packets have more bytes than this, the decoder gets them, needed or not.
 
     Raises:
         Unplannable: if two frames have the same time, or one comes later than pictures can be reordered.
@@ -97,14 +101,19 @@ def needed_packets(frames: Iterable[CodedFrame[Packet]], grid: Grid, *, max_byte
 
 
 class _Timeline(Generic[Packet]):
-    """Frames by time: a window of look-ahead, and the grid times of what leaves it."""
+    """Puts frames into presentation order by a window of look-ahead, and gives those that leave it their grid times."""
 
     def __init__(self, grid: Grid) -> None:
         self._grid = grid
         self._window: list[tuple[int, int, CodedFrame[Packet]]] = []
-        self._added = self._start = self._gap = 0
+        self._added = 0
+        self._screen: Screen[int] | None = None
         self._shown: CodedFrame[Packet] | None = None
-        self.is_complete = False
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every grid time belongs to a frame."""
+        return self._screen is not None and self._screen.is_complete
 
     def add(self, frame: CodedFrame[Packet]) -> Iterator[CodedFrame[Packet]]:
         """Yields the frames whose grid times are settled now."""
@@ -122,27 +131,23 @@ class _Timeline(Generic[Packet]):
         """Yields the frames that are left: there are no more."""
         while self._window:
             yield from self._follow(*heappop(self._window))
-        if self._shown is not None and self._shown.pts is not None:
-            begin = self._shown.pts - self._start
-            times = self._grid.between(begin, begin + (self._shown.duration or self._gap))
-            self._shown.grid = times or range(begin == 0)
+        if self._shown is not None and self._screen is not None:
+            self._shown.grid = self._screen.end(self._shown.duration)
             yield self._shown
 
     def _follow(self, pts: int, _: int, frame: CodedFrame[Packet]) -> Iterator[CodedFrame[Packet]]:
         shown, self._shown = self._shown, frame
-        if shown is None or shown.pts is None:
-            self._start = pts
+        if shown is None or self._screen is None:
+            self._screen = Screen(self._grid, pts)
             return
-        self._gap = pts - shown.pts
-        if self._gap <= 0:
-            raise Unplannable(f"the frame at {pts} follows that at {shown.pts}")
-        shown.grid = self._grid.between(shown.pts - self._start, pts - self._start)
-        self.is_complete = shown.grid.stop == self._grid.count
+        if pts <= self._screen.pts:
+            raise Unplannable(f"the frame at {pts} follows that at {self._screen.pts}")
+        shown.grid = self._screen.show(pts)
         yield shown
 
 
 class _Undecided(Generic[Packet]):
-    """Frames in decoding order, until it is known whether they are needed."""
+    """Holds frames in decoding order until it is known whether they are needed."""
 
     def __init__(self) -> None:
         self._frames: deque[CodedFrame[Packet]] = deque()
@@ -155,8 +160,8 @@ class _Undecided(Generic[Packet]):
     def add(self, frame: CodedFrame[Packet]) -> None:
         """Takes a frame up, and finds its parents.
 
-        Frames that follow an entry in decoding order and precede it in presentation order (leading pictures) may
-        depend on what was before the entry, and no others depend on them.
+        Leading pictures follow an entry in decoding order and precede it in presentation order. They may depend on
+        what was before the entry, and no other pictures depend on them.
         """
         picture, slots = frame.picture, self._slots
         self._frames.append(frame)
@@ -178,7 +183,7 @@ class _Undecided(Generic[Packet]):
             self._before_entry = (*self._before_entry, frame)
 
     def settle(self, frame: CodedFrame[Packet]) -> None:
-        """Its grid times are known."""
+        """Is called when the grid times of a frame are known."""
         frame.is_settled = True
         if frame.grid:
             _need(frame)
@@ -188,17 +193,17 @@ class _Undecided(Generic[Packet]):
             self.bytes -= frame.size
 
     def need_what_lives(self) -> None:
-        """Gives up waiting: takes everything that a later frame may depend on."""
+        """Gives up waiting: everything that a later frame may depend on counts as needed."""
         for frame in self._roots():
             _need(frame)
         self._is_changed = True
 
     def forget_references(self) -> None:
-        """There are no more frames that could depend on these."""
+        """Is called when no more frames come that could depend on these."""
         self._slots, self._before_entry, self._is_changed = {}, (), True
 
     def decided(self) -> Iterator[Step[Packet]]:
-        """Yields what is needed, up to the first frame that is still open."""
+        """Yields the needed frames up to the first one that is still undecided."""
         if not self._is_changed:
             return
         self._is_changed = False
@@ -216,7 +221,7 @@ class _Undecided(Generic[Packet]):
             frame.parents = frame.replaced = ()
 
     def _roots(self) -> Iterator[CodedFrame[Packet]]:
-        """What later frames may name, and what may still be chosen."""
+        """Yields the frames that later ones may depend on, and those that may still be chosen."""
         yield from self._slots.values()
         yield from self._before_entry
         yield from (frame for frame in self._frames if not frame.is_settled)
@@ -228,7 +233,7 @@ def _step(frame: CodedFrame[Packet]) -> Step[Packet]:
 
 
 def _need(frame: CodedFrame[Packet]) -> None:
-    """Marks a frame and all that it depends on."""
+    """Marks a frame and all that it depends on as needed."""
     open_frames = [frame]
     while open_frames:
         one = open_frames.pop()
@@ -238,7 +243,7 @@ def _need(frame: CodedFrame[Packet]) -> None:
 
 
 def _ancestry(frames: Iterable[CodedFrame[Packet]]) -> set[CodedFrame[Packet]]:
-    """These frames and all that they depend on."""
+    """Returns these frames and all that they depend on."""
     found: set[CodedFrame[Packet]] = set()
     open_frames = list(frames)
     while open_frames:

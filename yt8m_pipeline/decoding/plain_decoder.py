@@ -1,4 +1,4 @@
-"""Decoding every packet of a film: always right, and where all damage shows."""
+"""Decoding every packet of a video. This is always right, and all damage shows."""
 
 from collections.abc import Iterator
 from fractions import Fraction
@@ -9,27 +9,27 @@ from av.video.frame import VideoFrame
 
 from yt8m_pipeline.accounting.reasons import VideoRejected
 from yt8m_pipeline.decoding.account import Account, OnScreen
-from yt8m_pipeline.decoding.container import Film, VideoPacket, rejecting
+from yt8m_pipeline.decoding.container import OpenedVideo, VideoPacket, rejecting
 from yt8m_pipeline.decoding.frame_times import TimedFrame, frames_on_grid
 
 NOMINAL_RATE = Fraction(25)
-"""Frames per second of a stream that gives neither times nor a rate."""
+"""A stream that gives neither times nor a rate is taken to have this many frames per second, FFmpeg's default."""
 
 
-def decode_plainly(film: Film, account: Account) -> Iterator[tuple[int, OnScreen]]:
+def decode_plainly(video: OpenedVideo, account: Account) -> Iterator[tuple[int, OnScreen]]:
     """Yields (k, what is on screen at grid time k).
 
     Raises:
         VideoRejected: at damage, if the account is strict.
     """
-    frames = _PlainDecoder(film, account).frames()
-    return ((index, shown.image) for index, shown in frames_on_grid(frames, film.grid))
+    frames = _PlainDecoder(video, account).frames()
+    return ((index, shown.image) for index, shown in frames_on_grid(frames, video.grid))
 
 
 class _PlainDecoder:
-    def __init__(self, film: Film, account: Account) -> None:
-        self._film, self._account = film, account
-        self._nominal_ticks = round(1 / ((film.video.guessed_rate or NOMINAL_RATE) * film.tick))
+    def __init__(self, video: OpenedVideo, account: Account) -> None:
+        self._video, self._account = video, account
+        self._nominal_ticks = round(1 / ((video.stream.guessed_rate or NOMINAL_RATE) * video.tick))
         self._next_pts: int | None = None
         self._latest: int | None = None
         self._has_pts = False
@@ -37,9 +37,9 @@ class _PlainDecoder:
         self._taint = _Taint()
 
     def frames(self) -> Iterator[TimedFrame[OnScreen]]:
-        """Every frame in presentation order, and one that is not sound for each that damage has cost.
+        """Yields every frame in presentation order, and one that is not sound for each that damage has cost.
 
-        A frame that comes after one with a greater pts is shown at once.
+        A frame that comes after one with a greater pts is shown at once (`frame_times.Screen`).
         """
         for packet in self._account.packets():
             for frame in self._attempted(packet):
@@ -49,14 +49,14 @@ class _PlainDecoder:
         yield from self._lost_before(inf)
 
     def _attempted(self, packet: "VideoPacket | None") -> list[VideoFrame]:
-        """The frames that a packet brings to light, or the end of the film (None)."""
+        """Returns the frames that come out of the decoder after a packet, or at the end of the video (None)."""
         frames: list[VideoFrame] = []
-        hole, failure = self._film.hole() if packet else None, None
+        hole, failure = self._video.hole() if packet else None, None
         try:
             frames = self._decoded(packet)
         except VideoRejected as rejection:
             failure = rejection
-        complaint = self._film.damage()
+        complaint = self._video.damage()
         if damage := failure or complaint or hole:
             self._account.note(damage)
         if packet:
@@ -66,19 +66,19 @@ class _PlainDecoder:
         return frames
 
     def _decoded(self, packet: "VideoPacket | None") -> list[VideoFrame]:
-        ending = self._film.ending
+        ending = self._video.ending
         if packet and packet.is_corrupt:
             raise VideoRejected(ending.reason_of_partial_packet(), f"the packet with pts {packet.pts} is incomplete")
-        with rejecting(f"the {self._film.video.name} stream cannot be decoded", ending.reason):
-            return self._film.decoder.decode(packet) if packet else list(self._film.drained())
+        with rejecting(f"the {self._video.stream.name} stream cannot be decoded", ending.reason):
+            return self._video.decoder.decode(packet) if packet else list(self._video.drained())
 
     def _in_turn(self, frame: VideoFrame) -> Iterator[TimedFrame[OnScreen]]:
-        """A frame, after those before it that did not come out of the decoder. In a film without pts, the dts are."""
+        """Yields a frame, after the lost ones before it. In a video without pts, a frame is shown at its dts."""
         pts = frame.dts if frame.pts is None and not self._has_pts else frame.pts
         self._has_pts |= frame.pts is not None
         if frame.is_corrupt:
-            what = f"the frame at {float((pts or 0) * self._film.tick):.3f} s is damaged"
-            self._account.note(VideoRejected(self._film.ending.reason(), what))
+            what = f"the frame at {float((pts or 0) * self._video.tick):.3f} s is damaged"
+            self._account.note(VideoRejected(self._video.ending.reason(), what))
         yield from self._lost_before(-inf if pts is None else pts)
         if self._awaited and self._awaited[0] == pts:
             heappop(self._awaited)
@@ -87,30 +87,34 @@ class _PlainDecoder:
             yield self._shown(frame if is_sound else None, pts, max(frame.duration or 0, 0))
 
     def _was_given_up(self, pts: int | None) -> bool:
-        """A decoder that has met damage may bring frames late, when others were shown in their place."""
+        """Whether a frame comes late from a decoder that met damage, when others were shown in its place."""
         is_late = pts is not None and self._latest is not None and pts < self._latest
         return is_late and self._account.is_damaged
 
     def _lost_before(self, pts: float) -> Iterator[TimedFrame[OnScreen]]:
-        """In a film without damage, a packet that gives no frame is one that is not shown."""
+        """Yields a frame that is not sound for each packet before a time that gave none.
+
+        In a video without damage, a packet that gives no frame is one that is not shown.
+        """
         while self._awaited and self._awaited[0] < pts:
             lost = heappop(self._awaited)
             if self._account.is_damaged:
                 yield self._shown(None, lost, 0)
 
     def _shown(self, frame: VideoFrame | None, pts: int | None, duration: int) -> TimedFrame[OnScreen]:
-        """Where there is no time, a frame follows the end of the one before."""
+        """A frame without a time follows the end of the one before."""
         pts = (self._next_pts or 0) if pts is None else pts
         self._latest = pts if self._latest is None else max(pts, self._latest)
         self._next_pts = pts + (duration or self._nominal_ticks)
-        pts_seconds = self._latest * self._film.tick
-        return TimedFrame(pts_seconds, duration * self._film.tick, self._account.shown(frame, pts_seconds))
+        pts_seconds = self._latest * self._video.tick
+        return TimedFrame(pts_seconds, duration * self._video.tick, self._account.shown(frame, pts_seconds))
 
 
 class _Taint:
-    """Which frames may depend on damage: those that follow it in decoding order, up to the next keyframe.
+    """Tells which frames may depend on damage: those that follow it in decoding order, up to the next keyframe.
 
-    Frames that follow a keyframe in decoding order and precede it in presentation order may depend on what was before.
+    Frames that follow a keyframe in decoding order and precede it in presentation order (leading ones) may depend on
+    what was before the keyframe.
     """
 
     def __init__(self) -> None:

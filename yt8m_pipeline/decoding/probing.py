@@ -1,4 +1,4 @@
-"""What a film is, by its header and by its content: `yt8m probe`.
+"""Finding out what a video is, by its header and by its content, for `yt8m probe`.
 
 Everything here may crash or hang on hostile bytes: run it in a `Sandbox`.
 """
@@ -16,58 +16,58 @@ from av.video.frame import VideoFrame
 
 from yt8m_pipeline.accounting.reasons import DropReason, VideoRejected
 from yt8m_pipeline.config import Decoding
-from yt8m_pipeline.decoding.container import Film, VideoPacket, open_film, rejecting
+from yt8m_pipeline.decoding.container import OpenedVideo, VideoPacket, open_video, rejecting
 from yt8m_pipeline.decoding.facts import ProbedFrame, SampledFrame, VideoFacts
 from yt8m_pipeline.decoding.frame_times import Grid
 from yt8m_pipeline.decoding.frames import decode_frames, is_mirrored, quarter_turns
 
 
-def probe(stream: BinaryIO, decoding: Decoding, *, frames: bool) -> VideoFacts:
-    """Reads a whole film, and decodes its first frame or every frame of the grid.
+def probe(file: BinaryIO, decoding: Decoding, *, frames: bool) -> VideoFacts:
+    """Reads a whole video, and decodes its first frame or every frame of the grid (up to `decoding.max_seconds`).
 
     Args:
-        stream: The file's bytes, seekable. Nothing else is opened.
+        file: The file's bytes, seekable. Nothing else is opened.
         decoding: The grid, the whitelists and the policies.
-        frames: Whether to decode the grid; else damage inside a packet goes unseen.
+        frames: Whether to decode the grid. Otherwise damage inside a packet goes unseen.
 
     Raises:
-        VideoRejected: what `decode_frames` says of the same film, as far as it is decoded; TRUNCATED, DAMAGED or
+        VideoRejected: what `decode_frames` says of the same video, as far as it is decoded; TRUNCATED, DAMAGED or
             IO_ERROR, under the policy `strict`, where packets that the grid needs are not all there.
         MemoryError: when FFmpeg gets no memory.
     """
-    sampled, decoded_fraction = _sample(stream, decoding, frames=frames)
-    with open_film(stream, decoding) as film:
-        packets = _packets(film)
-        first, read = _first_frame(film, packets)
+    sampled, decoded_fraction = _sample(file, decoding, frames=frames)
+    with open_video(file, decoding) as video:
+        packets = _packets(video)
+        first, read = _first_frame(video, packets)
         mirrored = is_mirrored(first)
-        extent = _extent(film, chain(read, packets), decoding)
+        extent = _extent(video, chain(read, packets), decoding)
         return VideoFacts(
-            container=film.container.format.name,
-            codec=film.decoder.codec.canonical_name,
-            profile=film.video.profile,
+            container=video.container.format.name,
+            codec=video.decoder.codec.canonical_name,
+            profile=video.stream.profile,
             pixel_format=first.format.name,
             width=first.width,
             height=first.height,
             is_mirrored=mirrored,
             rotation_degrees=-quarter_turns(first, mirrored=mirrored) % 4 * 90,
-            sample_aspect_ratio=_ratio(film.video.sample_aspect_ratio, ":"),
-            frame_rate=_ratio(film.video.average_rate, "/"),
+            sample_aspect_ratio=_ratio(video.stream.sample_aspect_ratio, ":"),
+            frame_rate=_ratio(video.stream.average_rate, "/"),
             start_seconds=float(extent.start_seconds),
-            duration_seconds_from_header=_header_duration(film),
+            duration_seconds_from_header=_header_duration(video),
             duration_seconds_from_content=float(extent.duration_seconds),
-            frames_from_header=film.video.frames or None,
+            frames_from_header=video.stream.frames or None,
             frames_from_content=extent.packets,
-            grid_frames=extent.grid_frames(film.grid),
+            grid_frames=extent.grid_frames(video.grid),
             decoded_fraction=decoded_fraction,
             frames=sampled,
         )
 
 
 class Extent:
-    """From when to when a film goes, by the times of its packets in whatever order. Only the ends are kept.
+    """The time from the first to the last frame, by the times of a video's packets in whatever order.
 
     Args:
-        tick: The unit of the times, seconds.
+        tick: The unit of the times, in seconds.
     """
 
     def __init__(self, tick: Fraction) -> None:
@@ -77,7 +77,7 @@ class Extent:
         self.packets = 0
 
     def add(self, pts: int | None, duration: int) -> None:
-        """Adds a packet. A missing pts is the end of the packet before."""
+        """Adds a packet. A packet without pts begins at the end of the packet before."""
         pts = self._next_pts if pts is None else pts
         self._next_pts = pts + duration
         self._start = min(self._start, pts) if self.packets else pts
@@ -90,24 +90,24 @@ class Extent:
 
     @property
     def duration_seconds(self) -> Fraction:
-        """From the first frame to the end of the last one's display, by the rules of `frames_on_grid`."""
+        """The time from the first frame to the end of the last one's display, by the rule of `frame_times.Screen`."""
         if not self._latest:
             return Fraction(0)
         (pts, duration), (pts_before, _) = self._latest[0], self._latest[-1]
         return (pts + (duration or pts - pts_before) - self._start) * self._tick
 
     def grid_frames(self, grid: Grid) -> int:
-        """How many times of a grid, per second, it covers; the first one always."""
+        """The number of times of a grid, per second, that the extent covers; the first one always."""
         return max(1, len(grid.between(Fraction(0), self.duration_seconds)))
 
 
-def _sample(stream: BinaryIO, decoding: Decoding, *, frames: bool) -> tuple[tuple[ProbedFrame, ...], float | None]:
-    """The frames of the grid and the share of them that is sound, or a mere trial of the first."""
+def _sample(file: BinaryIO, decoding: Decoding, *, frames: bool) -> tuple[tuple[ProbedFrame, ...], float | None]:
+    """Returns the frames of the grid and the share of them that is sound, or merely tries the first frame."""
     decoded_fraction = None
 
     def decoded() -> Generator[SampledFrame, None, None]:
         nonlocal decoded_fraction
-        decoded_fraction = yield from decode_frames(stream, decoding)
+        decoded_fraction = yield from decode_frames(file, decoding)
 
     with closing(decoded()) as grid:
         if frames:
@@ -121,52 +121,52 @@ def _described(frame: SampledFrame) -> ProbedFrame:
     return ProbedFrame(frame.index, frame.pts_seconds, width, height, hashlib.sha256(frame.rgb.data).hexdigest())
 
 
-def _packets(film: Film) -> Iterator[VideoPacket]:
-    with rejecting(f"the {film.container.format.name} file cannot be read", film.ending.reason):
-        yield from film.packets()
+def _packets(video: OpenedVideo) -> Iterator[VideoPacket]:
+    with rejecting(f"the {video.container.format.name} file cannot be read", video.ending.reason):
+        yield from video.packets()
 
 
-def _first_frame(film: Film, packets: Iterator[VideoPacket]) -> "tuple[VideoFrame, list[VideoPacket]]":
-    """The first frame that can be decoded, and the packets that were read until it came."""
+def _first_frame(video: OpenedVideo, packets: Iterator[VideoPacket]) -> "tuple[VideoFrame, list[VideoPacket]]":
+    """Returns the first frame that can be decoded, and the packets that were read until it came."""
     read = []
     for packet in packets:
         read.append(packet)
         with suppress(av.FFmpegError):
-            for frame in film.decoder.decode(packet):
+            for frame in video.decoder.decode(packet):
                 return frame, read
-    for frame in film.drained():
+    for frame in video.drained():
         return frame, read
-    raise VideoRejected(DropReason.NO_FRAMES, "no packet of the film can be decoded")
+    raise VideoRejected(DropReason.NO_FRAMES, "no packet of the video can be decoded")
 
 
-def _extent(film: Film, packets: Iterable[VideoPacket], decoding: Decoding) -> Extent:
-    """Reads the film to its end, or to damage that the policy or the end of the grid excuses."""
-    extent, is_strict = Extent(film.tick), decoding.damage == "strict"
+def _extent(video: OpenedVideo, packets: Iterable[VideoPacket], decoding: Decoding) -> Extent:
+    """Reads the video to its end, or up to damage that the policy or the end of the grid excuses."""
+    extent, is_strict = Extent(video.tick), decoding.damage == "strict"
     try:
         for packet in packets:
             if is_strict and (packet.is_keyframe or decoding.sampling == "exact"):
-                _check_whole(film, packet)
+                _check_whole(video, packet)
             if not packet.is_discard:
                 extent.add(packet.dts if packet.pts is None else packet.pts, max(packet.duration or 0, 0))
     except VideoRejected:
-        if is_strict and extent.grid_frames(film.grid) < film.grid.count:
+        if is_strict and extent.grid_frames(video.grid) < video.grid.count:
             raise
-    shortfall = film.shortfall(extent.grid_frames(film.grid))
+    shortfall = video.shortfall(extent.grid_frames(video.grid))
     if is_strict and shortfall:
         raise shortfall
     return extent
 
 
-def _check_whole(film: Film, packet: VideoPacket) -> None:
+def _check_whole(video: OpenedVideo, packet: VideoPacket) -> None:
     if packet.is_corrupt:
-        reason = film.ending.reason_of_partial_packet()
+        reason = video.ending.reason_of_partial_packet()
         raise VideoRejected(reason, f"the packet with pts {packet.pts} is incomplete")
 
 
-def _header_duration(film: Film) -> float | None:
-    if film.video.duration:
-        return float(film.video.duration * film.tick)
-    return film.container.duration / av.time_base if film.container.duration else None
+def _header_duration(video: OpenedVideo) -> float | None:
+    if video.stream.duration:
+        return float(video.stream.duration * video.tick)
+    return video.container.duration / av.time_base if video.container.duration else None
 
 
 def _ratio(value: Fraction | None, sign: str) -> str | None:

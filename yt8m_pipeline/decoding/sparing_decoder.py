@@ -1,4 +1,8 @@
-"""Decoding only what the chosen frames depend on. The frames are those of a plain decode, to the bit."""
+"""Decoding only what the chosen frames depend on. The frames are those of a plain decode, to the bit.
+
+Of a group of 250 H.264 pictures at 30 fps, for instance, the B-frames between the chosen frames are never sent to the
+decoder, and nothing after the group's last chosen frame is.
+"""
 
 from bisect import insort
 from collections.abc import Iterable, Iterator
@@ -9,57 +13,57 @@ from av.video.frame import VideoFrame
 
 from yt8m_pipeline.decoding.codings.coding import coding_of
 from yt8m_pipeline.decoding.codings.picture import Picture, Unplannable
-from yt8m_pipeline.decoding.container import Chosen, Film, VideoPacket
+from yt8m_pipeline.decoding.container import ChosenFrame, OpenedVideo, VideoPacket
 from yt8m_pipeline.decoding.packet_choice import CodedFrame, Step, needed_packets
 
 MAX_HELD_BYTES = 64 * 2**20
-"""Of packets of which it is open whether they are needed: usually about a second's."""
+"""Packets whose need is undecided may have this many bytes together. Usually they are those of about one second."""
 
 
-def decode_sparingly(film: Film) -> Iterator[Chosen]:
+def decode_sparingly(video: OpenedVideo) -> Iterator[ChosenFrame]:
     """Yields the frames of the grid.
 
     Raises:
         Unplannable: if the packets do not tell which they depend on, if the decoder does not give what the packets
             promise, and at any damage. What was yielded before is right all the same.
     """
-    awaited = _Awaited(film.tick)
+    awaited = _Awaited(video.tick)
     try:
-        for step in steps(film):
+        for step in steps(video):
             if step.is_fresh:
-                yield from awaited.among(film.drained())
+                yield from awaited.among(video.drained())
                 awaited.is_fresh = True
             awaited.add(step)
-            yield from awaited.among(_decoded(film, step.packet))
-        yield from awaited.among(film.drained())
+            yield from awaited.among(_decoded(video, step.packet))
+        yield from awaited.among(video.drained())
     except MemoryError:
         raise
     except (av.FFmpegError, OSError) as error:
         raise Unplannable(str(error)) from error
-    if awaited.steps or not awaited.next_index or film.shortfall(awaited.next_index):
+    if awaited.steps or not awaited.next_index or video.shortfall(awaited.next_index):
         raise Unplannable("frames are missing at the end")
 
 
-def _decoded(film: Film, packet: VideoPacket) -> list[VideoFrame]:
-    frames = film.decoder.decode(packet)
-    if damage := film.damage():
+def _decoded(video: OpenedVideo, packet: VideoPacket) -> list[VideoFrame]:
+    frames = video.decoder.decode(packet)
+    if damage := video.damage():
         raise Unplannable(damage.detail)
     return frames
 
 
-def steps(film: Film) -> Iterator[Step[VideoPacket]]:
-    """The packets that the frames of the grid depend on, in decoding order."""
-    return needed_packets(_coded_frames(film), film.grid.in_ticks(film.tick), max_bytes=MAX_HELD_BYTES)
+def steps(video: OpenedVideo) -> Iterator[Step[VideoPacket]]:
+    """Yields the packets that the frames of the grid depend on, in decoding order."""
+    return needed_packets(_coded_frames(video), video.grid.in_ticks(video.tick), max_bytes=MAX_HELD_BYTES)
 
 
-def _coded_frames(film: Film) -> Iterator[CodedFrame[VideoPacket]]:
-    decoder = film.decoder
+def _coded_frames(video: OpenedVideo) -> Iterator[CodedFrame[VideoPacket]]:
+    decoder = video.decoder
     coding = coding_of(decoder.codec.canonical_name, decoder.extradata or b"", is_reordered=decoder.has_b_frames)
     if coding is None:
         raise Unplannable("of this codec, only decoding everything is known to be exact")
     times = _Times(is_reordered=decoder.has_b_frames)
-    for packet in film.packets():
-        if packet.is_corrupt or packet.pts is None or film.hole():
+    for packet in video.packets():
+        if packet.is_corrupt or packet.pts is None or video.hole():
             raise Unplannable("a packet is incomplete, has no time, or has lost the one before")
         if packet.has_sidedata("new_extradata"):
             raise Unplannable("its parameters change")
@@ -70,10 +74,10 @@ def _coded_frames(film: Film) -> Iterator[CodedFrame[VideoPacket]]:
 
 
 class _Times:
-    """Whether the times of a film are in the order of its frames, as far as its packets show.
+    """Checks that the times of a video are in the order of its frames, as far as its packets show.
 
-    Where frames are reordered, the first one's pts is later than its dts, and a frame that none depends on precedes
-    one that was decoded before it; else the times belong to packets and not to frames.
+    Where frames are reordered, the first one's pts is later than its dts, and a B-frame (one that no other depends on)
+    precedes a frame that was decoded before it. Otherwise the times belong to packets and not to frames.
     """
 
     def __init__(self, *, is_reordered: bool) -> None:
@@ -81,7 +85,7 @@ class _Times:
         self._latest: int | None = None
 
     def check(self, packet: VideoPacket, picture: Picture) -> None:
-        """Raises Unplannable if a packet's time is not that of its frame."""
+        """Raises `Unplannable` if a packet's time is not that of its frame."""
         if not self._is_reordered or packet.pts is None:
             return
         if self._latest is None and packet.pts == packet.dts:
@@ -93,7 +97,7 @@ class _Times:
 
 
 class _Awaited:
-    """The chosen frames that have not come out of the decoder yet, by time."""
+    """Holds the chosen frames that have not come out of the decoder yet, by time."""
 
     def __init__(self, tick: Fraction) -> None:
         self._tick = tick
@@ -107,7 +111,7 @@ class _Awaited:
         if step.pts is not None and step.grid:
             insort(self.steps, (step.pts, step.grid), key=lambda item: item[0])
 
-    def among(self, frames: Iterable[VideoFrame]) -> Iterator[Chosen]:
+    def among(self, frames: Iterable[VideoFrame]) -> Iterator[ChosenFrame]:
         for frame in frames:
             if frame.is_corrupt or frame.pts is None or (self.is_fresh and not frame.key_frame):
                 raise Unplannable("a frame is damaged, has no time, or is not the keyframe that it must be")
@@ -117,9 +121,9 @@ class _Awaited:
             if self.steps and frame.pts >= self.steps[0][0]:
                 yield from self._chosen(frame, *self.steps.pop(0))
 
-    def _chosen(self, frame: VideoFrame, pts: int, grid: range) -> Iterator[Chosen]:
+    def _chosen(self, frame: VideoFrame, pts: int, grid: range) -> Iterator[ChosenFrame]:
         if frame.pts != pts:
             raise Unplannable(f"there is no frame with the pts {pts}")
         self._start = pts if self._start is None else self._start
         self.next_index = grid.stop
-        yield from (Chosen(index, (pts - self._start) * self._tick, frame) for index in grid)
+        yield from (ChosenFrame(index, (pts - self._start) * self._tick, frame) for index in grid)

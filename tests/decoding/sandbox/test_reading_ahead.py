@@ -113,7 +113,7 @@ def test_a_rejection_comes_after_the_frames_before_it() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_an_error_of_ours_in_the_thread_is_no_end_of_the_film() -> None:
+def test_an_error_of_ours_in_the_thread_is_no_end_of_the_video() -> None:
     def broken() -> Frames:
         yield frame(0, 1)
         raise ZeroDivisionError

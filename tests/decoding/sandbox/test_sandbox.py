@@ -48,15 +48,15 @@ def few_frames_wait(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> str:
-    path = tmp_path_factory.mktemp("films") / "film.mp4"
+def video(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("videos") / "video.mp4"
     path.write_bytes(encode(range(0, 3500, 100)))
     return str(path)
 
 
 @pytest.fixture(scope="module")
-def long_film(tmp_path_factory: pytest.TempPathFactory) -> str:
-    path = tmp_path_factory.mktemp("films") / "long.mp4"
+def long_video(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("videos") / "long.mp4"
     path.write_bytes(encode(range(0, LONG * 1000, 1000)))
     return str(path)
 
@@ -118,47 +118,47 @@ def as_remote(monkeypatch: pytest.MonkeyPatch, file: io.BytesIO | None = None) -
 
 
 class TestFrames:
-    def test_they_are_those_of_the_decoder(self, sandbox: Sandbox, film: str) -> None:
-        with open(film, "rb") as stream:
+    def test_they_are_those_of_the_decoder(self, sandbox: Sandbox, video: str) -> None:
+        with open(video, "rb") as stream:
             direct = list(decode_frames(stream, Decoding(), LONG_SIZE))
-        boxed = list(sandbox.decode(film))
+        boxed = list(sandbox.decode(video))
         assert [(frame.index, frame.pts_seconds) for frame in boxed] == [(f.index, f.pts_seconds) for f in direct]
         assert all(np.array_equal(a.rgb, b.rgb) for a, b in zip(boxed, direct, strict=True))
         assert numbers(iter(boxed)) == NUMBERS
 
-    def test_the_config_reaches_the_decoder(self, film: str) -> None:
+    def test_the_config_reaches_the_decoder(self, video: str) -> None:
         with Sandbox(Decoding(frames_per_second=2, max_seconds=1.2), 32) as sandbox:
-            frames = list(sandbox.decode(film))
+            frames = list(sandbox.decode(video))
         assert numbers(iter(frames)) == [0, 5, 10]
         assert frames[0].rgb.shape == (32, 32, 3)
 
-    def test_the_decoded_fraction_is_returned(self, sandbox: Sandbox, film: str) -> None:
-        assert decoded_fraction(sandbox, film) == 1.0
+    def test_the_decoded_fraction_is_returned(self, sandbox: Sandbox, video: str) -> None:
+        assert decoded_fraction(sandbox, video) == 1.0
 
-    def test_a_file_uri_is_decoded(self, sandbox: Sandbox, film: str) -> None:
-        assert numbers(sandbox.decode(f"file://{film}")) == NUMBERS
+    def test_a_file_uri_is_decoded(self, sandbox: Sandbox, video: str) -> None:
+        assert numbers(sandbox.decode(f"file://{video}")) == NUMBERS
 
     @pytest.mark.parametrize("frames", [False, True])
-    def test_facts_are_those_of_the_probe(self, sandbox: Sandbox, film: str, frames: bool) -> None:
-        with open(film, "rb") as stream:
+    def test_facts_are_those_of_the_probe(self, sandbox: Sandbox, video: str, frames: bool) -> None:
+        with open(video, "rb") as stream:
             direct = probe(stream, Decoding(), frames=frames)
-        assert sandbox.probe(film, frames=frames) == direct
+        assert sandbox.probe(video, frames=frames) == direct
         assert len(direct.frames) == (4 if frames else 0)
 
-    def test_without_a_size_each_has_its_own(self, film: str) -> None:
-        with open(film, "rb") as stream, Sandbox(Decoding(), None) as sandbox:
-            direct, boxed = list(decode_frames(stream, Decoding())), list(sandbox.decode(film))
+    def test_without_a_size_each_has_its_own(self, video: str) -> None:
+        with open(video, "rb") as stream, Sandbox(Decoding(), None) as sandbox:
+            direct, boxed = list(decode_frames(stream, Decoding())), list(sandbox.decode(video))
         assert {frame.rgb.shape for frame in boxed} == {(48, 64, 3)}
         assert all(np.array_equal(a.rgb, b.rgb) for a, b in zip(boxed, direct, strict=True))
 
-    def test_a_film_that_changes_its_size_has_frames_of_several(self, tmp_path: Path) -> None:
-        (tmp_path / "film.ts").write_bytes(encode_two_sizes())
+    def test_a_video_that_changes_its_size_has_frames_of_several(self, tmp_path: Path) -> None:
+        (tmp_path / "video.ts").write_bytes(encode_two_sizes())
         with Sandbox(Decoding(), None) as sandbox:
-            frames = list(sandbox.decode(str(tmp_path / "film.ts")))
+            frames = list(sandbox.decode(str(tmp_path / "video.ts")))
         assert [frame.rgb.shape for frame in frames] == [(48, 64, 3)] * 2 + [(96, 128, 3)] * 2
         assert numbers(iter(frames)) == [0, 25, 0, 25]
 
-    def test_a_frame_above_the_limit_rejects_the_film_where_it_keeps_its_size(
+    def test_a_frame_above_the_limit_rejects_the_video_where_it_keeps_its_size(
         self, sandbox: Sandbox, tmp_path: Path
     ) -> None:
         path = tmp_path / "huge.mkv"
@@ -171,17 +171,17 @@ class TestFrames:
         assert len(list(sandbox.decode(str(path)))) == 1
 
     def test_one_child_serves_many_videos_probes_and_rejections(
-        self, sandbox: Sandbox, strangers: set[int], film: str, tmp_path: Path
+        self, sandbox: Sandbox, strangers: set[int], video: str, tmp_path: Path
     ) -> None:
         text = tmp_path / "text.mp4"
-        text.write_text("not a film " * 100, encoding="utf-8")
+        text.write_text("not a video " * 100, encoding="utf-8")
         seen = set()
         for _ in range(3):
-            assert numbers(sandbox.decode(film)) == NUMBERS
+            assert numbers(sandbox.decode(video)) == NUMBERS
             assert rejection(sandbox, text).reason is DropReason.NOT_A_VIDEO
             with pytest.raises(VideoRejected, match="the container cannot be opened"):
                 sandbox.probe(str(text), frames=False)
-            assert sandbox.probe(film, frames=False).codec == "h264"
+            assert sandbox.probe(video, frames=False).codec == "h264"
             seen.add(the_child(strangers))
         assert len(seen) == 1
 
@@ -193,8 +193,8 @@ class TestOpening:
             assert rejection(sandbox, tmp_path / "none.mp4").reason is DropReason.MISSING_FILE
             assert children() == before
 
-    def test_a_video_that_is_not_there_is_missing(self, sandbox: Sandbox, film: str, tmp_path: Path) -> None:
-        for uri in (str(tmp_path / "none.mp4"), f"{film}/below", f"file://{tmp_path}/none.mp4"):
+    def test_a_video_that_is_not_there_is_missing(self, sandbox: Sandbox, video: str, tmp_path: Path) -> None:
+        for uri in (str(tmp_path / "none.mp4"), f"{video}/below", f"file://{tmp_path}/none.mp4"):
             missing = rejection(sandbox, uri)
             assert missing.reason is DropReason.MISSING_FILE
             assert missing.detail == f"{uri}: no such file"
@@ -212,7 +212,7 @@ class TestOpening:
             refused = rejection(sandbox, uri)
             assert refused.reason is DropReason.IO_ERROR
             assert "not a regular file" in refused.detail
-        assert rejection(sandbox, "nowhere://bucket/film.mp4").reason is DropReason.IO_ERROR
+        assert rejection(sandbox, "nowhere://bucket/video.mp4").reason is DropReason.IO_ERROR
         assert rejection(sandbox, f"{tmp_path}/nul\0.mp4").reason is DropReason.IO_ERROR
 
 
@@ -249,86 +249,86 @@ REMOTE_SECONDS = 60
 
 
 @pytest.fixture(scope="module", params=["moov last", "moov first"])
-def remote_film(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+def remote_video(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """Thirteen blocks: a raw picture of 225 KiB each second."""
 
     def raw(stream: VideoStream) -> None:
         stream.width, stream.height, stream.pix_fmt = 320, 240, "rgb24"
 
     muxer = {"movflags": "faststart"} if request.param == "moov first" else {}
-    path = tmp_path_factory.mktemp("remote") / "film.mov"
+    path = tmp_path_factory.mktemp("remote") / "video.mov"
     ticks = range(0, REMOTE_SECONDS * 1000, 1000)
-    film = encode(ticks, container="mov", codec="rawvideo", muxer=muxer, prepare=raw, path=path)
-    assert (film.find(b"moov") < film.find(b"mdat")) == (request.param == "moov first")
-    return film
+    video = encode(ticks, container="mov", codec="rawvideo", muxer=muxer, prepare=raw, path=path)
+    assert (video.find(b"moov") < video.find(b"mdat")) == (request.param == "moov first")
+    return video
 
 
 class TestRemoteVideo:
     def test_its_frames_are_those_of_the_local_one(
-        self, sandbox: Sandbox, film: str, monkeypatch: pytest.MonkeyPatch
+        self, sandbox: Sandbox, video: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        local, facts = list(sandbox.decode(film)), sandbox.probe(film, frames=True)
+        local, facts = list(sandbox.decode(video)), sandbox.probe(video, frames=True)
         as_remote(monkeypatch)
-        remote = list(sandbox.decode(film))
+        remote = list(sandbox.decode(video))
         assert [frame.pts_seconds for frame in remote] == [frame.pts_seconds for frame in local]
         assert all(np.array_equal(a.rgb, b.rgb) for a, b in zip(remote, local, strict=True))
-        assert sandbox.probe(film, frames=True) == facts
+        assert sandbox.probe(video, frames=True) == facts
 
     def test_a_long_one_costs_no_more_than_its_first_blocks_and_its_index(
-        self, remote_film: bytes, monkeypatch: pytest.MonkeyPatch
+        self, remote_video: bytes, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        bucket = Bucket(remote_film)
+        bucket = Bucket(remote_video)
         as_remote(monkeypatch, bucket)
         with Sandbox(Decoding(max_seconds=4), SIZE) as sandbox:
-            assert numbers(sandbox.decode("gs://bucket/film.mov")) == [0, 1, 2, 3]
-        assert bucket.bytes_read <= 3 * BLOCK_BYTES < 13 * BLOCK_BYTES < len(remote_film)
+            assert numbers(sandbox.decode("gs://bucket/video.mov")) == [0, 1, 2, 3]
+        assert bucket.bytes_read <= 3 * BLOCK_BYTES < 13 * BLOCK_BYTES < len(remote_video)
 
     def test_a_whole_one_is_read_once_and_in_order(
-        self, sandbox: Sandbox, remote_film: bytes, monkeypatch: pytest.MonkeyPatch
+        self, sandbox: Sandbox, remote_video: bytes, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        bucket = Bucket(remote_film)
+        bucket = Bucket(remote_video)
         as_remote(monkeypatch, bucket)
-        assert len(list(sandbox.decode("gs://bucket/film.mov"))) == REMOTE_SECONDS
-        assert bucket.bytes_read <= len(remote_film) + 2 * BLOCK_BYTES
+        assert len(list(sandbox.decode("gs://bucket/video.mov"))) == REMOTE_SECONDS
+        assert bucket.bytes_read <= len(remote_video) + 2 * BLOCK_BYTES
         assert bucket.seeks <= 5  # the size, the index, the end: elsewhere one stream goes on
 
     @pytest.mark.parametrize(
         ("damage", "kind"), [("strict", OSError), ("strict", pa.ArrowException), ("salvage", OSError)]
     )
-    def test_an_error_half_way_is_an_io_error_and_no_verdict_on_the_film(
-        self, remote_film: bytes, monkeypatch: pytest.MonkeyPatch, damage: str, kind: type[Exception]
+    def test_an_error_half_way_is_an_io_error_and_no_verdict_on_the_video(
+        self, remote_video: bytes, monkeypatch: pytest.MonkeyPatch, damage: str, kind: type[Exception]
     ) -> None:
-        bucket = Bucket(remote_film, breaks_at=3 * BLOCK_BYTES + 7, error=kind("connection reset by peer"))
+        bucket = Bucket(remote_video, breaks_at=3 * BLOCK_BYTES + 7, error=kind("connection reset by peer"))
         as_remote(monkeypatch, bucket)
         decoding = Decoding.model_validate({"damage": damage})
         with Sandbox(decoding, SIZE) as sandbox:
-            failed = rejection(sandbox, "gs://bucket/film.mov")
+            failed = rejection(sandbox, "gs://bucket/video.mov")
         assert failed.reason is DropReason.IO_ERROR
         assert failed.reason.is_transient
-        assert failed.detail == "gs://bucket/film.mov: connection reset by peer"
+        assert failed.detail == "gs://bucket/video.mov: connection reset by peer"
 
     def test_one_that_shrinks_is_an_io_error(
-        self, sandbox: Sandbox, remote_film: bytes, monkeypatch: pytest.MonkeyPatch
+        self, sandbox: Sandbox, remote_video: bytes, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        as_remote(monkeypatch, Bucket(remote_film, breaks_at=BLOCK_BYTES // 2))
-        failed = rejection(sandbox, "gs://bucket/film.mov")
+        as_remote(monkeypatch, Bucket(remote_video, breaks_at=BLOCK_BYTES // 2))
+        failed = rejection(sandbox, "gs://bucket/video.mov")
         assert failed.reason is DropReason.IO_ERROR
         assert failed.detail.endswith(": 1048576 bytes were due at 0, but 524288 came")
 
     def test_the_child_is_usable_after_an_io_error(
-        self, sandbox: Sandbox, film: str, monkeypatch: pytest.MonkeyPatch
+        self, sandbox: Sandbox, video: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with monkeypatch.context() as patch:
-            as_remote(patch, Bucket(Path(film).read_bytes(), breaks_at=0, error=OSError("no route to host")))
-            assert rejection(sandbox, "gs://bucket/film.mp4").reason is DropReason.IO_ERROR
-        assert numbers(sandbox.decode(film)) == NUMBERS
+            as_remote(patch, Bucket(Path(video).read_bytes(), breaks_at=0, error=OSError("no route to host")))
+            assert rejection(sandbox, "gs://bucket/video.mp4").reason is DropReason.IO_ERROR
+        assert numbers(sandbox.decode(video)) == NUMBERS
 
-    def test_waiting_for_the_network_counts(self, film: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        bucket = Bucket(Path(film).read_bytes())
+    def test_waiting_for_the_network_counts(self, video: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        bucket = Bucket(Path(video).read_bytes())
         bucket.wait_seconds = 0.6
         as_remote(monkeypatch, bucket)
         with Sandbox(Decoding(timeout_seconds=0.5), SIZE) as sandbox:
-            assert rejection(sandbox, "gs://bucket/film.mp4").reason is DropReason.DECODE_TIMEOUT
+            assert rejection(sandbox, "gs://bucket/video.mp4").reason is DropReason.DECODE_TIMEOUT
 
     @given(
         st.binary(max_size=100),
@@ -351,32 +351,32 @@ class TestRemoteVideo:
 class TestCrashesAndHangs:
     @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGKILL])
     def test_a_crash_costs_one_video(
-        self, sandbox: Sandbox, strangers: set[int], film: str, long_film: str, number: signal.Signals
+        self, sandbox: Sandbox, strangers: set[int], video: str, long_video: str, number: signal.Signals
     ) -> None:
-        frames = sandbox.decode(long_film)
+        frames = sandbox.decode(long_video)
         next(frames)
         crashed = the_child(strangers)
         os.kill(crashed, number)
         with pytest.raises(VideoRejected, match=f"the decoder ended by signal {number.name}") as caught:
             list(frames)
         assert caught.value.reason is DropReason.DECODER_CRASHED
-        assert numbers(sandbox.decode(film)) == NUMBERS
+        assert numbers(sandbox.decode(video)) == NUMBERS
         assert the_child(strangers) != crashed
 
     def test_a_child_that_died_while_idle_costs_no_video(
-        self, sandbox: Sandbox, strangers: set[int], film: str
+        self, sandbox: Sandbox, strangers: set[int], video: str
     ) -> None:
-        assert numbers(sandbox.decode(film)) == NUMBERS
+        assert numbers(sandbox.decode(video)) == NUMBERS
         idle = the_child(strangers)
         os.kill(idle, signal.SIGKILL)
         os.waitid(os.P_PID, idle, os.WEXITED | os.WNOWAIT)
-        assert numbers(sandbox.decode(film)) == NUMBERS
+        assert numbers(sandbox.decode(video)) == NUMBERS
         assert the_child(strangers) != idle
 
-    def test_a_hang_costs_one_video(self, film: str, long_film: str) -> None:
+    def test_a_hang_costs_one_video(self, video: str, long_video: str) -> None:
         before = children()
         with Sandbox(Decoding(timeout_seconds=1.0, timeout_seconds_per_frame=0), LONG_SIZE) as sandbox:
-            frames = sandbox.decode(long_film)
+            frames = sandbox.decode(long_video)
             next(frames)
             hung = the_child(before)
             os.kill(hung, signal.SIGSTOP)
@@ -386,12 +386,12 @@ class TestCrashesAndHangs:
             assert caught.value.reason is DropReason.DECODE_TIMEOUT
             assert time.monotonic() - began < 60
             assert hung not in children()
-            assert numbers(sandbox.decode(film)) == NUMBERS
+            assert numbers(sandbox.decode(video)) == NUMBERS
 
-    def test_every_frame_that_arrives_gives_more_time(self, long_film: str) -> None:
+    def test_every_frame_that_arrives_gives_more_time(self, long_video: str) -> None:
         before = children()
         with Sandbox(Decoding(timeout_seconds=1.0, timeout_seconds_per_frame=0.4), LONG_SIZE) as sandbox:
-            frames = sandbox.decode(long_film)
+            frames = sandbox.decode(long_video)
             for _ in range(4):
                 next(frames)
             os.kill(the_child(before), signal.SIGSTOP)
@@ -400,38 +400,38 @@ class TestCrashesAndHangs:
                 list(frames)
             assert 1.0 < time.monotonic() - began < 60
 
-    def test_the_time_that_the_consumer_takes_does_not_count(self, long_film: str) -> None:
+    def test_the_time_that_the_consumer_takes_does_not_count(self, long_video: str) -> None:
         with Sandbox(Decoding(timeout_seconds=3.0, timeout_seconds_per_frame=0), LONG_SIZE) as sandbox:
-            frames = sandbox.decode(long_film)
+            frames = sandbox.decode(long_video)
             next(frames)
             time.sleep(3.1)
             assert len(list(frames)) == LONG - 1
 
-    def test_want_of_memory_costs_one_video_and_one_child(self, tmp_path: Path, film: str) -> None:
+    def test_want_of_memory_costs_one_video_and_one_child(self, tmp_path: Path, video: str) -> None:
         before = children()
         (tmp_path / "bomb.mkv").write_bytes(encode_huge(6000))
         with Sandbox(Decoding(memory_limit_mib=256), SIZE) as sandbox:
-            list(sandbox.decode(film))
+            list(sandbox.decode(video))
             starved = the_child(before)
             refused = rejection(sandbox, tmp_path / "bomb.mkv")
             assert refused.reason is DropReason.DECODER_CRASHED
             assert "the decoder ended by exit status 1: av.error.MemoryError" in refused.detail
-            assert numbers(sandbox.decode(film)) == NUMBERS
+            assert numbers(sandbox.decode(video)) == NUMBERS
             assert the_child(before) != starved
 
-    def test_a_child_that_cannot_start_is_an_error_with_four_parts(self, film: str) -> None:
+    def test_a_child_that_cannot_start_is_an_error_with_four_parts(self, video: str) -> None:
         starved = Decoding.model_construct(memory_limit_mib=40)
         with (
             Sandbox(starved, SIZE) as sandbox,
             pytest.raises(DataError, match="decoding process does not start") as caught,
         ):
-            list(sandbox.decode(film))
+            list(sandbox.decode(video))
         assert "exit status" in caught.value.why
         assert "memory_limit_mib" in caught.value.fix
 
     @pytest.mark.parametrize("left", [2, 4])
-    def test_the_system_allowing_no_more_files_is_an_error_with_four_parts(self, film: str, left: int) -> None:
-        """The film takes one; the socket two; the child's standard error two more."""
+    def test_the_system_allowing_no_more_files_is_an_error_with_four_parts(self, video: str, left: int) -> None:
+        """The video takes one; the socket two; the child's standard error two more."""
         limits, taken = resource.getrlimit(resource.RLIMIT_NOFILE), []
         resource.setrlimit(resource.RLIMIT_NOFILE, (512, limits[1]))
         try:
@@ -441,7 +441,7 @@ class TestCrashesAndHangs:
             for _ in range(left):
                 os.close(taken.pop())
             with Sandbox(Decoding(), SIZE) as sandbox, pytest.raises(DataError, match="does not start") as caught:
-                list(sandbox.decode(film))
+                list(sandbox.decode(video))
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, limits)
             for descriptor in taken:
@@ -449,42 +449,42 @@ class TestCrashesAndHangs:
         assert "Too many open files" in caught.value.why
         assert "open files" in caught.value.fix
 
-    def test_a_limit_that_cannot_be_raised_holds(self, film: str) -> None:
+    def test_a_limit_that_cannot_be_raised_holds(self, video: str) -> None:
         """As of a batch system: lower than the config's."""
-        decode = f"from {Sandbox.__module__} import *; list(Sandbox(Decoding(), {SIZE}).decode({film!r}))"
+        decode = f"from {Sandbox.__module__} import *; list(Sandbox(Decoding(), {SIZE}).decode({video!r}))"
         limited = f"ulimit -v 3500000; exec {sys.executable} -c {shlex.quote(decode)}"
         subprocess.run(["bash", "-c", limited], check=True)
 
     def test_entries_of_the_path_that_are_no_texts_are_passed_over(
-        self, sandbox: Sandbox, film: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, sandbox: Sandbox, video: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """As Python does."""
         monkeypatch.setattr(sys, "path", [*sys.path, tmp_path, None])
-        assert numbers(sandbox.decode(film)) == NUMBERS
+        assert numbers(sandbox.decode(video)) == NUMBERS
 
-    def test_a_probe_may_take_as_long_as_its_film_is_large(self, tmp_path: Path, film: str) -> None:
+    def test_a_probe_may_take_as_long_as_its_video_is_large(self, tmp_path: Path, video: str) -> None:
         large = tmp_path / "large.mkv"
-        large.write_bytes(Path(film).read_bytes())
+        large.write_bytes(Path(video).read_bytes())
         os.truncate(large, 2**30)
         with Sandbox(Decoding(timeout_seconds=1e-9), SIZE) as sandbox:
             assert sandbox.probe(str(large), frames=False).frames_from_content
             with pytest.raises(VideoRejected, match="took too long"):
-                list(sandbox.decode(film))
+                list(sandbox.decode(video))
 
-    def test_a_default_timeout_of_sockets_is_not_the_childs(self, sandbox: Sandbox, film: str) -> None:
+    def test_a_default_timeout_of_sockets_is_not_the_childs(self, sandbox: Sandbox, video: str) -> None:
         """As Beam leaves it, once it has looked for a service's credentials."""
         before = socket.getdefaulttimeout()
         socket.setdefaulttimeout(60)
         try:
-            assert numbers(sandbox.decode(film)) == NUMBERS
+            assert numbers(sandbox.decode(video)) == NUMBERS
         finally:
             socket.setdefaulttimeout(before)
 
     @pytest.mark.parametrize("how", ["closed", "collected"])
     def test_an_iterator_left_half_way_leaves_the_sandbox_usable(
-        self, sandbox: Sandbox, strangers: set[int], film: str, long_film: str, how: str
+        self, sandbox: Sandbox, strangers: set[int], video: str, long_video: str, how: str
     ) -> None:
-        frames = sandbox.decode(long_film)
+        frames = sandbox.decode(long_video)
         next(frames)
         left = the_child(strangers)
         if how == "closed":
@@ -493,12 +493,12 @@ class TestCrashesAndHangs:
             del frames
             gc.collect()
         assert left not in children()
-        assert numbers(sandbox.decode(film)) == NUMBERS
+        assert numbers(sandbox.decode(video)) == NUMBERS
 
     @pytest.mark.parametrize("how", ["closed", "collected", "crashed", "read to the end"])
-    def test_no_thread_is_left(self, sandbox: Sandbox, strangers: set[int], long_film: str, how: str) -> None:
+    def test_no_thread_is_left(self, sandbox: Sandbox, strangers: set[int], long_video: str, how: str) -> None:
         before = set(threading.enumerate())
-        frames = sandbox.decode(long_film)
+        frames = sandbox.decode(long_video)
         next(frames)
         assert len(set(threading.enumerate()) - before) == 1
         if how == "closed":
@@ -512,16 +512,16 @@ class TestCrashesAndHangs:
         del frames
         assert set(threading.enumerate()) <= before
 
-    def test_nothing_is_left_behind(self, film: str, long_film: str) -> None:
+    def test_nothing_is_left_behind(self, video: str, long_video: str) -> None:
         before, descriptors = children(), set(os.listdir("/proc/self/fd"))
         with Sandbox(Decoding(), LONG_SIZE) as sandbox:
-            list(sandbox.decode(film))
-            frames = sandbox.decode(long_film)
+            list(sandbox.decode(video))
+            frames = sandbox.decode(long_video)
             next(frames)
             os.kill(the_child(before), signal.SIGSEGV)
             with pytest.raises(VideoRejected):
                 list(frames)
-            list(sandbox.decode(film))
+            list(sandbox.decode(video))
         assert children() == before
         assert set(os.listdir("/proc/self/fd")) == descriptors
 
@@ -581,8 +581,8 @@ class TestHostileAnswers:
             "Answer(REJECTED, payload=b'damaged\\n' + bytes(5000)).send(parent)",
         ],
     )
-    def test_what_is_not_the_grid_is_a_crash(self, hostile: Callable[[str], Sandbox], film: str, answers: str) -> None:
-        refused = rejection(hostile(answers), film)
+    def test_what_is_not_the_grid_is_a_crash(self, hostile: Callable[[str], Sandbox], video: str, answers: str) -> None:
+        refused = rejection(hostile(answers), video)
         assert (refused.reason, refused.detail) == (DropReason.DECODER_CRASHED, "the decoder broke its protocol")
 
     @pytest.mark.parametrize(
@@ -597,27 +597,27 @@ class TestHostileAnswers:
             "Answer(IDLE, value=1.0).send(parent)",
         ],
     )
-    def test_what_is_no_fact_is_a_crash(self, hostile: Callable[[str], Sandbox], film: str, answers: str) -> None:
+    def test_what_is_no_fact_is_a_crash(self, hostile: Callable[[str], Sandbox], video: str, answers: str) -> None:
         before = children()
         sandbox = hostile(answers)
         with pytest.raises(VideoRejected, match="the decoder broke its protocol") as caught:
-            sandbox.probe(film, frames=False)
+            sandbox.probe(video, frames=False)
         assert caught.value.reason is DropReason.DECODER_CRASHED
         assert children() == before
 
-    def test_a_rejection_carries_the_decoded_fraction(self, hostile: Callable[[str], Sandbox], film: str) -> None:
+    def test_a_rejection_carries_the_decoded_fraction(self, hostile: Callable[[str], Sandbox], video: str) -> None:
         """`strict` and `salvage` meet it in tests/extraction/test_decoding.py."""
         sandbox = hostile("Answer(REJECTED, value=0.25, payload=b'too_damaged\\na quarter').send(parent)")
-        refused = rejection(sandbox, film)
+        refused = rejection(sandbox, video)
         assert (refused.reason, refused.detail, refused.decoded_fraction) == (
             DropReason.TOO_DAMAGED,
             "a quarter",
             0.25,
         )
 
-    def test_a_rejection_is_one_line_of_printable_text(self, hostile: Callable[[str], Sandbox], film: str) -> None:
+    def test_a_rejection_is_one_line_of_printable_text(self, hostile: Callable[[str], Sandbox], video: str) -> None:
         sandbox = hostile("Answer(REJECTED, payload=b'damaged\\na \\x1b[31m red\\nline \\xff').send(parent)")
-        refused = rejection(sandbox, film)
+        refused = rejection(sandbox, video)
         assert (refused.detail, refused.decoded_fraction) == ("a  [31m red line \ufffd", None)
 
 
@@ -642,8 +642,8 @@ hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)
 
 
 class TestEndOfTheParent:
-    def test_a_killed_parent_leaves_no_child(self, long_film: str) -> None:
-        command = [sys.executable, "-c", PARENT, long_film]
+    def test_a_killed_parent_leaves_no_child(self, long_video: str) -> None:
+        command = [sys.executable, "-c", PARENT, long_video]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
             assert parent.stdout is not None
             child = int(parent.stdout.readline())
@@ -692,18 +692,18 @@ for reach_out in (lambda: open("/etc/hostname"), socket.socket, lambda: os.dup(0
 class TestConfinement:
     @pytest.mark.parametrize("place", ["local", "remote"])
     def test_the_child_holds_no_file_but_the_video_and_may_open_none(
-        self, sandbox: Sandbox, strangers: set[int], long_film: str, place: str, monkeypatch: pytest.MonkeyPatch
+        self, sandbox: Sandbox, strangers: set[int], long_video: str, place: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         if place == "remote":
             as_remote(monkeypatch)
-        frames = sandbox.decode(long_film)
+        frames = sandbox.decode(long_video)
         next(frames)
         pid = the_child(strangers)
         limits = " ".join(Path(f"/proc/{pid}/limits").read_text(encoding="ascii").split())
         open_files = {int(fd): os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
         frames.close()
         assert sorted(open_files) == [0, 1, 2, 3]
-        assert open_files[3] == (long_film if place == "local" else os.devnull)
+        assert open_files[3] == (long_video if place == "local" else os.devnull)
         assert "Max open files 4 4" in limits
         assert "Max processes 0 0" in limits
         assert "Max core file size 0 0" in limits
@@ -711,9 +711,9 @@ class TestConfinement:
         assert f"Max address space {4096 * 2**20} {4096 * 2**20}" in limits
 
     def test_the_child_knows_no_secret_of_the_environment(
-        self, sandbox: Sandbox, strangers: set[int], film: str
+        self, sandbox: Sandbox, strangers: set[int], video: str
     ) -> None:
-        list(sandbox.decode(film))
+        list(sandbox.decode(video))
         environment = Path(f"/proc/{the_child(strangers)}/environ").read_bytes()
         assert b"PYTHONPATH=" in environment
         assert b"HOME=" not in environment
@@ -733,7 +733,7 @@ LIBERAL = Decoding(
 
 @dataclass(frozen=True)
 class Trap:
-    """A folder with a secret film and a pipe that whoever opens it waits for, and a port where somebody listens."""
+    """A folder with a secret video and a pipe that whoever opens it waits for, and a port where somebody listens."""
 
     folder: Path
     server: socket.socket
@@ -821,8 +821,8 @@ def reference_movie(name: str) -> bytes:
     return box(b"ftyp", b"qt  ", bytes(4)) + box(b"moov", box(b"rmra", box(b"rmda", reference)))
 
 
-def film_in_another_file(name: str) -> bytes:
-    """A film whose data reference is a Macintosh alias of another file."""
+def video_in_another_file(name: str) -> bytes:
+    """A video whose data reference is a Macintosh alias of another file."""
     text = name.encode()
     alias = bytes(10) + b"\4disk".ljust(28, b"\0") + bytes(12) + bytes([len(text)]) + text.ljust(63, b"\0") + bytes(16)
     paths = struct.pack(">hh", 1, 1) + bytes(16) + struct.pack(">hH", 2, len(text)) + text + struct.pack(">hH", -1, 0)
@@ -834,20 +834,20 @@ def film_in_another_file(name: str) -> bytes:
 BAITS: dict[str, Callable[[Trap], bytes]] = {
     "hls of a file": lambda trap: playlist(f"file://{trap.folder}/secret.ts"),
     "hls of a pipe": lambda _: playlist("pipe.ts"),
-    "hls of a url": lambda trap: playlist(f"http://127.0.0.1:{trap.port}/film.ts"),
+    "hls of a url": lambda trap: playlist(f"http://127.0.0.1:{trap.port}/video.ts"),
     "hls of data": lambda _: playlist("data:video/mp2t;base64,R0AAEA=="),
     "hls of a part": lambda trap: playlist(f"subfile,,start,0,end,0,,:{trap.folder}/secret.ts"),
     "hls of a sum": lambda trap: playlist(f"concat:{trap.folder}/secret.ts|{trap.folder}/pipe.ts"),
     "concat of a file": lambda _: concat("secret.ts"),
     "concat of a pipe": lambda _: concat("pipe.ts"),
     "concat of a path": lambda trap: concat(f"{trap.folder}/secret.ts"),
-    "concat of a url": lambda trap: concat(f"http://127.0.0.1:{trap.port}/film.ts"),
+    "concat of a url": lambda trap: concat(f"http://127.0.0.1:{trap.port}/video.ts"),
     "concat of a part": lambda trap: concat(f"subfile,,start,0,end,0,,:{trap.folder}/secret.ts"),
-    "dash": lambda trap: dash(f"http://127.0.0.1:{trap.port}/film.mp4"),
+    "dash": lambda trap: dash(f"http://127.0.0.1:{trap.port}/video.mp4"),
     "session description": lambda trap: session(trap.port),
     "image sequence": lambda _: b"secret%03d.png\n",
     "reference movie": lambda _: reference_movie("secret.mp4"),
-    "data reference": lambda _: film_in_another_file("secret.mp4"),
+    "data reference": lambda _: video_in_another_file("secret.mp4"),
 }
 
 
@@ -884,7 +884,7 @@ class TestBaits:
         ("kind", "name", "options"),
         [
             ("hls of a file", "list.m3u8", {}),
-            ("data reference", "film.mp4", {"enable_drefs": "1", "use_absolute_path": "1"}),
+            ("data reference", "video.mp4", {"enable_drefs": "1", "use_absolute_path": "1"}),
         ],
     )
     def test_what_has_a_fitting_name_and_options_works_too(

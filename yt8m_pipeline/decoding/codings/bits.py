@@ -4,7 +4,12 @@ from yt8m_pipeline.decoding.codings.picture import Unplannable
 
 
 class Bits:
-    """Reads big-endian bit fields."""
+    """Reads bit fields, the highest bit of each byte first. The methods have the names of the standards' descriptors.
+
+    >>> bits = Bits(bytes([0b101_00101, 0b1_0000000]))
+    >>> bits.u(3), bits.ue(), bits.u(1)
+    (5, 4, 1)
+    """
 
     def __init__(self, data: bytes) -> None:
         self._value, self._left = int.from_bytes(data, "big"), 8 * len(data)
@@ -21,21 +26,23 @@ class Bits:
         return (self._value >> self._left) & ((1 << count) - 1)
 
     def ue(self) -> int:
-        """An unsigned Exp-Golomb number (H.264 §9.1)."""
+        """An unsigned Exp-Golomb number (ITU-T H.264 §9.1)."""
         zeros = 0
         while not self.u(1):
             zeros += 1
         return (1 << zeros) - 1 + self.u(zeros)
 
     def se(self) -> int:
-        """A signed Exp-Golomb number (H.264 §9.1.1)."""
+        """A signed Exp-Golomb number (ITU-T H.264 §9.1.1)."""
         number = self.ue()
         return (number + 1) // 2 if number % 2 else -(number // 2)
 
     def skip(self, *fields: int) -> None:
+        """Passes over fields of so many bits each."""
         for count in fields:
             self.u(count)
 
     def skip_ue(self, count: int) -> None:
+        """Passes over so many Exp-Golomb numbers."""
         for _ in range(count):
             self.ue()

@@ -1,4 +1,4 @@
-"""Pictures in NAL units: H.264 (ITU-T H.264 §7.3, §7.4.1) and HEVC (ITU-T H.265 §7.3, §7.4.2), in MP4 and elsewhere
+"""Pictures in NAL units: H.264 (ITU-T H.264 §7.3, §7.4) and HEVC (ITU-T H.265 §7.3, §7.4), in MP4 and elsewhere
 (ISO/IEC 14496-15 §5.3, §8.3)."""
 
 from collections.abc import Iterator
@@ -16,12 +16,13 @@ from yt8m_pipeline.decoding.codings.picture import (
 
 
 def length_size(extradata: bytes, place: int) -> int | None:
-    """Bytes of the length before each NAL unit, from `avcC` or `hvcC`; None: start codes (Annex B)."""
+    """Returns how many bytes the length before each NAL unit has, from `lengthSizeMinusOne` in `avcC` or `hvcC`; None:
+    the units follow start codes instead (Annex B)."""
     return (extradata[place] & 3) + 1 if len(extradata) > place and extradata[0] == 1 else None
 
 
 def nal_units(data: bytes, size_of_length: int | None) -> Iterator[bytes]:
-    """The NAL units of a packet.
+    """Yields the NAL units of a packet.
 
     Raises:
         Unplannable: if a length goes beyond the packet.
@@ -39,20 +40,20 @@ def nal_units(data: bytes, size_of_length: int | None) -> Iterator[bytes]:
 
 
 def payload(unit: bytes, begin: int) -> Bits:
-    """The first bits after a NAL unit's header, without emulation prevention bytes."""
+    """Returns the first bits of a NAL unit from byte `begin` on, without emulation prevention bytes (§7.3.1)."""
     return Bits(unit[begin : begin + 512].replace(b"\0\0\3", b"\0\0"))
 
 
 LASTING_MESSAGES = frozenset({19, 47})
-"""Supplemental enhancement information that holds for later pictures too, and that FFmpeg obeys: film grain, and the
-display's orientation (H.264 §D.1, H.265 §D.2)."""
+"""These messages of supplemental enhancement information hold for later pictures too, and FFmpeg obeys them: film
+grain characteristics and display orientation (ITU-T H.264 §D.1, ITU-T H.265 §D.2)."""
 
 
 def refuse_lasting_messages(message: bytes) -> None:
-    """Reads the kinds of messages in a NAL unit, without its header.
+    """Reads the `payloadType` of each message in an SEI NAL unit without its header (§7.3.2.3.1).
 
     Raises:
-        Unplannable: if one holds for later pictures: it would be lost with a picture that is left out.
+        Unplannable: if a message holds for later pictures: it would be lost with a picture that is left out.
     """
     data, place = message.replace(b"\0\0\3", b"\0\0"), 0
     while place + 2 < len(data):
@@ -64,7 +65,7 @@ def refuse_lasting_messages(message: bytes) -> None:
 
 
 def _sum_of_bytes(data: bytes, place: int) -> tuple[int, int]:
-    """A number as so many bytes of 255 and a smaller one, and the place after it."""
+    """Returns a number that is coded as bytes of 255 and a smaller one, and the place after it."""
     total = 0
     while place < len(data):
         total += data[place]
@@ -75,11 +76,17 @@ def _sum_of_bytes(data: bytes, place: int) -> tuple[int, int]:
 
 
 class H264:
-    """H.264: IDR pictures, reference pictures, and pictures with `nal_ref_idc` 0, on which none depends."""
+    """H.264: decoding begins at IDR pictures, and pictures with `nal_ref_idc` 0 can be left out: they are the B-frames
+    (and other pictures) that no other depends on."""
 
     SLICE, IDR, SEI, SPS, PPS, DELIMITER, FILLER = 1, 5, 6, 7, 8, 9, 12
+    """Values of `nal_unit_type` (Table 7-1)."""
+
     HIGH_PROFILES = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135})
+    """The values of `profile_idc` whose sequence parameter sets tell the chroma format (§7.3.2.1.1)."""
+
     B, SLICE_TYPES = 1, 5
+    """B-slices have a `slice_type` that is 1 modulo 5 (Table 7-6)."""
 
     def __init__(self, extradata: bytes, *, is_reordered: bool) -> None:
         self._length_size = length_size(extradata, 4)
@@ -108,9 +115,9 @@ class H264:
 
     @staticmethod
     def _configured(extradata: bytes) -> Iterator[bytes]:
-        """The parameter sets in `avcC`."""
+        """Yields the parameter sets in `avcC` (ISO/IEC 14496-15 §5.3.3.1.2)."""
         place = 5
-        for mask in (31, 255):
+        for mask in (31, 255):  # numOfSequenceParameterSets has 5 bits, numOfPictureParameterSets 8
             count, place = extradata[place] & mask if len(extradata) > place else 0, place + 1
             for _ in range(count):
                 begin = place + 2
@@ -119,75 +126,92 @@ class H264:
 
     def _note_parameters(self, unit: bytes) -> None:
         kind = unit[0] & 31 if unit else 0
-        if kind in (self.SPS, self.PPS):
+        if kind in (self.SPS, self.PPS):  # their ids follow profile and level (3 bytes), or the NAL unit's header
             self._parameters.note(unit, kind, payload(unit, 4 if kind == self.SPS else 1).ue())
         if kind == self.SPS:
             self._read_sps(unit)
 
     def _read_slice(self, bits: Bits) -> None:
-        """Refuses fields: a packet may hold one of a frame, or both, and those are not told apart here."""
-        bits.ue()
-        if bits.ue() % self.SLICE_TYPES == self.B:
+        """Reads slice_header (§7.3.3) up to `field_pic_flag`, and refuses fields.
+
+        A packet may hold one field of a frame, or both, and those are not told apart here.
+        """
+        bits.ue()  # first_mb_in_slice
+        if bits.ue() % self.SLICE_TYPES == self.B:  # slice_type
             refuse_unannounced_bidirectional(is_reordered=self._is_reordered)
         if self._frame_num_bits is not None:
-            bits.ue()
-            bits.skip(self._frame_num_bits)
-            if bits.u(1):
+            bits.ue()  # pic_parameter_set_id
+            bits.skip(self._frame_num_bits)  # colour_plane_id, frame_num
+            if bits.u(1):  # field_pic_flag
                 raise Unplannable("its pictures are fields")
 
     def _read_sps(self, unit: bytes) -> None:
-        """Sets the bits of `frame_num` (with `colour_plane_id`) where pictures may be fields, else None."""
+        """Reads seq_parameter_set_data (§7.3.2.1.1) up to `frame_mbs_only_flag`.
+
+        Where pictures may be fields, this sets how many bits `colour_plane_id` and `frame_num` have in slice headers,
+        else None.
+        """
         bits = payload(unit, 1)
-        profile, planes = bits.u(8), 0
-        bits.skip(16)
-        bits.ue()
+        profile, planes = bits.u(8), 0  # profile_idc
+        bits.skip(8, 8)  # constraint_set flags, level_idc
+        bits.ue()  # seq_parameter_set_id
         if profile in self.HIGH_PROFILES:
             planes = self._skip_chroma(bits)
-        frame_num_bits = bits.ue() + 4
+        frame_num_bits = bits.ue() + 4  # log2_max_frame_num_minus4
         self._skip_order_count(bits)
-        bits.ue()
-        bits.skip(1)
-        bits.skip_ue(2)
-        self._frame_num_bits = None if bits.u(1) else frame_num_bits + planes
+        bits.ue()  # max_num_ref_frames
+        bits.skip(1)  # gaps_in_frame_num_value_allowed_flag
+        bits.skip_ue(2)  # pic_width_in_mbs_minus1, pic_height_in_map_units_minus1
+        self._frame_num_bits = None if bits.u(1) else frame_num_bits + planes  # frame_mbs_only_flag
 
     @staticmethod
     def _skip_chroma(bits: Bits) -> int:
-        chroma_format = bits.ue()
-        planes = 2 * bits.u(1) if chroma_format == 3 else 0
-        bits.skip_ue(2)
-        bits.skip(1)
-        if bits.u(1):
+        """Returns how many bits `colour_plane_id` has in slice headers."""
+        chroma_format = bits.ue()  # chroma_format_idc; 3 is 4:4:4
+        planes = 2 * bits.u(1) if chroma_format == 3 else 0  # separate_colour_plane_flag
+        bits.skip_ue(2)  # bit_depth_luma_minus8, bit_depth_chroma_minus8
+        bits.skip(1)  # qpprime_y_zero_transform_bypass_flag
+        if bits.u(1):  # seq_scaling_matrix_present_flag
             for index in range(12 if chroma_format == 3 else 8):
-                if bits.u(1):
+                if bits.u(1):  # seq_scaling_list_present_flag[ i ]
                     H264._skip_scaling_list(bits, 16 if index < 6 else 64)
         return planes
 
     @staticmethod
     def _skip_scaling_list(bits: Bits, size: int) -> None:
+        """Passes over scaling_list (§7.3.2.1.1.1)."""
         last = following = 8
         for _ in range(size):
             if following:
-                following = (last + bits.se()) % 256
+                following = (last + bits.se()) % 256  # delta_scale
             last = following or last
 
     @staticmethod
     def _skip_order_count(bits: Bits) -> None:
-        kind = bits.ue()
+        kind = bits.ue()  # pic_order_cnt_type
         if kind == 0:
-            bits.ue()
+            bits.ue()  # log2_max_pic_order_cnt_lsb_minus4
         elif kind == 1:
-            bits.skip(1)
-            bits.skip_ue(2)
-            bits.skip_ue(bits.ue())
+            bits.skip(1)  # delta_pic_order_always_zero_flag
+            bits.skip_ue(2)  # offset_for_non_ref_pic, offset_for_top_to_bottom_field
+            bits.skip_ue(bits.ue())  # offset_for_ref_frame[ i ] for i < num_ref_frames_in_pic_order_cnt_cycle
 
 
 class Hevc:
-    """HEVC: IRAP pictures, and sub-layer non-reference pictures of the highest sub-layer, on which none depends."""
+    """HEVC: decoding begins at IRAP pictures, and sub-layer non-reference pictures of the highest sub-layer can be left
+    out: they are the B-frames (and other pictures) that no other depends on."""
 
     IRAP, SUB_LAYER_NON_REFERENCE = frozenset(range(16, 22)), frozenset(range(0, 16, 2))
+    """Values of `nal_unit_type` (Table 7-1): BLA, IDR and CRA pictures; pictures whose name ends in _N."""
+
     VIDEO, PARAMETERS, SPS, PPS = frozenset(range(32)), frozenset({32, 33, 34}), 33, 34
+    """Values of `nal_unit_type`: slices; video, sequence and picture parameter sets."""
+
     ENDINGS, SEI, HARMLESS = frozenset({36, 37}), 39, frozenset({35, 38, 39, 40})
+    """Values of `nal_unit_type`: ends of a sequence and of the bitstream; prefix SEI; delimiter, filler data, SEI."""
+
     DROPPING, NO_OUTPUT_OF_PRIOR_PICTURES = frozenset(range(16, 21)), 0x40
+    """BLA and IDR pictures have `no_output_of_prior_pics_flag`, the second bit of their slice headers (§7.3.6.1)."""
 
     def __init__(self, extradata: bytes) -> None:
         self._length_size = length_size(extradata, 21)
@@ -209,7 +233,7 @@ class Hevc:
                 raise Unplannable("a picture drops those before it")
             if kind in self.VIDEO:
                 self._begin_picture()
-                layers.add((unit[1] & 7) - 1)
+                layers.add((unit[1] & 7) - 1)  # nuh_temporal_id_plus1
             self._has_ended |= kind in self.ENDINGS
         pictures = kinds & self.VIDEO
         if pictures and pictures <= self.IRAP:
@@ -218,7 +242,7 @@ class Hevc:
         return DISPOSABLE if pictures and is_disposable and layers == {self._highest_layer} else REFERENCE
 
     def _begin_picture(self) -> None:
-        """After the end of a sequence, pictures that lead the next entry are not shown: that is not planned for."""
+        """Refuses pictures after the end of a sequence: those that lead the next entry are not shown (§8.1.3)."""
         self._parameters.close()
         if self._has_ended:
             raise Unplannable("a sequence of pictures ends within it")
@@ -228,13 +252,13 @@ class Hevc:
         if kind in self.PARAMETERS:
             self._parameters.note(unit, kind, payload(unit, 2).ue() if kind == self.PPS else 0)
         if kind == self.SPS:
-            self._highest_layer = unit[2] >> 1 & 7
+            self._highest_layer = unit[2] >> 1 & 7  # sps_max_sub_layers_minus1 (§7.3.2.2.1)
 
     @staticmethod
     def _configured(extradata: bytes) -> Iterator[bytes]:
-        """The parameter sets in `hvcC`."""
+        """Yields the parameter sets in `hvcC` (ISO/IEC 14496-15 §8.3.3.1.2)."""
         place = 23
-        for _ in range(int.from_bytes(extradata[22:23], "big")):
+        for _ in range(int.from_bytes(extradata[22:23], "big")):  # numOfArrays; each begins with a kind and a count
             count, place = int.from_bytes(extradata[place + 1 : place + 3], "big"), place + 3
             for _ in range(count):
                 begin = place + 2

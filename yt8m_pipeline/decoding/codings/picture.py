@@ -1,7 +1,8 @@
 """What a coded picture depends on, and when that cannot be told.
 
 A picture reads *slots* and writes slots; it depends on the pictures that last wrote what it reads. Only AV1 names its
-eight slots; for the others one slot is the chain of all reference pictures.
+eight slots. In the other codecs all reference pictures form one chain: each reads and writes all slots. A B-frame that
+is no reference reads all slots and writes none, so nothing depends on it and it can be left out.
 """
 
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ ALL_SLOTS: Slots = frozenset(range(8))
 
 
 class Unplannable(Exception):
-    """The film must be decoded plainly, from its start: its packets do not tell what can be left out."""
+    """The packets of a video do not tell what can be left out: it must be decoded plainly, from its start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +23,11 @@ class Picture:
     """A coded picture among the others.
 
     Attributes:
-        reads: The slots that it depends on.
-        writes: The slots that hold it afterwards; none: no other picture depends on it.
-        is_entry: Decoding can begin here: it depends on nothing, and so do, but for itself and each other, all
-            pictures that follow it in decoding order and in presentation order.
-        is_shown: Whether it is ever on screen.
+        reads: The slots that the picture depends on.
+        writes: The slots that hold the picture afterwards; none: no other picture depends on it.
+        is_entry: Whether decoding can begin here. An entry depends on nothing, and the pictures that follow it both in
+            decoding order and in presentation order depend on nothing but the entry and each other.
+        is_shown: Whether the picture is ever on screen.
     """
 
     reads: Slots
@@ -36,44 +37,56 @@ class Picture:
 
 
 ENTRY = Picture(NO_SLOT, ALL_SLOTS, is_entry=True)
+"""A keyframe at which decoding can begin."""
+
 REFERENCE = Picture(ALL_SLOTS, ALL_SLOTS)
+"""A picture on which the later ones depend: a P-frame, or a B-frame that is a reference. It is the safe guess."""
+
 DISPOSABLE = Picture(ALL_SLOTS, NO_SLOT)
+"""A B-frame, or another picture, on which no other picture depends."""
+
 HIDDEN = Picture(ALL_SLOTS, ALL_SLOTS, is_shown=False)
+"""A reference picture that is never on screen."""
+
 ALONE = Picture(NO_SLOT, NO_SLOT)
+"""A picture that neither depends on others nor is depended on."""
 
 
 class Coding(Protocol):
     """Reads the pictures of one stream, in decoding order."""
 
     def read(self, data: bytes, *, is_keyframe: bool) -> Picture:
-        """The picture (or, of AV1, all pictures) in one packet.
+        """Reads the picture (or, in AV1, all pictures) of one packet.
 
         Args:
             data: The packet's bytes.
-            is_keyframe: What the container says of it.
+            is_keyframe: Whether the container says that the packet is a keyframe.
 
         Raises:
-            Unplannable: if its kind is one for which nothing can be left out.
+            Unplannable: if the picture is of a kind for which nothing can be left out.
         """
 
 
 class ParameterSets:
-    """What a stream's headers say for all pictures that follow. One that comes later than the first picture must be
-    the one in force: a change would be lost with a picture that is left out."""
+    """The headers of a stream that hold for all pictures that follow.
+
+    A header that comes later than the first picture must be equal to the one in force: a change would be lost with a
+    picture that is left out.
+    """
 
     def __init__(self) -> None:
         self._in_force: dict[tuple[int, int], bytes] = {}
         self._is_closed = False
 
     def close(self) -> None:
-        """The first picture has come."""
+        """Is called at each picture: from the first one on, parameters may not change."""
         self._is_closed = True
 
     def note(self, parameters: bytes, kind: int = 0, number: int = 0) -> None:
         """Takes parameters up, in place of those of the same kind and number.
 
         Raises:
-            Unplannable: if they are others, and pictures have come before.
+            Unplannable: if they differ from those in force, and pictures have come before.
         """
         if self._is_closed and self._in_force.get((kind, number)) != parameters:
             raise Unplannable("its parameters change")
@@ -81,10 +94,12 @@ class ParameterSets:
 
 
 def refuse_unannounced_bidirectional(*, is_reordered: bool) -> None:
-    """Is called at a picture that others follow in decoding order and precede on screen, as a rule.
+    """Is called at a B-frame (a B-picture or picture of B-slices), which as a rule is shown before others that precede
+    it in decoding order.
 
     Raises:
-        Unplannable: if the decoder does not know that: it shows pictures as they come until it meets this one.
+        Unplannable: if the decoder does not know that pictures are reordered. It shows them as they come until it
+            meets the first B-frame, so leaving that one out would change what is shown.
     """
     if not is_reordered:
         raise Unplannable("it has B-pictures, of which its headers do not tell")

@@ -1,6 +1,7 @@
-"""The child's end of the sandbox: confines itself, then decodes one video after another (the parent's end: `sandbox`).
+"""The child's end of the sandbox: it confines itself, then decodes one video after another. `parent` is the other end.
 
-When FFmpeg sees the first byte, every descriptor that the limit allows is taken: it can open neither file nor socket.
+When FFmpeg sees the first byte, every descriptor that the limit allows is taken, so it can open neither a file nor a
+socket.
 """
 
 import json
@@ -42,21 +43,23 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 PARENT = 0
-"""The descriptor of the socket to the parent."""
+"""The socket to the parent has this descriptor, that of the standard input."""
 
 DESCRIPTORS = 4
-"""Standard input (that socket), output and error, and the video or, where it is remote, the null device."""
+"""The child has this many descriptors: standard input (the socket), output and error, and the video's file or, where
+the video is remote, the null device."""
 
 BLOCKS_KEPT = 8
-"""Of a remote video: enough for its index, and for pictures and sound that lie apart."""
+"""Of a remote video, this many blocks are kept in memory: enough for its index, and for pictures and sound that lie
+apart."""
 
 
 class RemoteFile(RawIOBase):
     """A file that somebody else reads, block by block.
 
     Args:
-        fetch: Gives the bytes of the block of this number.
-        size: The file's size, bytes.
+        fetch: Returns the bytes of the block of a number.
+        size: The file's size, in bytes.
     """
 
     def __init__(self, fetch: Callable[[int], bytes], size: int) -> None:
@@ -75,7 +78,7 @@ class RemoteFile(RawIOBase):
         return self._position
 
     def readinto(self, buffer: "WriteableBuffer") -> int:
-        """Fills the buffer but for the end of the file."""
+        """Fills the buffer, or the part of it up to the end of the file."""
         target = memoryview(buffer).cast("B")
         end = min(self._position + len(target), self._size)
         first = self._position // BLOCK_BYTES
@@ -95,8 +98,8 @@ def main(decoding: Decoding, size: int | None) -> None:
             message, descriptors, *_ = job
             task, file_size = JOB.unpack(message)
             with open(descriptors[0] if descriptors else os.devnull, "rb", buffering=0) as file:
-                stream = file if descriptors else RemoteFile(partial(_fetch, parent, file_size), file_size)
-                _work(parent, task, cast(BinaryIO, stream), decoding, size)
+                video = file if descriptors else RemoteFile(partial(_fetch, parent, file_size), file_size)
+                _work(parent, task, cast(BinaryIO, video), decoding, size)
 
 
 def _confine(memory_limit_mib: int) -> None:
@@ -124,14 +127,14 @@ def _end_with_parent() -> None:
     os._exit(0)
 
 
-def _work(parent: socket.socket, task: bytes, stream: BinaryIO, decoding: Decoding, size: int | None) -> None:
+def _work(parent: socket.socket, task: bytes, file: BinaryIO, decoding: Decoding, size: int | None) -> None:
     """Does one job, and says so or why not."""
     decoded_fraction = 1.0
     try:
         if task == DECODE:
-            decoded_fraction = _send_frames(parent, decode_frames(stream, decoding, size))
+            decoded_fraction = _send_frames(parent, decode_frames(file, decoding, size))
         else:
-            facts = probe(stream, decoding, frames=task == PROBE_FRAMES)
+            facts = probe(file, decoding, frames=task == PROBE_FRAMES)
             Answer(FACTS, payload=json.dumps(facts.to_json()).encode()).send(parent)
         Answer(IDLE, value=decoded_fraction).send(parent)
     except VideoRejected as rejection:

@@ -1,13 +1,14 @@
-"""Decoding in a child process, so that a hostile video costs that video only (DESIGN §4.3).
+"""Decoding in a child process, so that a hostile video costs that video only.
 
-The child (`sandbox_child`) is confined before it sees a byte: a limited address space (but on macOS, which has no such
-limit), no process below it (unless root runs it), no file that grows, no core dump, and no descriptor to spare, so that
-FFmpeg can open neither a file nor a socket, whatever a video names. It gets a local video as a descriptor, and asks for
-the blocks of a remote one; it never gets a name. That holds a library that was misled or went astray. It does not hold
-foreign machine code: against that, run the pipeline in a container or virtual machine.
+Videos are untrusted input to a C library. The child (`child`) is confined before it sees a byte: a limited address
+space (but on macOS, which has no such limit), no process below it (unless root runs it), no file that grows, no core
+dump, and no descriptor to spare, so that FFmpeg can open neither a file nor a socket, whatever a video names. It gets a
+local video as a descriptor, and asks for the blocks of a remote one; it never gets a name. That holds a library that
+was misled or went astray. It does not hold foreign machine code: against that, run the pipeline in a container or
+virtual machine.
 
-The pools that exist (pebble, billiard, loky) run pickled Python callables and unpickle what comes back; confinement,
-descriptors and answers of hostile processes would all be ours to write inside them, and that is most of what is here.
+The pools that exist (pebble, billiard, loky) run pickled Python callables and unpickle what comes back; the
+confinement, the descriptors and the distrust of answers would have to be written all the same, and are most of this.
 """
 
 import io
@@ -21,8 +22,7 @@ import sys
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from fractions import Fraction
-from math import ceil, isfinite, isnan, prod
+from math import isfinite, isnan, prod
 from time import monotonic
 from types import TracebackType
 from typing import IO, Self, cast
@@ -34,6 +34,7 @@ from yt8m_pipeline import files
 from yt8m_pipeline.accounting.reasons import DropReason, VideoRejected
 from yt8m_pipeline.config import Decoding
 from yt8m_pipeline.decoding.facts import SampledFrame, VideoFacts
+from yt8m_pipeline.decoding.frame_times import Grid
 from yt8m_pipeline.decoding.sandbox.protocol import (
     BLOCK_BYTES,
     DECODE,
@@ -57,13 +58,20 @@ from yt8m_pipeline.decoding.sandbox.reading_ahead import read_ahead
 from yt8m_pipeline.errors import DataError
 
 CHILD = "yt8m_pipeline.decoding.sandbox.child"
+
 START_SECONDS = 120.0
+"""A child that has not started after this many seconds counts as one that cannot be started. Python and PyAV start in
+under a second, but in many more where a hundred children start at once on a slow disk."""
+
 READING_BYTES_PER_SECOND = 4 * MIB
-"""As slow as a disk or network may be that a whole film is read from."""
+"""A whole video may be read as slowly as this: a disk or network that is slower runs into the time limit."""
+
 DYING_SECONDS = 5.0
+"""A child that has closed its socket has this many seconds to end, so that its exit status can be told."""
 
 AHEAD_BYTES = 128 * MIB
-"""Of decoded frames that wait for the consumer: all 360 of 299², or five of 4K UHD in their own size."""
+"""Decoded frames that wait for the consumer may have this many bytes: all 360 frames of 299 × 299 pixels, or five of
+4K UHD in their own size."""
 
 
 class Sandbox:
@@ -78,7 +86,7 @@ class Sandbox:
 
     Args:
         decoding: The sampling rate and the limits.
-        size: Height and width of the frames, pixels; None: each frame has its own size.
+        size: Height and width of the frames, in pixels; None: each frame has its own size.
     """
 
     def __init__(self, decoding: Decoding, size: int | None) -> None:
@@ -98,13 +106,13 @@ class Sandbox:
             self._idle = None
 
     def decode(self, uri: str) -> Generator[SampledFrame, None, float]:
-        """Yields the frames of the grid, size × size or in their own size (see `decode_frames`).
+        """Yields the frames of the grid up to `max_seconds`, size × size or in their own size (see `decode_frames`).
 
         Args:
             uri: A local path, or a URI of which only the blocks that the decoder needs are read.
 
         Returns:
-            The share of the film's grid times whose frame is sound.
+            The share of the video's grid times whose frame is sound.
 
         Raises:
             VideoRejected: MISSING_FILE, EMPTY_FILE; IO_ERROR, also where reading fails half-way; whatever
@@ -116,7 +124,9 @@ class Sandbox:
             return (yield from read_ahead(child.frames(), AHEAD_BYTES, stop=child.stop))
 
     def probe(self, uri: str, *, frames: bool) -> VideoFacts:
-        """What `probing.probe` finds out about a video. Its time limit grows with its size, and with frames by theirs.
+        """Returns what `probing.probe` finds out about a video.
+
+        The time limit grows with the file's size and, if frames are decoded, with their number.
 
         Raises:
             VideoRejected: as `decode` does.
@@ -162,7 +172,7 @@ class _Video:
         return [self.file.fileno()] if isinstance(self.file, io.FileIO) else []
 
     def block(self, number: int) -> bytes:
-        """The bytes of a block. In their order blocks are one stream: a seek would be a new request.
+        """Returns the bytes of a block. Blocks in their order are read on without a seek, which would be a new request.
 
         Raises:
             ValueError: if there is no such block.
@@ -183,7 +193,7 @@ class _Child:
 
     def __init__(self, decoding: Decoding, size: int | None) -> None:
         self._decoding, self._size = decoding, size
-        self._frame_limit = ceil(Fraction(str(decoding.max_seconds)) * decoding.rate)
+        self._frame_limit = Grid.of_config(decoding).count
         self._payload_limits = {
             FRAME: 3 * size * size if size else MAX_FRAME_BYTES,
             FACTS: MAX_FACTS_BYTES,
@@ -224,7 +234,7 @@ class _Child:
         return self._process.poll() is None
 
     def stop(self) -> None:
-        """Kills the process: whoever waits for its answers, gets none."""
+        """Kills the process, so that whoever waits for its answers gets none."""
         self._process.kill()
 
     def kill(self) -> None:
@@ -240,7 +250,7 @@ class _Child:
             socket.send_fds(self._socket, [JOB.pack(task, video.size)], video.descriptors)
 
     def frames(self) -> Generator[SampledFrame, None, float]:
-        """The frames of the video that was handed over."""
+        """Yields the frames of the video that was handed over."""
         for index in range(self._frame_limit):
             answer = self._await(*(FRAME, IDLE) if index else (FRAME,))
             if answer.kind == IDLE:
@@ -252,7 +262,7 @@ class _Child:
         return self._await(IDLE).value
 
     def facts(self, *, frames: bool) -> VideoFacts:
-        """What was found out about the video that was handed over, all of which is read."""
+        """Returns what was found out about the video that was handed over, all of which is read."""
         if self._video is not None:
             self._seconds_left += self._video.size / READING_BYTES_PER_SECOND
         if frames:
@@ -264,7 +274,7 @@ class _Child:
         return facts
 
     def _await(self, *kinds: bytes) -> Answer:
-        """The next answer, of one of these kinds. Until it comes, the child gets the blocks that it asks for."""
+        """Returns the next answer, of one of these kinds, and meanwhile sends the blocks that the child asks for."""
         with self._watching():
             while (answer := self._receive()).kind == READ:
                 self._send_block(answer.number)
@@ -281,7 +291,7 @@ class _Child:
 
     @contextmanager
     def _watching(self) -> Iterator[None]:
-        """Tells by what the child does whether it crashed, hangs or lies; meanwhile its time runs."""
+        """Turns what the child does into a rejection if it crashed, hangs or lies. Meanwhile its time runs."""
         self._deadline = monotonic() + self._seconds_left
         try:
             yield
@@ -325,7 +335,7 @@ class _Child:
         self._socket.settimeout(seconds)
 
     def _last_words(self) -> str:
-        """How the process ended, and the last line of its standard error."""
+        """Returns how the process ended, and the last line of its standard error."""
         try:
             status = self._process.wait(DYING_SECONDS)
         except subprocess.TimeoutExpired:
@@ -379,7 +389,7 @@ def _printable(text: str) -> str:
 
 
 def _child_environment() -> dict[str, str]:
-    """What Python needs to start, and nothing that is secret."""
+    """Returns the variables that Python needs to start, and nothing that is secret."""
     kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
     path = os.pathsep.join(entry for entry in sys.path if isinstance(entry, str))  # Python passes over others
     return kept | {"PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}

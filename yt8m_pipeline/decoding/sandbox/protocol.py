@@ -1,8 +1,8 @@
 """What the two ends of the sandbox's socket say to each other: fixed binary headers and bounded payloads, no pickle.
 
 The parent sends a `JOB`: the task, the video's size in bytes and, where the video is a local file, its descriptor. The
-child answers with FRAMEs and IDLE, with FACTS, or with REJECTED. Of a video without a descriptor it asks for blocks
-(READ) meanwhile, and each time gets the bytes of the block and nothing else.
+child answers with FRAMEs and IDLE, with FACTS and IDLE, or with REJECTED. Meanwhile it asks for the blocks of a video
+that comes without a descriptor (READ), and each time gets the bytes of the block and nothing else.
 """
 
 from math import nan
@@ -11,18 +11,27 @@ from struct import Struct
 from typing import NamedTuple
 
 JOB = Struct("!cQ")
+"""A job is its task and the video's size in bytes."""
+
 DECODE, PROBE, PROBE_FRAMES = b"d", b"p", b"P"
 
 HEADER = Struct("!cIdIII")
+"""An answer begins with its kind, number, value, height and width, and the size of its payload in bytes."""
+
 IDLE, FRAME, FACTS, REJECTED, READ = b"i", b"f", b"j", b"r", b"b"
 
 MIB = 2**20
 BLOCK_BYTES = MIB
+"""Remote videos are read in blocks of this many bytes: one request each to an object store."""
+
 MAX_FRAME_BYTES = 128 * MIB
-"""Of a frame in its own size: 8K UHD, 7680 × 4320, has 95 MiB."""
+"""A frame in its own size has at most this many bytes; one of 8K UHD, 7680 × 4320, has 95 MiB."""
 
 MAX_REJECTION_BYTES = 4096
+"""The reason and detail of a rejection have at most this many bytes."""
+
 MAX_FACTS_BYTES = 16 * MIB
+"""The facts of a video as JSON have at most this many bytes: 360 frames take 60 kB."""
 
 
 class Answer(NamedTuple):
@@ -30,11 +39,11 @@ class Answer(NamedTuple):
 
     Attributes:
         kind: IDLE, FRAME, FACTS, REJECTED or READ.
-        number: k of a FRAME; which block to READ.
-        value: The decoded fraction of IDLE and REJECTED (NaN: not known); the pts of a FRAME, seconds.
+        number: The k of a FRAME; the number of the block to READ.
+        value: The decoded fraction of IDLE and REJECTED (NaN: not known); the pts of a FRAME, in seconds.
         payload: The frame's RGB bytes; the facts as JSON; the rejection's reason and detail.
-        height: Of a FRAME, pixels.
-        width: Of a FRAME, pixels.
+        height: The height of a FRAME, in pixels.
+        width: The width of a FRAME, in pixels.
     """
 
     kind: bytes
@@ -50,7 +59,7 @@ class Answer(NamedTuple):
 
 
 def block_length(number: int, size: int) -> int:
-    """How many bytes of a file of `size` bytes a block has.
+    """Returns how many bytes a block of a file of `size` bytes has.
 
     Raises:
         ValueError: if the file has no such block.

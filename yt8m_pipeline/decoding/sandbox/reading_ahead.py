@@ -13,13 +13,13 @@ def read_ahead(
 ) -> Generator[SampledFrame, None, float]:
     """Yields the frames of a generator that runs in a thread of its own, and returns or raises what it does.
 
-    The thread stops as long as the frames that wait have `max_bytes` or more: so there are never more than that and
-    one frame. It has ended when this iterator is at its end, closed or collected.
+    The thread waits as long as the frames that nobody has taken have `max_bytes` or more, so there are never more than
+    that and one frame. It has ended when this iterator is at its end, closed or collected.
 
     Args:
-        frames: Raises nothing but VideoRejected.
-        max_bytes: Of frames that wait.
-        stop: Ends the wait of the generator for its next frame; called when this iterator is left half-way.
+        frames: The frames; the generator raises nothing but VideoRejected.
+        max_bytes: The limit for the frames that wait.
+        stop: Ends the generator's wait for its next frame. It is called when this iterator is left half-way.
     """
     line = _Line(max_bytes)
     thread = Thread(target=line.fill, args=(frames,), daemon=True)
@@ -34,7 +34,7 @@ def read_ahead(
 
 
 class _Line:
-    """The frames that wait, in order: one thread fills the line, another empties it."""
+    """The frames that wait, in order. One thread fills the line, another one empties it."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -56,7 +56,7 @@ class _Line:
             self.close()
 
     def _put(self, frame: SampledFrame) -> bool:
-        """Adds a frame and waits until there is room for another. Returns whether one is wanted."""
+        """Adds a frame and waits until there is room for another one. Returns whether another one is wanted."""
         with self._changed:
             self._frames.append(frame)
             self._bytes += frame.rgb.nbytes
@@ -65,7 +65,7 @@ class _Line:
             return self._is_open
 
     def take(self) -> SampledFrame | None:
-        """The next frame, as soon as there is one; None at the end."""
+        """Returns the next frame as soon as there is one; None at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._frames or not self._is_open)
             if not self._frames:
@@ -76,7 +76,7 @@ class _Line:
             return frame
 
     def close(self) -> bool:
-        """Says that no frame is added or wanted any more. Returns whether that is news."""
+        """Says that no frame is added or wanted any more. Returns whether this was unknown before."""
         with self._changed:
             was_open, self._is_open = self._is_open, False
             self._changed.notify()
