@@ -383,14 +383,22 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         values = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506  a SafeLoader
     except FileNotFoundError:
         raise UsageError(
-            "The config file does not exist", str(path), "no such file", "give the path of a YAML config"
+            what="The config file does not exist",
+            where=str(path),
+            why="no such file",
+            fix="give the path of a YAML config",
         ) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
-        raise UsageError("The config cannot be read as YAML", str(path), reason, "correct the file") from None
+        raise UsageError(
+            what="The config cannot be read as YAML", where=str(path), why=reason, fix="correct the file"
+        ) from None
     if not isinstance(values, dict):
         raise UsageError(
-            "The config is not a mapping", str(path), f"its top level is {type(values).__name__}", "see configs/"
+            what="The config is not a mapping",
+            where=str(path),
+            why=f"its top level is {type(values).__name__}",
+            fix="see configs/",
         )
     return values
 
@@ -421,18 +429,27 @@ def absolute_path(value: str, base: Path) -> str:
 def _apply(values: dict[str, Any], setting: str) -> None:
     key, equals, text = setting.partition("=")
     if not equals or not key:
-        raise UsageError("A setting is not key=value", f"--set {setting}", "no '=' in it", "write --set a.b=value")
+        raise UsageError(
+            what="A setting is not key=value", where=f"--set {setting}", why="no '=' in it", fix="write --set a.b=value"
+        )
     *parents, leaf = key.split(".")
     section: Any = values
     for parent in parents:
         section = section.setdefault(parent, {}) if isinstance(section, dict) else None
     if not isinstance(section, dict):
-        raise UsageError("A setting names no section", f"--set {setting}", f"{key} is not a field", "see config schema")
+        raise UsageError(
+            what="A setting names no section",
+            where=f"--set {setting}",
+            why=f"{key} is not a field",
+            fix="see config schema",
+        )
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
-        raise UsageError("A setting cannot be read as YAML", f"--set {setting}", reason, "quote the value") from None
+        raise UsageError(
+            what="A setting cannot be read as YAML", where=f"--set {setting}", why=reason, fix="quote the value"
+        ) from None
     is_path = tuple(key.split(".")) in PATHS and isinstance(value, str)
     section[leaf] = absolute_path(value, Path.cwd()) if is_path else value
 
@@ -440,10 +457,10 @@ def _apply(values: dict[str, Any], setting: str) -> None:
 def _all_problems(error: ValidationError, path: Path) -> UsageError:
     problems = [_problem(item) for item in error.errors()]
     return UsageError(
-        f"The config has {len(problems)} problem{'s' * (len(problems) != 1)}",
-        str(path),
-        "\n         ".join(problems),
-        "correct these fields; `yt8m config schema` lists every field",
+        what=f"The config has {len(problems)} problem{'s' * (len(problems) != 1)}",
+        where=str(path),
+        why="\n         ".join(problems),
+        fix="correct these fields; `yt8m config schema` lists every field",
     )
 
 

@@ -1,5 +1,8 @@
 """The errors a user can meet. Each says what, where, why and what to do (four parts)."""
 
+from collections.abc import Callable
+from functools import partial
+
 
 class PipelineError(Exception):
     """An error with four parts. Subclasses choose the exit code of the command line.
@@ -13,9 +16,18 @@ class PipelineError(Exception):
 
     exit_code = 1
 
-    def __init__(self, what: str, where: str, why: str, fix: str) -> None:
+    def __init__(self, *, what: str, where: str, why: str, fix: str) -> None:
         super().__init__(what, where, why, fix)
         self.what, self.where, self.why, self.fix = what.partition(" [while running")[0], where, why, fix
+
+    def __reduce__(self) -> tuple[Callable[[], "PipelineError"], tuple[()]]:
+        """Engines pickle errors, and an exception is copied by its positional arguments, of which there are none."""
+        return partial(type(self), **self.parts), ()
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """The four parts by name, as the constructor takes them."""
+        return {"what": self.what, "where": self.where, "why": self.why, "fix": self.fix}
 
     def __str__(self) -> str:
         return f"{self.what}\n  where: {self.where}\n  why:   {self.why}\n  fix:   {self.fix}"

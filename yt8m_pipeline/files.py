@@ -39,7 +39,9 @@ def require_known(uri: str) -> str:
         resolve(uri)
     except (OSError, ValueError) as error:
         why = " ".join(str(error).split())
-        raise UsageError("This is no place for files", uri, why, "give a local path, or gs://BUCKET/PATH") from None
+        raise UsageError(
+            what="This is no place for files", where=uri, why=why, fix="give a local path, or gs://BUCKET/PATH"
+        ) from None
     return uri
 
 
@@ -119,7 +121,10 @@ def open_atomic(uri: str) -> Iterator[IO[bytes]]:
         filesystem.move(temporary, path)
     except OSError as error:
         raise DataError(
-            "A file cannot be written", uri, str(error), "free space, or check the permissions of the folder"
+            what="A file cannot be written",
+            where=uri,
+            why=str(error),
+            fix="free space, or check the permissions of the folder",
         ) from error
     finally:
         _discard(filesystem, temporary)

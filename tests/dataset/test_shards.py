@@ -139,7 +139,7 @@ def test_a_failure_leaves_neither_file(shelf: Shelf) -> None:
     def videos() -> Iterator[tuple[Member, Float32Array]]:
         first, second, *_ = shelf.members()
         yield first, shelf.coefficients[first.video_id]
-        raise DataError("The stored features are damaged", second.video_id, "x", "y")
+        raise DataError(what="The stored features are damaged", where=second.video_id, why="x", fix="y")
 
     with pytest.raises(DataError, match="damaged"):
         write_shard(shelf.layout, SHARD, "key", videos(), shelf.quantizer)

@@ -52,7 +52,9 @@ def convert(
     given = [name for name, value in (("--quantizer", quantizer), ("--shards", shards)) if value is not None]
     if given or len(inputs) > 1:
         why = f"{' and '.join(given)} say how records are written" if given else f"there are {len(inputs)} inputs"
-        raise UsageError("Protos are made of one dataset as it is", "yt8m convert", why, "give one DATASET alone")
+        raise UsageError(
+            what="Protos are made of one dataset as it is", where="yt8m convert", why=why, fix="give one DATASET alone"
+        )
     _to_media_sequences(inputs[0], output, partition, as_json)
 
 
@@ -103,7 +105,9 @@ def _codebook(name: str) -> "Quantizer":
         return Quantizer.uniform()
     if not files.exists(name):
         why = "it is neither `uniform` nor a file"
-        raise UsageError("There is no such codebook", name, why, "give the quantizer.npz of a dataset")
+        raise UsageError(
+            what="There is no such codebook", where=name, why=why, fix="give the quantizer.npz of a dataset"
+        )
     return Quantizer.load(name)
 
 

@@ -33,7 +33,12 @@ def probe(
 
     if bool(films) == bool(table):
         why = "there are both" if films else "there is neither"
-        raise UsageError("Films and a table exclude each other", "yt8m probe", why, "give FILE... or --table TABLE")
+        raise UsageError(
+            what="Films and a table exclude each other",
+            where="yt8m probe",
+            why=why,
+            fix="give FILE... or --table TABLE",
+        )
     loaded = load_config(config, None, None) if config else None
     probing = Probing(loaded.decoding if loaded else Decoding(), frames, workers or os.cpu_count() or 1)
     if table:

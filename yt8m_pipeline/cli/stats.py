@@ -69,7 +69,9 @@ def _format(plot: str) -> "Format":
         if form == ending:
             return form
     why = f"its name does not end in {' or '.join(f'.{form}' for form in FORMATS)}"
-    raise UsageError("This is no kind of plot", f"--plot {plot}", why, "name the file codebook.png, or .svg")
+    raise UsageError(
+        what="This is no kind of plot", where=f"--plot {plot}", why=why, fix="name the file codebook.png, or .svg"
+    )
 
 
 def _measure(found: "StoredCoefficients", codebook: "Quantizer") -> "QuantizerStatistics":

@@ -29,8 +29,8 @@ def damage_named(uri: str) -> Iterator[None]:
         yield
     except DAMAGE as error:
         raise DataError(
-            "A fitted artefact cannot be read",
-            uri,
-            " ".join(str(error).split()) or type(error).__name__,
-            "restore the file, or delete the artefact's files and build again to fit it anew",
+            what="A fitted artefact cannot be read",
+            where=uri,
+            why=" ".join(str(error).split()) or type(error).__name__,
+            fix="restore the file, or delete the artefact's files and build again to fit it anew",
         ) from error

@@ -130,8 +130,8 @@ def _require_in_range(values: Float32Array) -> None:
     inside = np.abs(values) < BOUND
     if not inside.all():
         raise DataError(
-            "A PCA coefficient is out of range",
-            "train frames",
-            f"it is {values[~inside][0]}; whitened coefficients are finite and far below {BOUND:.0f}",
-            "raise pca.epsilon, or lower pca.components: a component without variance is being divided by zero",
+            what="A PCA coefficient is out of range",
+            where="train frames",
+            why=f"it is {values[~inside][0]}; whitened coefficients are finite and far below {BOUND:.0f}",
+            fix="raise pca.epsilon, or lower pca.components: a component without variance is being divided by zero",
         )

@@ -63,10 +63,11 @@ class Magnitudes:
         median = median_high(self.exponents.elements()) if self.exponents else exponent + GRID_BITS
         if exponent > median - MEDIAN_BITS:
             raise DataError(
-                "The features of a video are out of all proportion",
-                f"video {video_id}",
-                f"its largest is {magnitude:g}; in half of the train videos none reaches {math.ldexp(1.0, median):g}",
-                "see what the model makes of this video, and leave it out of the videos table",
+                what="The features of a video are out of all proportion",
+                where=f"video {video_id}",
+                why=f"its largest is {magnitude:g}; in half of the train videos none "
+                f"reaches {math.ldexp(1.0, median):g}",
+                fix="see what the model makes of this video, and leave it out of the videos table",
             )
         return exponent
 
@@ -82,10 +83,10 @@ def grid_exponent(magnitude: float) -> int:
     """
     if not 0.0 <= magnitude <= float(np.finfo(np.float32).max):
         raise DataError(
-            "The features have no finite magnitude",
-            "train frames",
-            f"their largest absolute value is {magnitude}",
-            "find the video with non-finite features and extract it again, or remove it",
+            what="The features have no finite magnitude",
+            where="train frames",
+            why=f"their largest absolute value is {magnitude}",
+            fix="find the video with non-finite features and extract it again, or remove it",
         )
     return math.frexp(magnitude)[1] - GRID_BITS
 
@@ -234,8 +235,8 @@ def _round(features: npt.NDArray[np.floating], step_exponent: int, steps: Float6
 def _outside(features: npt.NDArray[np.floating], steps: Float64Array, step_exponent: int) -> DataError:
     frame, dimension = np.argwhere(~(np.abs(steps) <= 2**GRID_BITS))[0]
     return DataError(
-        "A feature lies outside the grid of the moments",
-        f"frame {frame} of a block, dimension {dimension}",
-        f"it is {features[frame, dimension]}, but the grid ends at ±{math.ldexp(1.0, step_exponent + GRID_BITS)}",
-        "verify the feature store; the grid must come from the largest magnitude over all train frames",
+        what="A feature lies outside the grid of the moments",
+        where=f"frame {frame} of a block, dimension {dimension}",
+        why=f"it is {features[frame, dimension]}, but the grid ends at ±{math.ldexp(1.0, step_exponent + GRID_BITS)}",
+        fix="verify the feature store; the grid must come from the largest magnitude over all train frames",
     )

@@ -166,17 +166,17 @@ def one_blas_thread() -> Iterator[None]:
 def _require_enough(moments: Moments, components: int) -> None:
     if moments.count <= components:
         raise DataError(
-            "The train split is too small for this PCA",
-            "pca.components",
-            f"{moments.count} frames, but {components} components need at least {components + 1}",
-            "add train videos, or set pca.components below the number of train frames",
+            what="The train split is too small for this PCA",
+            where="pca.components",
+            why=f"{moments.count} frames, but {components} components need at least {components + 1}",
+            fix="add train videos, or set pca.components below the number of train frames",
         )
     if moments.dimensions < components:
         raise DataError(
-            "The PCA asks for more components than there are dimensions",
-            "pca.components",
-            f"{components} components of features with {moments.dimensions} dimensions",
-            f"set pca.components to at most {moments.dimensions}",
+            what="The PCA asks for more components than there are dimensions",
+            where="pca.components",
+            why=f"{components} components of features with {moments.dimensions} dimensions",
+            fix=f"set pca.components to at most {moments.dimensions}",
         )
 
 
@@ -185,10 +185,11 @@ def _require_variance(eigenvalues: Float64Array, dimensions: int, epsilon: float
     noise = eigenvalues[0] * dimensions * np.finfo(np.float64).eps
     if eigenvalues[-1] + epsilon <= noise:
         raise DataError(
-            "Whitening would divide by zero",
-            "pca.epsilon",
-            f"only {np.count_nonzero(eigenvalues > noise)} of {len(eigenvalues)} components vary, epsilon is {epsilon}",
-            "raise pca.epsilon, or lower pca.components to the components that vary",
+            what="Whitening would divide by zero",
+            where="pca.epsilon",
+            why=f"only {np.count_nonzero(eigenvalues > noise)} of {len(eigenvalues)} components vary, "
+            f"epsilon is {epsilon}",
+            fix="raise pca.epsilon, or lower pca.components to the components that vary",
         )
 
 

@@ -88,7 +88,10 @@ class Quantizer:
         """
         if histogram.count == 0:
             raise DataError(
-                "There is nothing to fit a quantizer to", "train frames", "no coefficient", "add videos to train"
+                what="There is nothing to fit a quantizer to",
+                where="train frames",
+                why="no coefficient",
+                fix="add videos to train",
             )
         lines = [_line(*histogram.occupied(dimension)) for dimension in range(histogram.dimensions)]
         rows = list(map(_centroids, lines, optimal_cells(lines, levels)))
@@ -115,10 +118,10 @@ class Quantizer:
         exact = values.astype(np.float64)
         if np.isnan(exact).any():
             raise DataError(
-                "A PCA coefficient cannot be encoded",
-                f"{np.isnan(exact).sum()} of {exact.size} coefficients",
-                "it is not a number",
-                "verify the feature store and the PCA of this dataset",
+                what="A PCA coefficient cannot be encoded",
+                where=f"{np.isnan(exact).sum()} of {exact.size} coefficients",
+                why="it is not a number",
+                fix="verify the feature store and the PCA of this dataset",
             )
         if self.name == "uniform":
             bound = np.float32(UNIFORM_BOUND)
@@ -146,20 +149,20 @@ class Quantizer:
         self._require_dimensions(codes)
         if codes.size and codes.max() >= self.length:
             raise DataError(
-                "A code has no level",
-                f"feature {self.feature_name}",
-                f"code {codes.max()}, but the codebook has {self.length} levels",
-                "read the records with the quantizer.npz of their own dataset",
+                what="A code has no level",
+                where=f"feature {self.feature_name}",
+                why=f"code {codes.max()}, but the codebook has {self.length} levels",
+                fix="read the records with the quantizer.npz of their own dataset",
             )
         return self.levels[codes] if self.scope == "shared" else self.levels[np.arange(len(self.levels)), codes]
 
     def _require_dimensions(self, array: Float32Array | UInt8Array) -> None:
         if self.scope == "per_dimension" and array.shape[-1:] != self.levels.shape[:1]:
             raise DataError(
-                "The codebook is of another number of dimensions",
-                f"feature {self.feature_name}",
-                f"an array of shape {array.shape}, but the codebook has levels for {len(self.levels)} dimensions",
-                "use the quantizer.npz and the PCA of one and the same dataset",
+                what="The codebook is of another number of dimensions",
+                where=f"feature {self.feature_name}",
+                why=f"an array of shape {array.shape}, but the codebook has levels for {len(self.levels)} dimensions",
+                fix="use the quantizer.npz and the PCA of one and the same dataset",
             )
 
     def save(self, uri: str) -> None:

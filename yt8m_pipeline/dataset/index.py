@@ -85,10 +85,10 @@ def write_vocabulary(layout: Layout, text: bytes, *, frozen: bool) -> FileEntry:
     path = layout.path(Layout.VOCABULARY)
     if frozen and files.read_bytes(path) != text:
         raise DataError(
-            "The vocabulary would change",
-            path,
-            "the entities, or their numbers of train videos, are not those of the dataset",
-            "run `yt8m build`, which writes every split that changed",
+            what="The vocabulary would change",
+            where=path,
+            why="the entities, or their numbers of train videos, are not those of the dataset",
+            fix="run `yt8m build`, which writes every split that changed",
         )
     files.write_bytes(path, text)
     return file_entry(layout, Layout.VOCABULARY)

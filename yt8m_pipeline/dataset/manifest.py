@@ -115,10 +115,10 @@ class Manifest:
             raise _unreadable(path, repr(error)) from None
         if version != FORMAT_VERSION:
             raise DataError(
-                "The manifest has another format",
-                path,
-                f"format {version}, this version reads {FORMAT_VERSION}",
-                "use the version that wrote it, or build again in a new folder; the feature store serves both",
+                what="The manifest has another format",
+                where=path,
+                why=f"format {version}, this version reads {FORMAT_VERSION}",
+                fix="use the version that wrote it, or build again in a new folder; the feature store serves both",
             )
         if missing:
             raise _unreadable(path, f"it lacks {', '.join(missing)}")
@@ -152,7 +152,9 @@ class Manifest:
 
 
 def _unreadable(path: str, why: str) -> DataError:
-    return DataError("The manifest cannot be read", path, why, "build the dataset again in a new folder")
+    return DataError(
+        what="The manifest cannot be read", where=path, why=why, fix="build the dataset again in a new folder"
+    )
 
 
 def shard_rows(step: Step) -> list[dict[str, Any]]:

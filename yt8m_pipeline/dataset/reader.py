@@ -92,10 +92,10 @@ class FinishedDataset:
 
     def _refuse_list(self, folder: str, listed: Sequence[str]) -> None:
         raise DataError(
-            "The manifest does not list a whole set of shards",
-            f"{self.layout.path(Layout.MANIFEST)}, {folder}",
-            f"it lists {len(listed)} files, which are not one -of-{len(listed):05d} set: {', '.join(listed[:3])}",
-            "build the dataset again",
+            what="The manifest does not list a whole set of shards",
+            where=f"{self.layout.path(Layout.MANIFEST)}, {folder}",
+            why=f"it lists {len(listed)} files, which are not one -of-{len(listed):05d} set: {', '.join(listed[:3])}",
+            fix="build the dataset again",
         )
 
     def _refuse_missing(self, folder: str, paths: Sequence[str]) -> None:
@@ -103,10 +103,10 @@ class FinishedDataset:
         missing = [path for path in paths if path not in present]
         if missing:
             raise DataError(
-                "A shard of the dataset is missing",
-                self.layout.path(missing[0]),
-                f"{len(missing)} of the {len(paths)} shards that the manifest lists are not in the folder",
-                "copy the dataset again, or rebuild the partition with `yt8m rebuild-split`",
+                what="A shard of the dataset is missing",
+                where=self.layout.path(missing[0]),
+                why=f"{len(missing)} of the {len(paths)} shards that the manifest lists are not in the folder",
+                fix="copy the dataset again, or rebuild the partition with `yt8m rebuild-split`",
             )
 
 
@@ -123,13 +123,15 @@ def open_dataset(dataset: str) -> FinishedDataset:
     layout = Layout(dataset)
     manifest = Manifest.read(layout)
     if manifest is None and not files.list_states(dataset):
-        raise UsageError("There is no dataset", dataset, "no such folder has any file", "give a dataset's folder")
+        raise UsageError(
+            what="There is no dataset", where=dataset, why="no such folder has any file", fix="give a dataset's folder"
+        )
     if manifest is None or not files.exists(layout.path(Layout.COMPLETE)):
         raise DataError(
-            "This is not a finished dataset",
-            dataset,
-            f"it has no {Layout.MANIFEST if manifest is None else Layout.COMPLETE}: its build has not ended",
-            "run `yt8m build` with its config again: it goes on where it stopped",
+            what="This is not a finished dataset",
+            where=dataset,
+            why=f"it has no {Layout.MANIFEST if manifest is None else Layout.COMPLETE}: its build has not ended",
+            fix="run `yt8m build` with its config again: it goes on where it stopped",
         )
     try:
         fingerprint = str(manifest.values["quantizer"]["fingerprint"])
@@ -137,7 +139,10 @@ def open_dataset(dataset: str) -> FinishedDataset:
         records = {str(row["path"]): int(row["records"]) for row in manifest.shards}
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
-            "The manifest cannot be read", layout.path(Layout.MANIFEST), repr(error), "build the dataset again"
+            what="The manifest cannot be read",
+            where=layout.path(Layout.MANIFEST),
+            why=repr(error),
+            fix="build the dataset again",
         ) from None
     return FinishedDataset(layout, _load_quantizer(layout, fingerprint), dimensions, records)
 
@@ -147,10 +152,10 @@ def _load_quantizer(layout: Layout, fingerprint: str) -> Quantizer:
     quantizer = Quantizer.load(path)
     if quantizer.fingerprint != fingerprint:
         raise DataError(
-            "The codebook is not the one that the dataset was encoded with",
-            path,
-            f"its fingerprint is {quantizer.fingerprint}, the manifest's is {fingerprint}",
-            f"put the dataset's own {Layout.QUANTIZER} back, or build the dataset again",
+            what="The codebook is not the one that the dataset was encoded with",
+            where=path,
+            why=f"its fingerprint is {quantizer.fingerprint}, the manifest's is {fingerprint}",
+            fix=f"put the dataset's own {Layout.QUANTIZER} back, or build the dataset again",
         )
     return quantizer
 
@@ -193,10 +198,10 @@ def _read_shards(shards: Sequence[ShardFile]) -> Iterator[tuple[bytes, str]]:
                 count += 1
         if count != shard.records:
             raise DataError(
-                "A shard has not as many records as the manifest says",
-                shard.uri,
-                f"the manifest says {shard.records}, the file has {count}",
-                "copy the shard again, or rebuild the partition with `yt8m rebuild-split`",
+                what="A shard has not as many records as the manifest says",
+                where=shard.uri,
+                why=f"the manifest says {shard.records}, the file has {count}",
+                fix="copy the shard again, or rebuild the partition with `yt8m rebuild-split`",
             )
 
 
@@ -216,10 +221,10 @@ def _video_example(opened: FinishedDataset, data: bytes, where: str) -> VideoExa
 def _refuse_mixture(where: str, found: tuple[str, int], expected: tuple[str, int]) -> None:
     if found != expected:
         raise DataError(
-            "A record was encoded otherwise than the dataset",
-            where,
-            f"it has {found[0]} of {found[1]} values, the dataset has {expected[0]} of {expected[1]}",
-            "rebuild the partition with `yt8m rebuild-split`; do not mix shards of two datasets",
+            what="A record was encoded otherwise than the dataset",
+            where=where,
+            why=f"it has {found[0]} of {found[1]} values, the dataset has {expected[0]} of {expected[1]}",
+            fix="rebuild the partition with `yt8m rebuild-split`; do not mix shards of two datasets",
         )
 
 
@@ -234,13 +239,20 @@ def open_pca(dataset: str) -> Pca:
     manifest = Manifest.read(layout)
     if manifest is None:
         why = f"the folder has no {Layout.MANIFEST}"
-        raise UsageError("There is no dataset", dataset, why, "give a dataset's folder")
+        raise UsageError(what="There is no dataset", where=dataset, why=why, fix="give a dataset's folder")
     folder, facts = layout.path(Layout.PCA), manifest.values["pca"]
     if facts["fingerprint"] is None:
         why = f"its coefficients come from {facts['source']}, with no PCA"
-        raise UsageError("The dataset has no PCA", dataset, why, "give a dataset that `yt8m build` made")
+        raise UsageError(
+            what="The dataset has no PCA", where=dataset, why=why, fix="give a dataset that `yt8m build` made"
+        )
     pca = Pca.load(folder, facts["epsilon"])
     if pca.fingerprint != facts["fingerprint"]:
         why = "its fingerprint is not the one in the manifest"
-        raise DataError("The PCA is not this dataset's", folder, why, "run `yt8m verify`, then `yt8m build` again")
+        raise DataError(
+            what="The PCA is not this dataset's",
+            where=folder,
+            why=why,
+            fix="run `yt8m verify`, then `yt8m build` again",
+        )
     return pca

@@ -233,8 +233,8 @@ def _data_error(level: str, where: str) -> Iterator[None]:
         yield
     except (DecodeError, ValueError) as error:
         raise DataError(
-            f"A record is not a {level} record of this schema",
-            where,
-            str(error),
-            "rebuild the shard; if another program wrote it, make it write the public YouTube-8M schema",
+            what=f"A record is not a {level} record of this schema",
+            where=where,
+            why=str(error),
+            fix="rebuild the shard; if another program wrote it, make it write the public YouTube-8M schema",
         ) from None

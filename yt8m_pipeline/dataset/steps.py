@@ -57,7 +57,12 @@ def require_intact(layout: Layout, file: FileEntry) -> None:
     if size == file.bytes and files.sha256(uri) == file.sha256:
         return
     why = "it is missing" if size is None else "its bytes are not those that the manifest lists"
-    raise DataError("A file of the dataset is damaged", uri, why, "list all damage with `yt8m verify`; build it again")
+    raise DataError(
+        what="A file of the dataset is damaged",
+        where=uri,
+        why=why,
+        fix="list all damage with `yt8m verify`; build it again",
+    )
 
 
 def file_entry(layout: Layout, path: str) -> FileEntry:

@@ -86,4 +86,4 @@ def _read_checked(stream: IO[bytes], size: int, end: int, where: str) -> bytes:
 
 def _damaged(where: str, why: str) -> DataError:
     fix = "get the file again or rebuild it; `yt8m verify` lists every damaged file of a dataset"
-    return DataError("A TFRecord file is truncated or damaged", where, why, fix)
+    return DataError(what="A TFRecord file is truncated or damaged", where=where, why=why, fix=fix)

@@ -45,7 +45,10 @@ def verify(dataset: str) -> list[Fault]:
     manifest = Manifest.read(layout)
     if manifest is None:
         raise UsageError(
-            "There is no dataset to verify", dataset, f"the folder has no {Layout.MANIFEST}", "give a dataset's folder"
+            what="There is no dataset to verify",
+            where=dataset,
+            why=f"the folder has no {Layout.MANIFEST}",
+            fix="give a dataset's folder",
         )
     faults = [*_check_completion(layout), *_check_files(layout, manifest)]
     damaged = {fault.where for fault in faults}
@@ -69,7 +72,9 @@ def _check_files(layout: Layout, manifest: Manifest) -> Iterator[Fault]:
         known = {entry.path: entry for entry in manifest.files}
     except (KeyError, TypeError) as error:
         path, why = layout.path(Layout.MANIFEST), f"its list of files is not what a build writes: {error!r}"
-        raise DataError("The manifest cannot be read", path, why, "build the dataset again in a new folder") from None
+        raise DataError(
+            what="The manifest cannot be read", where=path, why=why, fix="build the dataset again in a new folder"
+        ) from None
     present = set(files.list_files(layout.root)) - {Layout.MANIFEST, Layout.COMPLETE, Layout.LOCK}
     yield from (Fault(path, "missing") for path in known.keys() - present)
     yield from (Fault(path, "not in the manifest") for path in present - known.keys())

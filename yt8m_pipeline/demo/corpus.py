@@ -87,7 +87,10 @@ def write_corpus(
     """
     if videos < MIN_VIDEOS:
         raise UsageError(
-            "The demo corpus is too small", "videos", f"{videos} is below {MIN_VIDEOS}", "ask for more videos"
+            what="The demo corpus is too small",
+            where="videos",
+            why=f"{videos} is below {MIN_VIDEOS}",
+            fix="ask for more videos",
         )
     films = plan_films(videos, seconds, seed)
     summary = _summarize(films)
@@ -116,10 +119,10 @@ def _holds(root: Path, mark: str) -> bool:
     foreign = names - OURS if MARK in names else names
     if foreign:
         raise UsageError(
-            "The folder holds something else",
-            str(root),
-            f"it has {min(foreign)}, which is no part of a demo corpus",
-            "give a new or empty folder",
+            what="The folder holds something else",
+            where=str(root),
+            why=f"it has {min(foreign)}, which is no part of a demo corpus",
+            fix="give a new or empty folder",
         )
     if names and (root / MARK).read_text() != mark:
         shutil.rmtree(root)

@@ -43,11 +43,11 @@ def _require_gpu(field: str) -> None:
         seen = ", ".join(found.name for found in tf.config.list_physical_devices())
         built = "with" if tf.test.is_built_with_cuda() else "without"
         raise UsageError(
-            "The config asks for a GPU, and TensorFlow sees none",
-            f"inception.{field}",
-            f"TensorFlow {tf.__version__}, built {built} CUDA, sees {seen}",
-            "install tensorflow[and-cuda] and NVIDIA's driver until `nvidia-smi` and TensorFlow list the GPU, or set "
-            "inception.device to auto and inception.precision to float32",
+            what="The config asks for a GPU, and TensorFlow sees none",
+            where=f"inception.{field}",
+            why=f"TensorFlow {tf.__version__}, built {built} CUDA, sees {seen}",
+            fix="install tensorflow[and-cuda] and NVIDIA's driver until `nvidia-smi` and TensorFlow list the GPU, or "
+            "set inception.device to auto and inception.precision to float32",
         )
 
 
@@ -91,10 +91,10 @@ def _require_finite_weights(graph: Any) -> None:
             if not np.isfinite(weights).all() and not begins_a_maximum:
                 bad = int((~np.isfinite(weights)).sum())
                 raise UsageError(
-                    "The model's weights are not finite",
-                    f"its node {node.name}",
-                    f"{bad} of {weights.size} numbers are NaN or Inf",
-                    "train or export it anew",
+                    what="The model's weights are not finite",
+                    where=f"its node {node.name}",
+                    why=f"{bad} of {weights.size} numbers are NaN or Inf",
+                    fix="train or export it anew",
                 )
 
 

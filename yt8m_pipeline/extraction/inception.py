@@ -77,10 +77,11 @@ class FeatureExtractor:
 def _halved(batch_size: int, error: Exception) -> int:
     if batch_size == 1:
         raise DataError(
-            "The network does not fit into the memory",
-            "inception.batch_size: 1 at last",
-            textwrap.shorten(str(error), 400),
-            "end other programs on this machine or GPU, set inception.resize to decoder, or take one with more memory",
+            what="The network does not fit into the memory",
+            where="inception.batch_size: 1 at last",
+            why=textwrap.shorten(str(error), 400),
+            fix="end other programs on this machine or GPU, set inception.resize to decoder, "
+            "or take one with more memory",
         ) from error
     LOGGER.warning("batches of %d frames are too large for the memory; they become %d", batch_size, batch_size // 2)
     return batch_size // 2
@@ -128,26 +129,26 @@ def load(inception: Inception, dimensions: range = ANY_DIMENSIONS) -> FeatureExt
         shape_of_one = extractor.run_batch(np.zeros((1, *image), np.uint8)).shape
     except (*UNUSABLE, tf.errors.OpError) as error:
         raise UsageError(
-            "The model cannot be loaded and run",
-            where,
-            textwrap.shorten(f"{type(error).__name__}: {_said(error)}", 400),
-            f"give a network that takes float32 images {(inception.batch_size, *image)}",
+            what="The model cannot be loaded and run",
+            where=where,
+            why=textwrap.shorten(f"{type(error).__name__}: {_said(error)}", 400),
+            fix=f"give a network that takes float32 images {(inception.batch_size, *image)}",
         ) from error
     for images, found in ((extractor.batch_size, shape), (1, shape_of_one)):
         if len(found) != 2 or found[0] != images:
             raise UsageError(
-                "The model does not give one vector per image",
-                where,
-                f"for a batch of {images} its output has shape {found}, not ({images}, dimensions)",
-                "export it with its pooling layer, without spatial axes, for batches of any length",
+                what="The model does not give one vector per image",
+                where=where,
+                why=f"for a batch of {images} its output has shape {found}, not ({images}, dimensions)",
+                fix="export it with its pooling layer, without spatial axes, for batches of any length",
             )
     if shape[1] not in dimensions:
         wanted = f"{dimensions[0]}" if len(dimensions) == 1 else f"{dimensions[0]} or more"
         raise UsageError(
-            "The model's features are not what the PCA takes",
-            where,
-            f"it gives {shape[1]} per frame; the PCA takes {wanted}",
-            "lower pca.components, import another PCA, or take another model",
+            what="The model's features are not what the PCA takes",
+            where=where,
+            why=f"it gives {shape[1]} per frame; the PCA takes {wanted}",
+            fix="lower pca.components, import another PCA, or take another model",
         )
     return replace(extractor, dimensions=shape[1])
 

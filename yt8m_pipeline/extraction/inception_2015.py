@@ -57,7 +57,7 @@ def _parsed(tf: Any, path: str, data: bytes) -> Any:
     try:
         return tf.compat.v1.GraphDef.FromString(data)
     except DecodeError as error:
-        raise UsageError("The file is not a TensorFlow graph", path, str(error), FIX) from error
+        raise UsageError(what="The file is not a TensorFlow graph", where=path, why=str(error), fix=FIX) from error
 
 
 def _between(graph: Any, path: str) -> Iterator[Any]:
@@ -79,10 +79,10 @@ def _require(names: Any, nodes: Mapping[str, Any], path: str) -> None:
     missing = sorted(set(names) - nodes.keys())
     if missing:
         raise UsageError(
-            "The graph is not the Inception graph of 2015",
-            path,
-            f"it has {len(nodes)} nodes, but none named {', '.join(missing)}",
-            FIX,
+            what="The graph is not the Inception graph of 2015",
+            where=path,
+            why=f"it has {len(nodes)} nodes, but none named {', '.join(missing)}",
+            fix=FIX,
         )
 
 

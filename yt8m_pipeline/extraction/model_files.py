@@ -80,10 +80,10 @@ def locate(model: Model) -> str:
 def _checked(path: str, expected: str | None) -> str:
     if expected and (found := _sha256(path)) != expected:
         raise UsageError(
-            "The model is not the one that the config names",
-            path,
-            f"its SHA-256 is {found}, not {expected}",
-            "give the right model, or correct inception.model.sha256",
+            what="The model is not the one that the config names",
+            where=path,
+            why=f"its SHA-256 is {found}, not {expected}",
+            fix="give the right model, or correct inception.model.sha256",
         )
     return path
 
@@ -125,7 +125,7 @@ def _require(path: str, needed: str, fix: str) -> None:
     with _fetching("The model cannot be read", needed, "check the path, the network and the permissions"):
         present = files.exists(needed)
     if not present:
-        raise UsageError("The model does not exist", path, f"there is no file {needed}", fix)
+        raise UsageError(what="The model does not exist", where=path, why=f"there is no file {needed}", fix=fix)
 
 
 def _unpacked(archive: str) -> str:
@@ -135,10 +135,10 @@ def _unpacked(archive: str) -> str:
         found = [path.parent for path in folder.rglob(SAVED_MODEL_FILE)]
         if len(found) != 1:
             raise UsageError(
-                "The archive does not hold one SavedModel",
-                archive,
-                f"it has {len(found)} files named {SAVED_MODEL_FILE}",
-                "give a .tar.gz of the folder that holds saved_model.pb",
+                what="The archive does not hold one SavedModel",
+                where=archive,
+                why=f"it has {len(found)} files named {SAVED_MODEL_FILE}",
+                fix="give a .tar.gz of the folder that holds saved_model.pb",
             )
         return _keep(found[0])
 
@@ -197,7 +197,10 @@ def _imagenet_weights() -> str:
     md5 = hashlib.md5(files.read_bytes(path), usedforsecurity=False).hexdigest()
     if md5 != IMAGENET_MD5:
         raise UsageError(
-            "The ImageNet weights are not the published ones", path, f"MD5 {md5}, not {IMAGENET_MD5}", "delete the file"
+            what="The ImageNet weights are not the published ones",
+            where=path,
+            why=f"MD5 {md5}, not {IMAGENET_MD5}",
+            fix="delete the file",
         )
     return path
 
@@ -233,4 +236,6 @@ def _fetching(what: str, where: str, fix: str) -> Iterator[None]:
     try:
         yield
     except UNREADABLE as error:
-        raise UsageError(what, where, f"{type(error).__name__}: {' '.join(str(error).split())}", fix) from error
+        raise UsageError(
+            what=what, where=where, why=f"{type(error).__name__}: {' '.join(str(error).split())}", fix=fix
+        ) from error

@@ -140,10 +140,11 @@ def _require_input(shape: Sequence[int | None], image_size: int, path: str) -> N
     images = (None, image_size, image_size, 3)
     if len(shape) != 4 or any(length not in (None, given) for length, given in zip(shape, images, strict=True)):
         raise UsageError(
-            "The model does not take batches of such images",
-            path,
-            f"its input is {tuple(shape)}, not {images}",
-            "set inception.image_size to the height and width that it takes, or export it for any batch of RGB images",
+            what="The model does not take batches of such images",
+            where=path,
+            why=f"its input is {tuple(shape)}, not {images}",
+            fix="set inception.image_size to the height and width that it takes, "
+            "or export it for any batch of RGB images",
         )
 
 
@@ -151,10 +152,10 @@ def _require_floats(dtype: str, path: str) -> None:
     """Keras makes whatever it is given the type of a model's input."""
     if not tensorflow().as_dtype(dtype).is_floating:
         raise UsageError(
-            "The model does not take floating-point images",
-            path,
-            f"its input is {dtype}, and what it is given is what its architecture's preprocessing makes of bytes",
-            "export it with a float32 input, without a preprocessing of its own",
+            what="The model does not take floating-point images",
+            where=path,
+            why=f"its input is {dtype}, and what it is given is what its architecture's preprocessing makes of bytes",
+            fix="export it with a float32 input, without a preprocessing of its own",
         )
 
 
@@ -173,10 +174,10 @@ def _saved_network(image_size: int, folder: str) -> Network:
         network: Network = loaded
         return network
     raise UsageError(
-        "The SavedModel has nothing to call",
-        folder,
-        f"it is not callable, and its signatures are {sorted(signatures)}",
-        "export it with a signature `serving_default`",
+        what="The SavedModel has nothing to call",
+        where=folder,
+        why=f"it is not callable, and its signatures are {sorted(signatures)}",
+        fix="export it with a signature `serving_default`",
     )
 
 
@@ -190,10 +191,10 @@ def _signature(loaded: Any, name: str, image_size: int, folder: str) -> Network:
     output = "default" if "default" in outputs else outputs[0]
     if len(inputs) != 1 or (len(outputs) != 1 and output != "default"):
         raise UsageError(
-            "The SavedModel's signature is not one batch of images → one batch of vectors",
-            folder,
-            f"{name} takes {sorted(inputs)} and returns {outputs}",
-            "export it with one input and one output",
+            what="The SavedModel's signature is not one batch of images → one batch of vectors",
+            where=folder,
+            why=f"{name} takes {sorted(inputs)} and returns {outputs}",
+            fix="export it with one input and one output",
         )
     ((argument, spec),) = inputs.items()
     if spec.shape.rank is not None:

@@ -82,10 +82,10 @@ def _partition_of(uris: Sequence[str]) -> Partition:
     named = [partition for partition in Partition if partition.value in folders]
     if named and len(folders) > 1:
         raise UsageError(
-            "The protos are of several partitions",
-            "yt8m convert",
-            f"they lie in folders called {', '.join(sorted(folders))}",
-            "convert one folder at a time, or say with --partition what all of them become",
+            what="The protos are of several partitions",
+            where="yt8m convert",
+            why=f"they lie in folders called {', '.join(sorted(folders))}",
+            fix="convert one folder at a time, or say with --partition what all of them become",
         )
     return named[0] if named else Partition.TRAIN
 
@@ -159,7 +159,9 @@ def _require_empty(output: str) -> tuple[fs.FileSystem, str]:
     except (OSError, pa.ArrowException) as error:
         why = " ".join(str(error).split())
     if why:
-        raise UsageError("The output is no empty folder", output, why, "give an empty or new folder with --output")
+        raise UsageError(
+            what="The output is no empty folder", where=output, why=why, fix="give an empty or new folder with --output"
+        )
     return resolved
 
 
@@ -170,7 +172,7 @@ def _write_error(output: str) -> Iterator[None]:
     except (OSError, pa.ArrowException) as error:
         why = " ".join(str(error).split())
         fix = "give a new folder with --output, in a folder that you may write to"
-        raise DataError("The output folder cannot be written", output, why, fix) from None
+        raise DataError(what="The output folder cannot be written", where=output, why=why, fix=fix) from None
 
 
 # Protos to records ----------------------------------------------------------------------------------------------------
@@ -323,7 +325,9 @@ def _label_names(layout: Layout) -> dict[int, str]:
         text = files.read_bytes(path).decode()
         return {int(row["Index"]): row["Name"] for row in csv.DictReader(io.StringIO(text, newline=""))}
     except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
-        raise DataError("The vocabulary cannot be read", path, repr(error), "build the dataset again") from None
+        raise DataError(
+            what="The vocabulary cannot be read", where=path, why=repr(error), fix="build the dataset again"
+        ) from None
 
 
 def _frames_per_second(layout: Layout) -> Fraction:

@@ -111,10 +111,10 @@ def _nothing_left(rejects: Sequence[Mapping[str, Any]]) -> DataError:
     reasons = Counter(row["reason"] for row in rejects)
     why = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items()))
     return DataError(
-        "No proto can be converted",
-        rejects[0]["file"],
-        f"{why}; the first: {rejects[0]['detail']}",
-        "give what MediaPipe's YouTube-8M feature extraction writes: protos with RGB/feature/floats",
+        what="No proto can be converted",
+        where=rejects[0]["file"],
+        why=f"{why}; the first: {rejects[0]['detail']}",
+        fix="give what MediaPipe's YouTube-8M feature extraction writes: protos with RGB/feature/floats",
     )
 
 
@@ -131,10 +131,10 @@ def read_coefficients(protos: Iterable[Proto], progress: Progress) -> Iterator[t
         sequence = _read_again(proto.place)
         if sequence is None or _proto(proto.place, sequence) != proto:
             raise DataError(
-                "An input changed while it was converted",
-                proto.place.uri,
-                f"video {proto.member.video_id} is not what it was when the inputs were looked through",
-                "let the program that writes it end, then convert again",
+                what="An input changed while it was converted",
+                where=proto.place.uri,
+                why=f"video {proto.member.video_id} is not what it was when the inputs were looked through",
+                fix="let the program that writes it end, then convert again",
             )
         yield proto.member, sequence.coefficients
         progress("write")

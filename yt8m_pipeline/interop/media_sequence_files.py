@@ -55,7 +55,7 @@ def _files_of(uri: str) -> list[str]:
     except (OSError, pa.ArrowException) as error:
         found, why = [], " ".join(str(error).split())
     if not found:
-        raise UsageError("There is nothing to convert", uri, why, "give files or folders of protos")
+        raise UsageError(what="There is nothing to convert", where=uri, why=why, fix="give files or folders of protos")
     return found
 
 

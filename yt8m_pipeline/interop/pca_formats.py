@@ -98,4 +98,4 @@ def _require_whitening(pca: Pca, folder: str) -> None:
 
 
 def _unusable(where: str, why: str, fix: str) -> UsageError:
-    return UsageError("The PCA to import cannot be used", where, why, fix)
+    return UsageError(what="The PCA to import cannot be used", where=where, why=why, fix=fix)

@@ -38,7 +38,10 @@ def _local_lock(path: str) -> Iterator[None]:
         descriptor = _signed(path)
     except OSError as error:
         raise DataError(
-            "The output folder cannot be written", path, str(error), "check its permissions, or give another --output"
+            what="The output folder cannot be written",
+            where=path,
+            why=str(error),
+            fix="check its permissions, or give another --output",
         ) from None
     try:
         yield
@@ -100,7 +103,7 @@ def _held(path: str, owner: bytes, fix: str) -> UsageError:
         who = f"process {known['pid']} on {known['host']} holds it"
     except (ValueError, KeyError, TypeError):
         who = "a process that has only just started holds it"
-    return UsageError("Another build is at work in this folder", path, who, fix)
+    return UsageError(what="Another build is at work in this folder", where=path, why=who, fix=fix)
 
 
 def begin(layout: Layout, previous: Manifest | None, anew: Partition | None) -> None:
@@ -152,7 +155,10 @@ def finish(layout: Layout) -> None:
     manifest = Manifest.read(layout)
     if manifest is None:
         raise DataError(
-            "The build left no manifest", layout.root, "the pipeline ended early", "run the same command again"
+            what="The build left no manifest",
+            where=layout.root,
+            why="the pipeline ended early",
+            fix="run the same command again",
         )
     listed = {file.path for file in manifest.files}
     for level in LEVELS:

@@ -142,10 +142,10 @@ def plan_build(config: Config, anew: Partition | None = None, retry: Retry = Ret
     previous = Manifest.read(layout)
     if anew and (previous is None or not is_rebuildable(layout)):
         raise UsageError(
-            f"There is no finished dataset whose {anew.value} split could be rebuilt",
-            layout.root,
-            f"the folder has no {Layout.COMPLETE}",
-            "run `yt8m build` first",
+            what=f"There is no finished dataset whose {anew.value} split could be rebuilt",
+            where=layout.root,
+            why=f"the folder has no {Layout.COMPLETE}",
+            fix="run `yt8m build` first",
         )
     key = build_key(__version__, recipe(config), inputs, store.space)
     return BuildPlan(config, layout, store, space, sources, inputs, key, anew, previous, retry, pca)
@@ -234,10 +234,10 @@ def _require_same_space(folder: str, space: Mapping[str, Any]) -> str | None:
     differing = sorted(field for field in theirs.keys() | space.keys() if theirs.get(field) != space.get(field))
     if differing:
         raise UsageError(
-            "The PCA to import is of another feature space",
-            folder,
-            "; ".join(f"{field}: {theirs.get(field)} there, {space.get(field)} here" for field in differing),
-            "import a PCA that was fitted on such features, or make the model and sampling of this config the same",
+            what="The PCA to import is of another feature space",
+            where=folder,
+            why="; ".join(f"{field}: {theirs.get(field)} there, {space.get(field)} here" for field in differing),
+            fix="import a PCA that was fitted on such features, or make the model and sampling of this config the same",
         )
     return str(space["fingerprint"])
 
@@ -245,12 +245,14 @@ def _require_same_space(folder: str, space: Mapping[str, Any]) -> str | None:
 def require_own_folder(layout: Layout) -> None:
     """Raises a UsageError if a file, or a folder with anything but a dataset in it, is where the dataset goes."""
     if files.exists(layout.root):
-        raise UsageError("The output is no folder", layout.root, "it is a file", "give a new folder with --output")
+        raise UsageError(
+            what="The output is no folder", where=layout.root, why="it is a file", fix="give a new folder with --output"
+        )
     names = files.list_files(layout.root)
     if names and names != [Layout.LOCK] and not {Layout.MANIFEST, Layout.UNFINISHED} & set(names):
         raise UsageError(
-            "The output folder is not empty and not a dataset",
-            layout.root,
-            f"it holds {names[0]} and {len(names) - 1} other files, but no {Layout.MANIFEST}",
-            "give an empty or new folder with --output",
+            what="The output folder is not empty and not a dataset",
+            where=layout.root,
+            why=f"it holds {names[0]} and {len(names) - 1} other files, but no {Layout.MANIFEST}",
+            fix="give an empty or new folder with --output",
         )

@@ -34,7 +34,9 @@ def beam_pipeline(arguments: Sequence[str]) -> Any:
         return beam.Pipeline(runner=None if chosen else FnApiRunner(), options=options)
     except ImportError as error:
         fix = "install what it names; Dataflow's packages stand in scripts/requirements-gcp.lock"
-        raise UsageError("The engine is not installed", " ".join(arguments), str(error), fix) from None
+        raise UsageError(
+            what="The engine is not installed", where=" ".join(arguments), why=str(error), fix=fix
+        ) from None
     except (ArgumentError, ValueError) as error:
         raise _refused(arguments, " ".join(str(error).split())) from None
 
@@ -59,7 +61,10 @@ def _unknown_options(options: Any, arguments: Sequence[str]) -> list[str]:
 
 def _refused(arguments: Sequence[str], why: str) -> UsageError:
     return UsageError(
-        "Beam does not take these options", " ".join(arguments), why, "correct what stands after `--`, or leave it out"
+        what="Beam does not take these options",
+        where=" ".join(arguments),
+        why=why,
+        fix="correct what stands after `--`, or leave it out",
     )
 
 
@@ -80,11 +85,18 @@ def run(root: Any) -> dict[str, float]:
 
 def _engine_error(text: str) -> DataError | KeyboardInterrupt:
     """An engine hands a worker's exception on as text: ours still has its four parts, others their last line."""
-    found = re.search(r"(?:Error|DamagedFile): (.+)\n  where: (.+)\n  why:   (.+)\n  fix:   (.+)", text)
+    found = re.search(
+        r"(?:Error|DamagedFile): (?P<what>.+)\n  where: (?P<where>.+)\n  why:   (?P<why>.+)\n  fix:   (?P<fix>.+)", text
+    )
     if found:
-        error = DataError(*found.groups())
-        return DamagedFile(*error.args) if error.what == DamagedFile.WHAT else error
+        error = DataError(**found.groupdict())
+        return DamagedFile(**error.parts) if error.what == DamagedFile.WHAT else error
     last = [line for line in text.splitlines() if line.strip()][-1]
     if last.startswith("KeyboardInterrupt"):
         return KeyboardInterrupt()
-    return DataError("The engine stopped", "the Beam runner", last, "see its log; the same command goes on from here")
+    return DataError(
+        what="The engine stopped",
+        where="the Beam runner",
+        why=last,
+        fix="see its log; the same command goes on from here",
+    )

@@ -90,10 +90,10 @@ def plan_export(dataset: str, output: str, store: str | None = None) -> ExportPl
 def _require_other_codebook(source: FinishedDataset) -> None:
     if source.quantizer.name == UNIFORM.method:
         raise UsageError(
-            "The dataset is uniform already",
-            source.layout.root,
-            f"its feature is {source.quantizer.feature_name}, which every public reader reads",
-            "use it as it is, or copy the folder",
+            what="The dataset is uniform already",
+            where=source.layout.root,
+            why=f"its feature is {source.quantizer.feature_name}, which every public reader reads",
+            fix="use it as it is, or copy the folder",
         )
 
 
@@ -107,7 +107,10 @@ def require_apart(dataset: str, output: str) -> None:
     if source.startswith(target) or target.startswith(source):
         where = "is the dataset itself" if source == target else "and the dataset are one inside the other"
         raise UsageError(
-            "An export needs a folder of its own", output, f"the output {where}", "give another folder with --output"
+            what="An export needs a folder of its own",
+            where=output,
+            why=f"the output {where}",
+            fix="give another folder with --output",
         )
 
 
@@ -121,10 +124,10 @@ def _open_store(root: str, space: str) -> FeatureStore:
     if not files.exists(files.join(store.folder, DESCRIPTION)):
         others = ", ".join(name for name in files.list_folders(root)) or "nothing"
         raise UsageError(
-            "The feature store has no features of this dataset's feature space",
-            root,
-            f"the dataset is of space {space}, the folder holds {others}",
-            "give the store that it was built from, or leave --store out to encode its codes again",
+            what="The feature store has no features of this dataset's feature space",
+            where=root,
+            why=f"the dataset is of space {space}, the folder holds {others}",
+            fix="give the store that it was built from, or leave --store out to encode its codes again",
         )
     return store
 
@@ -135,9 +138,9 @@ def _previous(layout: Layout, key: str) -> Manifest | None:
     previous = Manifest.read(layout)
     if previous and previous.build_key != key:
         raise UsageError(
-            "The output folder holds another dataset",
-            layout.root,
-            "its manifest is not that of this export",
-            "give an empty or new folder with --output",
+            what="The output folder holds another dataset",
+            where=layout.root,
+            why="its manifest is not that of this export",
+            fix="give an empty or new folder with --output",
         )
     return previous

@@ -130,10 +130,10 @@ def require_replaceable(output: str) -> None:
     """
     if files.exists(output) and not _is_of_problems(output):
         raise UsageError(
-            "The table of problems would replace another file",
-            output,
-            "the file that is there is no table of problems",
-            "give another name with --output, or move the file away",
+            what="The table of problems would replace another file",
+            where=output,
+            why="the file that is there is no table of problems",
+            fix="give another name with --output, or move the file away",
         )
 
 

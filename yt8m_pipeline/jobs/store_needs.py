@@ -29,7 +29,7 @@ def find_needs(uris: Iterable[str]) -> Needs:
             continue
         if not files.exists(layout.path(Layout.COMPLETE)):
             why = f"it has no {Layout.COMPLETE}: what it will need is not known yet"
-            raise UsageError("The dataset is not finished", uri, why, "finish it with `yt8m build`")
+            raise UsageError(what="The dataset is not finished", where=uri, why=why, fix="finish it with `yt8m build`")
         ids = needs.of_datasets.setdefault(manifest.values["feature_space"]["fingerprint"], set())
         ids.update(read_parquet(layout, Layout.VIDEOS)["video_id"].to_pylist())
         ids.update(failed_videos(layout)["id"].to_pylist())

@@ -19,10 +19,10 @@ def check_videos_left(counts: Sequence[StageCount], layout: Layout) -> None:
         if not count.kept:
             reasons = ", ".join(f"{reason} {number}" for reason, number in count.rejected)
             raise DataError(
-                "No video is left",
-                layout.path(Layout.REJECTS),
-                f"stage {count.stage} kept 0 of {count.rows_in} {count.table} ({reasons})",
-                "relax that filter in the config, or correct the table; each row's reason is in rejects.parquet",
+                what="No video is left",
+                where=layout.path(Layout.REJECTS),
+                why=f"stage {count.stage} kept 0 of {count.rows_in} {count.table} ({reasons})",
+                fix="relax that filter in the config, or correct the table; each row's reason is in rejects.parquet",
             )
 
 
@@ -35,10 +35,10 @@ def check_failures(counts: Sequence[StageCount], config: Config, layout: Layout)
     if attempted and failed > allowed:
         reasons = ", ".join(f"{reason} {number}" for count in failures for reason, number in count.rejected)
         raise DataError(
-            f"{failed} of {attempted} videos failed",
-            layout.path(Layout.REJECTS),
-            f"max_failure_fraction {config.max_failure_fraction:g} allows {float(allowed):g}; reasons: {reasons}",
-            "mend the videos (rejects.parquet names each) and build again, or raise max_failure_fraction",
+            what=f"{failed} of {attempted} videos failed",
+            where=layout.path(Layout.REJECTS),
+            why=f"max_failure_fraction {config.max_failure_fraction:g} allows {float(allowed):g}; reasons: {reasons}",
+            fix="mend the videos (rejects.parquet names each) and build again, or raise max_failure_fraction",
         )
 
 
@@ -48,11 +48,11 @@ def check_train_frames(summaries: Mapping[str, PartitionSummary], config: Config
     needed = config.pca.components + 1 if config.pca.source == FIT else 1
     if train.frames < needed:
         raise DataError(
-            "The train partition is too small for the PCA",
-            layout.root,
-            f"{train.frames} train frames of {train.videos} videos cannot fit {config.pca.components} components, "
+            what="The train partition is too small for the PCA",
+            where=layout.root,
+            why=f"{train.frames} train frames of {train.videos} videos cannot fit {config.pca.components} components, "
             f"at least {needed} are needed",
-            "give more videos" + (f", or set pca.components below {train.frames}" if train.frames > 1 else ""),
+            fix="give more videos" + (f", or set pca.components below {train.frames}" if train.frames > 1 else ""),
         )
 
 
@@ -65,9 +65,9 @@ def check_rest_unchanged(
         if before != now:
             effect = "the compression would change" if partition == Partition.TRAIN else "it would be out of date"
             raise DataError(
-                f"The {partition.value} split is no longer what the dataset holds; {effect}",
-                layout.path(Layout.MANIFEST),
-                f"{before.videos} videos with {before.labels} labels before, {now.videos} with {now.labels} now, "
+                what=f"The {partition.value} split is no longer what the dataset holds; {effect}",
+                where=layout.path(Layout.MANIFEST),
+                why=f"{before.videos} videos with {before.labels} labels before, {now.videos} with {now.labels} now, "
                 "or others",
-                "run `yt8m build`, which writes every split that changed",
+                fix="run `yt8m build`, which writes every split that changed",
             )

@@ -51,10 +51,10 @@ class StoredCoefficients:
             stored = self.store.open(uri)
             if stored.header.sha256 != digest:
                 raise DataError(
-                    "The store has other features of a video than the dataset was built of",
-                    uri,
-                    f"their sha256 is {stored.header.sha256[:12]}…, {Layout.VIDEOS} says {digest[:12]}…",
-                    "give the dataset's own store with --store, or run `yt8m build` again",
+                    what="The store has other features of a video than the dataset was built of",
+                    where=uri,
+                    why=f"their sha256 is {stored.header.sha256[:12]}…, {Layout.VIDEOS} says {digest[:12]}…",
+                    fix="give the dataset's own store with --store, or run `yt8m build` again",
                 )
             yield self.pca.transform(stored.video.features)
             self.advance(len(stored.video.features))
@@ -99,9 +99,16 @@ def find_coefficients(dataset: str, pca: Pca, store: str, partition: Partition, 
 def _manifest(layout: Layout) -> Manifest:
     manifest, path = Manifest.read(layout), layout.path(Layout.MANIFEST)
     if manifest is None:
-        raise UsageError("There is no dataset", layout.root, f"it has no {Layout.MANIFEST}", "give a dataset's folder")
+        raise UsageError(
+            what="There is no dataset",
+            where=layout.root,
+            why=f"it has no {Layout.MANIFEST}",
+            fix="give a dataset's folder",
+        )
     if "fingerprint" not in manifest.values.get("feature_space", ()):
-        raise DataError("The manifest cannot be read", path, "it lacks feature_space", "build the dataset again")
+        raise DataError(
+            what="The manifest cannot be read", where=path, why="it lacks feature_space", fix="build the dataset again"
+        )
     return manifest
 
 
@@ -110,12 +117,22 @@ def _videos(layout: Layout, manifest: Manifest, partition: Partition) -> pa.Tabl
     path = layout.path(Layout.VIDEOS)
     if not files.exists(path) or file_entry(layout, Layout.VIDEOS) not in manifest.files:
         why = "it is missing, or its sha256 is not the one in the manifest"
-        raise DataError("The list of videos is not this dataset's", path, why, "run `yt8m verify`, then build again")
+        raise DataError(
+            what="The list of videos is not this dataset's",
+            where=path,
+            why=why,
+            fix="run `yt8m verify`, then build again",
+        )
     videos = read_parquet(layout, Layout.VIDEOS)
     rows = videos.filter(pc.equal(videos["partition"], partition.value))
     if not rows.num_rows:
         fix = "choose another one with --partition"
-        raise UsageError(f"The {partition.value} partition has no videos", path, "no row is of this partition", fix)
+        raise UsageError(
+            what=f"The {partition.value} partition has no videos",
+            where=path,
+            why="no row is of this partition",
+            fix=fix,
+        )
     return rows
 
 
@@ -125,10 +142,15 @@ def _choose(videos: pa.Table, frames: int) -> pa.Table:
     totals = np.cumsum(videos["frames"].to_numpy()[order])
     if totals[0] > frames:
         why = f"videos are taken whole, and the first one has {totals[0]} frames"
-        raise UsageError("No video fits into so few frames", f"--frames {frames}", why, f"give at least {totals[0]}")
+        raise UsageError(
+            what="No video fits into so few frames",
+            where=f"--frames {frames}",
+            why=why,
+            fix=f"give at least {totals[0]}",
+        )
     return videos.take(order[totals <= frames])
 
 
 def _not_in_store(what: str, where: str, why: str) -> UsageError:
     fix = "give the store that the dataset was built with: --store DIR; or run `yt8m build` again, which fills it"
-    return UsageError(what, where, why, fix)
+    return UsageError(what=what, where=where, why=why, fix=fix)

@@ -40,10 +40,18 @@ def inspect_file(uri: str, rows: int) -> Facts:
     """
     ending = PurePosixPath(uri).suffix.lower()
     if not files.exists(uri):
-        raise UsageError("There is no such file", uri, "it does not exist or is a folder", "give the path of a file")
+        raise UsageError(
+            what="There is no such file",
+            where=uri,
+            why="it does not exist or is a folder",
+            fix="give the path of a file",
+        )
     if ending not in _INSPECTORS:
         raise UsageError(
-            "This file is none of a dataset", uri, f"its ending is '{ending}'", "give a shard, table or array"
+            what="This file is none of a dataset",
+            where=uri,
+            why=f"its ending is '{ending}'",
+            fix="give a shard, table or array",
         )
     return _INSPECTORS[ending](uri, rows)
 
@@ -144,7 +152,10 @@ def _inspect_parquet(uri: str, rows: int) -> Facts:
             table = pq.read_table(stream)
     except (OSError, pa.ArrowException) as error:
         raise DataError(
-            "A table is damaged", uri, " ".join(str(error).split()), "replace the file, or build the dataset again"
+            what="A table is damaged",
+            where=uri,
+            why=" ".join(str(error).split()),
+            fix="replace the file, or build the dataset again",
         ) from None
     return {"kind": "table", "rows": table.num_rows, "first": table.slice(0, rows).to_pylist()}
 

@@ -143,10 +143,10 @@ class FeatureStore:
         stored = open_stored(uri)
         if stored.header.space != self.space:
             raise DataError(
-                "A stored file belongs to another feature space",
-                uri,
-                f"it was written in space {stored.header.space}, this is space {self.space}",
-                f"do not mix them: move the files of space {stored.header.space} out of {self.folder}",
+                what="A stored file belongs to another feature space",
+                where=uri,
+                why=f"it was written in space {stored.header.space}, this is space {self.space}",
+                fix=f"do not mix them: move the files of space {stored.header.space} out of {self.folder}",
             )
         if self.path(stored.header.video_id) != uri:
             raise DamagedFile.at(uri, f"it holds video {stored.header.video_id!r}, whose place is another")
@@ -263,10 +263,10 @@ def open_store(root: str, description: Mapping[str, Any]) -> FeatureStore:
     found = files.read_bytes(uri).decode(errors="replace")
     if found != wanted:
         raise DataError(
-            "A feature store's description does not fit its name",
-            uri,
-            f"it says\n{found}but space {store.space} is\n{wanted.rstrip()}",
-            "restore the file, or use another store folder",
+            what="A feature store's description does not fit its name",
+            where=uri,
+            why=f"it says\n{found}but space {store.space} is\n{wanted.rstrip()}",
+            fix="restore the file, or use another store folder",
         )
     return store
 

@@ -90,7 +90,12 @@ def whole_space(store: FeatureStore, needs: Needs | None) -> list[Removal]:
     """
     if needs and store.space in needs.of_datasets:
         why = "a dataset that was given is made of it"
-        raise UsageError("The feature space is in use", store.folder, why, "leave out --drop-space, or the dataset")
+        raise UsageError(
+            what="The feature space is in use",
+            where=store.folder,
+            why=why,
+            fix="leave out --drop-space, or the dataset",
+        )
     return [
         Removal(files.join(folder, name), state, NAMED)
         for folder in (store.folder, *(files.join(store.folder, shelf) for shelf in SHELVES))

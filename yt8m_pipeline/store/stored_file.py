@@ -30,7 +30,8 @@ class DamagedFile(DataError):
 
     @classmethod
     def at(cls, uri: str, why: str) -> "DamagedFile":
-        return cls(cls.WHAT, uri, why, "run `yt8m store check`, then the build again: the video is extracted anew")
+        fix = "run `yt8m store check`, then the build again: the video is extracted anew"
+        return cls(what=cls.WHAT, where=uri, why=why, fix=fix)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,10 @@ def read_stored(uri: str) -> bytes:
         return files.read_bytes(uri)
     except OSError as error:
         raise DataError(
-            "A stored file cannot be read", uri, str(error), "run the build again, or check the folder's permissions"
+            what="A stored file cannot be read",
+            where=uri,
+            why=str(error),
+            fix="run the build again, or check the folder's permissions",
         ) from error
 
 

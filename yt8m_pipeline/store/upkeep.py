@@ -68,11 +68,18 @@ def find_spaces(root: str, only: Sequence[str] = ()) -> list[FeatureStore]:
     spaces = [name for name in files.list_folders(root) if re.fullmatch("[0-9a-f]{16}", name)]
     if not spaces:
         why = "no folder in it is named by a feature space, 16 hexadecimal digits"
-        raise UsageError("There is no feature store", root, why, "give the folder that `store` in the config names")
+        raise UsageError(
+            what="There is no feature store",
+            where=root,
+            why=why,
+            fix="give the folder that `store` in the config names",
+        )
     unknown = sorted(set(only) - set(spaces))
     if unknown:
         why = f"it has {', '.join(spaces)}"
-        raise UsageError(f"The store has no feature space {unknown[0]}", root, why, "see `yt8m store stats`")
+        raise UsageError(
+            what=f"The store has no feature space {unknown[0]}", where=root, why=why, fix="see `yt8m store stats`"
+        )
     return [FeatureStore(root, space) for space in spaces if space in (only or spaces)]
 
 

@@ -69,7 +69,10 @@ def format_of(path: str, table: str) -> Format:
     ending = path.rpartition(".")[2].lower()
     if ending not in _FORMATS:
         raise UsageError(
-            f"The {table} table has an unknown format", path, f"it ends in .{ending}", "use .csv, .jsonl or .parquet"
+            what=f"The {table} table has an unknown format",
+            where=path,
+            why=f"it ends in .{ending}",
+            fix="use .csv, .jsonl or .parquet",
         )
     return _FORMATS[ending]
 

@@ -117,7 +117,7 @@ def find_files(root: str, pattern: str, table: str) -> TableFiles:
         raise _unreadable(files.join(root, pattern), table, error) from None
     if not names:
         where, fix = files.join(root, pattern), f"correct tables.{table} or tables.root in the config"
-        raise UsageError(f"The {table} table is missing", where, "no file matches", fix)
+        raise UsageError(what=f"The {table} table is missing", where=where, why="no file matches", fix=fix)
     return TableFiles(table, root, tuple(sorted(names)))
 
 
@@ -160,7 +160,9 @@ def check_schema(path: str, table: str, also_required: Collection[str] = ()) -> 
     except (OSError, ValueError, pa.ArrowException, csv.Error) as error:
         raise _unreadable(path, table, error) from None
     if not header.has_rows:
-        raise UsageError(f"The {table} table is empty", path, "it has no data rows", "give a file with rows")
+        raise UsageError(
+            what=f"The {table} table is empty", where=path, why="it has no data rows", fix="give a file with rows"
+        )
     names = [name for name, _ in header.columns]
     _check_names(path, table, names, also_required)
     _check_types(path, table, dict(header.columns))
@@ -174,15 +176,18 @@ def _check_names(path: str, table: str, names: Sequence[str], also_required: Col
     missing = [name for name in near if name in required or near[name]]
     if missing:
         raise UsageError(
-            f"The {table} table lacks {_listed('column', missing)}",
-            path,
-            f"its columns are {', '.join(names)}",
-            "; ".join(f"rename {near[name][0]} to {name}" if near[name] else f"add {name}" for name in missing),
+            what=f"The {table} table lacks {_listed('column', missing)}",
+            where=path,
+            why=f"its columns are {', '.join(names)}",
+            fix="; ".join(f"rename {near[name][0]} to {name}" if near[name] else f"add {name}" for name in missing),
         )
     twice = [name for name in known if names.count(name) > 1]
     if twice:
         raise UsageError(
-            f"The {table} table has {_listed('column', twice)} twice", path, "which one counts is unclear", "rename one"
+            what=f"The {table} table has {_listed('column', twice)} twice",
+            where=path,
+            why="which one counts is unclear",
+            fix="rename one",
         )
 
 
@@ -191,10 +196,10 @@ def _check_types(path: str, table: str, types: Mapping[str, pa.DataType]) -> Non
     wrong = [column for column in columns if not is_castable(types[column.name], column.type)]
     if wrong:
         raise UsageError(
-            f"The {table} table has the wrong type in {_listed('column', [column.name for column in wrong])}",
-            path,
-            "; ".join(f"{column.name} is {types[column.name]}, not {column.expected}" for column in wrong),
-            "convert the column" if types[wrong[0].name] != pa.string() else "give the table as JSONL or Parquet",
+            what=f"The {table} table has the wrong type in {_listed('column', [column.name for column in wrong])}",
+            where=path,
+            why="; ".join(f"{column.name} is {types[column.name]}, not {column.expected}" for column in wrong),
+            fix="convert the column" if types[wrong[0].name] != pa.string() else "give the table as JSONL or Parquet",
         )
 
 
@@ -204,7 +209,10 @@ def _listed(noun: str, names: Sequence[str]) -> str:
 
 def _unreadable(path: str, table: str, error: Exception) -> UsageError:
     return UsageError(
-        f"The {table} table cannot be read", path, " ".join(str(error).split()), "check the path, rights and format"
+        what=f"The {table} table cannot be read",
+        where=path,
+        why=" ".join(str(error).split()),
+        fix="check the path, rights and format",
     )
 
 
@@ -227,10 +235,10 @@ def read_batches(source: TableFiles, name: str) -> Iterator[Outcome]:
                 yield _checked(batch, name, table)
     except (OSError, pa.ArrowException) as error:
         raise DataError(
-            f"The {table} table cannot be read to its end",
-            path,
-            " ".join(str(error).split()),
-            "replace the damaged file, or check the connection",
+            what=f"The {table} table cannot be read to its end",
+            where=path,
+            why=" ".join(str(error).split()),
+            fix="replace the damaged file, or check the connection",
         ) from error
 
 

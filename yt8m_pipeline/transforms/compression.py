@@ -55,10 +55,10 @@ class Fitting:
         step = self.journal.find(name, key)
         if step is None and self.frozen:
             raise DataError(
-                f"The {name} would change",
-                self.journal.layout.root,
-                "the train features or the config that it was fitted with are not those of the dataset",
-                "run `yt8m build` to fit again and write every split",
+                what=f"The {name} would change",
+                where=self.journal.layout.root,
+                why="the train features or the config that it was fitted with are not those of the dataset",
+                fix="run `yt8m build` to fit again and write every split",
             )
         return step
 
@@ -244,8 +244,8 @@ def _record(journal: Journal, name: str, key: str, paths: Iterable[str], facts: 
 
 def _no_train_frames(fitting: Fitting) -> Step:
     raise DataError(
-        "There is nothing to fit the PCA on",
-        fitting.journal.layout.root,
-        "the train partition has no frames",
-        "see rejects.parquet for what was dropped and why; give more videos, or relax the thresholds in the config",
+        what="There is nothing to fit the PCA on",
+        where=fitting.journal.layout.root,
+        why="the train partition has no frames",
+        fix="see rejects.parquet for what was dropped and why; give more videos, or relax the thresholds in the config",
     )

@@ -175,10 +175,10 @@ def _write(group: Group, plan: BuildPlan, pca: Step, quantizer: Step, indices: M
 
 def _changed(shard: Shard, layout: Layout) -> DataError:
     return DataError(
-        "A shard of another split would change",
-        layout.path(shard.file("frame")),
-        "its videos, labels, features or the number of shards are not those of the dataset, or the file is gone",
-        "run `yt8m build`, which writes every split that changed",
+        what="A shard of another split would change",
+        where=layout.path(shard.file("frame")),
+        why="its videos, labels, features or the number of shards are not those of the dataset, or the file is gone",
+        fix="run `yt8m build`, which writes every split that changed",
     )
 
 

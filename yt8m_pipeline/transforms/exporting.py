@@ -144,10 +144,10 @@ def _check_store(plan: ExportPlan, missing: Iterable[str]) -> bool:
     names = sorted(missing)
     if names and plan.store:
         raise DataError(
-            f"The feature store lacks {len(names)} of the {total} videos",
-            plan.store.path(names[0]),
-            "that file is not there" + f", nor are {len(names) - 1} others" * (len(names) > 1),
-            "give the store that it was built from, or leave --store out to encode its codes again",
+            what=f"The feature store lacks {len(names)} of the {total} videos",
+            where=plan.store.path(names[0]),
+            why="that file is not there" + f", nor are {len(names) - 1} others" * (len(names) > 1),
+            fix="give the store that it was built from, or leave --store out to encode its codes again",
         )
     announce(WRITE, total)
     return True
@@ -186,10 +186,10 @@ def _from_store(
         stored = store.open(uri)
         if stored.entry.sha256 != member.sha256:
             raise DataError(
-                "Stored features are not those that the dataset was built from",
-                uri,
-                f"their sha256 is {stored.entry.sha256}, videos.parquet says {member.sha256}",
-                "build the dataset again and export that, or leave --store out to encode its codes again",
+                what="Stored features are not those that the dataset was built from",
+                where=uri,
+                why=f"their sha256 is {stored.entry.sha256}, videos.parquet says {member.sha256}",
+                fix="build the dataset again and export that, or leave --store out to encode its codes again",
             )
         yield member, whitening.transform(stored.video.features)
 

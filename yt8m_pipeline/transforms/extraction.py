@@ -260,10 +260,10 @@ class _Store(beam.DoFn):
     def finish_bundle(self) -> None:
         if self._pending:
             raise DataError(
-                "The engine split the batches of a video over bundles",
-                f"video {sorted(self._pending)[0]}",
-                "DecodeFrames, ExtractPool3 and StoreFeatures must run fused",
-                "run on an engine that fuses them, as all portable runners do by default",
+                what="The engine split the batches of a video over bundles",
+                where=f"video {sorted(self._pending)[0]}",
+                why="DecodeFrames, ExtractPool3 and StoreFeatures must run fused",
+                fix="run on an engine that fuses them, as all portable runners do by default",
             )
 
     def _write(self, video: Video, batches: list[FeatureBatch], ending: Ending) -> StoredEntry:

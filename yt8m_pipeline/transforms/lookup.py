@@ -133,10 +133,10 @@ class _Recall(beam.DoFn):
         row = self._rows.get(video.video_id)
         if row is None:
             raise DataError(
-                f"The {video.partition.value} split is no longer what the dataset holds; it would be out of date",
-                f"video {video.video_id}",
-                "the dataset has no such video: the tables or the config changed",
-                "run `yt8m build`, which writes every split that changed",
+                what=f"The {video.partition.value} split is no longer what the dataset holds; it would be out of date",
+                where=f"video {video.video_id}",
+                why="the dataset has no such video: the tables or the config changed",
+                fix="run `yt8m build`, which writes every split that changed",
             )
         if "reason" in row:
             rejection = VideoRejected(DropReason(row["reason"]), row["detail"], row["decoded_fraction"])

@@ -349,7 +349,7 @@ def _start_child(settings: tuple[str, str], theirs: socket.socket) -> "subproces
 
 
 def _not_started(why: str, fix: str) -> DataError:
-    return DataError("The decoding process does not start", f"{sys.executable} -m {CHILD}", why, fix)
+    return DataError(what="The decoding process does not start", where=f"{sys.executable} -m {CHILD}", why=why, fix=fix)
 
 
 def _frame(answer: Answer, index: int, size: int | None) -> SampledFrame:
