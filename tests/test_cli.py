@@ -3,6 +3,8 @@
 import hashlib
 import importlib.util
 import json
+import os
+import re
 import shutil
 import signal
 import subprocess
@@ -22,6 +24,8 @@ import yaml
 
 from tests.command_line import four_parts, listen_to_interrupts, run
 from tests.conftest import CONFIGS, Workshop, yt8m
+from yt8m_pipeline import __version__
+from yt8m_pipeline.cli.configs import Example
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.steps import file_entry
 from yt8m_pipeline.extraction import networks
@@ -64,6 +68,27 @@ class TestUsage:
         for command in ("demo", "build", "rebuild-split", "verify", "export", "probe", "inspect", "config"):
             assert f" {command} " in shown.stdout
 
+    @pytest.mark.parametrize("group", [(), ("config",), ("stats",), ("store",)])
+    def test_help_cuts_no_text_on_a_narrow_terminal(
+        self, group: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("COLUMNS", "80")
+        shown = run(*group, "--help").stdout
+        commands = re.findall(r"^  ([a-z-]+) ", shown.partition("Commands:\n")[2], re.MULTILINE)
+        assert commands
+        for text in (shown, *(run(*group, command, "--help").stdout for command in commands)):
+            assert max(map(len, text.splitlines())) <= 80
+            assert not re.search(r"\w\.\.\.$", text, re.MULTILINE)
+
+    def test_version_is_that_of_the_package(self) -> None:
+        assert run("--version").stdout == f"yt8m_pipeline {__version__}\n"
+
+    def test_a_shell_completes_commands(self) -> None:
+        asked = os.environ | {"_YT8M_COMPLETE": "complete_bash", "COMP_WORDS": "yt8m ver", "COMP_CWORD": "1"}
+        script = Path(sys.executable).parent / "yt8m"
+        shown = subprocess.run([script], env=asked, capture_output=True, text=True, check=False)
+        assert (shown.returncode, shown.stdout.split()) == (0, ["verify"])
+
     @pytest.mark.parametrize(
         ("option", "why"),
         [
@@ -84,6 +109,53 @@ class TestUsage:
         assert not (tmp_path / "dataset").exists()
 
 
+WITHOUT_POSIX = """
+import os, sys
+sys.modules |= dict.fromkeys(["fcntl", "resource", "pwd", "grp", "termios"])
+del os.O_NONBLOCK, os.O_CLOEXEC, os.fork, os.getuid
+from yt8m_pipeline.cli import main
+main()
+"""
+"""The command line without the modules and names that Windows lacks."""
+
+
+class TestWindows:
+    @pytest.mark.parametrize(
+        "command",
+        [
+            ("build", "config.yaml"),
+            ("rebuild-split", "train", "config.yaml"),
+            ("probe", "video.mp4"),
+            ("demo", "corpus"),
+            ("export", "dataset", "--quantizer", "uniform", "--output", "copy"),
+        ],
+        ids=lambda command: command[0],
+    )
+    def test_what_needs_posix_is_refused_and_wsl_and_docker_are_named(
+        self, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sys, "platform", "win32")
+        refused = run(*command)
+        what, where, _, fix = four_parts(refused)
+        assert (refused.returncode, what, where) == (2, "This command does not run on Windows", f"yt8m {command[0]}")
+        assert "WSL" in fix
+        assert "Docker" in fix
+
+    @pytest.mark.parametrize(
+        ("command", "name"),
+        [
+            (("verify",), "dataset"),
+            (("inspect",), "dataset/quantizer.npz"),
+            (("store", "stats"), "features"),
+            (("config", "show"), "config.yaml"),
+        ],
+    )
+    def test_what_reads_needs_no_posix(self, built: Path, command: tuple[str, ...], name: str) -> None:
+        arguments = [sys.executable, "-c", WITHOUT_POSIX, *command, str(built / name)]
+        finished = subprocess.run(arguments, capture_output=True, text=True, check=False)
+        assert (finished.returncode, "Traceback" in finished.stderr) == (0, False)
+
+
 @pytest.mark.skipif(importlib.util.find_spec("google.cloud.dataflow") is not None, reason="Dataflow is installed")
 def test_an_engine_that_is_not_installed_says_what_to_install(workshop: Workshop, tmp_path: Path) -> None:
     options = (
@@ -98,7 +170,8 @@ def test_an_engine_that_is_not_installed_says_what_to_install(workshop: Workshop
     what, where, why, fix = four_parts(refused)
     assert (what, where) == ("The engine is not installed", " ".join(options))
     assert "dataflow" in why
-    assert "pip install 'apache-beam[gcp]'" in fix
+    assert "scripts/requirements-gcp.lock" in fix
+    assert (CONFIGS.parent / "scripts" / "requirements-gcp.lock").is_file()
 
 
 @pytest.fixture(scope="module")
@@ -438,6 +511,31 @@ def small_network(_: str, image_size: int) -> Any:
 
 
 class TestConfig:
+    @pytest.mark.parametrize("example", list(Example))
+    def test_init_writes_a_config_of_the_package(
+        self, tmp_path: Path, example: Example, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        written = run("config", "init", example.value)
+        assert (written.returncode, f"{example.value}.yaml" in written.stdout) == (0, True)
+        assert (tmp_path / f"{example.value}.yaml").read_bytes() == (CONFIGS / f"{example.value}.yaml").read_bytes()
+        assert run("config", "show", f"{example.value}.yaml").returncode == 0
+
+    def test_init_knows_every_config_and_each_has_comments(self) -> None:
+        files = {path.stem: path.read_text() for path in CONFIGS.glob("*.yaml")}
+        assert set(Example) == files.keys()
+        assert all(text.startswith("# ") and "  # " in text for text in files.values())
+
+    @pytest.mark.parametrize(
+        ("name", "why"), [("mine.yaml", "File exists"), ("absent/mine.yaml", "No such file or directory")]
+    )
+    def test_init_overwrites_nothing(self, tmp_path: Path, name: str, why: str) -> None:
+        (tmp_path / "mine.yaml").write_text("tables: {}")
+        refused = run("config", "init", "small", str(tmp_path / name))
+        assert refused.returncode == 2
+        assert four_parts(refused)[:3] == ("The config cannot be written", str(tmp_path / name), why)
+        assert (tmp_path / "mine.yaml").read_text() == "tables: {}"
+
     def test_show_prints_every_default_and_the_settings(self) -> None:
         shown = run("config", "show", str(CONFIGS / "smoke.yaml"), "--set", "pca.components=7")
         values = yaml.safe_load(shown.stdout)

@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
 
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.errors import UsageError
@@ -593,7 +592,7 @@ def _all_problems(error: ValidationError, path: Path) -> UsageError:
     )
 
 
-def _problem(item: ErrorDetails) -> str:
+def _problem(item: Mapping[str, Any]) -> str:
     field = ".".join(map(str, item["loc"])) or "config"
     if item["type"] != "extra_forbidden":
         return f"{field}: {item['msg']}"

@@ -80,7 +80,10 @@ def _write_tables(layout: Layout) -> list[FileEntry]:
         for shard, videos in CONTENTS.items()
         for name, labels, frames in videos
     ]
-    counts = Counter(label for row in rows if row["partition"] == Partition.TRAIN for label in row["labels"])
+    train = [
+        labels for shard, videos in CONTENTS.items() if shard.partition == Partition.TRAIN for _, labels, _ in videos
+    ]
+    counts = Counter(label for labels in train for label in labels)
     text = "Index,TrainVideoCount\n" + "".join(f"{label},{counts[label]}\n" for label in range(LABELS))
     return [
         write_vocabulary(layout, text.encode(), frozen=False),

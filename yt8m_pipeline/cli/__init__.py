@@ -2,10 +2,13 @@
 
 import io
 import sys
+from typing import Annotated
 
 import typer
 
+from yt8m_pipeline import __version__
 from yt8m_pipeline.cli import building, configs, converting, datasets, demo, exporting, probing, stats, store
+from yt8m_pipeline.cli.console import CommandGroup
 from yt8m_pipeline.errors import PipelineError
 
 INTERRUPTED = 130
@@ -15,9 +18,8 @@ BEAM = {"allow_extra_args": True}
 
 app = typer.Typer(
     name="yt8m",
-    help="Build a YouTube-8M-style dataset from your own videos.",
+    cls=CommandGroup,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -33,6 +35,21 @@ app.command()(probing.probe)
 app.add_typer(configs.app, name="config")
 app.add_typer(stats.app, name="stats")
 app.add_typer(store.app, name="store")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"yt8m_pipeline {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _yt8m(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Build a YouTube-8M-style dataset from your own videos."""
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ from yt8m_pipeline.cli.console import (
     progress_bars,
     quantization_rows,
     quieten,
+    require_posix,
     show,
 )
 
@@ -54,6 +55,7 @@ def build(
     as_json: AsJson = False,
 ) -> None:
     """Build the dataset, or go on where a stopped build left it. Beam's own options go after `--`."""
+    require_posix("build")
     _build(load_config(config, settings, output), None, context.args, as_json, retry, refresh=refresh)
 
 
@@ -66,6 +68,7 @@ def rebuild_split(
     as_json: AsJson = False,
 ) -> None:
     """Write one split's shards again with the existing PCA, codebook and vocabulary; the others stay untouched."""
+    require_posix("rebuild-split")
     from yt8m_pipeline.data_model import Partition
 
     _build(load_config(config, settings, output), Partition(split.value), context.args, as_json, retry=None)

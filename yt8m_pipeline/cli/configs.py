@@ -1,12 +1,57 @@
-"""`yt8m config`: shows, checks and describes configs."""
+"""`yt8m config`: writes, shows, checks and describes configs."""
 
 import json
+from enum import StrEnum
+from importlib import resources
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from yt8m_pipeline.cli.console import AsJson, ConfigPath, Settings, load_config
+from yt8m_pipeline.cli.console import AsJson, CommandGroup, ConfigPath, Settings, load_config
+from yt8m_pipeline.errors import UsageError
 
-app = typer.Typer(help="Show, check or describe configs.", no_args_is_help=True)
+app = typer.Typer(cls=CommandGroup, help="Write, show, check or describe configs.", no_args_is_help=True)
+
+
+class Example(StrEnum):
+    """The configs that the package brings: the files of `configs/`."""
+
+    SMALL = "small"
+    PAPER = "paper"
+    STARTER_CODE = "starter_code"
+    DATAFLOW = "dataflow"
+    SMOKE = "smoke"
+
+
+EXAMPLES = (
+    "small: a folder of videos; paper: the YouTube-8M dataset; starter_code: the same for the published readers; "
+    "dataflow: the same in buckets; smoke: the corpus of `yt8m demo`."
+)
+
+
+@app.command()
+def init(
+    example: Annotated[Example, typer.Argument(metavar="NAME", help=EXAMPLES)],
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="By default NAME.yaml; an existing file is left alone.")
+    ] = None,
+) -> None:
+    """Write a commented config to begin with."""
+    target = file or Path(f"{example.value}.yaml")
+    text = resources.files("yt8m_pipeline").joinpath("configs", f"{example.value}.yaml").read_bytes()
+    try:
+        with target.open("xb") as stream:
+            stream.write(text)
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise UsageError(
+            what="The config cannot be written",
+            where=str(target),
+            why=why,
+            fix="name a new file in a folder that exists",
+        ) from None
+    print(f"The config is in {target}; `yt8m config check {target}` checks it and the tables that it names")
 
 
 @app.command()

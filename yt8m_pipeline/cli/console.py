@@ -2,14 +2,17 @@
 
 import json
 import logging
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from yt8m_pipeline.data_model import Partition
+from yt8m_pipeline.errors import UsageError
 
 if TYPE_CHECKING:
     from yt8m_pipeline.cli.progress import StageProgress
@@ -22,7 +25,7 @@ def _known(place: str) -> str:
     return require_known(place)
 
 
-ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML config; see configs/.")]
+ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML config; `yt8m config init` writes one.")]
 KNOWN_PLACE: Any = {"callback": _known}
 """Of arguments that name a place."""
 Dataset = Annotated[
@@ -34,6 +37,31 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tabl
 TOTALS = ("videos", "frames", "labels")
 PIPED_WIDTH = 250
 """Columns of the tables where there is no terminal to fit them into."""
+
+
+class CommandGroup(TyperGroup):
+    """A group of commands whose help wraps the first sentence of each command. Typer's own cuts it to one line."""
+
+    def format_commands(self, _: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [(name, command.get_short_help_str(sys.maxsize)) for name, command in self.commands.items()]
+            )
+
+
+def require_posix(command: str) -> None:
+    """Refuses a command that decodes videos or writes datasets where the system lacks POSIX locks and limits.
+
+    Raises:
+        UsageError: on Windows.
+    """
+    if sys.platform == "win32":
+        raise UsageError(
+            what="This command does not run on Windows",
+            where=f"yt8m {command}",
+            why="it needs locks and limits of processes that only Linux and macOS have",
+            fix="run it in WSL (Windows Subsystem for Linux) or in Docker; reading, `verify` and `inspect` work here",
+        )
 
 
 def quieten() -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from yt8m_pipeline.cli.console import AsJson, progress_bars, show
+from yt8m_pipeline.cli.console import AsJson, progress_bars, require_posix, show
 
 
 def demo(
@@ -17,6 +17,7 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """Write a tiny corpus: the four tables and real, encoded, learnable videos."""
+    require_posix("demo")
     from yt8m_pipeline.demo.corpus import write_corpus
 
     with progress_bars() as bars:
@@ -28,4 +29,5 @@ def demo(
             nested_labels=nested_labels,
             progress=lambda _, total: bars.update("encode", total=total, done=1),
         )
-    show(summary.to_json(), as_json, f"The demo corpus is in {folder}; configs/smoke.yaml builds a dataset of it")
+    title = f"The demo corpus is in {folder}; `yt8m config init smoke` writes a config that builds a dataset of it"
+    show(summary.to_json(), as_json, title)

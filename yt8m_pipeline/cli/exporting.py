@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from yt8m_pipeline.cli.console import AsJson, Dataset, partition_rows, progress_bars, quantization_rows, quieten, show
+from yt8m_pipeline.cli.console import (
+    AsJson,
+    Dataset,
+    partition_rows,
+    progress_bars,
+    quantization_rows,
+    quieten,
+    require_posix,
+    show,
+)
 
 if TYPE_CHECKING:
     from yt8m_pipeline.jobs.export_plan import ExportPlan
@@ -40,6 +49,7 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write a finished dataset again with another codebook; no video is decoded. Beam's own options go after `--`."""
+    require_posix("export")
     quieten()
     from yt8m_pipeline.config import absolute_path
     from yt8m_pipeline.jobs.export import export as run_export

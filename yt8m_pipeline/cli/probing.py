@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from yt8m_pipeline.accounting.reasons import VideoRejected
-from yt8m_pipeline.cli.console import AsJson, load_config, progress_bars, show
+from yt8m_pipeline.cli.console import AsJson, load_config, progress_bars, require_posix, show
 from yt8m_pipeline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def probe(
     as_json: AsJson = False,
 ) -> None:
     """Say what films are, or why a build cannot use them; of one, a few or all that a table lists."""
+    require_posix("probe")
     from yt8m_pipeline.config import Decoding
     from yt8m_pipeline.jobs.preflight import Probing
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from yt8m_pipeline.cli.console import AsJson, Dataset, progress_bars, show
+from yt8m_pipeline.cli.console import AsJson, CommandGroup, Dataset, progress_bars, show
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.errors import UsageError
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from yt8m_pipeline.report.figures import Format
     from yt8m_pipeline.report.quantizer_statistics import QuantizerStatistics
 
-app = typer.Typer(help="Measure a finished dataset.", no_args_is_help=True)
+app = typer.Typer(cls=CommandGroup, help="Measure a finished dataset.", no_args_is_help=True)
 
 
 @app.command()

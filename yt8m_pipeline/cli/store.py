@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from yt8m_pipeline.cli.console import KNOWN_PLACE, AsJson, progress_bars, show
+from yt8m_pipeline.cli.console import KNOWN_PLACE, AsJson, CommandGroup, progress_bars, show
 
 if TYPE_CHECKING:
     from yt8m_pipeline.store.feature_store import FeatureStore
     from yt8m_pipeline.store.garbage import Needs, Removal
 
-app = typer.Typer(help="Look after a feature store.", no_args_is_help=True)
+app = typer.Typer(cls=CommandGroup, help="Look after a feature store.", no_args_is_help=True)
 
 Store = Annotated[
     str, typer.Argument(metavar="STORE", help="The folder that `store` in the config names.", **KNOWN_PLACE)

@@ -33,7 +33,7 @@ def beam_pipeline(arguments: Sequence[str]) -> Any:
         _require_dataflow(options)
         return beam.Pipeline(runner=None if chosen else FnApiRunner(), options=options)
     except ImportError as error:
-        fix = "install what it names; for Dataflow: .venv/bin/pip install 'apache-beam[gcp]'"
+        fix = "install what it names; Dataflow's packages stand in scripts/requirements-gcp.lock"
         raise UsageError(
             what="The engine is not installed", where=" ".join(arguments), why=str(error), fix=fix
         ) from None
