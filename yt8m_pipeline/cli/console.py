@@ -39,8 +39,8 @@ Dataset = Annotated[
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one config field.")]
 Output = Annotated[str | None, typer.Option("--output", help="Folder of the dataset; overrides the config's.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
-PIPED_WIDTH = 250
-"""How many columns wide a table may be where neither a terminal nor COLUMNS limits it."""
+PIPED_WIDTH = 10_000
+"""How many columns wide a table may be where neither a terminal nor COLUMNS limits it: as wide as its rows."""
 
 
 class CommandGroup(TyperGroup):
@@ -140,7 +140,8 @@ def show(facts: Mapping[str, Any], as_json: bool, title: str) -> None:
         if not isinstance(value, list):
             console.print(f"{name}: {value}", markup=False)
         elif value:
-            console.print(_table(name, value), soft_wrap=False)
+            console.print(name, style="italic", markup=False)
+            console.print(_table(value), soft_wrap=False)
 
 
 def _console() -> "Console":
@@ -151,12 +152,12 @@ def _console() -> "Console":
     return Console(width=None if limited else PIPED_WIDTH, soft_wrap=True, highlight=False)
 
 
-def _table(title: str, rows: Sequence[Mapping[str, Any]]) -> "Table":
+def _table(rows: Sequence[Mapping[str, Any]]) -> "Table":
     """A table of rows with the same names. Text that does not fit is folded, never cut."""
     from rich.table import Column, Table
     from rich.text import Text
 
-    table = Table(*(Column(name, overflow="fold") for name in rows[0]), title=title, title_justify="left")
+    table = Table(*(Column(name, overflow="fold") for name in rows[0]))
     for row in rows:
         table.add_row(*(Text(str(cell)) for cell in row.values()))
     return table
