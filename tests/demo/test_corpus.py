@@ -23,7 +23,7 @@ from yt8m_pipeline.demo.corpus import CorpusSummary, write_corpus
 from yt8m_pipeline.demo.encoding import encode, timeline
 from yt8m_pipeline.demo.entities import DEPICTED, ENTITIES
 from yt8m_pipeline.demo.scenes import frames
-from yt8m_pipeline.demo.videos import BROKEN, Defect, Film, plan_films
+from yt8m_pipeline.demo.videos import BROKEN, Defect, DemoVideo, plan_videos
 from yt8m_pipeline.errors import UsageError
 
 VIDEOS, SECONDS = 24, 2.0
@@ -36,30 +36,30 @@ class Corpus:
 
     root: Path
     summary: CorpusSummary
-    films: Mapping[str, Film]
+    planned: Mapping[str, DemoVideo]
 
-    def path(self, film: Film) -> Path:
-        return self.root / film.uri
+    def path(self, video: DemoVideo) -> Path:
+        return self.root / video.uri
 
     @property
-    def whole(self) -> list[Film]:
-        return [film for film in self.films.values() if film.defect not in BROKEN]
+    def whole(self) -> list[DemoVideo]:
+        return [video for video in self.planned.values() if video.defect not in BROKEN]
 
-    def of(self, defect: Defect) -> Film:
-        return next(film for film in self.films.values() if film.defect == defect)
+    def of(self, defect: Defect) -> DemoVideo:
+        return next(video for video in self.planned.values() if video.defect == defect)
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     root = tmp_path_factory.mktemp("demo") / "corpus"
     summary = write_corpus(root, videos=VIDEOS, seconds=SECONDS)
-    return Corpus(root, summary, {film.video_id: film for film in plan_films(VIDEOS, SECONDS, 0)})
+    return Corpus(root, summary, {video.video_id: video for video in plan_videos(VIDEOS, SECONDS, 0)})
 
 
 @pytest.fixture
-def unfilmed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Films without pictures, for what is not about films."""
-    monkeypatch.setattr("yt8m_pipeline.demo.corpus._write_film", lambda path, *_: path.write_text("a film"))
+def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Videos without pictures, for what is not about videos."""
+    monkeypatch.setattr("yt8m_pipeline.demo.corpus._write_file", lambda path, *_: path.write_text("a video"))
 
 
 def contents(root: Path) -> dict[str, bytes]:
@@ -73,8 +73,8 @@ def frame_times_seconds(path: Path) -> list[float]:
     return [time - times[0] for time in times]
 
 
-def partition_of(film: Film) -> Partition:
-    place = salted_hash("yt8m-partition", film.group_id or film.video_id) / 2**64
+def partition_of(video: DemoVideo) -> Partition:
+    place = salted_hash("yt8m-partition", video.group_id or video.video_id) / 2**64
     return Partition.TRAIN if place < 0.7 else Partition.VALIDATE if place < 0.9 else Partition.TEST
 
 
@@ -85,52 +85,52 @@ class TestFiles:
         assert summary == corpus.summary
 
     def test_the_pictures_depend_on_the_seed(self, corpus: Corpus, tmp_path: Path) -> None:
-        film = next(iter(corpus.films.values()))
-        depicted = [entity.name for entity in DEPICTED if entity.entity_id in film.labels]
-        times = timeline(film.seconds, film.rate)
+        video = next(iter(corpus.planned.values()))
+        depicted = [entity.name for entity in DEPICTED if entity.entity_id in video.labels]
+        times = timeline(video.seconds, video.rate)
         for seed in (0, 1):
-            encode(tmp_path / "film", frames(depicted, times.times_seconds, [seed, 0]), times, film.format)
-            same = (tmp_path / "film").read_bytes() == corpus.path(film).read_bytes()
+            encode(tmp_path / "video", frames(depicted, times.times_seconds, [seed, 0]), times, video.format)
+            same = (tmp_path / "video").read_bytes() == corpus.path(video).read_bytes()
             assert same == (seed == 0)
 
-    def test_every_film_but_the_missing_one_is_there_and_no_other(self, corpus: Corpus) -> None:
-        expected = {film.uri for film in corpus.films.values() if film.defect != Defect.MISSING}
+    def test_every_video_but_the_missing_one_is_there_and_no_other(self, corpus: Corpus) -> None:
+        expected = {video.uri for video in corpus.planned.values() if video.defect != Defect.MISSING}
         assert {f"videos/{path.name}" for path in (corpus.root / "videos").iterdir()} == expected
 
-    def test_every_film_has_its_container_and_codec_its_size_and_its_length(self, corpus: Corpus) -> None:
-        for film in corpus.whole:
-            with av.open(str(corpus.path(film))) as container:
+    def test_every_video_has_its_container_and_codec_its_size_and_its_length(self, corpus: Corpus) -> None:
+        for video in corpus.whole:
+            with av.open(str(corpus.path(video))) as container:
                 stream = container.streams.video[0]
-                codec = {"libx264": "h264", "libvpx-vp9": "vp9"}.get(film.format.value.codec, film.format.value.codec)
-                assert film.format.value.container in container.format.name.split(",")
+                codec = {"libx264": "h264", "libvpx-vp9": "vp9"}.get(video.format.value.codec, video.format.value.codec)
+                assert video.format.value.container in container.format.name.split(",")
                 assert (stream.codec_context.name.removeprefix("lib"), stream.width, stream.height) == (codec, 320, 180)
-            times = frame_times_seconds(corpus.path(film))
-            shortest = float(1 / film.rate) if film.rate else 1 / 30
-            longest = float(1 / film.rate) if film.rate else 1 / 10
-            assert film.seconds - longest - 1e-3 <= times[-1] <= film.seconds + shortest
+            times = frame_times_seconds(corpus.path(video))
+            shortest = float(1 / video.rate) if video.rate else 1 / 30
+            longest = float(1 / video.rate) if video.rate else 1 / 10
+            assert video.seconds - longest - 1e-3 <= times[-1] <= video.seconds + shortest
             assert times == sorted(set(times))
 
     def test_all_formats_occur_and_are_counted(self, corpus: Corpus) -> None:
-        found = Counter(f"{film.format.value.container}/{film.format.value.codec}" for film in corpus.whole)
+        found = Counter(f"{video.format.value.container}/{video.format.value.codec}" for video in corpus.whole)
         assert found == corpus.summary.formats
         assert found.keys() == {"mp4/libx264", "webm/libvpx-vp9", "matroska/mpeg4"}
         assert found["mp4/libx264"] > VIDEOS / 2
 
-    def test_one_film_has_a_variable_rate_and_the_others_do_not(self, corpus: Corpus) -> None:
-        variable = [film for film in corpus.whole if film.rate is None]
+    def test_one_video_has_a_variable_rate_and_the_others_do_not(self, corpus: Corpus) -> None:
+        variable = [video for video in corpus.whole if video.rate is None]
         assert len(variable) == 1
-        for film in corpus.whole:
-            steps = {round(step, 3) for step in np.diff(frame_times_seconds(corpus.path(film)))}
-            assert (max(steps) - min(steps) > 0.01) == (film.rate is None)
+        for video in corpus.whole:
+            steps = {round(step, 3) for step in np.diff(frame_times_seconds(corpus.path(video)))}
+            assert (max(steps) - min(steps) > 0.01) == (video.rate is None)
         ticks = {round(600 * float(step)) for step in np.diff(frame_times_seconds(corpus.path(variable[0])))}
         assert ticks == {20, 30, 40, 60}
 
     def test_the_ntsc_rate_is_exact(self, corpus: Corpus) -> None:
-        film = next(film for film in corpus.whole if film.rate == Fraction(30000, 1001))
-        times = frame_times_seconds(corpus.path(film))
+        video = next(video for video in corpus.whole if video.rate == Fraction(30000, 1001))
+        times = frame_times_seconds(corpus.path(video))
         np.testing.assert_allclose(times, np.arange(len(times)) * 1001 / 30000, atol=1e-4)
 
-    def test_the_truncated_film_promises_more_frames_than_it_has(self, corpus: Corpus) -> None:
+    def test_the_truncated_video_promises_more_frames_than_it_has(self, corpus: Corpus) -> None:
         with av.open(str(corpus.path(corpus.of(Defect.TRUNCATED)))) as container:
             promised = container.streams.video[0].frames
             packets = [packet for packet in container.demux(video=0) if packet.size]
@@ -151,15 +151,15 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 
 class TestTables:
-    def test_the_three_formats_hold_every_entity_and_film(self, corpus: Corpus) -> None:
+    def test_the_three_formats_hold_every_entity_and_video(self, corpus: Corpus) -> None:
         entities = read_csv(corpus.root / "entities.csv")
         ratings = [json.loads(line) for line in (corpus.root / "ratings.jsonl").read_text().splitlines()]
         videos = pq.read_table(corpus.root / "videos.parquet").to_pylist()
         assert [row["entity_id"] for row in entities] == [entity.entity_id for entity in ENTITIES]
         assert len(entities) == corpus.summary.entities
         assert {row["entity_id"] for row in ratings} == {entity.entity_id for entity in ENTITIES} | {"/m/0unknown"}
-        assert {row["video_id"] for row in videos} == corpus.films.keys() | {"nandurationx", "nulldurationx"}
-        assert {row["uri"] for row in videos} == {film.uri for film in corpus.films.values()}
+        assert {row["video_id"] for row in videos} == corpus.planned.keys() | {"nandurationx", "nulldurationx"}
+        assert {row["uri"] for row in videos} == {video.uri for video in corpus.planned.values()}
 
     def test_entities_are_a_csv_with_lists_joined_by_semicolons(self, corpus: Corpus) -> None:
         rows = read_csv(corpus.root / "entities.csv")
@@ -181,14 +181,14 @@ class TestTables:
 
     def test_the_annotations_are_the_labels_and_three_planted_rows(self, corpus: Corpus) -> None:
         rows = [(row["video_id"], row["entity_id"]) for row in read_csv(corpus.root / "annotations.csv")]
-        labels = [(film.video_id, label) for film in corpus.films.values() for label in film.labels]
+        labels = [(video.video_id, label) for video in corpus.planned.values() for label in video.labels]
         assert rows[:-3] == labels
         unknown_video, unknown_entity, twice = rows[-3:]
-        assert unknown_video[0] not in corpus.films
+        assert unknown_video[0] not in corpus.planned
         assert unknown_entity[1] not in {entity.entity_id for entity in ENTITIES}
         assert twice in labels
 
-    @pytest.mark.usefixtures("unfilmed")
+    @pytest.mark.usefixtures("without_pictures")
     def test_nested_labels_are_the_same_labels(self, corpus: Corpus, tmp_path: Path) -> None:
         write_corpus(tmp_path / "nested", videos=VIDEOS, seconds=SECONDS, nested_labels=True)
         nested = pq.read_table(tmp_path / "nested" / "videos.parquet")
@@ -198,8 +198,8 @@ class TestTables:
         assert nested.schema.field("labels").type.value_type.names == ["entity_id", "score"]
         assert rows_of(nested.drop_columns("labels")) == rows_of(flat)
         for row in nested.to_pylist():
-            if row["video_id"] in corpus.films:
-                assert [label["entity_id"] for label in row["labels"]] == list(corpus.films[row["video_id"]].labels)
+            if row["video_id"] in corpus.planned:
+                assert [label["entity_id"] for label in row["labels"]] == list(corpus.planned[row["video_id"]].labels)
 
 
 def rows_of(videos: Any) -> list[str]:
@@ -208,7 +208,7 @@ def rows_of(videos: Any) -> list[str]:
 
 
 class TestSummary:
-    def test_every_reason_that_the_tables_and_films_can_have_is_planted(self, corpus: Corpus) -> None:
+    def test_every_reason_that_the_tables_and_videos_can_have_is_planted(self, corpus: Corpus) -> None:
         """The reasons that only annotations have, and those of a broken machine or network, are not in the summary."""
         reasons = {item.reason for item in corpus.summary.expected_rejects}
         assert reasons == set(DropReason) - {
@@ -232,71 +232,71 @@ class TestSummary:
     def test_it_counts_what_was_written(self, corpus: Corpus) -> None:
         assert corpus.summary.videos == VIDEOS == len(corpus.whole)
         values = corpus.summary.to_json()
-        assert sum(row["films"] for row in values["formats"]) == VIDEOS
+        assert sum(row["videos"] for row in values["formats"]) == VIDEOS
         assert sum(row["rows"] for row in values["to be rejected"]) == len(corpus.summary.expected_rejects)
         assert {"planted": "videos: truncated", "rows": 1} in values["to be rejected"]
 
-    @pytest.mark.usefixtures("unfilmed")
-    def test_it_names_every_film_that_has_a_defect(self, tmp_path: Path) -> None:
+    @pytest.mark.usefixtures("without_pictures")
+    def test_it_names_every_video_that_has_a_defect(self, tmp_path: Path) -> None:
         summary = write_corpus(tmp_path, videos=40)
-        defects = {film.video_id: film.defect.value for film in plan_films(40, 10.0, 0) if film.defect}
+        defects = {video.video_id: video.defect.value for video in plan_videos(40, 10.0, 0) if video.defect}
         named = {item.identifier: item.reason for item in summary.expected_rejects if item.table == "videos"}
         assert defects.items() <= named.items()
-        assert named.keys() - defects.keys() == {"nandurationx", "nulldurationx", plan_films(40, 10.0, 0)[0].video_id}
+        assert named.keys() - defects.keys() == {"nandurationx", "nulldurationx", plan_videos(40, 10.0, 0)[0].video_id}
         assert summary.sample_size == 32
 
     def test_the_sample_leaves_out_just_the_surplus(self, corpus: Corpus) -> None:
         eligible = [
-            film for film in corpus.films.values() if film.defect in (None, Defect.SCARCE, Defect.SURPLUS, *BROKEN)
+            video for video in corpus.planned.values() if video.defect in (None, Defect.SCARCE, Defect.SURPLUS, *BROKEN)
         ]
-        drawn = sorted(eligible, key=lambda film: salted_hash("yt8m-sample", film.video_id))[
+        drawn = sorted(eligible, key=lambda video: salted_hash("yt8m-sample", video.video_id))[
             : corpus.summary.sample_size
         ]
-        assert {film.defect for film in eligible} - {film.defect for film in drawn} == {Defect.SURPLUS}
-        assert len(drawn) == len([film for film in eligible if film.defect != Defect.SURPLUS])
+        assert {video.defect for video in eligible} - {video.defect for video in drawn} == {Defect.SURPLUS}
+        assert len(drawn) == len([video for video in eligible if video.defect != Defect.SURPLUS])
 
 
 class TestPlan:
     """At the level of plans, for several sizes and seeds; nothing is encoded."""
 
-    @pytest.fixture(params=SIZES, ids=lambda pair: f"{pair[0]} films, seed {pair[1]}")
-    def films(self, request: pytest.FixtureRequest) -> Iterator[list[Film]]:
-        yield plan_films(request.param[0], SECONDS, request.param[1])
+    @pytest.fixture(params=SIZES, ids=lambda pair: f"{pair[0]} videos, seed {pair[1]}")
+    def planned(self, request: pytest.FixtureRequest) -> Iterator[list[DemoVideo]]:
+        yield plan_videos(request.param[0], SECONDS, request.param[1])
 
-    def test_every_partition_has_films_that_stay(self, films: list[Film]) -> None:
-        staying = Counter(partition_of(film) for film in films if film.defect is None)
+    def test_every_partition_has_videos_that_stay(self, planned: list[DemoVideo]) -> None:
+        staying = Counter(partition_of(video) for video in planned if video.defect is None)
         assert min(staying[partition] for partition in Partition) >= 2
-        assert staying[Partition.TRAIN] > len(films) / 3
+        assert staying[Partition.TRAIN] > len(planned) / 3
 
-    def test_every_depicted_entity_has_train_films_and_is_frequent_enough(self, films: list[Film]) -> None:
+    def test_every_depicted_entity_has_train_videos_and_is_frequent_enough(self, planned: list[DemoVideo]) -> None:
         """configs/smoke.yaml asks for 3 sampled videos of each entity."""
-        staying = [film for film in films if film.defect is None]
-        train = Counter(label for film in staying if partition_of(film) == Partition.TRAIN for label in film.labels)
-        sampled = Counter(label for film in staying for label in film.labels)
+        staying = [video for video in planned if video.defect is None]
+        train = Counter(label for video in staying if partition_of(video) == Partition.TRAIN for label in video.labels)
+        sampled = Counter(label for video in staying for label in video.labels)
         for entity in DEPICTED:
             assert train[entity.entity_id] >= 1, entity.name
             assert sampled[entity.entity_id] >= 3, entity.name
 
-    def test_every_defect_occurs_and_each_broken_film_once(self, films: list[Film]) -> None:
-        defects = Counter(film.defect for film in films)
+    def test_every_defect_occurs_and_each_broken_video_once(self, planned: list[DemoVideo]) -> None:
+        defects = Counter(video.defect for video in planned)
         assert set(Defect) < defects.keys()
         assert {defects[defect] for defect in BROKEN} == {1}
 
-    def test_ids_are_unique_and_groups_have_two_films(self, films: list[Film]) -> None:
-        assert len({film.video_id for film in films}) == len(films)
-        assert {len(film.video_id) for film in films} == {11}
-        groups = Counter(film.group_id for film in films if film.group_id)
+    def test_ids_are_unique_and_groups_have_two_videos(self, planned: list[DemoVideo]) -> None:
+        assert len({video.video_id for video in planned}) == len(planned)
+        assert {len(video.video_id) for video in planned} == {11}
+        groups = Counter(video.group_id for video in planned if video.group_id)
         assert set(groups.values()) == {2}
 
-    def test_a_film_lasts_half_to_one_and_a_half_times_as_long_as_asked(self, films: list[Film]) -> None:
-        assert all(2.0 <= film.seconds <= 1.5 * SECONDS for film in films if film.defect != Defect.SHORT)
+    def test_a_video_lasts_half_to_one_and_a_half_times_as_long_as_asked(self, planned: list[DemoVideo]) -> None:
+        assert all(2.0 <= video.seconds <= 1.5 * SECONDS for video in planned if video.defect != Defect.SHORT)
 
     def test_another_seed_gives_other_ids(self) -> None:
-        first, second = ({film.video_id for film in plan_films(24, SECONDS, seed)} for seed in (0, 1))
+        first, second = ({video.video_id for video in plan_videos(24, SECONDS, seed)} for seed in (0, 1))
         assert not first & second
 
 
-@pytest.mark.usefixtures("unfilmed")
+@pytest.mark.usefixtures("without_pictures")
 class TestFolder:
     def test_a_second_run_leaves_the_corpus_alone(self, tmp_path: Path) -> None:
         first = write_corpus(tmp_path / "new", videos=VIDEOS, seconds=SECONDS)
@@ -324,7 +324,7 @@ class TestFolder:
         write_corpus(tmp_path / "whole", videos=VIDEOS, seconds=SECONDS)
         assert contents(tmp_path / "stopped") == contents(tmp_path / "whole")
 
-    def test_progress_counts_every_film(self, tmp_path: Path) -> None:
+    def test_progress_counts_every_video(self, tmp_path: Path) -> None:
         calls: list[tuple[int, int]] = []
         write_corpus(tmp_path / "new", videos=VIDEOS, seconds=SECONDS, progress=lambda *call: calls.append(call))
         assert calls == [(number + 1, VIDEOS + len(BROKEN)) for number in range(VIDEOS + len(BROKEN))]
@@ -344,7 +344,7 @@ class TestFolder:
             write_corpus(tmp_path / "new", videos=VIDEOS, seconds=SECONDS, seed=1)
         assert (tmp_path / "new" / "notes.txt").read_text() == "mine"
 
-    def test_too_few_films_are_refused(self, tmp_path: Path) -> None:
+    def test_too_few_videos_are_refused(self, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=r"too small[^$]*23 is below 24"):
             write_corpus(tmp_path / "new", videos=23)
         assert not list(tmp_path.iterdir())

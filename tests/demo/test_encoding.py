@@ -49,8 +49,8 @@ def test_a_variable_rate_varies_and_a_constant_one_does_not() -> None:
 def test_every_format_keeps_each_frame_and_its_time(tmp_path: Path, kind: Format, rate: Fraction | None) -> None:
     times = timeline(1.0, rate)
     frames = ramp(len(times.ticks))
-    encode(tmp_path / "film", frames, times, kind)
-    decoded = decode(tmp_path / "film")
+    encode(tmp_path / "video", frames, times, kind)
+    decoded = decode(tmp_path / "video")
     assert np.allclose([time for time, _ in decoded], times.times_seconds, atol=0.00051)
     assert np.allclose([luma for _, luma in decoded], [frame.mean() for frame in frames], atol=6)
 
@@ -74,10 +74,10 @@ def test_faststart_puts_the_index_before_the_data(tmp_path: Path) -> None:
         assert (data.index(b"moov") < data.index(b"mdat")) is index_first
 
 
-def test_a_truncated_film_has_its_index_and_a_part_of_its_frames(tmp_path: Path) -> None:
+def test_a_truncated_video_has_its_index_and_a_part_of_its_frames(tmp_path: Path) -> None:
     times = timeline(2.0, Fraction(25))
-    write_truncated(tmp_path / "film.mp4", ramp(50), times)
-    with av.open(str(tmp_path / "film.mp4"), "r") as container:
+    write_truncated(tmp_path / "video.mp4", ramp(50), times)
+    with av.open(str(tmp_path / "video.mp4"), "r") as container:
         promised = container.streams.video[0].frames
         packets = sum(packet.size > 0 for packet in container.demux(video=0))
     assert promised == 50

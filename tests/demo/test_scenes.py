@@ -1,4 +1,4 @@
-"""The pictures show what they are of: sprites blend exactly, films are deterministic and learnable."""
+"""The pictures show what they are of: sprites blend exactly, videos are deterministic and learnable."""
 
 from itertools import pairwise
 
@@ -58,7 +58,7 @@ def test_blending_equals_the_formula_pixel_by_pixel_and_is_cut_at_the_edges(midd
     assert np.array_equal(frame, expected)
 
 
-def test_films_follow_from_their_seed() -> None:
+def test_videos_follow_from_their_seed() -> None:
     one, same, other = (list(frames(["Car", "Dog"], [0.0, 1.0, 2.0], [0, seed])) for seed in (1, 1, 2))
     assert np.array_equal(one, same)
     assert not np.array_equal(one, other)
@@ -66,24 +66,24 @@ def test_films_follow_from_their_seed() -> None:
 
 
 def test_noise_never_wraps_around() -> None:
-    film = np.stack(list(frames(["Basketball"], np.arange(0, 2, 0.04).tolist(), [0])), dtype=np.int16)
-    steps = np.abs(np.diff(film[:, :, :, 0], axis=2))
+    video = np.stack(list(frames(["Basketball"], np.arange(0, 2, 0.04).tolist(), [0])), dtype=np.int16)
+    steps = np.abs(np.diff(video[:, :, :, 0], axis=2))
     assert steps.max() <= BRIGHTEST - DARKEST + 2 * DARKEST
     assert np.mean(steps > 200) < 1e-3
 
 
 def test_pictures_move_and_cut() -> None:
-    film = list(frames(["Car"], [0.0, 0.5, SCENE_SECONDS - 0.01, SCENE_SECONDS], [0]))
-    motion = [np.abs(earlier.astype(int) - later).mean() for earlier, later in pairwise(film)]
+    video = list(frames(["Car"], [0.0, 0.5, SCENE_SECONDS - 0.01, SCENE_SECONDS], [0]))
+    motion = [np.abs(earlier.astype(int) - later).mean() for earlier, later in pairwise(video)]
     assert min(motion) > 5
     assert motion[-1] == max(motion)
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_every_entity_of_a_film_shows_on_the_one_second_grid(seed: int) -> None:
+def test_every_entity_of_a_video_shows_on_the_one_second_grid(seed: int) -> None:
     names = ["Bird", "Car", "Basketball"]
-    film = np.stack(list(frames(names, np.arange(9.0).tolist(), [seed]))).astype(int)
-    red, green, blue = film[..., 0], film[..., 1], film[..., 2]
+    video = np.stack(list(frames(names, np.arange(9.0).tolist(), [seed]))).astype(int)
+    red, green, blue = video[..., 0], video[..., 1], video[..., 2]
     shown = {
         "Bird": (blue > red + 90) & (blue > green + 60),
         "Car": (red > green + 110) & (red > blue + 100),
@@ -94,9 +94,9 @@ def test_every_entity_of_a_film_shows_on_the_one_second_grid(seed: int) -> None:
 
 def test_a_linear_classifier_tells_the_entities_apart() -> None:
     times = [0.0, 2.0, 3.0]
-    films = [[NAMES[index % 8], NAMES[(index + 1 + index // 8) % 8]] for index in range(40)]
-    features = np.stack([colours(list(frames(names, times, [7, index]))) for index, names in enumerate(films)])
-    labels = np.array([[name in names for name in NAMES] for names in films])
+    planned = [[NAMES[index % 8], NAMES[(index + 1 + index // 8) % 8]] for index in range(40)]
+    features = np.stack([colours(list(frames(names, times, [7, index]))) for index, names in enumerate(planned)])
+    labels = np.array([[name in names for name in NAMES] for names in planned])
     model = [LogisticRegression(C=30).fit(features[:24], labels[:24, column]) for column in range(8)]
     scores = np.stack([one.decision_function(features[24:]) for one in model], axis=1)
     first = scores.argmax(axis=1)

@@ -2,6 +2,7 @@
 
 import io
 import sys
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -13,6 +14,8 @@ from yt8m_pipeline.errors import PipelineError
 
 INTERRUPTED = 130
 """The exit code that shells and Typer give to Ctrl-C."""
+CLOSED_PIPE = 141
+"""The exit code that shells give to a program whose output nobody reads any more (`| head -1`): 128 + SIGPIPE."""
 RESUMABLE = ("build", "rebuild-split", "export")
 BEAM = {"allow_extra_args": True}
 
@@ -58,13 +61,32 @@ def main() -> None:
     try:
         app()
     except PipelineError as error:
-        print(f"error: {error}", file=sys.stderr)
+        _tell(f"error: {error}")
         sys.exit(error.exit_code)
     except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError) or not _all_is_read():
+            sys.exit(CLOSED_PIPE)
         if end.code == INTERRUPTED:
             goes_on = "; the same command goes on from here" * (sys.argv[1] in RESUMABLE)
-            print(f"stopped{goes_on}", file=sys.stderr)
+            _tell(f"stopped{goes_on}")
         raise
+
+
+def _tell(text: str) -> None:
+    """Prints on stderr, if anybody reads it."""
+    with suppress(BrokenPipeError):
+        print(text, file=sys.stderr)
+
+
+def _all_is_read() -> bool:
+    """Whether what is still to be printed finds a reader; if not, it is dropped."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        sys.stdout = io.StringIO()
+        return False
+    return True
 
 
 def _print_anything() -> None:

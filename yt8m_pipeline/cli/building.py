@@ -108,7 +108,7 @@ def _report(plan: "BuildPlan", seconds: Mapping[str, float], as_json: bool, titl
     ]
     facts = {
         "feature_space": plan.store.space,
-        "partitions": partition_rows(values),
+        "partitions": partition_rows(plan.layout, values),
         "quantization": quantization_rows(values),
         "rejected": rejected,
         "seconds": [{"stage": stage, "seconds": round(value, 1)} for stage, value in seconds.items()],

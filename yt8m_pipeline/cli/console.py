@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,8 +16,12 @@ from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.errors import UsageError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
     from yt8m_pipeline.cli.progress import StageProgress
     from yt8m_pipeline.config import Config
+    from yt8m_pipeline.dataset.layout import Layout
 
 
 def _known(place: str) -> str:
@@ -34,9 +39,8 @@ Dataset = Annotated[
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one config field.")]
 Output = Annotated[str | None, typer.Option("--output", help="Folder of the dataset; overrides the config's.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
-TOTALS = ("videos", "frames", "labels")
-PIPED_WIDTH = 250
-"""Columns of the tables where there is no terminal to fit them into."""
+PIPED_WIDTH = 10_000
+"""How many columns wide a table may be where neither a terminal nor COLUMNS limits it: as wide as its rows."""
 
 
 class CommandGroup(TyperGroup):
@@ -73,11 +77,9 @@ def quieten() -> None:
 @contextmanager
 def progress_bars() -> Iterator["StageProgress"]:
     """Shows the progress of stages on stderr while the block runs."""
-    from rich.console import Console
+    from yt8m_pipeline.cli.progress import ProgressConsole, StageProgress
 
-    from yt8m_pipeline.cli.progress import StageProgress
-
-    bars = StageProgress(Console(stderr=True))
+    bars = StageProgress(ProgressConsole())
     with bars.shown():
         yield bars
 
@@ -88,10 +90,20 @@ def load_config(path: Path, settings: Sequence[str] | None, output: str | None) 
     return load(path, [*(settings or []), *([f"output={json.dumps(output)}"] if output else [])])
 
 
-def partition_rows(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """How much is in each split, from the values of a manifest."""
+def partition_rows(layout: "Layout", manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """How much is in each split of a dataset: of its videos, frames, classes that have a video, and labels in all."""
+    from yt8m_pipeline.dataset.index import count_classes
+
+    classes = count_classes(layout)
     return [
-        {"partition": part.value, **{name: manifest["partitions"][part][name] for name in TOTALS}} for part in Partition
+        {
+            "partition": part.value,
+            "videos": manifest["partitions"][part]["videos"],
+            "frames": manifest["partitions"][part]["frames"],
+            "classes": classes.get(part),
+            "labels": manifest["partitions"][part]["labels"],
+        }
+        for part in Partition
     ]
 
 
@@ -122,19 +134,30 @@ def show(facts: Mapping[str, Any], as_json: bool, title: str) -> None:
     if as_json:
         print(json.dumps({"title": title, **facts}, indent=2, default=str))
         return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console(soft_wrap=True, highlight=False)
-    if not console.is_terminal:
-        console.width = PIPED_WIDTH
+    console = _console()
     console.print(title, style="bold", markup=False)
     for name, value in facts.items():
         if not isinstance(value, list):
             console.print(f"{name}: {value}", markup=False)
         elif value:
-            table = Table(*value[0], title=name, title_justify="left")
-            for row in value:
-                table.add_row(*(Text(str(cell)) for cell in row.values()))
-            console.print(table)
+            console.print(name, style="italic", markup=False)
+            console.print(_table(value), soft_wrap=False)
+
+
+def _console() -> "Console":
+    """The console of stdout. Lines of text are left to the terminal to wrap; tables are fitted into its width."""
+    from rich.console import Console
+
+    limited = (sys.stdout is not None and sys.stdout.isatty()) or os.environ.get("COLUMNS", "").isdigit()
+    return Console(width=None if limited else PIPED_WIDTH, soft_wrap=True, highlight=False)
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> "Table":
+    """A table of rows with the same names. Text that does not fit is folded, never cut."""
+    from rich.table import Column, Table
+    from rich.text import Text
+
+    table = Table(*(Column(name, overflow="fold") for name in rows[0]))
+    for row in rows:
+        table.add_row(*(Text(str(cell)) for cell in row.values()))
+    return table

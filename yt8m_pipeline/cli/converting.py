@@ -77,7 +77,7 @@ def _to_records(
     values = manifest.values if manifest else {}
     (accounts,) = values["accounting"]
     facts = {
-        "partitions": partition_rows(values),
+        "partitions": partition_rows(layout, values),
         "quantization": quantization_rows(values),
         "rejected": [{"reason": reason, "protos": count} for reason, count in accounts["rejected"].items()],
         "warnings": [{"warning": text} for text in values["warnings"]],

@@ -73,7 +73,7 @@ def _report(plan: "ExportPlan", as_json: bool, title: str) -> None:
     values = manifest.values if manifest else {}
     facts = {
         "encoded_from": values["encoded"]["from"],
-        "partitions": partition_rows(values),
+        "partitions": partition_rows(plan.layout, values),
         "quantization": quantization_rows(values),
         "warnings": [{"warning": text} for text in values["warnings"]],
         "files": [

@@ -13,6 +13,16 @@ PLAIN_SECONDS = 5.0
 """Plain lines come at most this often, and at the end of a stage."""
 
 
+class ProgressConsole(Console):
+    """The console of stderr. Where nobody reads it any more, progress falls silent, and what it tells of goes on."""
+
+    def __init__(self) -> None:
+        super().__init__(stderr=True)
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+
+
 class StageProgress(logging.Handler):
     """Turns the pipeline's progress records (`announce`, `advance`, `say`) into display."""
 
@@ -35,6 +45,7 @@ class StageProgress(logging.Handler):
         event: dict[str, Any] = record.__dict__
         if "stage" not in event:
             self._console.print(record.getMessage(), highlight=False, markup=False)
+            self._leave_out_preparation()
             return
         self.update(event["stage"], total=event.get("total"), done=event.get("done", 0), frames=event.get("frames", 0))
 
@@ -52,6 +63,13 @@ class StageProgress(logging.Handler):
         self._bars.update(stage.task, completed=stage.done, total=stage.total, rate=stage.rate)
         if not self._console.is_terminal and stage.is_due():
             self._console.print(stage.line(), highlight=False)
+
+    def _leave_out_preparation(self) -> None:
+        """Counts the time up to now, in which something was made ready (a network loaded), for no stage."""
+        now = time.monotonic()
+        for stage in self._stages.values():
+            stage.start += now - self._last
+        self._last = now
 
     @contextmanager
     def shown(self) -> Iterator[None]:

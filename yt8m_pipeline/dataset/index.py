@@ -143,12 +143,21 @@ def failed_videos(layout: Layout) -> pa.Table:
     return rejects.filter(pc.is_in(rejects["stage"], pa.array([Stage.DECODE.value, Stage.EXTRACT.value])))
 
 
+def count_classes(layout: Layout) -> dict[Partition, int]:
+    """How many classes have a video, for each partition whose labels are there: those of test may be withheld."""
+    videos = read_parquet(layout, Layout.VIDEOS, ["partition", "labels"])
+    labels = {part: videos.filter(pc.equal(videos["partition"], part.value))["labels"] for part in PUBLISHED}
+    if files.exists(layout.path(Layout.TEST_LABELS)):
+        labels[Partition.TEST] = read_parquet(layout, Layout.TEST_LABELS, ["labels"])["labels"]
+    return {part: pc.count_distinct(pc.list_flatten(column)).as_py() for part, column in labels.items()}
+
+
 def write_parquet(layout: Layout, name: str, table: pa.Table) -> FileEntry:
     with files.open_atomic(layout.path(name)) as stream:
         pq.write_table(table.combine_chunks(), stream, compression="zstd")
     return file_entry(layout, name)
 
 
-def read_parquet(layout: Layout, name: str) -> pa.Table:
+def read_parquet(layout: Layout, name: str, columns: Sequence[str] | None = None) -> pa.Table:
     with files.open_read(layout.path(name)) as stream:
-        return pq.read_table(stream)
+        return pq.read_table(stream, columns=columns)

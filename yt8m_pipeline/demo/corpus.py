@@ -17,7 +17,7 @@ from yt8m_pipeline.demo.encoding import encode, timeline, write_audio_only, writ
 from yt8m_pipeline.demo.entities import ENTITIES
 from yt8m_pipeline.demo.scenes import frames
 from yt8m_pipeline.demo.signatures import SIGNATURES
-from yt8m_pipeline.demo.videos import Defect, Film, plan_films
+from yt8m_pipeline.demo.videos import Defect, DemoVideo, plan_videos
 from yt8m_pipeline.errors import UsageError
 
 MIN_VIDEOS = 24
@@ -43,10 +43,10 @@ class CorpusSummary:
     """What was written.
 
     Attributes:
-        videos: How many films were encoded whole.
+        videos: How many videos were encoded whole.
         formats: How many of each container and codec.
         entities: How many rows the entities table has.
-        sample_size: The sample that leaves out just the surplus films.
+        sample_size: The sample that leaves out just the surplus videos.
         expected_rejects: Every row that was planted to be dropped.
     """
 
@@ -57,7 +57,7 @@ class CorpusSummary:
     expected_rejects: tuple[ExpectedReject, ...]
 
     def to_json(self) -> dict[str, Any]:
-        formats = [{"format": name, "films": number} for name, number in sorted(self.formats.items())]
+        formats = [{"format": name, "videos": number} for name, number in sorted(self.formats.items())]
         planted = Counter(f"{item.table}: {item.reason.value}" for item in self.expected_rejects)
         rejects = [{"planted": name, "rows": number} for name, number in sorted(planted.items())]
         return {"videos": self.videos, "entities": self.entities, "formats": formats, "to be rejected": rejects}
@@ -72,15 +72,15 @@ def write_corpus(
     nested_labels: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> CorpusSummary:
-    """Writes the tables and films; the same arguments make the same bytes. A folder that holds them is left alone.
+    """Writes the tables and videos; the same arguments make the same bytes. A folder that holds them is left alone.
 
     Args:
         root: The folder: new, empty, or a demo corpus, which is replaced if the arguments differ.
-        videos: How many films to encode, at least 24; four broken ones come on top.
+        videos: How many videos to encode, at least 24; four broken ones come on top.
         seconds: Their typical length: half to one and a half times as much.
         seed: Another seed gives other ids and pictures.
         nested_labels: Labels in the videos table, and no annotations table.
-        progress: Called with (films written, films in all).
+        progress: Called with (videos written, videos in all).
 
     Raises:
         UsageError: if the folder holds something else, or there are too few videos.
@@ -92,8 +92,8 @@ def write_corpus(
             why=f"{videos} is below {MIN_VIDEOS}",
             fix="ask for more videos",
         )
-    films = plan_films(videos, seconds, seed)
-    summary = _summarize(films)
+    planned = plan_videos(videos, seconds, seed)
+    summary = _summarize(planned)
     mark = json.dumps({"videos": videos, "seconds": seconds, "seed": seed, "nested_labels": nested_labels})
     if _holds(root, mark):
         return summary
@@ -102,13 +102,13 @@ def write_corpus(
     (root / "videos").mkdir()
     _write_entities(root / "entities.csv")
     _write_ratings(root / "ratings.jsonl")
-    _write_videos(root / "videos.parquet", films, nested_labels)
+    _write_videos_table(root / "videos.parquet", planned, nested_labels)
     if not nested_labels:
-        _write_annotations(root / "annotations.csv", films)
-    for index, film in enumerate(films):
-        _write_film(root / film.uri, film, [seed, index])
+        _write_annotations(root / "annotations.csv", planned)
+    for index, video in enumerate(planned):
+        _write_file(root / video.uri, video, [seed, index])
         if progress:
-            progress(index + 1, len(films))
+            progress(index + 1, len(planned))
     (root / MARK).write_text(mark)
     return summary
 
@@ -130,19 +130,19 @@ def _holds(root: Path, mark: str) -> bool:
     return bool(names)
 
 
-def _summarize(films: Sequence[Film]) -> CorpusSummary:
+def _summarize(planned: Sequence[DemoVideo]) -> CorpusSummary:
     broken = (Defect.TEXT, Defect.MISSING, Defect.AUDIO_ONLY, Defect.TRUNCATED)
-    whole = [film for film in films if film.defect not in broken]
-    drawn = [film for film in films if film.defect in (None, Defect.SCARCE, *broken)]
-    rejects = [ExpectedReject("videos", film.video_id, film.defect.value) for film in films if film.defect]
+    whole = [video for video in planned if video.defect not in broken]
+    drawn = [video for video in planned if video.defect in (None, Defect.SCARCE, *broken)]
+    rejects = [ExpectedReject("videos", video.video_id, video.defect.value) for video in planned if video.defect]
     rejects += [ExpectedReject("entities", entity.entity_id, entity.drop) for entity in ENTITIES if entity.drop]
     rejects += [ExpectedReject("ratings", entity_id, reason) for entity_id, reason in _bad_ratings()]
     rejects += [
-        ExpectedReject("videos", films[0].video_id, DropReason.DUPLICATE),
+        ExpectedReject("videos", planned[0].video_id, DropReason.DUPLICATE),
         ExpectedReject("videos", "nandurationx", DropReason.OUT_OF_RANGE),
         ExpectedReject("videos", "nulldurationx", DropReason.MISSING_VALUE),
     ]
-    formats = Counter(f"{film.format.value.container}/{film.format.value.codec}" for film in whole)
+    formats = Counter(f"{video.format.value.container}/{video.format.value.codec}" for video in whole)
     return CorpusSummary(len(whole), formats, len(ENTITIES), len(drawn), tuple(sorted(rejects)))
 
 
@@ -175,26 +175,26 @@ def _write_ratings(path: Path) -> None:
     path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
 
 
-def _write_videos(path: Path, films: Sequence[Film], nested_labels: bool) -> None:
-    rows = [_video_row(film.video_id, film, film.duration_seconds) for film in [*films, films[0]]]
-    rows += [_video_row("nandurationx", films[1], float("nan")), _video_row("nulldurationx", films[1], None)]
+def _write_videos_table(path: Path, planned: Sequence[DemoVideo], nested_labels: bool) -> None:
+    rows = [_video_row(video.video_id, video, video.duration_seconds) for video in [*planned, planned[0]]]
+    rows += [_video_row("nandurationx", planned[1], float("nan")), _video_row("nulldurationx", planned[1], None)]
     columns = {name: [row[name] for row in rows] for name in rows[0] if nested_labels or name != "labels"}
     pq.write_table(pa.table(columns), path)
 
 
-def _video_row(video_id: str, film: Film, duration_seconds: float | None) -> dict[str, Any]:
+def _video_row(video_id: str, video: DemoVideo, duration_seconds: float | None) -> dict[str, Any]:
     return {
         "video_id": video_id,
-        "uri": film.uri,
+        "uri": video.uri,
         "duration_seconds": duration_seconds,
-        "view_count": film.view_count,
-        "group_id": film.group_id,
-        "labels": [{"entity_id": entity_id, "score": 0.9} for entity_id in film.labels],
+        "view_count": video.view_count,
+        "group_id": video.group_id,
+        "labels": [{"entity_id": entity_id, "score": 0.9} for entity_id in video.labels],
     }
 
 
-def _write_annotations(path: Path, films: Sequence[Film]) -> None:
-    rows = [(film.video_id, entity_id, "0.9") for film in films for entity_id in film.labels]
+def _write_annotations(path: Path, planned: Sequence[DemoVideo]) -> None:
+    rows = [(video.video_id, entity_id, "0.9") for video in planned for entity_id in video.labels]
     planted = [(UNKNOWN_VIDEO, *rows[0][1:]), (rows[0][0], UNKNOWN_ENTITY, "0.5"), rows[1]]
     _write_csv(path, ("video_id", "entity_id", "score"), rows + planted)
 
@@ -204,22 +204,22 @@ def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]])
         csv.writer(stream, lineterminator="\n").writerows([header, *rows])
 
 
-def _write_film(path: Path, film: Film, seed: Sequence[int]) -> None:
-    if film.defect == Defect.MISSING:
+def _write_file(path: Path, video: DemoVideo, seed: Sequence[int]) -> None:
+    if video.defect == Defect.MISSING:
         return
-    if film.defect == Defect.TEXT:
+    if video.defect == Defect.TEXT:
         path.write_text("This is no video, whatever its name says.\n")
         return
-    if film.defect == Defect.AUDIO_ONLY:
-        write_audio_only(path, film.seconds)
+    if video.defect == Defect.AUDIO_ONLY:
+        write_audio_only(path, video.seconds)
         return
-    times = timeline(film.seconds, film.rate)
-    pictures = frames(_depicted(film), times.times_seconds, seed)
-    if film.defect == Defect.TRUNCATED:
+    times = timeline(video.seconds, video.rate)
+    pictures = frames(_depicted(video), times.times_seconds, seed)
+    if video.defect == Defect.TRUNCATED:
         write_truncated(path, pictures, times)
     else:
-        encode(path, pictures, times, film.format)
+        encode(path, pictures, times, video.format)
 
 
-def _depicted(film: Film) -> list[str]:
-    return [entity.name for entity in ENTITIES if entity.entity_id in film.labels and entity.name in SIGNATURES]
+def _depicted(video: DemoVideo) -> list[str]:
+    return [entity.name for entity in ENTITIES if entity.entity_id in video.labels and entity.name in SIGNATURES]

@@ -17,7 +17,7 @@ from yt8m_pipeline.data_model import UInt8Array
 
 VARIABLE_TIME_BASE = Fraction(1, 600)
 VARIABLE_TICKS = (20, 20, 40, 60, 20, 30)
-"""The durations of the frames of a film with a variable rate, over and over: 10 to 30 frames per second."""
+"""The durations of the frames of a video with a variable rate, over and over: 10 to 30 frames per second."""
 BITEXACT = MappingProxyType({"fflags": "+bitexact"})
 AUDIO_RATE_HZ = 44_100
 NOMINAL_RATE = Fraction(25)
@@ -54,7 +54,7 @@ class Format(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """The presentation times of a film's frames: `ticks`, from 0, in units of `time_base` seconds, up to `end`."""
+    """The presentation times of a video's frames: `ticks`, from 0, in units of `time_base` seconds, up to `end`."""
 
     time_base: Fraction
     ticks: tuple[int, ...]

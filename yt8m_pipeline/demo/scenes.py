@@ -57,10 +57,10 @@ class Scene:
 
 
 def frames(names: Sequence[str], times_seconds: Sequence[float], seed: Sequence[int]) -> Iterator[UInt8Array]:
-    """Draws a film of the named entities: side by side, or in turn where the film is long enough.
+    """Draws a video of the named entities: side by side, or in turn where the video is long enough.
 
     Args:
-        names: Keys of SIGNATURES; none gives a film of backgrounds.
+        names: Keys of SIGNATURES; none gives a video of backgrounds.
         times_seconds: The time of each frame, not decreasing.
         seed: Decides everything that is random.
 

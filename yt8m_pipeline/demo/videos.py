@@ -1,4 +1,4 @@
-"""Which films the demo corpus has: their ids, labels, formats and lengths, and what is wrong with some of them."""
+"""Which videos the demo corpus has: their ids, labels, formats and lengths, and what is wrong with some of them."""
 
 import base64
 import hashlib
@@ -22,7 +22,7 @@ ENDS = {Partition.TRAIN: (0.0, 0.7), Partition.VALIDATE: (0.7, 0.9), Partition.T
 
 
 class Defect(Enum):
-    """What is wrong with a film, or with its row, and why that drops it."""
+    """What is wrong with a video, or with its row, and why that drops it."""
 
     UNPOPULAR = DropReason.TOO_FEW_VIEWS
     SHORT = DropReason.TOO_SHORT
@@ -41,14 +41,14 @@ BROKEN = (Defect.TRUNCATED, Defect.TEXT, Defect.MISSING, Defect.AUDIO_ONLY)
 
 
 @dataclass(frozen=True, slots=True)
-class Film:
+class DemoVideo:
     """One row of the videos table and the file behind it.
 
     Attributes:
         video_id: 11 characters, as on YouTube.
         group_id: Its channel; "" for none.
         labels: Entity ids.
-        seconds: Its length; the table of a film that is too long says more.
+        seconds: Its length; the table of a video that is too long says more.
         rate: Frames per second; None where it varies.
         format: Container and codec.
         defect: What is wrong with it.
@@ -76,19 +76,19 @@ class Film:
         return views % 1000 if self.defect == Defect.UNPOPULAR else 1000 + views % 5_000_000
 
 
-def plan_films(videos: int, seconds: float, seed: int) -> list[Film]:
-    """The films of a corpus: `videos` that are encoded whole, and four broken ones.
+def plan_videos(videos: int, seconds: float, seed: int) -> list[DemoVideo]:
+    """The videos of a corpus: `videos` that are encoded whole, and four broken ones.
 
     A build with configs/smoke.yaml and a sample of `videos` − `videos` // 5 draws all but the surplus, whatever the
-    seed: ids are tried until their salted hashes fall where the film needs them.
+    seed: ids are tried until their salted hashes fall where the video needs them.
     """
     surplus = videos // 5
     whole = videos - len(ENCODED_BEFORE_DECODING) - surplus
-    films = [*(None,) * (whole - 1), Defect.SCARCE, *(Defect.SURPLUS,) * surplus, *ENCODED_BEFORE_DECODING, *BROKEN]
-    return [_film(index, defect, seconds, seed) for index, defect in enumerate(films)]
+    defects = [*(None,) * (whole - 1), Defect.SCARCE, *(Defect.SURPLUS,) * surplus, *ENCODED_BEFORE_DECODING, *BROKEN]
+    return [_video(index, defect, seconds, seed) for index, defect in enumerate(defects)]
 
 
-def _film(index: int, defect: Defect | None, seconds: float, seed: int) -> Film:
+def _video(index: int, defect: Defect | None, seconds: float, seed: int) -> DemoVideo:
     partition = _partition(index)
     pair = index - index % 2
     grouped = pair % 8 == 0 and partition == _partition(index ^ 1) == Partition.TRAIN and defect is None
@@ -98,7 +98,7 @@ def _film(index: int, defect: Defect | None, seconds: float, seed: int) -> Film:
     video_id = _fitting(f"{seed}/video/{index}", lambda name: in_partition(name) and in_sample(name))
     length = 1.5 if defect == Defect.SHORT else max(MIN_SECONDS, seconds * (0.5 + index * 7 % 11 / 10))
     rate = None if index == 2 else RATES[index % len(RATES)]
-    return Film(video_id, group_id, _labels(index, defect), length, rate, _format(index, defect), defect)
+    return DemoVideo(video_id, group_id, _labels(index, defect), length, rate, _format(index, defect), defect)
 
 
 def _partition(index: int) -> Partition:
@@ -106,7 +106,7 @@ def _partition(index: int) -> Partition:
 
 
 def _labels(index: int, defect: Defect | None) -> tuple[str, ...]:
-    """Two depicted entities for the first films, so that every entity has enough, then one or two; and the rest."""
+    """Two depicted entities for the first videos, so that every entity has enough, then one or two; and the rest."""
     if defect == Defect.SCARCE:
         return (SCARCE.entity_id,)
     if defect == Defect.UNLABELLED:
