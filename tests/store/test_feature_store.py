@@ -569,7 +569,7 @@ def test_any_change_of_the_description_is_another_space(change: dict[str, Any]) 
 def test_a_store_keeps_its_description_written_once(tmp_path: Path) -> None:
     store = open_store(str(tmp_path), DESCRIPTION)
     path = tmp_path / feature_space(DESCRIPTION) / "space.json"
-    assert json.loads(path.read_text()) == DESCRIPTION
+    assert json.loads(path.read_text()) == {"format": 1, **DESCRIPTION}
     written = path.stat()
     assert open_store(str(tmp_path), dict(reversed(DESCRIPTION.items()))) == store
     assert path.stat() == written

@@ -26,7 +26,8 @@ Keep = Annotated[
 @app.command()
 def stats(store: Store, as_json: AsJson = False) -> None:
     """Say what a store has: its feature spaces, videos, frames, bytes and failures."""
-    from yt8m_pipeline.store.upkeep import describe, find_spaces, survey
+    from yt8m_pipeline.store.feature_store import describe
+    from yt8m_pipeline.store.upkeep import find_spaces, survey
 
     spaces = find_spaces(store)
     with _progress("survey", spaces) as progress:

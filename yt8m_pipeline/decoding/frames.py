@@ -43,9 +43,13 @@ MATRIX = Struct("=5i")
 
 
 def library_version() -> str:
-    """Names the libraries that decoded pixels depend on, for the fingerprint of the feature space."""
-    codec, scale = (av.library_versions[name][0] for name in ("libavcodec", "libswscale"))
-    return f"PyAV {av.__version__.split('.')[0]}, libavcodec {codec}, libswscale {scale}"
+    """What the decoded pixels depend on, for the fingerprint of the feature space.
+
+    It names PyAV by its major version, the two libraries of FFmpeg by the major and minor ones that a release series of
+    FFmpeg keeps, and the flags of resizing.
+    """
+    codec, scale = (".".join(map(str, av.library_versions[name][:2])) for name in ("libavcodec", "libswscale"))
+    return f"PyAV {av.__version__.split('.')[0]}, libavcodec {codec}, libswscale {scale}, {RESIZING.name}"
 
 
 def decode_frames(file: BinaryIO, decoding: Decoding, size: int | None = None) -> Generator[SampledFrame, None, float]:

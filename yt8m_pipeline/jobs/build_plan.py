@@ -15,6 +15,7 @@ from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.manifest import Manifest, PartitionSummary
 from yt8m_pipeline.dataset.shards import PUBLISHED
 from yt8m_pipeline.dataset.steps import step_key
+from yt8m_pipeline.decoding.frames import library_version
 from yt8m_pipeline.errors import UsageError
 from yt8m_pipeline.extraction.inception import describe
 from yt8m_pipeline.extraction.network_input import preprocessing_of
@@ -182,6 +183,7 @@ def _sampling(config: Config) -> dict[str, Any]:
     return {
         **features_recipe(config.decoding),
         "decoder": f"av {version('av').split('.')[0]}",
+        "pixels": library_version(),
         "resize": f"decoder, area, {size}x{size}"
         if size
         else f"model, {preprocessing_of(config.inception.model).resize}",
@@ -231,7 +233,7 @@ def _require_same_space(folder: str, space: Mapping[str, Any]) -> str | None:
         return None
     theirs = manifest.values["feature_space"]
     differing = sorted(field for field in theirs.keys() | space.keys() if theirs.get(field) != space.get(field))
-    if differing:
+    if theirs["fingerprint"] != space["fingerprint"]:
         raise UsageError(
             what="The PCA to import is of another feature space",
             where=folder,

@@ -4,7 +4,7 @@ The contents of a dataset must not depend on what was tried before. A failure th
 attempt would end in the same way: with the same file and the same config of decoding. The least share of sound frames
 (`decoding.min_decoded_fraction`) is no part of a failure; it is asked of stored and of fresh features alike.
 
-A record is JSON. Its key `sha256` is the SHA-256 of all the others.
+A record is JSON. Its key `format` is the number of the format (`formats`), and `sha256` the SHA-256 of all other keys.
 """
 
 import hashlib
@@ -17,6 +17,7 @@ from pyarrow import ArrowException
 
 from yt8m_pipeline import files
 from yt8m_pipeline.accounting.reasons import DropReason, Retry, VideoRejected
+from yt8m_pipeline.store.formats import FORMAT, KEY, NewerFormatError, known_fields, require_readable
 from yt8m_pipeline.store.stored_file import DamagedFile, read_stored
 
 
@@ -86,21 +87,29 @@ class Failure:
 
     def to_bytes(self) -> bytes:
         """Writes the record as JSON with its SHA-256."""
-        values = asdict(self)
+        values = {KEY: FORMAT, **asdict(self)}
         return json.dumps({**values, "sha256": _digest(values)}, indent=2).encode() + b"\n"
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> "Failure":
+    def from_bytes(cls, data: bytes, uri: str = "") -> "Failure":
         """Reads a record.
+
+        Args:
+            data: The bytes of the record.
+            uri: The place of the record, which an error names.
 
         Raises:
             KeyError, TypeError, ValueError: if the data is not what was written.
+            NewerFormatError: if a later version wrote the record, which its format or a reason unknown here tells.
         """
         values = dict(json.loads(data))
         if values.pop("sha256") != _digest(values):
             raise ValueError("its content does not match its SHA-256")
-        source, reason = Source(**values.pop("source")), DropReason(values.pop("reason"))
-        return cls(**values, source=source, reason=reason)
+        require_readable(uri, values)
+        if values["reason"] not in set(DropReason):
+            raise NewerFormatError.at(uri, f"this version knows no reason {values['reason']!r}")
+        source, reason = known_fields(Source, values["source"]), DropReason(values["reason"])
+        return known_fields(cls, values | {"source": source, "reason": reason})
 
 
 def open_failure(uri: str) -> Failure:
@@ -108,10 +117,11 @@ def open_failure(uri: str) -> Failure:
 
     Raises:
         DamagedFile: if the file is not what was written.
+        NewerFormatError: if a later version wrote the file.
         DataError: if the file is missing or cannot be read.
     """
     try:
-        return Failure.from_bytes(read_stored(uri))
+        return Failure.from_bytes(read_stored(uri), uri)
     except (KeyError, TypeError, ValueError) as error:
         raise DamagedFile.at(uri, f"it is no record of a failure: {error!r}") from error
 

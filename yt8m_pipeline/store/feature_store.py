@@ -21,6 +21,7 @@ from yt8m_pipeline.data_model import Float64Array, StoredEntry
 from yt8m_pipeline.errors import DataError
 from yt8m_pipeline.store.failures import Failure, Source, open_failure
 from yt8m_pipeline.store.features import VideoFeatures
+from yt8m_pipeline.store.formats import FORMAT, KEY, require_readable
 from yt8m_pipeline.store.index import IndexedFile, read_index, write_index
 from yt8m_pipeline.store.stored_file import (
     DamagedFile,
@@ -46,6 +47,19 @@ INDEX = "index.jsonl"
 
 DESCRIPTION = "space.json"
 """The name of the file that describes a feature space."""
+
+DEFAULTS: Mapping[str, Any] = {
+    "pixels": "PyAV 18, libavcodec 62.28, libswscale 9.5, AREA|FULL_CHR_H_INT|ACCURATE_RND|BITEXACT",
+}
+"""The keys that joined the description of feature spaces after version 0.1.0, each with its default.
+
+The default is what held for all features that were stored before the description had the key. A key whose value is its
+default does not enter the fingerprint, so that a new key renames no store that exists. A published default never
+changes. `pixels` is what decoded pixels depend on; its default is what the lock files of version 0.1.0 install.
+"""
+
+DEFAULTED = "defaults"
+"""The key of `space.json` that holds those keys of the description that are left out of the fingerprint."""
 
 SHELVES = tuple(f"{number:02x}" for number in range(256))
 """The names of the folders of a feature space. A video's shelf is the first byte of the SHA-256 of its id."""
@@ -289,24 +303,29 @@ def failure_name(name: str) -> str:
 
 
 def feature_space(description: Mapping[str, Any]) -> str:
-    """The fingerprint of a feature space: 16 hexadecimal digits of its description, whatever the order of the keys."""
-    canonical = json.dumps(description, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+    """The fingerprint of a feature space: 16 hexadecimal digits of its description, whatever the order of the keys.
+
+    It is a hash of the description without the keys whose values are their `DEFAULTS`.
+
+    >>> feature_space({"seed": 1}) == feature_space({"seed": 1, **DEFAULTS})
+    True
+    """
+    return _fingerprint(_departures(description))
 
 
 def open_store(root: str, description: Mapping[str, Any]) -> FeatureStore:
     """Opens the store of a feature space. Its folder keeps the description in `space.json`, which is written once.
 
     Raises:
+        NewerFormatError: if a later version wrote the description.
         DataError: if the folder describes another feature space, or cannot be written.
     """
     store = FeatureStore(root, feature_space(description))
     uri = files.join(store.folder, DESCRIPTION)
-    wanted = json.dumps(description, sort_keys=True, indent=2, allow_nan=False) + "\n"
     if not files.exists(uri):
-        files.write_bytes(uri, wanted.encode())
-    found = files.read_bytes(uri).decode(errors="replace")
-    if found != wanted:
+        files.write_bytes(uri, _description_bytes(description))
+    if describe(store) is None:
+        found, wanted = files.read_bytes(uri).decode(errors="replace"), _description_bytes(description).decode()
         raise DataError(
             what="A feature store's description does not fit its name",
             where=uri,
@@ -314,6 +333,42 @@ def open_store(root: str, description: Mapping[str, Any]) -> FeatureStore:
             fix="restore the file, or use another store folder",
         )
     return store
+
+
+def describe(store: FeatureStore) -> dict[str, Any] | None:
+    """Reads the description of a feature space from its `space.json`; None if it is missing or of another space.
+
+    The file says which keys entered the fingerprint. A version that knows other defaults can check it all the same.
+
+    Raises:
+        NewerFormatError: if a later version wrote the file.
+    """
+    uri = files.join(store.folder, DESCRIPTION)
+    try:
+        values = dict(json.loads(files.read_bytes(uri)))
+        require_readable(uri, values)
+        departures = {name: value for name, value in values.items() if name not in (KEY, DEFAULTED)}
+        is_ours = _fingerprint(departures) == store.space
+        return departures | values.get(DEFAULTED, {}) if is_ours else None
+    except (OSError, TypeError, ValueError):
+        return None
+
+
+def _departures(description: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a description that enter its fingerprint."""
+    return {name: value for name, value in description.items() if name not in DEFAULTS or value != DEFAULTS[name]}
+
+
+def _fingerprint(departures: Mapping[str, Any]) -> str:
+    canonical = json.dumps(departures, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def _description_bytes(description: Mapping[str, Any]) -> bytes:
+    departures = _departures(description)
+    defaulted = {name: value for name, value in description.items() if name not in departures}
+    values = {KEY: FORMAT, **departures, **({DEFAULTED: defaulted} if defaulted else {})}
+    return json.dumps(values, sort_keys=True, indent=2, allow_nan=False).encode() + b"\n"
 
 
 def largest_deviation_seconds(pts_seconds: Float64Array, rate: Fraction) -> float:

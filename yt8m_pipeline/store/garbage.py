@@ -1,8 +1,9 @@
 """What can be removed from a feature store without loss to the datasets that are given: `yt8m store gc`.
 
-A mistake must not cost a store. Four rules follow. Without further arguments only rubbish is removed. Features are
+A mistake must not cost a store. Five rules follow. Without further arguments only rubbish is removed. Features are
 removed only where datasets or tables say what must stay, and only from a feature space that holds some of it. A whole
-feature space is removed only if it is named. A file is removed only while it is as it was when it was judged.
+feature space is removed only if it is named. A file is removed only while it is as it was when it was judged. Where a
+later version of this package has written, nothing is judged and the command stops.
 """
 
 import time
@@ -77,6 +78,9 @@ def find_removals(store: FeatureStore, needs: Needs | None, progress: Progress) 
         store: The feature space.
         needs: The videos whose features must stay; None: all of them.
         progress: A function that is told of every file of features that was looked at.
+
+    Raises:
+        NewerFormatError: if a later version wrote a file of the space, which this one cannot judge.
     """
     needed = needs.names(store.space) if needs else None
     found = over_shelves(store, partial(_judge, needed=needed, now=time.time(), progress=progress))

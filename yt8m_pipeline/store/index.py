@@ -3,8 +3,9 @@
 An entry of the index counts for a file only while the file's size and modification time are those in the entry. An
 index may be lost, outdated, or overwritten by another build. The files are then read again, and nothing else is lost.
 
-The index is JSON Lines. Each line but the last has the name of a file and what is known of it. The last line is the
-seal: the feature space, and the SHA-256 of all lines before it.
+The index is JSON Lines. The first line is an object with the number of the format (`formats`), which version 0.1.0 did
+not write. Each further line but the last has the name of a file and what is known of it. The last line is the seal: the
+feature space, and the SHA-256 of all lines before it.
 """
 
 import hashlib
@@ -18,6 +19,7 @@ from yt8m_pipeline.data_model import StoredEntry
 from yt8m_pipeline.errors import DataError
 from yt8m_pipeline.files import FileState
 from yt8m_pipeline.store.failures import Source
+from yt8m_pipeline.store.formats import FORMAT, KEY, NewerFormatError, require_readable
 from yt8m_pipeline.store.stored_file import read_stored
 
 
@@ -39,11 +41,11 @@ class IndexedFile:
 def read_index(uri: str, space: str) -> dict[str, IndexedFile]:
     """Reads an index: what is known of the files of a shelf, by name.
 
-    It is empty if the index is damaged, belongs to another feature space, or cannot be read.
+    It is empty if the index is damaged, belongs to another feature space, is of a later format, or cannot be read.
     """
     try:
-        return _parse(read_stored(uri), space)
-    except (DataError, IndexError, TypeError, ValueError):
+        return _parse(uri, read_stored(uri), space)
+    except (DataError, NewerFormatError, IndexError, TypeError, ValueError):
         return {}
 
 
@@ -53,17 +55,20 @@ def write_index(uri: str, space: str, known: Mapping[str, IndexedFile]) -> None:
     Raises:
         DataError: if the file cannot be written.
     """
-    rows = ([name, file.state, astuple(file.source), astuple(file.entry)] for name, file in sorted(known.items()))
-    body = "".join(f"{json.dumps(row)}\n" for row in rows).encode()
+    rows = [[name, file.state, astuple(file.source), astuple(file.entry)] for name, file in sorted(known.items())]
+    body = "".join(f"{json.dumps(line)}\n" for line in ({KEY: FORMAT}, *rows)).encode()
     files.write_bytes(uri, body + json.dumps(_seal(space, body)).encode() + b"\n")
 
 
-def _parse(data: bytes, space: str) -> dict[str, IndexedFile]:
+def _parse(uri: str, data: bytes, space: str) -> dict[str, IndexedFile]:
     lines = data.splitlines()
     body = b"".join(line + b"\n" for line in lines[:-1])
     if json.loads(lines[-1]) != _seal(space, body):
         raise ValueError("it is not what was written for this space")
-    return dict(map(_indexed, json.loads(b"[%b]" % b",".join(lines[:-1]))))
+    rows = json.loads(b"[%b]" % b",".join(lines[:-1]))
+    if rows and isinstance(rows[0], dict):
+        require_readable(uri, rows.pop(0))
+    return dict(map(_indexed, rows))
 
 
 def _seal(space: str, body: bytes) -> dict[str, str]:

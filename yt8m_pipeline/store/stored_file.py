@@ -3,7 +3,7 @@
 The file is an uncompressed `.npz` that `np.load` opens, with the arrays `features`, `pts_seconds` and `header` (UTF-8
 JSON as bytes). Its last 64 bytes are the comment of the zip archive and the seal of the file: the SHA-256 of all bytes
 before them. The seal is checked before anything is parsed, so that damage to any byte is found and no damaged byte
-reaches a parser.
+reaches a parser. The header carries the number of the format (`formats`).
 """
 
 import hashlib
@@ -20,6 +20,7 @@ from yt8m_pipeline import files
 from yt8m_pipeline.data_model import StoredEntry
 from yt8m_pipeline.errors import DataError
 from yt8m_pipeline.store.features import VideoFeatures
+from yt8m_pipeline.store.formats import FORMAT, KEY, known_fields, require_readable
 
 SEAL_BYTES = 64
 """The length of the seal: a SHA-256 in hexadecimal digits."""
@@ -74,7 +75,7 @@ class StoredFile:
 def seal_video(video: VideoFeatures, header: Header) -> bytes:
     """Makes the bytes of a stored file. The same arguments make the same bytes, because no clock stands in them."""
     arrays: dict[str, npt.NDArray[Any]] = {
-        "header": np.frombuffer(json.dumps(asdict(header)).encode(), np.uint8),
+        "header": np.frombuffer(json.dumps({KEY: FORMAT, **asdict(header)}).encode(), np.uint8),
         "pts_seconds": np.ascontiguousarray(video.pts_seconds, np.float64),
         "features": np.ascontiguousarray(video.features),
     }
@@ -93,12 +94,13 @@ def open_stored(uri: str) -> StoredFile:
 
     Raises:
         DamagedFile: if the file is not, to the byte, what was written.
+        NewerFormatError: if a later version wrote the file.
         DataError: if the file is missing or cannot be read.
     """
     data = read_stored(uri)
     _check_seal(uri, data)
     try:
-        header, video = _parse(data)
+        header, video = _parse(uri, data)
         stored = StoredFile(header, video, brief(header, video, magnitude(video)))
     except (KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise DamagedFile.at(uri, f"it is sealed but is no feature file: {error}") from error
@@ -149,7 +151,9 @@ def _check_seal(uri: str, data: bytes) -> None:
         raise DamagedFile.at(uri, f"its {len(data)} bytes do not match the SHA-256 in their last {SEAL_BYTES}")
 
 
-def _parse(data: bytes) -> tuple[Header, VideoFeatures]:
+def _parse(uri: str, data: bytes) -> tuple[Header, VideoFeatures]:
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-        header = Header(**json.loads(arrays["header"].tobytes()))
+        values = dict(json.loads(arrays["header"].tobytes()))
+        require_readable(uri, values)
+        header = known_fields(Header, values)
         return header, VideoFeatures(header.video_id, arrays["features"], arrays["pts_seconds"])

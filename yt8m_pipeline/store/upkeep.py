@@ -1,12 +1,11 @@
 """The upkeep of a feature store: counting what is in it and finding damage (`yt8m store stats` and `check`)."""
 
-import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from multiprocessing.pool import ThreadPool
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from yt8m_pipeline import files
 from yt8m_pipeline.errors import DataError, UsageError
@@ -19,7 +18,7 @@ from yt8m_pipeline.store.feature_store import (
     Damaged,
     FeatureStore,
     Shelf,
-    feature_space,
+    describe,
 )
 from yt8m_pipeline.store.index import IndexedFile
 
@@ -96,17 +95,12 @@ def count_files(spaces: Sequence[FeatureStore]) -> int:
     return sum(sum(over_shelves(store, lambda shelf: len(feature_files(shelf)))) for store in spaces)
 
 
-def describe(store: FeatureStore) -> dict[str, Any] | None:
-    """Reads the description of a feature space from its `space.json`; None if it is missing or of another space."""
-    try:
-        description: dict[str, Any] = json.loads(files.read_bytes(files.join(store.folder, DESCRIPTION)))
-        return description if feature_space(description) == store.space else None
-    except (OSError, TypeError, ValueError):
-        return None
-
-
 def survey(store: FeatureStore, progress: Progress) -> SpaceStats:
-    """Counts what a feature space has. It reads only the files that the indices do not know."""
+    """Counts what a feature space has. It reads only the files that the indices do not know.
+
+    Raises:
+        NewerFormatError: if a later version wrote one of the files.
+    """
     totals: Counter[str] = Counter()
     failures: Counter[str] = Counter()
     for counts, reasons in over_shelves(store, partial(_survey, progress=progress)):
@@ -126,6 +120,9 @@ def check(store: FeatureStore, progress: Progress) -> list[Fault]:
     """Reads every file of a feature space and reports what is damaged or misplaced.
 
     The indices forget those files and learn the others, so that the next build extracts the damaged videos again.
+
+    Raises:
+        NewerFormatError: if a later version wrote one of the files.
     """
     parts = over_shelves(store, partial(_check, progress=progress), verify=True)
     faults = [fault for part in parts for fault in part]
@@ -146,7 +143,11 @@ def feature_files(shelf: Shelf) -> list[str]:
 
 
 def open_failures(shelf: Shelf) -> Iterator[tuple[str, Failure | Damaged]]:
-    """Opens the records of failures of a shelf, by the names of their files."""
+    """Opens the records of failures of a shelf, by the names of their files.
+
+    Raises:
+        NewerFormatError: if a later version wrote one of them.
+    """
     for name in shelf.states:
         if name.endswith(FAILURE_SUFFIX):
             try:
