@@ -52,20 +52,24 @@ def encode(
     prepare: Callable[[VideoStream], None] = lambda _: None,
     kind: Callable[[int], PictureType] = lambda _: PictureType.NONE,
     path: Path | None = None,
+    scale: int = 1,
+    noise: int = 0,
 ) -> bytes:
     """A video whose frame i shows number i at the i-th time, and is of a kind that the encoder chooses or is told."""
-    target = path or io.BytesIO()
+    target, random = path or io.BytesIO(), np.random.default_rng(0)
     with av.open(target, "w", format=container, options=muxer) as output:
         stream = output.add_stream(codec, rate=25, options=options)
         assert isinstance(stream, VideoStream)
-        stream.width, stream.height = COLUMNS * BLOCK, ROWS * BLOCK
+        stream.width, stream.height = COLUMNS * BLOCK * scale, ROWS * BLOCK * scale
         stream.pix_fmt = {"mjpeg": "yuvj420p", "prores": "yuv422p10le"}.get(codec, "yuv420p")
         stream.codec_context.time_base = time_base
         prepare(stream)
         stream.codec_context.open()
         run_as_an_ordinary_thread()
         for number, pts in enumerate(ticks):
-            frame = av.VideoFrame.from_ndarray(picture_of(number), format="rgb24")
+            picture = np.kron(picture_of(number), np.ones((scale, scale, 1), np.uint8)) // (2 if noise else 1)
+            picture += random.integers(0, noise + 1, picture.shape, np.uint8)
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
             frame.pts, frame.time_base, frame.pict_type = pts, time_base, kind(number)
             output.mux(stream.encode(frame))
         output.mux(stream.encode())
@@ -186,6 +190,19 @@ def with_pts(file: bytes, container: str, pts_of: Callable[[int, int], int]) -> 
                 packet.dts = ticks[1] + 10
                 packet.pts = pts_of(ticks[0], ticks[1]) + 10
                 output.mux(packet)
+    return buffer.getvalue()
+
+
+def with_last_duration(file: bytes, container: str, seconds: int) -> bytes:
+    """The same packets, the last of which lasts so long."""
+    buffer = io.BytesIO()
+    with av.open(io.BytesIO(file), "r") as source, av.open(buffer, "w", format=container) as output:
+        stream = output.add_stream_from_template(source.streams.video[0])
+        packets = [packet for packet in source.demux(video=0) if packet.size]
+        packets[-1].duration = int(seconds / packets[-1].time_base)
+        for packet in packets:
+            packet.stream = stream
+            output.mux(packet)
     return buffer.getvalue()
 
 

@@ -20,6 +20,7 @@ from .clips import encode
 FRAMES = 60
 EVERY_FRAME = 25.0
 NAL_LENGTH, NAL_HEADER = 4, 1
+FLV_VIDEO_TAG, FLV_TAG_HEAD = 9, 11
 CLOSED, OPEN = "keyint=12:min-keyint=12:bframes=3", "keyint=12:min-keyint=12:bframes=3:open-gop=1"
 VIDEOS: Mapping[str, tuple[str, str, dict[str, str]]] = {
     "H.264 in MP4": ("mp4", "libx264", {"x264-params": CLOSED}),
@@ -252,6 +253,21 @@ def test_the_video_goes_on_after_damage_however_the_file_is_read(container: str)
     assert all(
         np.array_equal(frame.rgb, sound.frames[number].rgb) for frame, number in zip(found.frames, shown, strict=True)
     )
+
+
+@pytest.mark.parametrize("rate", [1.0, EVERY_FRAME])
+@pytest.mark.parametrize("broken", [200, 740, 1400])
+def test_a_hole_between_packets_is_damage_although_every_packet_that_comes_is_sound(broken: int, rate: float) -> None:
+    """An FLV tag whose head is zeroed vanishes; the demuxer finds its way to a later one (Adobe FLV 10.1 §E.4.1)."""
+    file = bytearray(encode(range(0, 60_000, 40), container="flv", options={"g": "20"}))
+    with av.open(io.BytesIO(file), "r") as container:
+        head = [packet.pos or 0 for packet in container.demux(video=0) if packet.size][broken]
+    assert file[head] == FLV_VIDEO_TAG
+    file[head : head + FLV_TAG_HEAD] = bytes(FLV_TAG_HEAD)
+    found = outcome(bytes(file), "strict", rate=rate)
+    assert found.rejection.reason is DropReason.DAMAGED
+    assert "the file has a hole" in found.rejection.detail
+    assert 0 < len(found.frames) <= broken * rate / EVERY_FRAME + 1
 
 
 class FailingDisk(io.BytesIO):

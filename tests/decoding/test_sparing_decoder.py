@@ -18,9 +18,10 @@ from yt8m_pipeline.decoding.codings.picture import Unplannable
 from yt8m_pipeline.decoding.container import open_video
 from yt8m_pipeline.decoding.frames import decode_frames
 from yt8m_pipeline.decoding.plain_decoder import decode_plainly
+from yt8m_pipeline.decoding.probing import probe
 from yt8m_pipeline.decoding.sparing_decoder import decode_sparingly, steps
 
-from .clips import encode, encode_new_parameters, joined_flv, with_pts
+from .clips import encode, encode_new_parameters, joined_flv, with_last_duration, with_pts
 
 FRAMES = 110
 RATES = (0.7, 1.0, 3.0, 25.0)
@@ -106,6 +107,19 @@ def test_a_video_whose_first_frames_an_edit_list_hides_gives_the_frames_of_a_pla
         assert any(packet.is_discard for packet in container.demux(video=0))
     assert sparingly(edited, Decoding()) == plainly(edited, Decoding())
     assert [shot.index for shot in plainly(edited, Decoding())] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("container", ["mp4", "matroska"])
+def test_the_last_frame_stays_as_long_as_its_packet_says(container: str) -> None:
+    file = with_last_duration(
+        encode(range(0, 1000, 40), container=container, options={"bf": "0"}), container, seconds=5
+    )
+    decoding = Decoding()
+    assert [shot.index for shot in sparingly(file, decoding)] == [0, 1, 2, 3, 4, 5]
+    assert [shot.index for shot in plainly(file, decoding)] == [0, 1, 2, 3, 4, 5]
+    keyframes = decode_frames(io.BytesIO(file), Decoding(sampling="keyframes"))
+    assert [frame.index for frame in keyframes] == [0, 1, 2, 3, 4, 5]
+    assert probe(io.BytesIO(file), decoding, frames=False).grid_frames == 6
 
 
 class Counting(io.BytesIO):
