@@ -239,7 +239,7 @@ def open_pca(dataset: str) -> Pca:
     if facts["fingerprint"] is None:
         why = f"its coefficients come from {facts['source']}, with no PCA"
         raise UsageError("The dataset has no PCA", dataset, why, "give a dataset that `yt8m build` made")
-    pca = Pca.load(folder, facts["epsilon"])
+    pca = Pca.load(folder, epsilon=facts["epsilon"])
     if pca.fingerprint != facts["fingerprint"]:
         why = "its fingerprint is not the one in the manifest"
         raise DataError("The PCA is not this dataset's", folder, why, "run `yt8m verify`, then `yt8m build` again")

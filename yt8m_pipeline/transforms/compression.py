@@ -204,7 +204,7 @@ def unit_histogram(unit: Sequence[StoredVideo], fitting: Fitting, scope: Scope, 
     Each video is projected by itself, as when its codes are written: a matrix product's last bits depend on its rows.
     """
     with timed(QUANTIZER):
-        pca = Pca.load(fitting.journal.layout.path(Layout.PCA), pca_step.facts["epsilon"])
+        pca = Pca.load(fitting.journal.layout.path(Layout.PCA), epsilon=pca_step.facts["epsilon"])
         blocks = map(pca.transform, _features(unit, fitting.store, QUANTIZER))
         yield Histogram.from_blocks(blocks, 1 if scope == "shared" else pca.components)
 

@@ -183,7 +183,7 @@ def _changed(shard: Shard, layout: Layout) -> DataError:
 
 
 def _coefficients(members: Iterable[Member], plan: BuildPlan, pca: Step) -> Iterator[tuple[Member, Float32Array]]:
-    whitening = Pca.load(plan.layout.path(Layout.PCA), pca.facts["epsilon"])
+    whitening = Pca.load(plan.layout.path(Layout.PCA), epsilon=pca.facts["epsilon"])
     for member in members:
         yield member, whitening.transform(plan.store.read(member.video_id).features)
 

@@ -180,7 +180,7 @@ def _encode_again(group: Group, plan: ExportPlan, quantizer: Step, _: bool) -> S
 def _from_store(
     members: Iterable[Member], plan: ExportPlan, store: FeatureStore
 ) -> Iterator[tuple[Member, Float32Array]]:
-    whitening = Pca.load(plan.source.layout.path(Layout.PCA), plan.pca.facts["epsilon"])
+    whitening = Pca.load(plan.source.layout.path(Layout.PCA), epsilon=plan.pca.facts["epsilon"])
     for member in members:
         uri = store.path(member.video_id)
         stored = store.open(uri)
