@@ -22,7 +22,7 @@ def test_a_product_is_right_to_the_last_bits_of_its_largest_entries(left: Float6
     found = product(left, right)
     for row, column in np.ndindex(3, 2):
         pairs = zip(left[row].tolist(), right[:, column].tolist(), strict=True)
-        exact = sum(Fraction(a) * Fraction(b) for a, b in pairs)
+        exact = sum((Fraction(a) * Fraction(b) for a, b in pairs), Fraction())
         largest = Fraction(float(np.abs(left[row]).max())) * Fraction(float(np.abs(right[:, column]).max()))
         error = abs(Fraction(found[row, column].item()) - exact)
         assert error <= abs(exact) / 2**51 + largest / 2**60
