@@ -195,7 +195,7 @@ def bench(workshop: Workshop, built: Path, tmp_path_factory: pytest.TempPathFact
     for name in ("weights.h5", "other_weights.h5"):
         (folder / name).write_text(name)
     _copy_store(built / "features", folder / "features")
-    fitted = Pca.load(str(built / "dataset" / "pca"), 1e-4)
+    fitted = Pca.load(str(built / "dataset" / "pca"))
     replace(fitted, eigenvectors=-fitted.eigenvectors).save(str(folder / "other_pca"))
     return Bench(folder, workshop)
 
@@ -548,9 +548,10 @@ def has_components(dataset: Path, number: int, _: Path) -> bool:
 def has_epsilon(dataset: Path, epsilon: float, store: Path) -> bool:
     """Whether the codes are those of features whitened with this epsilon."""
     record = frame_records(dataset)[0]
-    pca, quantizer = Pca.load(str(dataset / "pca"), epsilon), Quantizer.load(str(dataset / "quantizer.npz"))
+    pca, quantizer = Pca.load(str(dataset / "pca")), Quantizer.load(str(dataset / "quantizer.npz"))
     stored = {file.video.video_id: file.video for file in map(open_stored, map(str, store.rglob("*.npz")))}
-    return np.array_equal(quantizer.encode(pca.transform(stored[record.video_id].features)), record.codes)
+    codes = quantizer.encode(pca.transform(stored[record.video_id].features))
+    return pca.epsilon == epsilon and np.array_equal(codes, record.codes)
 
 
 def has_levels(dataset: Path, number: int, _: Path) -> bool:

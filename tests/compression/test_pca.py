@@ -135,6 +135,12 @@ def test_of_largest_entries_that_tie_the_first_is_positive() -> None:
     )
 
 
+def test_a_frame_has_the_same_coefficients_whatever_is_beside_it(fitted: Pca, features: Float32Array) -> None:
+    together = fitted.transform(features)
+    for frame in (0, 7, len(features) - 1):
+        np.testing.assert_array_equal(fitted.transform(features[frame : frame + 1])[0], together[frame])
+
+
 def test_neither_order_nor_split_nor_threads_change_a_bit() -> None:
     wide = correlated(400, 250)
     magnitude = grid_exponent(float(np.abs(wide).max()))
@@ -162,14 +168,14 @@ def test_it_is_saved_in_the_published_layout_and_loaded_unchanged(
 ) -> None:
     fitted.save(str(tmp_path))
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(Pca.FILES)
-    arrays = {path.stem: np.load(path) for path in tmp_path.iterdir()}
+    arrays = {path.stem: np.load(path) for path in tmp_path.glob("*.npy")}
     assert {name: array.shape for name, array in arrays.items()} == {
         "mean": (30, 1), "eigenvals": (10, 1), "eigenvecs": (10, 30), "total_variance": (1, 1)
     }  # fmt: skip
     public = (features - arrays["mean"][:, 0]).dot(arrays["eigenvecs"].T) / np.sqrt(arrays["eigenvals"][:, 0] + 1e-4)
     np.testing.assert_allclose(fitted.transform(features), public, rtol=1e-5, atol=1e-5)
-    loaded = Pca.load(str(tmp_path), 1e-4)
-    assert loaded.fingerprint == fitted.fingerprint
+    loaded = Pca.load(str(tmp_path))
+    assert (loaded.epsilon, loaded.fingerprint) == (1e-4, fitted.fingerprint)
     assert loaded.total_variance == fitted.total_variance
     np.testing.assert_array_equal(loaded.transform(features), fitted.transform(features))
 
@@ -200,13 +206,13 @@ def test_a_missing_or_damaged_file_is_named(fitted: Pca, tmp_path: Path, name: s
     path = tmp_path / name
     whole = path.read_bytes()
     path.unlink()
-    if name != "total_variance.npy":
+    if name not in ("total_variance.npy", "pca.json"):
         with pytest.raises(DataError, match=rf"cannot be read\n.*{name}\n.*No such file.*\n.*fix:"):
-            Pca.load(str(tmp_path), 1e-4)
-    for damaged in (b"", whole[:-1], whole[:40], b"not an array"):
+            Pca.load(str(tmp_path))
+    for damaged in (b"", whole[:-1], whole[: min(40, len(whole) // 2)], b"not an array"):
         path.write_bytes(damaged)
         with pytest.raises(DataError, match=rf"cannot be read\n.*{name}\n.*why: +\S.*\n.*restore the file"):
-            Pca.load(str(tmp_path), 1e-4)
+            Pca.load(str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -231,7 +237,41 @@ def test_a_file_of_another_shape_is_refused(
     np.save(stream, array)
     (tmp_path / name).write_bytes(stream.getvalue())
     with pytest.raises(DataError, match=why):
-        Pca.load(str(tmp_path), 1e-4)
+        Pca.load(str(tmp_path))
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 3e-7])
+def test_a_folder_tells_its_epsilon(features: Float32Array, tmp_path: Path, epsilon: float) -> None:
+    pca = Pca.fit(moments_of(features), components=10, epsilon=epsilon)
+    pca.save(str(tmp_path))
+    assert Pca.load(str(tmp_path), epsilon=1.0).epsilon == import_pca(str(tmp_path), 10).epsilon == epsilon
+    assert import_pca(str(tmp_path), 10, 0.5).epsilon == 0.5
+
+
+def test_a_newer_format_asks_for_an_upgrade_and_unknown_fields_are_left_alone(fitted: Pca, tmp_path: Path) -> None:
+    fitted.save(str(tmp_path))
+    path = tmp_path / "pca.json"
+    told = json.loads(path.read_text())
+    path.write_text(json.dumps({**told, "colour": "blue"}))
+    assert Pca.load(str(tmp_path)).fingerprint == fitted.fingerprint
+    path.write_text(json.dumps({**told, "format": told["format"] + 1}))
+    with pytest.raises(DataError) as caught:
+        Pca.load(str(tmp_path))
+    assert caught.value.what == "A fitted artefact was written by a newer version of yt8m_pipeline"
+    assert caught.value.where == str(path)
+    assert caught.value.why == "its format is 2, and this version reads formats up to 1"
+    assert "upgrade" in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "{}", '{"format": 1}', '{"format": 0, "epsilon": 0}', '{"format": 1, "epsilon": -1}',
+             '{"format": 1, "epsilon": NaN}', '{"format": "one", "epsilon": 0}']
+)  # fmt: skip
+def test_a_damaged_pca_json_is_named(fitted: Pca, tmp_path: Path, text: str) -> None:
+    fitted.save(str(tmp_path))
+    (tmp_path / "pca.json").write_text(text)
+    with pytest.raises(DataError, match=r"cannot be read\n.*pca.json\n.*\n.*restore the file"):
+        Pca.load(str(tmp_path))
 
 
 def test_shapes_that_do_not_fit_are_refused_at_birth() -> None:
@@ -271,7 +311,7 @@ class TestExchange:
         imported = import_pca(str(tmp_path), 10, 1e-4)
         assert np.isnan(imported.explained_variance_ratio).all()
         imported.save(str(tmp_path))
-        assert np.isnan(Pca.load(str(tmp_path), 1e-4).total_variance)
+        assert np.isnan(Pca.load(str(tmp_path)).total_variance)
 
     @pytest.mark.parametrize("epsilon", [1e-4, 0.0, 0.5])
     def test_the_public_formula_gives_our_numbers_whatever_our_epsilon(
@@ -386,7 +426,7 @@ def manifest_of(folder: Path) -> dict[str, Any]:
 
 class TestBuildWithAnImportedPca:
     def test_its_codes_are_those_of_the_dataset_that_the_pca_was_learnt_on(self, built: Path, small: Path) -> None:
-        large, uniform = Pca.load(str(built / "dataset" / "pca"), 1e-4), Quantizer.uniform()
+        large, uniform = Pca.load(str(built / "dataset" / "pca")), Quantizer.uniform()
         stored = {
             file.video.video_id: file.video for file in map(open_stored, map(str, (built / "features").rglob("*.npz")))
         }

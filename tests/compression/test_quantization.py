@@ -424,3 +424,24 @@ def test_a_file_that_holds_no_quantizer_says_why(tmp_path: Path, arrays: dict[st
 def test_repr_shows_sizes_not_data() -> None:
     assert repr(own_levels([[0, 1], [0, 2]])) == "Quantizer('optimal', per_dimension, levels=2)"
     assert repr(Quantizer.uniform()) == "Quantizer('uniform', shared, levels=256)"
+
+
+def test_a_codebook_of_a_newer_format_asks_for_an_upgrade(tmp_path: Path) -> None:
+    path = tmp_path / "quantizer.npz"
+    Quantizer.uniform().save(str(path))
+    with np.load(path) as arrays:
+        told = dict(arrays)
+    np.savez(path, **{**told, "colour": np.array("blue")})
+    assert Quantizer.load(str(path)).fingerprint == Quantizer.uniform().fingerprint
+    np.savez(path, **{**told, "format": told["format"] + 1})
+    with pytest.raises(DataError) as caught:
+        Quantizer.load(str(path))
+    assert caught.value.what == "A fitted artefact was written by a newer version of yt8m_pipeline"
+    assert (caught.value.where, caught.value.why) == (
+        str(path),
+        "its format is 2, and this version reads formats up to 1",
+    )
+    assert "upgrade" in caught.value.fix
+    np.savez(path, **{**told, "format": np.array(0)})
+    with pytest.raises(DataError, match=r"cannot be read\n.*\n.*no format 0"):
+        Quantizer.load(str(path))

@@ -122,7 +122,7 @@ def coefficients(built: Path, partition: Partition) -> Any:
     from yt8m_pipeline.store.feature_store import FeatureStore
 
     manifest = manifest_of(built / "dataset")
-    pca = Pca.load(str(built / "dataset" / "pca"), manifest["pca"]["epsilon"])
+    pca = Pca.load(str(built / "dataset" / "pca"))
     store = FeatureStore(str(built / "features"), manifest["feature_space"]["fingerprint"])
     examples = read_frames(str(built / "dataset"), partition)
     return np.concatenate([pca.transform(store.read(example.video_id).features) for example in examples])

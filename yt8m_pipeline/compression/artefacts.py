@@ -1,4 +1,4 @@
-"""Reading fitted artefacts back, with damage named."""
+"""Reading fitted artefacts back: damage is named, and a newer format is no damage."""
 
 import tokenize
 import zipfile
@@ -35,3 +35,26 @@ def damage_named(uri: str) -> Iterator[None]:
             why=" ".join(str(error).split()) or type(error).__name__,
             fix="restore the file, or delete the artefact's files and build again to fit it anew",
         ) from error
+
+
+def require_readable(uri: str, found: int, newest: int) -> None:
+    """Refuses an artefact of a format that this version does not know yet.
+
+    Args:
+        uri: The file that tells its format.
+        found: The number of its format.
+        newest: The newest format that this version reads; it reads all older ones.
+
+    Raises:
+        DataError: if the format is newer.
+        ValueError: if the number is none of a format.
+    """
+    if found < 1:
+        raise ValueError(f"there is no format {found}")
+    if found > newest:
+        raise DataError(
+            what="A fitted artefact was written by a newer version of yt8m_pipeline",
+            where=uri,
+            why=f"its format is {found}, and this version reads formats up to {newest}",
+            fix="upgrade yt8m_pipeline; the file is not damaged",
+        )

@@ -2,24 +2,32 @@
 
 import hashlib
 import io
-from collections.abc import Iterator
-from contextlib import contextmanager
+import json
+import math
 from dataclasses import dataclass
-from threading import Lock
 from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import ThreadpoolController
 
 from yt8m_pipeline import files
-from yt8m_pipeline.compression.artefacts import damage_named
+from yt8m_pipeline.compression.artefacts import damage_named, require_readable
+from yt8m_pipeline.compression.eigen import leading_eigenpairs
+from yt8m_pipeline.compression.exact_products import fold, product
 from yt8m_pipeline.compression.moments import Moments
 from yt8m_pipeline.data_model import Float32Array, Float64Array
 from yt8m_pipeline.errors import DataError
 
-_BLAS = ThreadpoolController()
-_BLAS_LOCK = Lock()
+REVISION = 2
+"""The revision of `Pca.fit`. Whoever changes a bit of what it returns raises this number, so that finished fits are
+made again. 1: LAPACK's eigenvectors, which had other bits on each kind of processor."""
+
+FORMAT = 1
+"""The number of the format of the saved files, in pca.json. Files without that one are of version 0.1.0 of this
+package or of the public extractor, and are read, too."""
+
+PUBLISHED_EPSILON = 1e-4
+"""The number that the public extractor adds to eigenvals.npy (google/youtube-8m, feature_extractor.py)."""
 
 
 @dataclass(frozen=True, eq=False, repr=False, slots=True)
@@ -33,7 +41,7 @@ class Pca:
     (array([[1., 0.]]), array([-0.87,  0.87, -0.87,  0.87], dtype=float32))
 
     Attributes:
-        FILES: The names of the files that `save` writes.
+        FILES: The names of the files that `save` writes: four arrays, and what they do not tell.
         mean: float64, (dimensions,), the mean of the frames.
         eigenvalues: float64, (components,), those of the unbiased covariance. Fitted ones do not increase and are ≥ 0.
         eigenvectors: float64, (components, dimensions), rows of unit length. In each row of a fitted PCA, the largest
@@ -42,7 +50,7 @@ class Pca:
         epsilon: The number added to the eigenvalues before the square root.
     """
 
-    FILES: ClassVar = ("mean.npy", "eigenvals.npy", "eigenvecs.npy", "total_variance.npy")
+    FILES: ClassVar = ("mean.npy", "eigenvals.npy", "eigenvecs.npy", "total_variance.npy", "pca.json")
 
     mean: Float64Array
     eigenvalues: Float64Array
@@ -80,7 +88,7 @@ class Pca:
 
     @classmethod
     def fit(cls, moments: Moments, *, components: int, epsilon: float) -> "Pca":
-        """The leading components of the frames' covariance, by a symmetric eigendecomposition on one thread.
+        """The leading components of the frames' covariance, with the same bits on every machine.
 
         Raises:
             DataError: if the frames or their dimensions are too few for the components, or if components without
@@ -88,14 +96,11 @@ class Pca:
         """
         _require_enough(moments, components)
         covariance = moments.covariance()
-        with one_blas_thread():
-            ascending, vectors = np.linalg.eigh(covariance)
-        eigenvalues = np.maximum(ascending[::-1][:components], 0.0)
+        total_variance = math.fsum(covariance.diagonal())
+        eigenvalues, eigenvectors = leading_eigenpairs(covariance, components)
+        eigenvalues = np.maximum(eigenvalues, 0.0)
         _require_variance(eigenvalues, moments.dimensions, epsilon)
-        total_variance = float(np.trace(covariance))
-        return cls(
-            moments.mean(), eigenvalues, _with_fixed_signs(vectors.T[::-1][:components]), total_variance, epsilon
-        )
+        return cls(moments.mean(), eigenvalues, _with_fixed_signs(eigenvectors), total_variance, epsilon)
 
     @classmethod
     def from_projection(cls, mean: Float64Array, projection: Float64Array, epsilon: float) -> "Pca":
@@ -106,14 +111,11 @@ class Pca:
             projection: float64, (components, dimensions), with the whitening folded in; no row is zero.
             epsilon: The number that was added to the eigenvalues; they are 1 / length² − epsilon.
         """
-        lengths = np.linalg.norm(projection, axis=1)
+        lengths = np.sqrt(fold(np.square(projection.T)))
         return cls(mean, lengths**-2 - epsilon, projection / lengths[:, np.newaxis], np.nan, epsilon)
 
     def transform(self, features: npt.NDArray[np.floating]) -> Float32Array:
-        """Projects and whitens frames, in float64 and on one thread, so that equal input gives equal bytes.
-
-        The last bits of a frame may depend on the frames beside it (BLAS sums the edge of a matrix in another order):
-        where bytes matter, transform whole videos.
+        """Projects and whitens frames, with the same bits on every machine and whatever frames are beside them.
 
         Args:
             features: float16, float32 or float64, (frames, dimensions).
@@ -121,52 +123,46 @@ class Pca:
         Returns:
             float32, (frames, components).
         """
-        centred = features - self.mean
-        with one_blas_thread():
-            projected = centred @ self.eigenvectors.T
+        projected = product(features - self.mean, self.eigenvectors.T)
         whitened: Float32Array = (projected / np.sqrt(self.eigenvalues + self.epsilon)).astype(np.float32)
         return whitened
 
     def save(self, folder: str) -> None:
-        """Writes float64 .npy files in the published YouTube-8M layout, and the total variance beside them.
+        """Writes float64 .npy files in the published YouTube-8M layout, and beside them what these do not tell.
 
-        mean.npy (dimensions, 1), eigenvals.npy (components, 1), eigenvecs.npy (components, dimensions).
+        The published ones are mean.npy (dimensions, 1), eigenvals.npy (components, 1) and eigenvecs.npy (components,
+        dimensions). total_variance.npy is (1, 1); pca.json has the epsilon and the number of the format.
 
         Raises:
             DataError: if a file cannot be written.
         """
         columns = self.mean[:, np.newaxis], self.eigenvalues[:, np.newaxis]
-        arrays = (*columns, self.eigenvectors, np.array([[self.total_variance]]))
-        for name, array in zip(self.FILES, arrays, strict=True):
-            files.write_bytes(files.join(folder, name), npy_bytes(array))
+        arrays = map(npy_bytes, (*columns, self.eigenvectors, np.array([[self.total_variance]])))
+        told = json.dumps({"epsilon": self.epsilon, "format": FORMAT}).encode()
+        for name, data in zip(self.FILES, (*arrays, told), strict=True):
+            files.write_bytes(files.join(folder, name), data)
 
     @classmethod
-    def load(cls, folder: str, epsilon: float, components: int | None = None) -> "Pca":
-        """Reads what `save` wrote, or the published files, which lack the total variance.
+    def load(cls, folder: str, components: int | None = None, *, epsilon: float = PUBLISHED_EPSILON) -> "Pca":
+        """Reads what `save` wrote, in this version or an older one, or the published files.
 
         Arrays may be float32 or float64, and a vector may be a row or a column.
 
         Args:
             folder: The folder with the files.
-            epsilon: The number added to the eigenvalues before the square root.
             components: How many of the leading components to take, if there are more; None for all.
+            epsilon: The number added to the eigenvalues where no pca.json tells it.
 
         Raises:
-            DataError: if a file is missing, damaged or of another shape.
+            DataError: if a file is missing, damaged, of another shape or of a newer format.
         """
-        means, values, vectors, variance = (files.join(folder, name) for name in cls.FILES)
+        means, values, vectors, variance, told = (files.join(folder, name) for name in cls.FILES)
+        epsilon = _load_epsilon(told) if files.exists(told) else epsilon
         mean, eigenvalues = _load_vector(means), _load_vector(values)[:components]
         eigenvectors = _load(vectors)[:components]
         total_variance = _load_number(variance) if files.exists(variance) else np.nan
         with damage_named(vectors):
             return cls(mean, eigenvalues, eigenvectors, total_variance, epsilon)
-
-
-@contextmanager
-def one_blas_thread() -> Iterator[None]:
-    """Limits BLAS to one thread. The limit is the process's, so only one caller at a time may set and restore it."""
-    with _BLAS_LOCK, _BLAS.limit(limits=1, user_api="blas"):
-        yield
 
 
 def _require_enough(moments: Moments, components: int) -> None:
@@ -243,3 +239,14 @@ def _load_number(uri: str) -> float:
     array = _read(uri)
     with damage_named(uri):
         return float(array.item())
+
+
+def _load_epsilon(uri: str) -> float:
+    """The epsilon in a pca.json; fields that this version does not know are left alone."""
+    with damage_named(uri):
+        told = json.loads(files.read_bytes(uri))
+        require_readable(uri, int(told["format"]), FORMAT)
+        epsilon = float(told["epsilon"])
+        if not (math.isfinite(epsilon) and epsilon >= 0):
+            raise ValueError(f"its epsilon is {epsilon}")
+    return epsilon

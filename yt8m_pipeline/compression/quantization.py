@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias, cast, get_args
 import numpy as np
 
 from yt8m_pipeline import files
-from yt8m_pipeline.compression.artefacts import damage_named
+from yt8m_pipeline.compression.artefacts import damage_named, require_readable
 from yt8m_pipeline.compression.histogram import STEPS_PER_UNIT, Histogram
 from yt8m_pipeline.compression.optimal_cells import Line, optimal_cells
 from yt8m_pipeline.data_model import Float32Array, Int64Array, UInt8Array
@@ -20,6 +20,15 @@ Scope: TypeAlias = Literal["shared", "per_dimension"]
 
 LEVELS_KEY: Mapping[Scope, str] = {"shared": "levels", "per_dimension": "levels_of_dimension"}
 """The name of the array of levels in the .npz."""
+
+FIT_REVISION = 2
+"""The revision of `Quantizer.fit`. Whoever changes a bit of the levels that it returns raises this number."""
+
+ENCODE_REVISION = 2
+"""The revision of what stands in a shard: `Pca.transform` and `Quantizer.encode`. Whoever changes a code raises it."""
+
+FORMAT = 1
+"""The number of the format of a saved codebook. One without a number is of version 0.1.0, and is read, too."""
 
 MAX_LEVELS = 256
 """The number of values of a code, which is one byte (paper §3.3: 256 distinct values)."""
@@ -172,7 +181,7 @@ class Quantizer:
             )
 
     def save(self, uri: str) -> None:
-        """Writes the levels and the name as an .npz, the same bytes every time.
+        """Writes the levels, the name and the number of the format as an .npz, the same bytes every time.
 
         Levels per dimension have a name of their own, so that a reader that knows only shared ones stops at once.
 
@@ -181,18 +190,19 @@ class Quantizer:
         """
         stream = io.BytesIO()
         arrays = {LEVELS_KEY[self.scope]: self.levels.astype("<f4"), "name": np.array(self.name)}
-        np.savez(stream, **arrays)  # type: ignore[arg-type]
+        np.savez(stream, **arrays, format=np.array(FORMAT, "<i8"))  # type: ignore[arg-type]
         files.write_bytes(uri, stream.getvalue())
 
     @classmethod
     def load(cls, uri: str) -> "Quantizer":
-        """Reads what `save` wrote.
+        """Reads what `save` wrote, in this version or an older one.
 
         Raises:
-            DataError: if the file is missing, damaged or not a quantizer.
+            DataError: if the file is missing, damaged, not a quantizer or of a newer format.
         """
         with damage_named(uri):
             arrays = np.load(io.BytesIO(files.read_bytes(uri)), allow_pickle=False)
+            require_readable(uri, int(arrays["format"]) if "format" in arrays else FORMAT, FORMAT)
             scope: Scope = "per_dimension" if LEVELS_KEY["per_dimension"] in arrays else "shared"
             loaded = cls(arrays[LEVELS_KEY[scope]], cast(QuantizerName, str(arrays["name"])))
             if loaded.scope != scope:

@@ -290,7 +290,7 @@ def open_pca(dataset: str) -> "Pca":
         raise UsageError(
             what="The dataset has no PCA", where=dataset, why=why, fix="give a dataset that `yt8m build` made"
         )
-    pca = Pca.load(folder, facts["epsilon"])
+    pca = Pca.load(folder, epsilon=facts["epsilon"])
     if pca.fingerprint != facts["fingerprint"]:
         why = "its fingerprint is not the one in the manifest"
         raise DataError(

@@ -1,14 +1,14 @@
 """A PCA from and for other programs: the published .npy files and MediaPipe's MatrixData (paper §5.4)."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from yt8m_pipeline import files
-from yt8m_pipeline.compression.pca import Pca, npy_bytes, one_blas_thread
+from yt8m_pipeline.compression.exact_products import one_blas_thread
+from yt8m_pipeline.compression.pca import PUBLISHED_EPSILON, Pca, npy_bytes
 from yt8m_pipeline.errors import DataError, UsageError
 from yt8m_pipeline.interop.matrix_data import load_projection, projection_files, save_projection
-
-PUBLISHED_EPSILON = 1e-4
-"""The number that the public extractor adds to eigenvals.npy (google/youtube-8m, feature_extractor.py)."""
 
 NOT_ORTHONORMAL = 1e-3
 """The scalar products of eigenvectors may differ by at most this much from those of orthonormal vectors. Files in
@@ -41,13 +41,15 @@ def imported_files(folder: str) -> list[str]:
     return [name for name in Pca.FILES if name in names] or projection_files(folder)
 
 
-def import_pca(folder: str, components: int, epsilon: float) -> Pca:
+def import_pca(folder: str, components: int, epsilon: float | None = None) -> Pca:
     """A PCA that was learnt elsewhere (paper §5.4), from the published files or MediaPipe's.
 
     Args:
         folder: Where its files are: those of `Pca.load` or, if there is none of them, of `load_projection`.
         components: How many of its leading components to take.
-        epsilon: Added to the eigenvalues; of no effect on MediaPipe's files, in which the whitening is folded.
+        epsilon: The number added to the eigenvalues. None takes the one that the PCA was saved with, or the public
+            extractor's 1e-4 where the files do not tell. It does not change MediaPipe's files, in which the whitening
+            is folded.
 
     Raises:
         UsageError: if a file is missing or damaged, if there are fewer components, or if this is no PCA.
@@ -71,11 +73,12 @@ def require_dimensions(pca: Pca, dimensions: int, folder: str) -> None:
         raise _unusable(folder, why, "import a PCA that was learnt on features of the same network")
 
 
-def _load_any(folder: str, components: int, epsilon: float) -> Pca:
+def _load_any(folder: str, components: int, epsilon: float | None) -> Pca:
     if any(name in Pca.FILES for name in imported_files(folder)):
-        return Pca.load(folder, epsilon, components)
+        pca = Pca.load(folder, components)
+        return pca if epsilon is None else replace(pca, epsilon=epsilon)
     mean, projection = load_projection(folder)
-    return Pca.from_projection(mean, projection[:components], epsilon)
+    return Pca.from_projection(mean, projection[:components], PUBLISHED_EPSILON if epsilon is None else epsilon)
 
 
 def _require_whitening(pca: Pca, folder: str) -> None:

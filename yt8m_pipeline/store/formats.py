@@ -40,7 +40,8 @@ class NewerFormatError(PipelineError):
             uri: The place of the file.
             why: What in it is unknown to this version.
         """
-        return cls("A stored file was written by a later version", uri, why, "upgrade yt8m_pipeline on this machine")
+        what, fix = "A stored file was written by a later version", "upgrade yt8m_pipeline on this machine"
+        return cls(what=what, where=uri, why=why, fix=fix)
 
 
 def require_readable(uri: str, values: Mapping[str, Any]) -> None:

@@ -266,7 +266,7 @@ def load_pca(layout: Layout, step: Step) -> Pca:
     """
     for file in step.files:
         require_intact(layout, file)
-    return Pca.load(layout.path(Layout.PCA), step.facts["epsilon"])
+    return Pca.load(layout.path(Layout.PCA), epsilon=step.facts["epsilon"])
 
 
 def load_quantizer(layout: Layout, step: Step) -> Quantizer:
