@@ -1,6 +1,7 @@
 """Files are written whole or not at all, and what killed writers left behind goes."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -12,13 +13,6 @@ from pyarrow.fs import LocalFileSystem
 
 from yt8m_pipeline import files
 from yt8m_pipeline.errors import DataError
-
-
-@pytest.fixture
-def dead_pid() -> int:
-    process = subprocess.Popen([sys.executable, "-S", "-c", ""])
-    process.wait()
-    return process.pid
 
 
 def names(folder: Path) -> list[str]:
@@ -36,7 +30,7 @@ class TestOpenAtomic:
         with files.open_atomic(str(tmp_path / "new" / "file")) as stream:
             stream.write(b"half")
             (unfinished,) = names(tmp_path / "new")
-            assert unfinished == f"file.tmp-{socket.gethostname()}-{os.getpid()}"
+            assert re.fullmatch(rf"file\.tmp-{re.escape(socket.gethostname())}-[0-9a-f]{{32}}", unfinished)
             stream.write(b" and half")
         assert names(tmp_path / "new") == ["file"]
         assert (tmp_path / "new" / "file").read_bytes() == b"half and half"
@@ -75,6 +69,27 @@ class TestOpenAtomic:
             files.write_bytes(str(tmp_path / name), b"")
         assert names(tmp_path) == ["file", "folder"]
 
+    @pytest.mark.parametrize("durable", [True, False])
+    def test_bytes_are_on_the_disk_before_the_name_and_the_name_before_the_end(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durable: bool
+    ) -> None:
+        done, fsync, replace = list[str](), os.fsync, os.replace
+
+        def noted_fsync(descriptor: int) -> None:
+            done.append(re.sub(r"\.tmp-.*", ".tmp", Path(f"/proc/self/fd/{descriptor}").readlink().name))
+            fsync(descriptor)
+
+        def noted_replace(old: str, new: str) -> None:
+            done.append("rename")
+            assert Path(old).read_bytes() == b"all"
+            replace(old, new)
+
+        monkeypatch.setattr(os, "fsync", noted_fsync)
+        monkeypatch.setattr(os, "replace", noted_replace)
+        files.write_bytes(str(tmp_path / "new" / "folder" / "file"), b"all", durable=durable)
+        made = [tmp_path.name, "new"]
+        assert done == made + (["file.tmp", "rename", "folder"] if durable else ["rename"])
+
     def test_a_file_uri_is_a_local_path(self, tmp_path: Path) -> None:
         files.write_bytes(f"file://{tmp_path}/file", b"text")
         assert (tmp_path / "file").read_bytes() == b"text"
@@ -83,25 +98,64 @@ class TestOpenAtomic:
 
 
 class TestDeleteTemporaries:
-    def test_only_those_of_dead_processes_of_this_host_go(self, tmp_path: Path, dead_pid: int) -> None:
-        host = socket.gethostname()
-        abandoned = touch(tmp_path / "frame" / "train" / f"x.tfrecord.tmp-{host}-{dead_pid}")
+    def test_only_those_of_dead_writers_of_this_host_go(self, tmp_path: Path) -> None:
+        host, token = socket.gethostname(), "0123456789abcdef" * 2
+        abandoned = touch(tmp_path / "frame" / "train" / f"x.tfrecord.tmp-{host}-{token}")
         kept = [
             touch(tmp_path / name)
             for name in (
-                f"a.tmp-{host}-{os.getpid()}",
-                f"b.tmp-{host}-1",
-                f"c.tmp-elsewhere-{dead_pid}",
-                f"d.tmp-{host}-",
-                f"e.tmp-{host}-x{dead_pid}",
-                f"f-{host}-{dead_pid}",
+                f"a.tmp-elsewhere-{token}",
+                f"b.tmp-{host}-",
+                f"c.tmp-{host}-x{token}",
+                f"d-{host}-{token}",
+                f"e.tmp-{host}-{token}.npz",
+                f"f.tmp-{host}-{token}.new",
                 "g.npz",
             )
         ]
-        removed = files.delete_temporaries(str(tmp_path))
+        with files.open_atomic(str(tmp_path / "at work")):
+            removed = files.delete_temporaries(str(tmp_path))
         assert removed == [abandoned.relative_to(tmp_path).as_posix()]
         assert not abandoned.exists()
         assert all(path.exists() for path in kept)
+        assert (tmp_path / "at work").exists()
+
+    def test_a_writer_in_another_namespace_of_process_ids_is_at_work(self, tmp_path: Path) -> None:
+        """Containers of one image may have one host name, and the process ids of one are those of nobody in another."""
+        code = (
+            "import sys; from yt8m_pipeline import files\n"
+            "with files.open_atomic(sys.argv[1]) as stream:\n"
+            "    stream.write(b'whole'); print(flush=True); sys.stdin.read()"
+        )
+        far = 'echo 3999999 > /proc/sys/kernel/ns_last_pid; "$@"; exit $?'
+        command = [
+            "unshare",
+            "--pid",
+            "--fork",
+            "sh",
+            "-c",
+            far,
+            "sh",
+            sys.executable,
+            "-c",
+            code,
+            str(tmp_path / "file"),
+        ]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+            assert writer.stdout
+            if not writer.stdout.readline():
+                pytest.skip("only root can make a namespace of process ids")
+            assert files.delete_temporaries(str(tmp_path)) == []
+            writer.communicate()
+        assert (tmp_path / "file").read_bytes() == b"whole"
+
+    def test_a_file_that_cannot_be_deleted_stays(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        touch(tmp_path / f"a.tmp-{socket.gethostname()}-{'0' * 32}")
+        late = mock.Mock(wraps=LocalFileSystem())
+        late.delete_file.side_effect = OSError(30, "Read-only file system")
+        monkeypatch.setattr(files, "LOCAL", late)
+        assert files.delete_temporaries(str(tmp_path)) == []
+        assert len(names(tmp_path)) == 1
 
     def test_a_killed_writer_leaves_nothing_after_it(self, tmp_path: Path) -> None:
         code = (

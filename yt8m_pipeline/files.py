@@ -1,17 +1,29 @@
-"""Files, local or in a bucket, through pyarrow's filesystems: read, list, and write all or nothing."""
+"""Files, local or in a bucket, through pyarrow's filesystems: read, list, and write all or nothing.
+
+A local file is written under a temporary name, which its writer locks. The system lets go of the lock when the writer
+ends, however it ends, so that a temporary file without a lock is abandoned. A process id would not tell that: the same
+number may be another process in another container.
+"""
 
 import hashlib
 import os
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import IO, NamedTuple, cast
+from uuid import uuid4
 
 from pyarrow import ArrowException, fs
 
 from yt8m_pipeline.errors import DataError, UsageError
 
 TEMPORARY_MARK = ".tmp-"
+"""The beginning of the ending of a temporary file's name, which goes on with the writer's host and a random token."""
+
+OUR_TEMPORARY = re.compile(re.escape(f"{TEMPORARY_MARK}{socket.gethostname()}-") + "[0-9a-f]{32}$")
+"""The ending of the name of a temporary file of this host."""
+
 LOCAL = fs.LocalFileSystem()
 
 
@@ -121,32 +133,81 @@ def sha256(uri: str) -> str:
 
 
 @contextmanager
-def open_atomic(uri: str) -> Iterator[IO[bytes]]:
+def open_atomic(uri: str, *, durable: bool = True) -> Iterator[IO[bytes]]:
     """A writable binary stream. The file appears under its name whole, when the block ends well, or not at all.
+
+    Args:
+        uri: The place of the file. Folders that are missing are made.
+        durable: Whether bytes and name of a local file are on the disk before this returns, so that a power failure
+            takes neither away. That costs milliseconds, and is left out for what a later run finds out anew.
 
     Raises:
         DataError: if the file cannot be written (no space, no permission, no such bucket).
     """
     filesystem, path = resolve(uri)
-    temporary = f"{path}{TEMPORARY_MARK}{socket.gethostname()}-{os.getpid()}"
+    temporary = f"{path}{TEMPORARY_MARK}{socket.gethostname()}-{uuid4().hex}"
     try:
-        filesystem.create_dir(os.path.dirname(path), recursive=True)
-        with filesystem.open_output_stream(temporary) as stream:
-            yield cast(IO[bytes], stream)
-        filesystem.move(temporary, path)
+        if is_local(uri):
+            with _local_file(path, temporary, durable=durable) as local:
+                yield local
+        else:
+            filesystem.create_dir(os.path.dirname(path), recursive=True)
+            with filesystem.open_output_stream(temporary) as remote:
+                yield cast(IO[bytes], remote)
+            filesystem.move(temporary, path)
     except OSError as error:
         raise DataError(
             what="A file cannot be written",
             where=uri,
-            why=str(error),
+            why=error.strerror or str(error),
             fix="free space, or check the permissions of the folder",
         ) from error
     finally:
         _discard(filesystem, temporary)
 
 
-def write_bytes(uri: str, data: bytes) -> None:
-    with open_atomic(uri) as stream:
+@contextmanager
+def _local_file(path: str, temporary: str, *, durable: bool) -> Iterator[IO[bytes]]:
+    """As `open_atomic`, of a local file. Whenever there is a file with the temporary name, it is locked."""
+    import fcntl  # noqa: PLC0415  Windows, where finished datasets can be read, has none
+
+    folder = os.path.dirname(path)
+    _make_folder(folder)
+    with open(f"{temporary}.new", "xb") as stream:
+        with suppress(OSError):  # of a file system without locks
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        os.rename(f"{temporary}.new", temporary)
+        yield stream
+        stream.flush()
+        if durable:
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    if durable:
+        _sync_folder(folder)
+
+
+def _make_folder(folder: str) -> None:
+    """Makes a folder and those above it, and writes their names to the disk."""
+    if not os.path.isdir(folder):
+        _make_folder(os.path.dirname(folder))
+        with suppress(FileExistsError):
+            os.mkdir(folder)
+        _sync_folder(os.path.dirname(folder))
+
+
+def _sync_folder(folder: str) -> None:
+    """Writes the names in a folder to the disk. Some network file systems refuse; there a name may be lost."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def write_bytes(uri: str, data: bytes, *, durable: bool = True) -> None:
+    """Writes a file as `open_atomic` does."""
+    with open_atomic(uri, durable=durable) as stream:
         stream.write(data)
 
 
@@ -187,27 +248,36 @@ def list_folders(folder: str) -> list[str]:
 
 
 def delete_temporaries(root: str) -> list[str]:
-    """Removes what killed writers of this host left under a folder; returns the paths removed."""
-    leftovers = [name for name in list_files(root) if is_abandoned(name)]
-    for name in leftovers:
-        delete(join(root, name))
-    return leftovers
+    """Removes what killed writers of this host left under a local folder; returns the paths removed.
+
+    Files that cannot be removed, for example from a disk that can only be read, stay.
+    """
+    return [name for name in list_files(root) if is_abandoned(join(root, name)) and _try_to_delete(join(root, name))]
 
 
-def is_abandoned(name: str) -> bool:
-    """Whether a file is one that a killed writer of this host left half written."""
-    _, mark, owner = name.rpartition(TEMPORARY_MARK)
-    host, _, pid = owner.rpartition("-")
-    return bool(mark) and host == socket.gethostname() and pid.isdigit() and not _is_alive(int(pid))
-
-
-def _is_alive(pid: int) -> bool:
+def _try_to_delete(uri: str) -> bool:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        delete(uri)
+    except OSError:
         return False
-    except PermissionError:
-        return True
+    return True
+
+
+def is_abandoned(uri: str) -> bool:
+    """Whether a local file is one that a killed writer of this host left half written.
+
+    Nobody can tell of a file of another host, of an object in a bucket, or where the file system has no locks: then the
+    answer is no.
+    """
+    if not is_local(uri) or not OUR_TEMPORARY.search(uri):
+        return False
+    import fcntl  # noqa: PLC0415  Windows, where finished datasets can be read, has none
+
+    try:
+        with open(resolve(uri)[1], "r+b") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
     return True
 
 

@@ -184,6 +184,15 @@ def test_an_archive_in_a_bucket_is_the_folder_in_it(saved: Path, bucket: Path, c
     assert len(list(cache.iterdir())) == 1
 
 
+@pytest.mark.parametrize("damage", [b"", b"another"])
+def test_a_damaged_folder_of_the_cache_is_replaced(saved: Path, bucket: Path, cache: Path, damage: bytes) -> None:
+    archive(saved, bucket / "model.tar.gz")
+    model = SavedModel(saved_model="gs://bucket/model.tar.gz")
+    Path(locate(model), "variables", "variables.index").write_bytes(damage)
+    assert contents(locate(model)) == contents(str(saved))
+    assert len(list(cache.iterdir())) == 1
+
+
 @pytest.mark.parametrize(
     "model",
     [

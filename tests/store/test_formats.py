@@ -56,9 +56,9 @@ DESCRIPTION = {
 """The feature space of the golden stores, as version 0.1.0 described it."""
 
 
-@pytest.fixture(params=sorted(path.name for path in GOLDEN.iterdir()))
+@pytest.fixture(params=sorted(path.parent.name for path in GOLDEN.glob("*/store")))
 def golden(request: pytest.FixtureRequest, tmp_path: Path) -> FeatureStore:
-    """A copy of the store that a released version wrote: the video `guitar`, and the failure of `broken`."""
+    """A copy of the store that a released version wrote by scripts/make_golden_store.py."""
     shutil.copytree(GOLDEN / request.param / "store", tmp_path / "store")
     return FeatureStore(str(tmp_path / "store"), SPACE)
 
@@ -122,9 +122,9 @@ def with_a_new_field(values: dict[str, Any]) -> dict[str, Any]:
 Change = Callable[[dict[str, Any]], dict[str, Any]]
 
 
-def change_features(store: FeatureStore, change: Change) -> Path:
-    """Changes the header, as another version would have written it."""
-    path = Path(store.path("guitar"))
+def change_features(store: FeatureStore, change: Change, video_id: str = "guitar") -> Path:
+    """Changes the header of stored features, as another version would have written it."""
+    path = Path(store.path(video_id))
     with np.load(path) as arrays:
         header = change(json.loads(arrays["header"].tobytes()))
         others = {name: arrays[name] for name in ("pts_seconds", "features")}
@@ -194,6 +194,18 @@ class TestLaterFormat:
             finished = run("store", "gc", golden.root, *arguments, "--delete")
             assert (finished.returncode, four_parts(finished)[1]) == (1, str(path))
         assert path.exists()
+
+    def test_it_stops_a_build_and_is_not_extracted_again(self, copied: Path) -> None:
+        path = sorted((copied / "features").rglob("*.npz"))[0]
+        store = FeatureStore(str(copied / "features"), path.parent.parent.name)
+        change_features(store, numbered(FORMAT + 1), open_stored(str(path)).header.video_id)
+        before = path.read_bytes()
+        shutil.rmtree(copied / "dataset")
+        finished = run("build", str(copied / "config.yaml"))
+        what, where, _, fix = four_parts(finished)
+        assert (finished.returncode, what, where) == (1, "A stored file was written by a later version", str(path))
+        assert fix.startswith("upgrade yt8m_pipeline")
+        assert path.read_bytes() == before
 
     def test_a_failure_for_an_unknown_reason_is_a_later_versions(self, golden: FeatureStore) -> None:
         change_failure(golden, lambda values: {**values, "reason": "too_colourful"})

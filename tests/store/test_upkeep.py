@@ -5,6 +5,9 @@ import os
 import re
 import shutil
 import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -27,8 +30,8 @@ from yt8m_pipeline.transforms.lookup import changed_warning
 
 ONE, TWO = {"model": "one"}, {"model": "two"}
 SOURCE = Source("video.mp4", 5, "then")
-OWNERS = ("elsewhere-1", "elsewhere-2", f"{socket.gethostname()}-4194305")
-"""Of temporary files: two unknown ones, and one whose process cannot be: Linux counts to 4,194,304."""
+OWNERS = ("elsewhere-1", "elsewhere-2", f"{socket.gethostname()}-{'0' * 32}")
+"""The owners of temporary files: two on other hosts, and one of this host that holds no lock."""
 LONG_AGO = 1_000_000_000
 KEPT = ("a", "b")
 
@@ -293,6 +296,18 @@ class TestGarbage:
         assert four_parts(finished)[0] == "The videos table is missing"
 
 
+@contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """Mounts a folder over itself, so that nobody can write there."""
+    if subprocess.run(["mount", "--bind", folder, folder], check=False).returncode:
+        pytest.skip("only root can mount a file system")
+    try:
+        subprocess.run(["mount", "-o", "remount,ro,bind", folder], check=True)
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
 def stored_paths(folder: Path) -> list[Path]:
     return sorted((folder / "features").rglob("*.npz"))
 
@@ -320,6 +335,24 @@ class TestBuilding:
         for victim in victims:
             assert victim.read_bytes() == (built / victim.relative_to(copied)).read_bytes()
         assert published_bytes(copied / "dataset") == published_bytes(built / "dataset")
+
+    def test_a_complete_store_that_can_only_be_read_serves_a_build(
+        self, copied: Path, built: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Also if a video is missing, which is tried again in every build, and a killed writer left its file."""
+        store = copied / "features"
+        abandoned = stored_paths(copied)[0].with_name(f"x.npz.tmp-{OWNERS[-1]}")
+        abandoned.touch()
+        shutil.rmtree(copied / "dataset")
+        with read_only(store):
+            finished = run("build", str(copied / "config.yaml"))
+            assert abandoned.exists()
+        assert finished.returncode == 0, finished.stderr
+        assert published_bytes(copied / "dataset") == published_bytes(built / "dataset")
+        assert "missing_file" in {
+            row["reason"] for row in pq.read_table(copied / "dataset/rejects.parquet").to_pylist()
+        }
+        assert caplog.text.count("the failures of videos cannot be kept in a feature store") == 1
 
     def test_a_changed_video_is_reported_and_with_refresh_extracted_again(
         self, workshop: Workshop, built: Path, tmp_path: Path

@@ -185,8 +185,13 @@ def _scratch(source: str) -> Iterator[Path]:
 
 
 def _keep(folder: Path) -> str:
-    """Moves a folder into the cache, where its name is the SHA-256 of what is in it, and returns its path."""
+    """Moves a folder into the cache, where its name is the SHA-256 of what is in it, and returns its path.
+
+    A folder that is there already is replaced if it is damaged: a power failure may have cut its files short.
+    """
     place = _cache() / _sha256(str(folder))
+    if place.is_dir() and _sha256(str(place)) != place.name:
+        shutil.rmtree(place)
     _move(folder, place)
     return str(place)
 

@@ -4,6 +4,7 @@ A video that failed has a small JSON file instead (`failures`). The files lie on
 (`index`) that saves reading its files only to know what is there.
 """
 
+import functools
 import hashlib
 import json
 import logging
@@ -63,6 +64,12 @@ DEFAULTED = "defaults"
 
 SHELVES = tuple(f"{number:02x}" for number in range(256))
 """The names of the folders of a feature space. A video's shelf is the first byte of the SHA-256 of its id."""
+
+
+@functools.cache
+def warn_once(text: str) -> None:
+    """Logs a warning that each shelf and video of a store that can only be read would repeat."""
+    LOGGER.warning(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,12 +149,15 @@ class FeatureStore:
     ) -> None:
         """Records why a video could not be used, over an earlier record. Features that are stored already stay.
 
-        Raises:
-            DataError: if the file cannot be written.
+        A record that cannot be written, or that a power failure takes away, costs another attempt at the video and
+        nothing else. So a complete store serves a build also where it can only be read.
         """
         why = (rejection.reason, rejection.detail, rejection.decoded_fraction)
         failure = Failure(video_id, self.space, source, conditions, *why)
-        files.write_bytes(self.failure_path(video_id), failure.to_bytes())
+        try:
+            files.write_bytes(self.failure_path(video_id), failure.to_bytes(), durable=False)
+        except DataError as error:
+            warn_once(f"the failures of videos cannot be kept in a feature store: {self.folder}: {error.why}")
 
     def failure(self, video_id: str) -> Failure | None:
         """Reads why a video could not be used at the last attempt; None if there is no record or no sound one."""
@@ -273,7 +283,7 @@ class Shelf:
         try:
             write_index(self._index, self._store.space, self._known)
         except DataError as error:
-            LOGGER.warning("the index of a feature store cannot be written: %s", error.why)
+            warn_once(f"the index of a feature store cannot be written: {self._store.folder}: {error.why}")
 
     def _read(self, name: str) -> None:
         stored = self._store.open(files.join(self.folder, name))

@@ -143,7 +143,7 @@ def _reason(shelf: Shelf, name: str, needed: set[str] | None, now: float) -> str
     """The reason why a file can be removed; None if it stays."""
     age = now - shelf.states[name].modified_ns / 1e9
     if files.TEMPORARY_MARK in name:
-        return ABANDONED if files.is_abandoned(name) or age > WEEK_SECONDS else None
+        return ABANDONED if files.is_abandoned(files.join(shelf.folder, name)) or age > WEEK_SECONDS else None
     if not name.endswith((SUFFIX, FAILURE_SUFFIX)):
         return None
     if _is_damaged(shelf, name):

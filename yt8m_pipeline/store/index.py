@@ -52,12 +52,14 @@ def read_index(uri: str, space: str) -> dict[str, IndexedFile]:
 def write_index(uri: str, space: str, known: Mapping[str, IndexedFile]) -> None:
     """Writes what is known of the files of a shelf of a feature space.
 
+    A power failure may take the index away: its seal would show it, and the files would be read again.
+
     Raises:
         DataError: if the file cannot be written.
     """
     rows = [[name, file.state, astuple(file.source), astuple(file.entry)] for name, file in sorted(known.items())]
     body = "".join(f"{json.dumps(line)}\n" for line in ({KEY: FORMAT}, *rows)).encode()
-    files.write_bytes(uri, body + json.dumps(_seal(space, body)).encode() + b"\n")
+    files.write_bytes(uri, body + json.dumps(_seal(space, body)).encode() + b"\n", durable=False)
 
 
 def _parse(uri: str, data: bytes, space: str) -> dict[str, IndexedFile]:
