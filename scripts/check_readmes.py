@@ -31,7 +31,7 @@ FRAGMENTS: Sequence[tuple[str, str]] = ((r'"DATASET"|np\.load\("guitar-', "it na
 """Python that is not run, as patterns of its text, and why."""
 
 COMMANDS = ("yt8m ", "python ", "scripts/")
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#:]+)\)")
 HEREDOC = re.compile(r"<<'?(\w+)'?")
 

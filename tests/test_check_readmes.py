@@ -25,7 +25,7 @@ yt8m verify dataset
 DATASET/  manifest.json
 ```
 
-```text
+```csv entities
 yt8m never
 ```
 
