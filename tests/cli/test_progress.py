@@ -52,16 +52,20 @@ class TestPlainLines:
     ) -> None:
         bars.update("extract", total=8)
         clock.seconds = 10
+        bars.update("extract", done=2, frames=90)
+        clock.seconds = 20
         bars.update("extract", done=2, frames=30)
-        assert printed.getvalue() == "extract: 2/8 videos, 30 frames, 3.0 frames/s, 30 s left\n"
+        assert printed.getvalue().splitlines() == [
+            "extract: 2/8 videos, 90 frames",
+            "extract: 4/8 videos, 120 frames, 3.0 frames/s, 20 s left",
+        ]
 
     def test_a_stage_without_a_total_or_frames_says_what_it_knows(
         self, bars: StageProgress, clock: Clock, printed: io.StringIO
     ) -> None:
-        clock.seconds = 10
         bars.update("records", done=3)
         assert printed.getvalue() == ""
-        clock.seconds = 20
+        clock.seconds = 10
         bars.update("records", done=1)
         assert printed.getvalue() == "records: 4 videos\n"
 
@@ -94,18 +98,20 @@ class TestPlainLines:
         say("the network runs on a CPU")
         clock.seconds = 24
         bars.update("extract", done=1)
-        assert printed.getvalue().endswith("extract: 2/10 videos, 16 s left\n")
+        assert printed.getvalue().endswith("extract: 2/10 videos, 24 s left\n")
 
-    def test_a_stage_begins_where_the_one_before_it_ended(
+    def test_what_comes_before_a_stage_counts_for_no_video_of_it(
         self, bars: StageProgress, clock: Clock, printed: io.StringIO
     ) -> None:
         bars.update("pca", total=1)
         bars.update("write", total=4)
         clock.seconds = 100
         bars.update("pca", done=1)
-        clock.seconds = 106
+        clock.seconds = 150
+        bars.update("write", done=1)
+        clock.seconds = 156
         bars.update("write", done=2)
-        assert printed.getvalue().endswith("write: 2/4 videos, 6 s left\n")
+        assert printed.getvalue().splitlines()[1:] == ["write: 1/4 videos", "write: 3/4 videos, 3 s left"]
 
 
 class TestRecords:
@@ -128,10 +134,10 @@ class TestRecords:
 def test_a_terminal_shows_a_bar_and_no_plain_lines(printed: io.StringIO) -> None:
     bars = StageProgress(Console(file=printed, force_terminal=True, width=80))
     with bars.shown():
-        bars.update("extract", total=2)
+        bars.update("extract", total=3, done=1, frames=7)
         bars.update("extract", done=2, frames=7)
     shown = printed.getvalue()
-    assert "2/2" in shown
+    assert "3/3" in shown
     assert "frames/s" in shown
     assert "extract: " not in shown
 

@@ -39,13 +39,13 @@ class StageProgress(logging.Handler):
             disable=not console.is_terminal,
         )
         self._stages: dict[str, _Stage] = {}
-        self._last = time.monotonic()
 
     def emit(self, record: logging.LogRecord) -> None:
         event: dict[str, Any] = record.__dict__
         if "stage" not in event:
             self._console.print(record.getMessage(), highlight=False, markup=False)
-            self._leave_out_preparation()
+            for stage in self._stages.values():
+                stage.start()
             return
         self.update(event["stage"], total=event.get("total"), done=event.get("done", 0), frames=event.get("frames", 0))
 
@@ -54,22 +54,11 @@ class StageProgress(logging.Handler):
         stage = self._stages.get(name)
         if stage is None:
             stage = self._stages[name] = _Stage(name, self._bars.add_task(name, total=None, rate=""))
-        if not stage.done:
-            stage.start = self._last
-        self._last = time.monotonic()
         stage.total = stage.total if total is None else total
-        stage.done += done
-        stage.frames += frames
+        stage.count(done, frames)
         self._bars.update(stage.task, completed=stage.done, total=stage.total, rate=stage.rate)
         if not self._console.is_terminal and stage.is_due():
             self._console.print(stage.line(), highlight=False)
-
-    def _leave_out_preparation(self) -> None:
-        """Counts the time up to now, in which something was made ready (a network loaded), for no stage."""
-        now = time.monotonic()
-        for stage in self._stages.values():
-            stage.start += now - self._last
-        self._last = now
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -86,19 +75,45 @@ class StageProgress(logging.Handler):
 
 
 class _Stage:
-    """How far a stage is. It starts when whatever went before its first finished video ended."""
+    """How far a stage is.
+
+    Its clock starts when its first videos are finished, and anew when something has been made ready (the network was
+    loaded): neither the wait for the stage before it nor such a preparation is taken for the time of a video.
+    """
 
     def __init__(self, name: str, task: TaskID) -> None:
         self.name, self.task = name, task
         self.total: int | None = None
         self.done = self.frames = 0
-        self.start = self._shown = time.monotonic()
+        self._shown = time.monotonic()
+        self._started_at: float | None = None
+        self._done_before = self._frames_before = 0
+
+    def start(self) -> None:
+        """Starts the clock: what is done by now counts for no rate."""
+        self._started_at = time.monotonic()
+        self._done_before, self._frames_before = self.done, self.frames
+
+    def count(self, done: int, frames: int) -> None:
+        """Counts videos that are finished, and their frames."""
+        self.done += done
+        self.frames += frames
+        if done and self._started_at is None:
+            self.start()
 
     @property
     def rate(self) -> str:
-        """The frames per second, or the videos where a stage counts no frames."""
-        done, unit = (self.frames, "frames") if self.frames else (self.done, "videos")
-        return f"{done / max(time.monotonic() - self.start, 1e-3):,.1f} {unit}/s"
+        """The frames per second, or the videos where a stage counts no frames; "" where no rate is known yet."""
+        done, unit = (self.frames - self._frames_before, "frames") if self.frames else (self._timed, "videos")
+        return f"{done / self._elapsed:,.1f} {unit}/s" if done else ""
+
+    @property
+    def _timed(self) -> int:
+        return self.done - self._done_before
+
+    @property
+    def _elapsed(self) -> float:
+        return max(time.monotonic() - (self._started_at or 0), 1e-3)
 
     def is_due(self) -> bool:
         due = self.done == self.total or time.monotonic() - self._shown >= PLAIN_SECONDS
@@ -107,7 +122,11 @@ class _Stage:
 
     def line(self) -> str:
         of = "" if self.total is None else f"/{self.total}"
-        elapsed = time.monotonic() - self.start
-        left = "" if not self.total else f", {elapsed / self.done * (self.total - self.done):.0f} s left"
-        frames = f", {self.frames} frames, {self.rate}" if self.frames else ""
-        return f"{self.name}: {self.done}{of} videos{frames}{left}"
+        frames = [f"{self.frames} frames", *filter(None, [self.rate])] if self.frames else []
+        return ", ".join([f"{self.name}: {self.done}{of} videos", *frames, *self._time_left()])
+
+    def _time_left(self) -> list[str]:
+        if self.total is None or not (self._timed or self.done == self.total):
+            return []
+        left = self._elapsed / self._timed * (self.total - self.done) if self._timed else 0
+        return [f"{left:.0f} s left"]
