@@ -271,7 +271,7 @@ class TestVerify:
     @pytest.mark.parametrize(
         ("text", "what"),
         [
-            (None, "There is no dataset to verify"),
+            (None, "There is no dataset"),
             ("no JSON", "The manifest cannot be read"),
             ('{"format": 3}', "The manifest cannot be read"),
             ('{"format": 99}', "The manifest has another format"),

@@ -1,16 +1,19 @@
 """The gate: what each check lets through, exactly where it stops, and what it then says."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from tests.conftest import TESTS
 from yt8m_pipeline.accounting.counts import StageCount
 from yt8m_pipeline.accounting.reasons import Stage
 from yt8m_pipeline.config import Config
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.layout import Layout
-from yt8m_pipeline.dataset.manifest import Manifest, PartitionSummary
+from yt8m_pipeline.dataset.manifest import Manifest, PartitionRow, PartitionSummary
+from yt8m_pipeline.dataset.typed_json import from_json
 from yt8m_pipeline.errors import DataError
 from yt8m_pipeline.jobs.sufficiency import check_failures, check_rest_unchanged, check_train_frames, check_videos_left
 
@@ -110,7 +113,8 @@ class TestRestUnchanged:
     }
 
     def check(self, anew: Partition, **now: PartitionSummary) -> None:
-        manifest = Manifest({"partitions": {name: summary.to_json() for name, summary in self.BEFORE.items()}})
+        rows = {Partition(name): from_json(PartitionRow, summary.to_json()) for name, summary in self.BEFORE.items()}
+        manifest = replace(Manifest.of(Layout(str(TESTS / "golden_formats/0.1.0/dataset"))), partitions=rows)
         summaries = {name: summary for name, summary in {**self.BEFORE, **now}.items() if summary.videos}
         check_rest_unchanged(summaries, manifest, anew, LAYOUT)
 

@@ -14,6 +14,7 @@ from yt8m_pipeline.data_model import Partition
 if TYPE_CHECKING:
     from yt8m_pipeline.cli.progress import StageProgress
     from yt8m_pipeline.config import Config
+    from yt8m_pipeline.dataset.manifest import Manifest
 
 
 def _known(place: str) -> str:
@@ -60,25 +61,26 @@ def load_config(path: Path, settings: Sequence[str] | None, output: str | None) 
     return load(path, [*(settings or []), *([f"output={json.dumps(output)}"] if output else [])])
 
 
-def partition_rows(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """How much is in each split, from the values of a manifest."""
+def partition_rows(manifest: "Manifest") -> list[dict[str, Any]]:
+    """How much is in each split."""
     return [
-        {"partition": part.value, **{name: manifest["partitions"][part][name] for name in TOTALS}} for part in Partition
+        {"partition": part.value, **{name: getattr(manifest.partitions[part], name) for name in TOTALS}}
+        for part in Partition
     ]
 
 
-def quantization_rows(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+def quantization_rows(manifest: "Manifest") -> list[dict[str, Any]]:
     """What one byte per coefficient costs each split: the share that is clipped, and the error over the variance.
 
     Codes that were made from codes have the error of those beside their own.
     """
-    before = manifest["encoded"].get("distortion")
+    before = manifest.encoded.distortion
     return [
         {
             "partition": part.value,
-            "clipped_fraction": rounded(manifest["distortion"][part]["clipped_fraction"]),
-            "relative_error": rounded(manifest["distortion"][part]["relative_error"]),
-            **({"error_of_the_source": rounded(before[part]["relative_error"])} if before else {}),
+            "clipped_fraction": rounded(manifest.distortion[part].clipped_fraction),
+            "relative_error": rounded(manifest.distortion[part].relative_error),
+            **({"error_of_the_source": rounded(before[part].relative_error)} if before else {}),
         }
         for part in Partition
     ]

@@ -120,7 +120,7 @@ def begin(layout: Layout, previous: Manifest | None, anew: Partition | None) -> 
 
 def withdraw(layout: Layout, anew: Partition) -> None:
     """Closes a folder in which a `rebuild-split` was refused: if nothing was written, the dataset is complete again."""
-    manifest = Manifest.read(layout)
+    manifest = Manifest.find(layout)
     touched = [file for file in manifest.files if _may_be_touched(file.path, anew)] if manifest else []
     if all(files.exists(layout.path(file.path)) and file_entry(layout, file.path) == file for file in touched):
         finish(layout)
@@ -149,7 +149,7 @@ def finish(layout: Layout) -> None:
     Raises:
         DataError: if the build left no manifest.
     """
-    manifest = Manifest.read(layout)
+    manifest = Manifest.find(layout)
     if manifest is None:
         raise DataError(
             "The build left no manifest", layout.root, "the pipeline ended early", "run the same command again"

@@ -46,7 +46,7 @@ def export(dataset: str, output: str, store: str | None = None, beam_arguments: 
     start = time.monotonic()
     root = beam_pipeline(beam_arguments)
     with exclusive(plan.layout):
-        begin(plan.layout, Manifest.read(plan.layout), None)
+        begin(plan.layout, Manifest.find(plan.layout), None)
         export_dataset(root, plan)
         run(root)
         finish(plan.layout)

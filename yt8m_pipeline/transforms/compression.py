@@ -23,6 +23,7 @@ from yt8m_pipeline.config import PcaConfig, QuantizerConfig
 from yt8m_pipeline.data_model import StoredVideo
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.steps import Step, file_entry, step_key
+from yt8m_pipeline.dataset.typed_json import to_json
 from yt8m_pipeline.errors import DataError
 from yt8m_pipeline.interop.pca_formats import import_pca, require_dimensions
 from yt8m_pipeline.jobs.build_plan import PcaImport
@@ -204,7 +205,7 @@ def unit_histogram(unit: Sequence[StoredVideo], fitting: Fitting, scope: Scope, 
     Each video is projected by itself, as when its codes are written: a matrix product's last bits depend on its rows.
     """
     with timed(QUANTIZER):
-        pca = Pca.load(fitting.journal.layout.path(Layout.PCA), pca_step.facts["epsilon"])
+        pca = Pca.load(fitting.journal.layout.path(Layout.PCA), pca_step.facts.epsilon)
         blocks = map(pca.transform, _features(unit, fitting.store, QUANTIZER))
         yield Histogram.from_blocks(blocks, 1 if scope == "shared" else pca.components)
 
@@ -239,7 +240,8 @@ def _save_pca(fitting: Fitting, key: str, pca: Pca, origin: dict[str, Any]) -> S
 
 
 def _record(journal: Journal, name: str, key: str, paths: Iterable[str], facts: dict[str, Any]) -> Step:
-    return journal.record(Step(name, key, tuple(file_entry(journal.layout, path) for path in paths), facts))
+    entries = to_json([file_entry(journal.layout, path) for path in paths])
+    return journal.record(Step.from_json({"name": name, "key": key, "files": entries, "facts": facts}))
 
 
 def _no_train_frames(fitting: Fitting) -> Step:

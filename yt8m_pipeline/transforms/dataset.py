@@ -169,7 +169,7 @@ def _write(group: Group, plan: BuildPlan, pca: Step, quantizer: Step, indices: M
     with timed(WRITE):
         codebook = Quantizer.load(plan.layout.path(Layout.QUANTIZER))
         step = write_shard(plan.layout, shard, key, _coefficients(members, plan, pca), codebook)
-    advance(WRITE, videos=len(members), frames=step.facts["frames"])
+    advance(WRITE, videos=len(members), frames=step.facts.frames)
     return plan.journal.record(step)
 
 
@@ -183,7 +183,7 @@ def _changed(shard: Shard, layout: Layout) -> DataError:
 
 
 def _coefficients(members: Iterable[Member], plan: BuildPlan, pca: Step) -> Iterator[tuple[Member, Float32Array]]:
-    whitening = Pca.load(plan.layout.path(Layout.PCA), pca.facts["epsilon"])
+    whitening = Pca.load(plan.layout.path(Layout.PCA), pca.facts.epsilon)
     for member in members:
         yield member, whitening.transform(plan.store.read(member.video_id).features)
 

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import apache_beam as beam
 import pyarrow.parquet as pq
@@ -77,7 +77,7 @@ class CopyTables(beam.PTransform):
         self._plan = plan
 
     def expand(self, root: Any) -> Any:
-        tables = [FileEntry(**entry) for entry in self._plan.manifest.values["files"]]
+        tables = list(self._plan.manifest.tables)
         return root | beam.Create(tables) | beam.Map(_copy, self._plan)
 
 
@@ -166,21 +166,21 @@ class EncodeAgain(beam.PTransform):
 
 def _encode_again(group: Group, plan: ExportPlan, quantizer: Step, _: bool) -> Step:
     shard, members = group
-    origin = () if plan.store else (plan.manifest.values["quantizer"]["key"],)
+    origin = () if plan.store else (plan.manifest.quantizer.key,)
     key = shard_key(shard, members, plan.pca.key, *origin, quantizer.key)
     step = plan.journal.find(shard.name, key)
     if step is None:
         videos = _from_store(members, plan, plan.store) if plan.store else _from_codes(shard, members, plan)
         with timed(WRITE):
             step = plan.journal.record(write_shard(plan.layout, shard, key, videos, Quantizer.uniform()))
-    advance(WRITE, videos=len(members), frames=step.facts["frames"])
+    advance(WRITE, videos=len(members), frames=step.facts.frames)
     return step
 
 
 def _from_store(
     members: Iterable[Member], plan: ExportPlan, store: FeatureStore
 ) -> Iterator[tuple[Member, Float32Array]]:
-    whitening = Pca.load(plan.source.layout.path(Layout.PCA), plan.pca.facts["epsilon"])
+    whitening = Pca.load(plan.source.layout.path(Layout.PCA), cast(float, plan.pca.facts.epsilon))
     for member in members:
         uri = store.path(member.video_id)
         stored = store.open(uri)
@@ -215,7 +215,7 @@ class WriteExportManifest(beam.PTransform):
 def _write_manifest(plan: ExportPlan, quantizer: Step, shards: Iterable[Step], _: Iterable[FileEntry]) -> None:
     steps = sorted(shards, key=lambda step: step.name)
     values = {
-        **plan.manifest.values,
+        **plan.manifest.to_json(),
         **shard_parts(steps),
         "build_key": plan.key,
         "config": plan.config,
@@ -229,7 +229,7 @@ def _write_manifest(plan: ExportPlan, quantizer: Step, shards: Iterable[Step], _
 
 def _origin_in_codes(plan: ExportPlan, added: Distortion) -> dict[str, Any]:
     """What the manifest says of codes that were made from codes."""
-    source = plan.manifest.values
+    source = plan.manifest.to_json()
     cost = f"{added.relative_error:.2%} of the variance" if added.relative_error is not None else "nothing"
     warning = (
         f"these codes were made from {plan.source.quantizer.name} codes, not from features: the mean squared error "
