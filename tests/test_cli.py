@@ -291,7 +291,7 @@ class TestVerify:
         refused = run("verify", str(dataset))
         assert refused.returncode == 1
         assert four_parts(refused)[0] == "The manifest cannot be read"
-        assert "'bytes'" in four_parts(refused)[2]
+        assert four_parts(refused)[2] == "shards[0]: it lacks bytes"
 
 
 def stored_file(built: Path) -> Path:
