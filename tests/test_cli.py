@@ -347,7 +347,7 @@ class TestVerify:
     @pytest.mark.parametrize(
         ("text", "what"),
         [
-            (None, "There is no dataset to verify"),
+            (None, "There is no dataset"),
             ("no JSON", "The manifest cannot be read"),
             ('{"format": 3}', "The manifest cannot be read"),
             ('{"format": 99}', "The manifest has another format"),
@@ -367,7 +367,7 @@ class TestVerify:
         refused = run("verify", str(dataset))
         assert refused.returncode == 1
         assert four_parts(refused)[0] == "The manifest cannot be read"
-        assert "'bytes'" in four_parts(refused)[2]
+        assert four_parts(refused)[2] == "shards[0]: it lacks bytes"
 
 
 def stored_file(built: Path) -> Path:

@@ -1,12 +1,10 @@
 """How facts are shown: tables keep to the width there is, and the end of a pipe is no failure of the data."""
 
-import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -15,6 +13,7 @@ from tests.command_line import run
 from yt8m_pipeline.cli.console import partition_rows, show
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.layout import Layout
+from yt8m_pipeline.dataset.manifest import Manifest
 
 FACTS = {
     "partitions": [{"partition": "train", "videos": 1_234_567, "frames": 283_950_410, "classes": 4_716, "labels": 99}],
@@ -73,9 +72,9 @@ class TestClasses:
         assert [part for part, classes in counted.items() if classes is None] == ["test"]
 
 
-def opened(folder: Path) -> tuple[Layout, Mapping[str, Any]]:
+def opened(folder: Path) -> tuple[Layout, Manifest]:
     layout = Layout(str(folder / "dataset"))
-    return layout, json.loads(Path(layout.path(Layout.MANIFEST)).read_text())
+    return layout, Manifest.of(layout)
 
 
 def unread(command: Sequence[str], stream: str) -> int:

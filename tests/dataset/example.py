@@ -15,7 +15,7 @@ from yt8m_pipeline.dataset.index import VIDEOS, write_rejects, write_videos, wri
 from yt8m_pipeline.dataset.layout import Layout, Shard
 from yt8m_pipeline.dataset.manifest import PartitionSummary, fitted_row, mark_complete, shard_parts, write_manifest
 from yt8m_pipeline.dataset.shards import Member, write_shard
-from yt8m_pipeline.dataset.steps import FileEntry, Step, file_entry
+from yt8m_pipeline.dataset.steps import CodebookFacts, CodebookStep, FileEntry, PcaFacts, PcaStep, Step, file_entry
 
 DIMENSIONS = 4
 CONTENTS: dict[Shard, list[tuple[str, tuple[int, ...], int]]] = {
@@ -33,8 +33,8 @@ def write_example(folder: Path) -> str:
     layout, quantizer = Layout(str(folder)), Quantizer.uniform()
     quantizer.save(layout.path(Layout.QUANTIZER))
     codebook = (file_entry(layout, Layout.QUANTIZER),)
-    facts = {"method": quantizer.name, "scope": quantizer.scope, "fingerprint": quantizer.fingerprint}
-    pca = {"source": "example", "components": DIMENSIONS, "epsilon": None, "fingerprint": None}
+    facts = CodebookFacts(quantizer.name, quantizer.scope, quantizer.fingerprint)
+    pca = PcaFacts("example", DIMENSIONS, epsilon=None, fingerprint=None)
     values = {
         "build_key": "key",
         "versions": {},
@@ -42,8 +42,8 @@ def write_example(folder: Path) -> str:
         "inputs": {},
         "feature_space": {"fingerprint": "example"},
         "labels": {},
-        "pca": fitted_row(Step("pca", "key", (), pca)),
-        "quantizer": fitted_row(Step("quantizer", "key", codebook, facts)),
+        "pca": fitted_row(PcaStep("pca", "key", (), pca)),
+        "quantizer": fitted_row(CodebookStep("quantizer", "key", codebook, facts)),
         "partitions": {partition.value: _summary(partition).to_json() for partition in Partition},
         "accounting": [StageCount(Stage.CONVERT, "videos", sum(map(len, CONTENTS.values()))).to_json()],
         "warnings": [],
@@ -75,15 +75,12 @@ def _write_shard(layout: Layout, shard: Shard, quantizer: Quantizer) -> Step:
 
 
 def _write_tables(layout: Layout) -> list[FileEntry]:
+    members = [(shard, *video) for shard, videos in CONTENTS.items() for video in videos]
     rows = [
         {"video_id": name, "partition": shard.partition, "labels": labels, "frames": frames, "shard": shard.name}
-        for shard, videos in CONTENTS.items()
-        for name, labels, frames in videos
+        for shard, name, labels, frames in members
     ]
-    train = [
-        labels for shard, videos in CONTENTS.items() if shard.partition == Partition.TRAIN for _, labels, _ in videos
-    ]
-    counts = Counter(label for labels in train for label in labels)
+    counts = Counter(label for shard, _, labels, _ in members if shard.partition is Partition.TRAIN for label in labels)
     text = "Index,TrainVideoCount\n" + "".join(f"{label},{counts[label]}\n" for label in range(LABELS))
     return [
         write_vocabulary(layout, text.encode(), frozen=False),

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import reduce
 from operator import add
 from pathlib import Path
@@ -19,14 +19,15 @@ from yt8m_pipeline.data_model import Partition, StoredEntry, StoredVideo, Video
 from yt8m_pipeline.dataset.layout import LEVELS, Layout, Shard
 from yt8m_pipeline.dataset.manifest import (
     Manifest,
+    PartitionRow,
     PartitionSummary,
     fitted_row,
     shard_parts,
-    shard_rows,
     write_manifest,
 )
-from yt8m_pipeline.dataset.steps import FileEntry, Step
-from yt8m_pipeline.errors import DataError
+from yt8m_pipeline.dataset.steps import CodebookFacts, CodebookStep, FileEntry, PcaFacts, PcaStep, ShardFacts, ShardStep
+from yt8m_pipeline.dataset.typed_json import WrongJson, from_json
+from yt8m_pipeline.errors import DataError, UsageError
 
 numbers = st.integers(0, 1000)
 reasons = st.dictionaries(st.sampled_from(["duplicate", "too_long", "too_short"]), st.integers(1, 1000))
@@ -108,7 +109,7 @@ class TestPartitionSummary:
 
     @given(st.builds(PartitionSummary, numbers, numbers, numbers, st.integers(0, 2**256 - 1), *[numbers] * 3))
     def test_it_survives_json(self, summary: PartitionSummary) -> None:
-        assert PartitionSummary.from_json(json.loads(json.dumps(summary.to_json()))) == summary
+        assert from_json(PartitionRow, json.loads(json.dumps(summary.to_json()))).summary() == summary
 
 
 def summarize(videos: Sequence[StoredVideo]) -> PartitionSummary:
@@ -119,27 +120,37 @@ def a_file(path: str) -> FileEntry:
     return FileEntry(path, len(path), path[::-1])
 
 
-def shard_step(shard: Shard) -> Step:
-    facts = {"partition": shard.partition.value, "records": shard.index, "frames": 7 * shard.index}
-    return Step(shard.name, f"key of {shard.name}", tuple(a_file(shard.file(level)) for level in LEVELS), facts)
+def shard_step(shard: Shard) -> ShardStep:
+    facts = ShardFacts(shard.partition, shard.index, 7 * shard.index, Distortion())
+    return ShardStep(shard.name, f"key of {shard.name}", tuple(a_file(shard.file(level)) for level in LEVELS), facts)
 
 
-PCA = Step("pca", "pca key", (a_file("pca/eigenvals.npy"), a_file("pca/mean.npy")), {"components": 8, "epsilon": 1e-4})
-QUANTIZER = Step("quantizer", "quantizer key", (a_file("quantizer.npz"),), {"method": "optimal"})
+PCA = PcaStep(
+    "pca",
+    "pca key",
+    (a_file("pca/eigenvals.npy"), a_file("pca/mean.npy")),
+    PcaFacts("fitted", 8, 1e-4, "fingerprint", {"frames": 12}),
+)
+CODEBOOK = CodebookFacts("optimal", "shared", "fingerprint")
+QUANTIZER = CodebookStep("quantizer", "quantizer key", (a_file("quantizer.npz"),), CODEBOOK)
 SHARDS = [shard_step(Shard(partition, index, 3)) for partition in Partition for index in range(3)]
 
 
 def manifest_values() -> dict[str, Any]:
     return {
         "build_key": "the key",
+        "config": {"decoding": {"frames_per_second": 2}},
+        "inputs": {},
+        "versions": {},
+        "feature_space": {"fingerprint": "space", "model": "é"},
+        "sampling": {"policy": "exact"},
         "pca": fitted_row(PCA),
         "quantizer": fitted_row(QUANTIZER),
         "partitions": {part.value: PartitionSummary(index).to_json() for index, part in enumerate(Partition)},
         "accounting": [],
         "warnings": [],
         "encoded": {"from": "features"},
-        "distortion": {},
-        "shards": sorted((row for step in SHARDS for row in shard_rows(step)), key=lambda row: str(row["path"])),
+        **shard_parts(SHARDS),
         "files": [{"path": "vocabulary.csv", "bytes": 1, "sha256": "é"}],
     }
 
@@ -152,7 +163,7 @@ def test_the_cost_of_quantization_is_told_for_each_partition(
     for index, (partition, clipped, error) in enumerate(numbers):
         step = shard_step(Shard(partition, index, 6))
         cost = Distortion(coefficients=5, clipped=clipped, squares=10.0, squared_error=error)
-        steps.append(replace(step, facts={**step.facts, "distortion": asdict(cost)}))
+        steps.append(replace(step, facts=replace(step.facts, distortion=cost)))
     parts = shard_parts(random.sample(steps, len(steps)))
     assert parts == shard_parts(steps)
     assert [row["path"] for row in parts["shards"]] == sorted(file.path for step in steps for file in step.files)
@@ -173,9 +184,7 @@ class TestManifest:
     @pytest.fixture
     def manifest(self, layout: Layout) -> Manifest:
         write_manifest(layout, manifest_values())
-        manifest = Manifest.read(layout)
-        assert manifest is not None
-        return manifest
+        return Manifest.of(layout)
 
     def test_every_step_comes_back_as_it_was(self, manifest: Manifest) -> None:
         assert manifest.steps() == [PCA, QUANTIZER, *sorted(SHARDS, key=lambda step: step.name)]
@@ -198,21 +207,46 @@ class TestManifest:
         assert "é".encode() in first
 
     def test_no_manifest_is_none(self, layout: Layout) -> None:
-        assert Manifest.read(layout) is None
+        assert Manifest.find(layout) is None
+
+    def test_where_one_is_needed_its_absence_is_told(self, layout: Layout) -> None:
+        with pytest.raises(UsageError, match=r"There is no dataset\n.*\n.*the folder has no manifest.json\n.*fix: "):
+            Manifest.of(layout)
+
+    def test_what_it_does_not_know_is_kept(self, manifest: Manifest, layout: Layout, tmp_path: Path) -> None:
+        assert manifest.more == {"sampling": {"policy": "exact"}}
+        assert manifest.feature_space.more == {"model": "é"}
+        first = (tmp_path / "manifest.json").read_bytes()
+        write_manifest(layout, manifest.to_json())
+        assert (tmp_path / "manifest.json").read_bytes() == first
+
+    def test_it_says_the_rate_of_the_frames(self, manifest: Manifest) -> None:
+        assert manifest.frames_per_second == 2
+        assert replace(manifest, config={}).frames_per_second == 1
+
+    def test_none_is_written_that_could_not_be_read(self, layout: Layout, tmp_path: Path) -> None:
+        with pytest.raises(WrongJson, match=r"pca.facts.components: '8.0' is not a whole number"):
+            write_manifest(layout, manifest_values() | {"pca": fitted_row(PCA) | {"components": 8.0}})
+        assert not list(tmp_path.iterdir())
 
     @pytest.mark.parametrize("text", ['{"format": 3', "[]", "{}", "7", '"text"', '{"format": 3}'])
     def test_what_is_no_manifest_cannot_be_read(self, layout: Layout, tmp_path: Path, text: str) -> None:
         (tmp_path / "manifest.json").write_text(text)
         with pytest.raises(DataError, match="The manifest cannot be read") as caught:
-            Manifest.read(layout)
+            Manifest.find(layout)
         assert caught.value.where == f"{tmp_path}/manifest.json"
 
     def test_bytes_that_are_no_text_cannot_be_read(self, layout: Layout, tmp_path: Path) -> None:
         (tmp_path / "manifest.json").write_bytes(b"\xff\xfe\xfd")
         with pytest.raises(DataError, match="The manifest cannot be read"):
-            Manifest.read(layout)
+            Manifest.find(layout)
 
     def test_another_format_is_named(self, layout: Layout, tmp_path: Path) -> None:
         (tmp_path / "manifest.json").write_text('{"format": 1}')
         with pytest.raises(DataError, match=r"another format[^$]*format 1, this version reads 3"):
-            Manifest.read(layout)
+            Manifest.find(layout)
+
+    def test_a_newer_format_asks_for_an_upgrade(self, layout: Layout, tmp_path: Path) -> None:
+        (tmp_path / "manifest.json").write_text('{"format": 4, "shards": "in a form that nobody knows yet"}')
+        with pytest.raises(DataError, match=r"another format[^$]*format 4, this version reads 3[^$]*fix:   upgrade"):
+            Manifest.find(layout)

@@ -3,7 +3,6 @@
 import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from yt8m_pipeline.data_model import Float32Array, Partition
 from yt8m_pipeline.dataset.layout import Layout, Shard
 from yt8m_pipeline.dataset.records import FrameRecord, VideoRecord, parse_frame_record, parse_video_record
 from yt8m_pipeline.dataset.shards import Member, published_labels, shard_key, shard_of, write_shard
-from yt8m_pipeline.dataset.steps import Step, file_entry
+from yt8m_pipeline.dataset.steps import ShardFacts, ShardStep, file_entry
 from yt8m_pipeline.dataset.tfrecord import read_records
 from yt8m_pipeline.errors import DataError
 
@@ -44,7 +43,7 @@ class Shelf:
     def members(self) -> list[Member]:
         return [Member(name, "sha256", (number, number + 3)) for number, name in enumerate(sorted(self.coefficients))]
 
-    def write(self, members: Sequence[Member], shard: Shard = SHARD) -> Step:
+    def write(self, members: Sequence[Member], shard: Shard = SHARD) -> ShardStep:
         videos = ((member, self.coefficients[member.video_id]) for member in members)
         return write_shard(self.layout, shard, "key", videos, self.quantizer)
 
@@ -83,11 +82,7 @@ def test_the_records_are_the_encoded_coefficients_and_their_mean(shelf: Shelf) -
 def test_the_step_says_how_much_was_written(shelf: Shelf) -> None:
     step = shelf.write(shelf.members())
     assert (step.name, step.key) == ("train-00001-of-00004", "key")
-    assert {name: step.facts[name] for name in ("partition", "records", "frames")} == {
-        "partition": "train",
-        "records": 3,
-        "frames": 48,
-    }
+    assert (step.facts.partition, step.facts.records, step.facts.frames) == (Partition.TRAIN, 3, 48)
     assert step.files == tuple(file_entry(shelf.layout, SHARD.file(level)) for level in ("frame", "video"))
 
 
@@ -95,7 +90,7 @@ def test_the_step_says_how_much_was_written(shelf: Shelf) -> None:
 def test_the_step_says_what_quantization_cost(shelf: Shelf, is_uniform: bool) -> None:
     if is_uniform:
         shelf = Shelf(shelf.folder, shelf.coefficients, Quantizer.uniform())
-    found = Distortion(**shelf.write(shelf.members()).facts["distortion"])
+    found = shelf.write(shelf.members()).facts.distortion
     exact = np.concatenate([shelf.coefficients[member.video_id] for member in shelf.members()]).astype(np.float64)
     decoded = np.concatenate([shelf.quantizer.levels[record.codes] for record in shelf.frame_records()])
     assert found.coefficients == exact.size
@@ -118,7 +113,7 @@ def test_what_stands_beside_a_video_changes_no_byte_of_its_record(shelf: Shelf) 
 
 def test_a_shard_without_videos_is_an_empty_file_of_each_level(shelf: Shelf) -> None:
     step = shelf.write([])
-    assert step.facts == {"partition": "train", "records": 0, "frames": 0, "distortion": asdict(Distortion())}
+    assert step.facts == ShardFacts(Partition.TRAIN, records=0, frames=0, distortion=Distortion())
     assert shelf.data("frame") == shelf.data("video") == b""
 
 

@@ -31,7 +31,7 @@ from yt8m_pipeline.dataset.index import (
 from yt8m_pipeline.dataset.layout import Layout, Shard
 from yt8m_pipeline.dataset.manifest import PartitionSummary, fitted_row, shard_parts, write_manifest
 from yt8m_pipeline.dataset.shards import Member, write_shard
-from yt8m_pipeline.dataset.steps import Step, file_entry
+from yt8m_pipeline.dataset.steps import CodebookFacts, CodebookStep, PcaFacts, PcaStep, Step, file_entry
 from yt8m_pipeline.dataset.verify import Fault, verify
 from yt8m_pipeline.errors import UsageError
 from yt8m_pipeline.jobs.build_folder import finish
@@ -111,8 +111,14 @@ class Dataset:
         ]
         values: dict[str, Any] = {
             "build_key": "key",
-            "pca": fitted_row(Step("pca", "key", pca, {})),
-            "quantizer": fitted_row(Step("quantizer", "key", (quantizer,), {"fingerprint": fingerprint})),
+            "config": {},
+            "inputs": {},
+            "versions": {},
+            "feature_space": {"fingerprint": "space"},
+            "pca": fitted_row(PcaStep("pca", "key", pca, PcaFacts("fitted", 4, 1e-4, self.pca.fingerprint))),
+            "quantizer": fitted_row(
+                CodebookStep("quantizer", "key", (quantizer,), CodebookFacts("optimal", "shared", fingerprint))
+            ),
             "partitions": {part.value: summary.to_json() for part, summary in self.summaries.items()},
             "accounting": self.accounting,
             "warnings": [],
@@ -150,7 +156,7 @@ def test_a_sound_dataset_has_no_fault(dataset: Dataset) -> None:
 
 
 def test_there_must_be_a_dataset(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"There is no dataset to verify[^$]*manifest\.json"):
+    with pytest.raises(UsageError, match=r"There is no dataset[^$]*manifest\.json"):
         verify(str(tmp_path))
 
 
@@ -216,7 +222,7 @@ class TestRecords:
 
     def test_a_record_too_few(self, dataset: Dataset) -> None:
         step = dataset.write(Shard(Partition.TRAIN, 0, 2), ("t1",))
-        assert step.facts["records"] == 1
+        assert step.facts.records == 1
         dataset.restate()
         assert (TRAIN, "1 records, the manifest says 2") in dataset.faults()
 

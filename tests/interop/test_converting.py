@@ -24,7 +24,7 @@ from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.config import Shards
 from yt8m_pipeline.data_model import Float32Array, Partition
 from yt8m_pipeline.dataset.layout import Layout
-from yt8m_pipeline.dataset.manifest import Manifest
+from yt8m_pipeline.dataset.manifest import Encoded, FeatureSpace, Manifest
 from yt8m_pipeline.dataset.reader import read_frames, read_videos
 from yt8m_pipeline.dataset.records import FrameRecord, parse_frame_record
 from yt8m_pipeline.dataset.shards import shard_of
@@ -428,10 +428,10 @@ def test_an_output_that_another_fills_meanwhile_is_an_error(tmp_path: Path) -> N
     assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == ["out", "out/theirs"]
 
 
-@pytest.mark.parametrize("name", ["missing", "empty", "nowhere://x"])
+@pytest.mark.parametrize("name", ["missing", "empty"])
 def test_an_input_that_does_not_exist_is_refused_before_anything_is_written(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
-    missing = name if "://" in name else str(tmp_path / name)
+    missing = str(tmp_path / name)
     what, where, why, fix = refused(2, GOLDEN, missing, "--to", "records", "--output", tmp_path / "out")
     assert (what, where, fix) == ("There is nothing to convert", missing, "give files or folders of protos")
     assert why
@@ -543,8 +543,7 @@ def test_damage_in_a_shard_leaves_no_protos(dataset: Path, tmp_path: Path) -> No
 
 
 def test_the_manifest_says_where_the_records_come_from(dataset: Path) -> None:
-    manifest = Manifest.read(Layout(str(dataset)))
-    assert manifest
-    assert manifest.values["encoded"] == {"from": "mediasequence"}
-    assert manifest.values["feature_space"] == {"fingerprint": "mediasequence"}
+    manifest = Manifest.of(Layout(str(dataset)))
+    assert manifest.encoded == Encoded("mediasequence")
+    assert manifest.feature_space == FeatureSpace("mediasequence")
     assert manifest.partition(Partition.TRAIN).labels == 18

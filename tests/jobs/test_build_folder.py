@@ -9,14 +9,26 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from yt8m_pipeline.compression.distortion import Distortion
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.layout import LEVELS, Layout, Shard
-from yt8m_pipeline.dataset.manifest import Manifest, fitted_row, shard_rows, write_manifest
-from yt8m_pipeline.dataset.steps import FileEntry, Step, file_entry
+from yt8m_pipeline.dataset.manifest import Manifest, PartitionSummary, fitted_row, shard_parts, write_manifest
+from yt8m_pipeline.dataset.steps import (
+    CodebookFacts,
+    CodebookStep,
+    FileEntry,
+    PcaFacts,
+    PcaStep,
+    ShardFacts,
+    ShardStep,
+    Step,
+    file_entry,
+)
 from yt8m_pipeline.errors import DataError, UsageError
 from yt8m_pipeline.jobs.build_folder import begin, exclusive, finish, is_rebuildable, withdraw
 from yt8m_pipeline.jobs.journal import Journal
@@ -132,8 +144,8 @@ class Folder:
             for level in LEVELS:
                 touch(root / shard.file(level), f"{level} {shard}")
         self.steps = [
-            Step("pca", "key", self.entries(*PCA), {"components": 8}),
-            Step("quantizer", "key", self.entries("quantizer.npz"), {"method": "optimal"}),
+            PcaStep("pca", "key", self.entries(*PCA), PcaFacts("fitted", 8, 1e-4, "")),
+            CodebookStep("quantizer", "key", self.entries("quantizer.npz"), CodebookFacts("optimal", "shared", "")),
             *(self.step(shard) for shard in shards),
         ]
         self.write_manifest()
@@ -142,30 +154,31 @@ class Folder:
         return tuple(file_entry(self.layout, path) for path in paths)
 
     def step(self, shard: Shard) -> Step:
-        facts = {"partition": shard.partition.value, "records": 0, "frames": 0}
-        return Step(shard.name, "key", self.entries(*(shard.file(level) for level in LEVELS)), facts)
+        facts = ShardFacts(shard.partition, 0, 0, Distortion())
+        return ShardStep(shard.name, "key", self.entries(*(shard.file(level) for level in LEVELS)), facts)
 
     def write_manifest(self) -> None:
         tables = self.entries("vocabulary.csv", "withheld/test_labels.parquet")
         values = {
             "build_key": "key",
+            "config": {},
+            "inputs": {},
+            "versions": {},
+            "feature_space": {"fingerprint": "space"},
             "pca": fitted_row(self.steps[0]),
             "quantizer": fitted_row(self.steps[1]),
-            "partitions": {},
+            "partitions": {partition: PartitionSummary().to_json() for partition in Partition},
             "accounting": [],
             "warnings": [],
-            "encoded": {},
-            "distortion": {},
-            "shards": [row for step in self.steps[2:] for row in shard_rows(step)],
+            "encoded": {"from": "features"},
+            **shard_parts(self.steps[2:]),
             "files": [{"path": file.path, "bytes": file.bytes, "sha256": file.sha256} for file in tables],
         }
         write_manifest(self.layout, values)
 
     @property
     def manifest(self) -> Manifest:
-        manifest = Manifest.read(self.layout)
-        assert manifest
-        return manifest
+        return Manifest.of(self.layout)
 
 
 @pytest.fixture
@@ -220,7 +233,7 @@ class TestBegin:
         """The manifest of an unfinished folder may be older than its shards."""
         begin(folder.layout, None)
         assert Journal(folder.layout).find("pca", "key") is None
-        newer = Journal(folder.layout).record(Step("pca", "newer", folder.entries(*PCA), {}))
+        newer = Journal(folder.layout).record(replace(folder.manifest.pca, key="newer"))
         begin(folder.layout, None)
         assert Journal(folder.layout).find("pca", "newer") == newer
 

@@ -8,8 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from yt8m_pipeline.compression.distortion import Distortion
+from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.layout import Layout
-from yt8m_pipeline.dataset.steps import FileEntry, Step, file_entry, require_intact, step_key
+from yt8m_pipeline.dataset.steps import (
+    FileEntry,
+    PcaFacts,
+    PcaStep,
+    ShardFacts,
+    ShardStep,
+    Step,
+    file_entry,
+    require_intact,
+    step_key,
+)
 from yt8m_pipeline.errors import DataError
 from yt8m_pipeline.jobs.journal import Journal
 
@@ -25,7 +37,7 @@ def layout(tmp_path: Path) -> Layout:
 @pytest.fixture
 def step(layout: Layout) -> Step:
     entries = tuple(file_entry(layout, name) for name in ("mean.npy", "pca/eigenvals.npy"))
-    return Step("pca", "key", entries, {"epsilon": 1e-4, "frames": 12})
+    return PcaStep("pca", "key", entries, PcaFacts("fitted", 8, 1e-4, "fingerprint", {"frames": 12}))
 
 
 def test_a_file_is_described_by_its_size_and_sha256(layout: Layout) -> None:
@@ -84,7 +96,7 @@ def test_a_step_whose_file_is_gone_or_of_another_size_is_not_found(
 def test_the_last_record_of_a_name_counts(layout: Layout, step: Step) -> None:
     journal = Journal(layout)
     journal.record(step)
-    later = journal.record(Step("pca", "later", step.files, {}))
+    later = journal.record(PcaStep("pca", "later", step.files, step.facts))
     assert journal.find("pca", "key") is None
     assert journal.find("pca", "later") == later
 
@@ -92,7 +104,7 @@ def test_the_last_record_of_a_name_counts(layout: Layout, step: Step) -> None:
 @pytest.mark.parametrize("name", ["../outside", "a/b", "..", "é %2F"])
 def test_a_name_never_becomes_a_path(layout: Layout, tmp_path: Path, name: str) -> None:
     journal = Journal(layout)
-    step = journal.record(Step(name, "key", (), {}))
+    step = journal.record(ShardStep(name, "key", (), ShardFacts(Partition.TRAIN, 0, 0, Distortion())))
     assert journal.find(name, "key") == step
     (entry,) = (tmp_path / ".journal").iterdir()
     assert entry.is_file()

@@ -220,7 +220,7 @@ def test_a_folder_without_a_dataset_is_refused(built: Path, tmp_path: Path) -> N
     finished = run("stats", "quantizer", str(tmp_path))
     assert four_parts(finished)[:2] == ("There is no dataset", str(tmp_path))
     pca = open_pca(str(built / "dataset"))
-    with pytest.raises(UsageError, match=r"There is no dataset\n.*\n.*it has no manifest.json\n.*give a dataset"):
+    with pytest.raises(UsageError, match=r"There is no dataset\n.*\n.*the folder has no manifest.json\n.*give"):
         find_coefficients(str(tmp_path), pca, str(built / "features"), Partition.TRAIN, 100)
 
 

@@ -99,20 +99,19 @@ def _report(plan: "BuildPlan", seconds: Mapping[str, float], as_json: bool, titl
     from yt8m_pipeline.dataset.layout import Layout
     from yt8m_pipeline.dataset.manifest import Manifest
 
-    manifest = Manifest.read(plan.layout)
-    values = manifest.values if manifest else {}
+    manifest = Manifest.of(plan.layout)
     rejected = [
-        {"stage": row["stage"], "table": row["table"], "reason": reason, "rows": number}
-        for row in values["accounting"]
-        for reason, number in row["rejected"].items()
+        {"stage": row.stage, "table": row.table, "reason": reason, "rows": number}
+        for row in manifest.accounting
+        for reason, number in row.rejected.items()
     ]
     facts = {
         "feature_space": plan.store.space,
-        "partitions": partition_rows(plan.layout, values),
-        "quantization": quantization_rows(values),
+        "partitions": partition_rows(plan.layout, manifest),
+        "quantization": quantization_rows(manifest),
         "rejected": rejected,
         "seconds": [{"stage": stage, "seconds": round(value, 1)} for stage, value in seconds.items()],
-        "warnings": [{"warning": text} for text in values["warnings"]],
+        "warnings": [{"warning": text} for text in manifest.warnings],
         "files": [
             {"what": "dataset", "where": plan.layout.root},
             {"what": "manifest", "where": plan.layout.path(Layout.MANIFEST)},

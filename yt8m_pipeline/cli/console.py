@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from yt8m_pipeline.cli.progress import StageProgress
     from yt8m_pipeline.config import Config
     from yt8m_pipeline.dataset.layout import Layout
+    from yt8m_pipeline.dataset.manifest import Manifest
 
 
 def _known(place: str) -> str:
@@ -90,7 +91,7 @@ def load_config(path: Path, settings: Sequence[str] | None, output: str | None) 
     return load(path, [*(settings or []), *([f"output={json.dumps(output)}"] if output else [])])
 
 
-def partition_rows(layout: "Layout", manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+def partition_rows(layout: "Layout", manifest: "Manifest") -> list[dict[str, Any]]:
     """How much is in each split of a dataset: of its videos, frames, classes that have a video, and labels in all."""
     from yt8m_pipeline.dataset.index import count_classes
 
@@ -98,27 +99,27 @@ def partition_rows(layout: "Layout", manifest: Mapping[str, Any]) -> list[dict[s
     return [
         {
             "partition": part.value,
-            "videos": manifest["partitions"][part]["videos"],
-            "frames": manifest["partitions"][part]["frames"],
+            "videos": manifest.partitions[part].videos,
+            "frames": manifest.partitions[part].frames,
             "classes": classes.get(part),
-            "labels": manifest["partitions"][part]["labels"],
+            "labels": manifest.partitions[part].labels,
         }
         for part in Partition
     ]
 
 
-def quantization_rows(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+def quantization_rows(manifest: "Manifest") -> list[dict[str, Any]]:
     """What one byte per coefficient costs each split: the share that is clipped, and the error over the variance.
 
     Codes that were made from codes have the error of those beside their own.
     """
-    before = manifest["encoded"].get("distortion")
+    before = manifest.encoded.distortion
     return [
         {
             "partition": part.value,
-            "clipped_fraction": rounded(manifest["distortion"][part]["clipped_fraction"]),
-            "relative_error": rounded(manifest["distortion"][part]["relative_error"]),
-            **({"error_of_the_source": rounded(before[part]["relative_error"])} if before else {}),
+            "clipped_fraction": rounded(manifest.distortion[part].clipped_fraction),
+            "relative_error": rounded(manifest.distortion[part].relative_error),
+            **({"error_of_the_source": rounded(before[part].relative_error)} if before else {}),
         }
         for part in Partition
     ]

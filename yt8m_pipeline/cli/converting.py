@@ -73,20 +73,19 @@ def _to_records(
     with _progress() as progress:
         convert_to_records(inputs, output, codebook, partition, shards, progress)
     layout = Layout(output)
-    manifest = Manifest.read(layout)
-    values = manifest.values if manifest else {}
-    (accounts,) = values["accounting"]
+    manifest = Manifest.of(layout)
+    (accounts,) = manifest.accounting
     facts = {
-        "partitions": partition_rows(layout, values),
-        "quantization": quantization_rows(values),
-        "rejected": [{"reason": reason, "protos": count} for reason, count in accounts["rejected"].items()],
-        "warnings": [{"warning": text} for text in values["warnings"]],
+        "partitions": partition_rows(layout, manifest),
+        "quantization": quantization_rows(manifest),
+        "rejected": [{"reason": reason, "protos": count} for reason, count in accounts.rejected.items()],
+        "warnings": [{"warning": text} for text in manifest.warnings],
         "files": [
             {"what": "dataset", "where": output},
             {"what": "rejects", "where": layout.path(Layout.REJECTS)},
         ],
     }
-    show(facts, as_json, f"{accounts['kept']} of {accounts['rows_in']} protos converted to {quantizer} codes")
+    show(facts, as_json, f"{accounts.kept} of {accounts.rows_in} protos converted to {quantizer} codes")
 
 
 def _to_media_sequences(dataset: str, output: str, partition: Partition | None, as_json: bool) -> None:

@@ -69,13 +69,12 @@ def _report(plan: "ExportPlan", as_json: bool, title: str) -> None:
     from yt8m_pipeline.dataset.layout import Layout
     from yt8m_pipeline.dataset.manifest import Manifest
 
-    manifest = Manifest.read(plan.layout)
-    values = manifest.values if manifest else {}
+    manifest = Manifest.of(plan.layout)
     facts = {
-        "encoded_from": values["encoded"]["from"],
-        "partitions": partition_rows(plan.layout, values),
-        "quantization": quantization_rows(values),
-        "warnings": [{"warning": text} for text in values["warnings"]],
+        "encoded_from": manifest.encoded.source,
+        "partitions": partition_rows(plan.layout, manifest),
+        "quantization": quantization_rows(manifest),
+        "warnings": [{"warning": text} for text in manifest.warnings],
         "files": [
             {"what": "dataset", "where": plan.layout.root},
             {"what": "manifest", "where": plan.layout.path(Layout.MANIFEST)},

@@ -1,34 +1,26 @@
-"""The manifest: everything that says what a dataset is and how to make it again, as deterministic JSON."""
+"""The manifest: everything that says what a dataset is and how to make it again.
+
+It is one JSON file, deterministic to the byte. In memory it is a tree of frozen dataclasses whose fields are named and
+typed as those of the JSON; what this version does not know of is kept, and written back when a dataset is exported.
+"""
 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
+from math import inf
 from typing import Any
 
 from yt8m_pipeline import files
 from yt8m_pipeline.compression.distortion import Distortion
 from yt8m_pipeline.data_model import Partition, StoredVideo
 from yt8m_pipeline.dataset.layout import LEVELS, Layout
-from yt8m_pipeline.dataset.steps import FileEntry, Step
-from yt8m_pipeline.errors import DataError
+from yt8m_pipeline.dataset.steps import PCA, QUANTIZER, CodebookStep, FileEntry, PcaStep, ShardFacts, ShardStep, Step
+from yt8m_pipeline.dataset.typed_json import JSON_NAME, from_json, json_object, to_json
+from yt8m_pipeline.errors import DataError, UsageError
 
 FORMAT_VERSION = 3
-PARTS = (
-    "build_key",
-    "pca",
-    "quantizer",
-    "partitions",
-    "accounting",
-    "warnings",
-    "encoded",
-    "distortion",
-    "shards",
-    "files",
-)
-"""What this version reads of a manifest of its format."""
-SHARD_FILE = ("path", "level", "bytes", "sha256", "key")
-"""What a row of `shards` says of its file; the rest are the facts of the shard."""
+"""The format that this version writes and reads: the first that was released, with version 0.1.0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,80 +79,264 @@ class PartitionSummary:
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "digest": f"{self.digest:064x}"}
 
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "PartitionSummary":
-        return cls(**{**values, "digest": int(values["digest"], 16)})
+
+@dataclass(frozen=True, slots=True)
+class PartitionRow:
+    """A `PartitionSummary` as the manifest has it: 2**256 does not fit a JSON number, the digest is hexadecimal."""
+
+    videos: int
+    frames: int
+    labels: int
+    digest: str
+    salvaged: int
+    deviation_microseconds: int
+    largest_deviation_microseconds: int
+
+    def __post_init__(self) -> None:
+        int(self.digest, 16)
+
+    def summary(self) -> PartitionSummary:
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        return PartitionSummary(**{**values, "digest": int(self.digest, 16)})
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRow:
+    """What a stage did with the rows of a table: rows_in = kept + the sum of rejected, which is by reason."""
+
+    stage: str
+    table: str
+    rows_in: int
+    kept: int
+    rejected: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class DistortionRow:
+    """What quantization cost a partition; `distortion_facts` says what the fields are."""
+
+    coefficients: int
+    clipped: int
+    clipped_fraction: float
+    variance: float
+    mean_squared_error: float
+    relative_error: float | None
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """What the codes were made from.
+
+    Attributes:
+        source: "features", "codes" of another dataset, or "mediasequence" protos.
+        distortion: What quantization had cost the codes that these codes were made from.
+        more: Of codes from codes, the build key and the codebook of their dataset.
+    """
+
+    source: str = field(metadata={JSON_NAME: "from"})
+    distortion: Mapping[Partition, DistortionRow] | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureSpace:
+    """The features that the dataset was made of: their fingerprint, and what it is made from (model, frames, …)."""
+
+    fingerprint: str
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.fingerprint in ("", ".", "..") or "/" in self.fingerprint:
+            raise ValueError(f"{self.fingerprint!r} is no fingerprint: it names a folder of the feature store")
+
+
+@dataclass(frozen=True, slots=True)
+class ShardRow:
+    """One file of a shard: its level, and the facts and the key of the shard, which its two files share."""
+
+    path: str
+    level: str
+    bytes: int
+    sha256: str
+    key: str
+    partition: Partition
+    records: int
+    frames: int
+    distortion: Distortion
+
+    def __post_init__(self) -> None:
+        if self.level not in LEVELS:
+            raise ValueError(f"{self.level!r} is no level of a dataset")
+        _ = self.file
+
+    @property
+    def file(self) -> FileEntry:
+        return FileEntry(self.path, self.bytes, self.sha256)
+
+    @property
+    def facts(self) -> ShardFacts:
+        return ShardFacts(self.partition, self.records, self.frames, self.distortion)
+
+    @property
+    def name(self) -> str:
+        """The name of the shard, e.g. train-00000-of-00004."""
+        return self.path.rpartition("/")[2].removesuffix(".tfrecord")
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The parsed manifest.json of a dataset."""
+    """The parsed manifest.json of a dataset.
 
-    values: Mapping[str, Any]
+    Attributes:
+        build_key: A SHA-256 of everything that the dataset depends on but for the videos themselves.
+        config: The config of the build, as its own version has it; {} of a dataset that was converted.
+        inputs: The files of each table that was read, with their sizes and digests.
+        versions: The versions of this package and of the libraries that made the dataset.
+        feature_space: The features that the dataset was made of.
+        pca: The step that made the PCA.
+        quantizer: The step that made the codebook.
+        partitions: The totals of each partition.
+        accounting: What each stage did with the rows of each table.
+        warnings: What who uses the dataset should know.
+        encoded: What the codes were made from.
+        distortion: What quantization cost each partition.
+        shards: The files of all shards.
+        tables: The other files.
+        more: Everything else that the file says.
+    """
+
+    build_key: str
+    config: Mapping[str, Any]
+    inputs: Mapping[str, Any]
+    versions: Mapping[str, str]
+    feature_space: FeatureSpace
+    pca: PcaStep
+    quantizer: CodebookStep
+    partitions: Mapping[Partition, PartitionRow]
+    accounting: tuple[AccountRow, ...]
+    warnings: tuple[str, ...]
+    encoded: Encoded
+    distortion: Mapping[Partition, DistortionRow]
+    shards: tuple[ShardRow, ...]
+    tables: tuple[FileEntry, ...] = field(metadata={JSON_NAME: "files"})
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, of in (("partitions", self.partitions), ("distortion", self.distortion)):
+            if set(of) != set(Partition):
+                raise ValueError(f"{name}: it has {', '.join(sorted(of))}, not every partition")
+        if not 0 < self.frames_per_second < inf:
+            raise ValueError(f"config.decoding.frames_per_second: {self.frames_per_second} is no frame rate")
 
     @classmethod
-    def read(cls, layout: Layout) -> "Manifest | None":
-        """The manifest, or None where there is none.
+    def of(cls, layout: Layout) -> "Manifest":
+        """The manifest of a dataset.
 
         Raises:
-            DataError: if it is not a manifest of this format.
+            UsageError: there is none.
+            DataError: it is damaged, or of another format.
+        """
+        manifest = cls.find(layout)
+        if manifest is None:
+            raise UsageError(
+                what="There is no dataset",
+                where=layout.root,
+                why=f"the folder has no {Layout.MANIFEST}",
+                fix="give a dataset's folder",
+            )
+        return manifest
+
+    @classmethod
+    def find(cls, layout: Layout) -> "Manifest | None":
+        """The manifest of a dataset, or None if there is none.
+
+        Raises:
+            DataError: it is damaged, or of another format.
         """
         path = layout.path(Layout.MANIFEST)
         if not files.exists(path):
             return None
         try:
-            values = json.loads(files.read_bytes(path))
-            version, missing = values["format"], [name for name in PARTS if name not in values]
-        except (ValueError, KeyError, TypeError) as error:
-            raise _unreadable(path, repr(error)) from None
-        if version != FORMAT_VERSION:
+            values = json_object(json.loads(files.read_bytes(path)))
+            version = from_json(int, values.get("format"))
+            if version == FORMAT_VERSION:
+                return cls.from_json(values)
+        except (ValueError, RecursionError) as error:
             raise DataError(
-                what="The manifest has another format",
+                what="The manifest cannot be read",
                 where=path,
-                why=f"format {version}, this version reads {FORMAT_VERSION}",
-                fix="use the version that wrote it, or build again in a new folder; the feature store serves both",
-            )
-        if missing:
-            raise _unreadable(path, f"it lacks {', '.join(missing)}")
-        return cls(values)
+                why=str(error),
+                fix="copy the dataset again, or build it again in a new folder",
+            ) from None
+        newer = version > FORMAT_VERSION
+        raise DataError(
+            what="The manifest has another format",
+            where=path,
+            why=f"format {version}, this version reads {FORMAT_VERSION}",
+            fix="upgrade yt8m_pipeline: a later version wrote it"
+            if newer
+            else "use the version that wrote it, or build again in a new folder; the feature store serves both",
+        )
 
-    @property
-    def build_key(self) -> str:
-        return str(self.values["build_key"])
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Manifest":
+        """The manifest of the values of its file.
 
-    @property
-    def shards(self) -> list[dict[str, Any]]:
-        return list(self.values["shards"])
+        Raises:
+            WrongJson: a value is missing, or not of its type.
+        """
+        fitted = {name: {"name": name, **_unflattened(values.get(name))} for name in (PCA, QUANTIZER)}
+        rest = {name: value for name, value in values.items() if name != "format"}
+        return from_json(cls, {**rest, **fitted})
+
+    def to_json(self) -> dict[str, Any]:
+        """The values of its file, but for the number of the format."""
+        values: dict[str, Any] = to_json(self)
+        return {**values, PCA: fitted_row(self.pca), QUANTIZER: fitted_row(self.quantizer)}
 
     @property
     def files(self) -> list[FileEntry]:
-        """Every file of the dataset but the manifest and the mark of completion."""
-        fitted = [*self.values["pca"]["files"], *self.values["quantizer"]["files"], *self.values["files"]]
-        shards = [{name: row[name] for name in ("path", "bytes", "sha256")} for row in self.shards]
-        return sorted(FileEntry(**entry) for entry in [*fitted, *shards])
+        """Every file of the dataset but the manifest and the mark of completion, sorted by path."""
+        return sorted([*self.pca.files, *self.quantizer.files, *(row.file for row in self.shards), *self.tables])
+
+    @property
+    def frames_per_second(self) -> float:
+        """The rate of the frames; 1 if the config does not say, as of a dataset that was converted."""
+        return from_json(float, json_object(self.config.get("decoding", {})).get("frames_per_second", 1))
 
     def partition(self, partition: Partition) -> PartitionSummary:
-        return PartitionSummary.from_json(self.values["partitions"][partition.value])
+        """The totals of a partition."""
+        return self.partitions[partition].summary()
 
     def steps(self) -> list[Step]:
-        """The steps that this build finished, for a journal of the next one."""
-        fitted = [_fitted_step(name, self.values[name]) for name in ("pca", "quantizer")]
-        rows: dict[str, list[dict[str, Any]]] = {}
+        """The steps that this build finished, for the journal of the next one."""
+        return [self.pca, self.quantizer, *self.shard_steps()]
+
+    def shard_steps(self) -> list[ShardStep]:
+        """The steps of the shards of which the manifest has a row of each level, sorted by name."""
+        rows: dict[str, dict[str, ShardRow]] = {}
         for row in self.shards:
-            rows.setdefault(row["path"].rsplit("/", 1)[1].removesuffix(".tfrecord"), []).append(row)
-        return fitted + [_shard_step(name, pair) for name, pair in sorted(rows.items())]
+            rows.setdefault(row.name, {})[row.level] = row
+        pairs = [(name, tuple(of[level] for level in LEVELS if level in of)) for name, of in sorted(rows.items())]
+        return [
+            ShardStep(name, pair[0].key, tuple(row.file for row in pair), pair[0].facts)
+            for name, pair in pairs
+            if len(pair) == len(LEVELS)
+        ]
 
 
-def _unreadable(path: str, why: str) -> DataError:
-    return DataError(
-        what="The manifest cannot be read", where=path, why=why, fix="build the dataset again in a new folder"
-    )
+def _unflattened(row: Any) -> dict[str, Any]:
+    """An entry of the PCA or the codebook, in which the facts stand beside the key and the files, as of a step."""
+    values = dict(row) if isinstance(row, Mapping) else {}
+    own = {name: values.pop(name) for name in ("key", "files") if name in values}
+    return {**own, "facts": values}
 
 
 def shard_rows(step: Step) -> list[dict[str, Any]]:
     """The manifest's rows of one shard: its frame-level and its video-level file."""
     return [
-        {**step.facts, "path": file.path, "level": level, "bytes": file.bytes, "sha256": file.sha256, "key": step.key}
+        {**to_json(step.facts), **asdict(file), "level": level, "key": step.key}
         for level, file in zip(LEVELS, step.files, strict=True)
     ]
 
@@ -169,7 +345,7 @@ def shard_parts(steps: Iterable[Step]) -> dict[str, Any]:
     """The manifest's parts `shards`, and `distortion`: what quantization cost each partition."""
     ordered = sorted(steps, key=lambda step: step.name)
     rows = [row for step in ordered for row in shard_rows(step)]
-    sums = {part: total_distortion(step for step in ordered if step.facts["partition"] == part) for part in Partition}
+    sums = {part: total_distortion(step for step in ordered if step.facts.partition == part) for part in Partition}
     return {
         "shards": sorted(rows, key=lambda row: row["path"]),
         "distortion": {part.value: distortion_facts(total) for part, total in sums.items()},
@@ -177,8 +353,8 @@ def shard_parts(steps: Iterable[Step]) -> dict[str, Any]:
 
 
 def total_distortion(shards: Iterable[Step]) -> Distortion:
-    """The sum over the steps of shards, in their order: to the bit, floating-point addition knows one."""
-    return sum((Distortion(**step.facts["distortion"]) for step in shards), Distortion())
+    """The sum over the steps of shards, in their order, which the last bits of a sum of floats depend on."""
+    return sum((step.facts.distortion for step in shards), Distortion())
 
 
 def distortion_facts(distortion: Distortion) -> dict[str, Any]:
@@ -194,27 +370,21 @@ def distortion_facts(distortion: Distortion) -> dict[str, Any]:
 
 def fitted_row(step: Step) -> dict[str, Any]:
     """The manifest's entry of the PCA or the codebook."""
-    return {**step.facts, "key": step.key, "files": step.to_json()["files"]}
+    return {**to_json(step.facts), "key": step.key, "files": to_json(step.files)}
 
 
 def write_manifest(layout: Layout, values: Mapping[str, Any]) -> None:
-    text = json.dumps({"format": FORMAT_VERSION, **values}, indent=2, sort_keys=True, ensure_ascii=False)
+    """Writes manifest.json, of values as `Manifest.from_json` takes them.
+
+    Raises:
+        WrongJson: the manifest could not be read again.
+    """
+    manifest = {"format": FORMAT_VERSION, **Manifest.from_json(values).to_json()}
+    text = json.dumps(manifest, indent=2, sort_keys=True, ensure_ascii=False)
     files.write_bytes(layout.path(Layout.MANIFEST), text.encode() + b"\n")
 
 
 def mark_complete(layout: Layout) -> None:
-    """Marks a dataset complete: the last file to be written, which holds the manifest's digest."""
+    """Marks a dataset complete: writes its last file, which holds the digest of the manifest."""
     digest = files.sha256(layout.path(Layout.MANIFEST))
     files.write_bytes(layout.path(Layout.COMPLETE), f"{digest}  {Layout.MANIFEST}\n".encode())
-
-
-def _fitted_step(name: str, row: Mapping[str, Any]) -> Step:
-    facts = {field: value for field, value in row.items() if field not in ("key", "files")}
-    return Step.from_json({"name": name, "key": row["key"], "files": row["files"], "facts": facts})
-
-
-def _shard_step(name: str, rows: list[dict[str, Any]]) -> Step:
-    pair = sorted(rows, key=lambda row: LEVELS.index(row["level"]))
-    entries = tuple(FileEntry(row["path"], row["bytes"], row["sha256"]) for row in pair)
-    facts = {field: value for field, value in pair[0].items() if field not in SHARD_FILE}
-    return Step(name, pair[0]["key"], entries, facts)

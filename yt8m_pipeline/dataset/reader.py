@@ -150,7 +150,7 @@ def open_dataset(dataset: str) -> FinishedDataset:
         DataError: the build is not finished, the manifest is damaged, or the codebook is not the manifest's.
     """
     layout = Layout(dataset)
-    manifest = Manifest.read(layout)
+    manifest = Manifest.find(layout)
     if manifest is None and not files.list_states(dataset):
         raise UsageError(
             what="There is no dataset", where=dataset, why="no such folder has any file", fix="give a dataset's folder"
@@ -162,18 +162,9 @@ def open_dataset(dataset: str) -> FinishedDataset:
             why=f"it has no {Layout.MANIFEST if manifest is None else Layout.COMPLETE}: its build has not ended",
             fix="run `yt8m build` with its config again: it goes on where it stopped",
         )
-    try:
-        fingerprint = str(manifest.values["quantizer"]["fingerprint"])
-        dimensions = int(manifest.values["pca"]["components"])
-        records = {str(row["path"]): int(row["records"]) for row in manifest.shards}
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(
-            what="The manifest cannot be read",
-            where=layout.path(Layout.MANIFEST),
-            why=repr(error),
-            fix="build the dataset again",
-        ) from None
-    return FinishedDataset(layout, _load_quantizer(layout, fingerprint), dimensions, records)
+    quantizer = _load_quantizer(layout, manifest.quantizer.facts.fingerprint)
+    records = {row.path: row.records for row in manifest.shards}
+    return FinishedDataset(layout, quantizer, manifest.pca.facts.components, records)
 
 
 def _load_quantizer(layout: Layout, fingerprint: str) -> Quantizer:
@@ -280,18 +271,14 @@ def open_pca(dataset: str) -> "Pca":
     from yt8m_pipeline.compression.pca import Pca  # noqa: PLC0415  it needs threadpoolctl and SciPy, reading does not
 
     layout = Layout(dataset)
-    manifest = Manifest.read(layout)
-    if manifest is None:
-        why = f"the folder has no {Layout.MANIFEST}"
-        raise UsageError(what="There is no dataset", where=dataset, why=why, fix="give a dataset's folder")
-    folder, facts = layout.path(Layout.PCA), manifest.values["pca"]
-    if facts["fingerprint"] is None:
-        why = f"its coefficients come from {facts['source']}, with no PCA"
+    folder, facts = layout.path(Layout.PCA), Manifest.of(layout).pca.facts
+    if facts.fingerprint is None or facts.epsilon is None:
+        why = f"its coefficients come from {facts.source}, with no PCA"
         raise UsageError(
             what="The dataset has no PCA", where=dataset, why=why, fix="give a dataset that `yt8m build` made"
         )
-    pca = Pca.load(folder, epsilon=facts["epsilon"])
-    if pca.fingerprint != facts["fingerprint"]:
+    pca = Pca.load(folder, epsilon=facts.epsilon)
+    if pca.fingerprint != facts.fingerprint:
         why = "its fingerprint is not the one in the manifest"
         raise DataError(
             what="The PCA is not this dataset's",

@@ -8,7 +8,7 @@ them (paper §3.2).
 import hashlib
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import IO
 
 import numpy as np
@@ -20,7 +20,7 @@ from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.data_model import Float32Array, Partition
 from yt8m_pipeline.dataset.layout import LEVELS, Layout, Shard
 from yt8m_pipeline.dataset.records import frame_record, video_record
-from yt8m_pipeline.dataset.steps import FileEntry, Step, step_key
+from yt8m_pipeline.dataset.steps import FileEntry, ShardFacts, ShardStep, step_key
 from yt8m_pipeline.dataset.tfrecord import write_record
 
 PUBLISHED = frozenset({Partition.TRAIN, Partition.VALIDATE})
@@ -67,7 +67,7 @@ def shard_key(shard: Shard, members: Iterable[Member], *dependencies: str) -> st
 
 def write_shard(
     layout: Layout, shard: Shard, key: str, videos: Iterable[tuple[Member, Float32Array]], quantizer: Quantizer
-) -> Step:
+) -> ShardStep:
     """Writes the frame-level and the video-level file of a shard. One video at a time is in memory.
 
     Args:
@@ -93,9 +93,7 @@ def write_shard(
             records, frames = records + 1, frames + len(codes)
             distortion += Distortion.of(quantizer, coefficients, decoded)
     entries = tuple(output.entry(shard.file(level)) for level, output in zip(LEVELS, outputs, strict=True))
-    counts = {"partition": shard.partition.value, "records": records, "frames": frames}
-    facts = {**counts, "distortion": asdict(distortion)}
-    return Step(shard.name, key, entries, facts)
+    return ShardStep(shard.name, key, entries, ShardFacts(shard.partition, records, frames, distortion))
 
 
 class _Output:

@@ -2,12 +2,20 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from yt8m_pipeline import files
+from yt8m_pipeline.compression.distortion import Distortion
+from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.layout import Layout
+from yt8m_pipeline.dataset.typed_json import from_json, json_object, to_json
 from yt8m_pipeline.errors import DataError
+
+PCA = "pca"
+QUANTIZER = "quantizer"
+"""The names of the two steps that are fitted; all others are shards, by the shard's name."""
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -17,6 +25,49 @@ class FileEntry:
     path: str
     bytes: int
     sha256: str
+
+    def __post_init__(self) -> None:
+        if {"", ".", ".."} & set(self.path.split("/")):
+            raise ValueError(f"{self.path!r} is not the path of a file in a dataset")
+
+
+@dataclass(frozen=True, slots=True)
+class PcaFacts:
+    """What the manifest says of the PCA.
+
+    Attributes:
+        source: Where it comes from: "fitted", "imported", or what the dataset was converted from.
+        components: The number of coefficients of a frame.
+        epsilon: The number that is added to the eigenvalues; None if the dataset was converted and has no PCA.
+        fingerprint: The PCA's fingerprint; None if the dataset has no PCA.
+        more: Other facts, such as the share of the variance that is explained.
+    """
+
+    source: str
+    components: int
+    epsilon: float | None
+    fingerprint: str | None
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CodebookFacts:
+    """What the manifest says of the codebook: the quantizer's name, its scope, its fingerprint, and more."""
+
+    method: str
+    scope: str
+    fingerprint: str
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ShardFacts:
+    """What the manifest says of a shard: its partition, its numbers of videos and frames, and what encoding cost."""
+
+    partition: Partition
+    records: int
+    frames: int
+    distortion: Distortion
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +79,13 @@ class Step:
         key: A SHA-256 of everything that the bytes of the step's files depend on. A build whose step has the same key
             does not run it again.
         files: The files that the step wrote.
-        facts: What the manifest says of the step.
+        facts: What the manifest says of the step; each kind of step has its own.
     """
 
     name: str
     key: str
     files: tuple[FileEntry, ...]
-    facts: dict[str, Any]
+    facts: Any
 
     @property
     def digest(self) -> str:
@@ -42,13 +93,39 @@ class Step:
         return step_key([(file.path, file.sha256) for file in self.files])
 
     def to_json(self) -> dict[str, Any]:
-        entries = [{"path": file.path, "bytes": file.bytes, "sha256": file.sha256} for file in self.files]
-        return {"name": self.name, "key": self.key, "files": entries, "facts": self.facts}
+        """The step as the journal of a build keeps it."""
+        return {"name": self.name, "key": self.key, "files": to_json(self.files), "facts": to_json(self.facts)}
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "Step":
-        entries = tuple(FileEntry(**entry) for entry in values["files"])
-        return cls(values["name"], values["key"], entries, values["facts"])
+    def from_json(cls, values: Any) -> "Step":
+        """The inverse of `to_json`; which kind of step it is, its name tells.
+
+        Raises:
+            WrongJson: it is no such step.
+        """
+        kinds: Mapping[str, type[Step]] = {PCA: PcaStep, QUANTIZER: CodebookStep}
+        return from_json(kinds.get(str(json_object(values).get("name")), ShardStep), values)
+
+
+@dataclass(frozen=True, slots=True)
+class PcaStep(Step):
+    """The step that fits or imports the PCA."""
+
+    facts: PcaFacts
+
+
+@dataclass(frozen=True, slots=True)
+class CodebookStep(Step):
+    """The step that makes the codebook."""
+
+    facts: CodebookFacts
+
+
+@dataclass(frozen=True, slots=True)
+class ShardStep(Step):
+    """The step that writes the two files of a shard."""
+
+    facts: ShardFacts
 
 
 def step_key(*parts: Any) -> str:

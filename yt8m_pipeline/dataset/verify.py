@@ -19,12 +19,12 @@ from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.index import read_parquet
 from yt8m_pipeline.dataset.layout import Layout
-from yt8m_pipeline.dataset.manifest import Manifest
+from yt8m_pipeline.dataset.manifest import Manifest, ShardRow
 from yt8m_pipeline.dataset.records import FrameRecord, parse_frame_record, parse_video_record
 from yt8m_pipeline.dataset.shards import PUBLISHED
 from yt8m_pipeline.dataset.steps import file_entry
 from yt8m_pipeline.dataset.tfrecord import read_records
-from yt8m_pipeline.errors import DataError, UsageError
+from yt8m_pipeline.errors import DataError
 
 REQUIRED = {Layout.VIDEOS, Layout.QUANTIZER, Layout.REJECTS, Layout.VOCABULARY}
 """The files that the contents of all others are compared with."""
@@ -49,14 +49,7 @@ def verify(dataset: str) -> list[Fault]:
         DataError: if the manifest cannot be read.
     """
     layout = Layout(dataset)
-    manifest = Manifest.read(layout)
-    if manifest is None:
-        raise UsageError(
-            what="There is no dataset to verify",
-            where=dataset,
-            why=f"the folder has no {Layout.MANIFEST}",
-            fix="give a dataset's folder",
-        )
+    manifest = Manifest.of(layout)
     faults = [*_check_completion(layout), *_check_files(layout, manifest)]
     damaged = {fault.where for fault in faults}
     if not damaged & REQUIRED:
@@ -75,13 +68,7 @@ def _check_completion(layout: Layout) -> Iterator[Fault]:
 
 
 def _check_files(layout: Layout, manifest: Manifest) -> Iterator[Fault]:
-    try:
-        known = {entry.path: entry for entry in manifest.files}
-    except (KeyError, TypeError) as error:
-        path, why = layout.path(Layout.MANIFEST), f"its list of files is not what a build writes: {error!r}"
-        raise DataError(
-            what="The manifest cannot be read", where=path, why=why, fix="build the dataset again in a new folder"
-        ) from None
+    known = {entry.path: entry for entry in manifest.files}
     yield from (Fault(path, "the manifest does not list it") for path in sorted(REQUIRED - known.keys()))
     present = set(files.list_files(layout.root)) - {Layout.MANIFEST, Layout.COMPLETE, Layout.LOCK}
     yield from (Fault(path, "missing") for path in known.keys() - present)
@@ -95,26 +82,26 @@ def _check_files(layout: Layout, manifest: Manifest) -> Iterator[Fault]:
 def _check_contents(layout: Layout, manifest: Manifest, damaged: set[str]) -> Iterator[Fault]:
     videos = read_parquet(layout, Layout.VIDEOS)
     quantizer = Quantizer.load(layout.path(Layout.QUANTIZER))
-    if quantizer.fingerprint != manifest.values["quantizer"]["fingerprint"]:
+    if quantizer.fingerprint != manifest.quantizer.facts.fingerprint:
         yield Fault(Layout.QUANTIZER, "is not the codebook that the shards were encoded with")
     expected = {row["video_id"]: row for row in videos.to_pylist()}
     yield from _check_vocabulary(layout, videos)
     yield from _check_partitions(manifest, videos)
     yield from _check_accounting(layout, manifest, videos)
     for level in ("frame", "video"):
-        rows = [row for row in manifest.shards if row["level"] == level]
-        sound = [row for row in rows if row["path"] not in damaged]
+        rows = [row for row in manifest.shards if row.level == level]
+        sound = [row for row in rows if row.path not in damaged]
         yield from _check_shards(layout, sound, expected, quantizer.feature_name)
-        if len(sound) == len(rows) and sum(row["records"] for row in rows) != len(expected):
+        if len(sound) == len(rows) and sum(row.records for row in rows) != len(expected):
             yield Fault(Layout.VIDEOS, f"{len(expected)} videos, but the {level}-level shards have another number")
 
 
 def _check_shards(
-    layout: Layout, rows: Iterable[dict[str, Any]], expected: dict[str, dict[str, Any]], feature_name: str
+    layout: Layout, rows: Iterable[ShardRow], expected: dict[str, dict[str, Any]], feature_name: str
 ) -> Iterator[Fault]:
     seen: Counter[str] = Counter()
     for row in rows:
-        path, count = row["path"], 0
+        path, count = row.path, 0
         try:
             with files.open_read(layout.path(path)) as stream:
                 for data in read_records(stream, path):
@@ -125,20 +112,20 @@ def _check_shards(
                         yield Fault(path, f"video {video_id}: {problem}")
         except DataError as error:
             yield Fault(path, f"{error.what}: {error.why}")
-        if count != row["records"]:
-            yield Fault(path, f"{count} records, the manifest says {row['records']}")
+        if count != row.records:
+            yield Fault(path, f"{count} records, the manifest says {row.records}")
     yield from (Fault(Layout.VIDEOS, f"video {name} has {count} records") for name, count in seen.items() if count > 1)
 
 
 def _check_record(
-    data: bytes, row: dict[str, Any], expected: dict[str, dict[str, Any]], feature_name: str
+    data: bytes, row: ShardRow, expected: dict[str, dict[str, Any]], feature_name: str
 ) -> tuple[str, str | None]:
     """The video id of a record, and what is wrong with the record, or None."""
-    record = (parse_frame_record if row["level"] == "frame" else parse_video_record)(data, row["path"])
+    record = (parse_frame_record if row.level == "frame" else parse_video_record)(data, row.path)
     known = expected.get(record.video_id)
     if known is None:
         return record.video_id, "not in videos.parquet"
-    if known["partition"] != row["partition"] or f"/{known['shard']}." not in row["path"]:
+    if known["partition"] != row.partition or f"/{known['shard']}." not in row.path:
         return record.video_id, f"belongs in {known['shard']}"
     if list(record.labels) != (known["labels"] or []):
         return record.video_id, "its labels are not those of videos.parquet"
@@ -182,14 +169,14 @@ def _check_accounting(layout: Layout, manifest: Manifest, videos: pa.Table) -> I
     found = {(row["stage"], row["table"], row["reason"]): row["count_all"] for row in rejects.to_pylist()}
     counted: dict[tuple[str, str, str], int] = {}
     left: dict[str, int] = {}
-    for row in manifest.values["accounting"]:
-        stage, table = row["stage"], row["table"]
-        counted |= {(stage, table, reason): number for reason, number in row["rejected"].items()}
-        if row["rows_in"] != row["kept"] + sum(row["rejected"].values()):
+    for row in manifest.accounting:
+        stage, table = row.stage, row.table
+        counted |= {(stage, table, reason): number for reason, number in row.rejected.items()}
+        if row.rows_in != row.kept + sum(row.rejected.values()):
             yield Fault(Layout.MANIFEST, f"{stage}: {table} rows in are not rows kept + rejected")
-        if left.get(table, row["rows_in"]) != row["rows_in"]:
-            yield Fault(Layout.MANIFEST, f"{stage}: got {row['rows_in']} {table}, {left[table]} were left")
-        left[table] = row["kept"]
+        if left.get(table, row.rows_in) != row.rows_in:
+            yield Fault(Layout.MANIFEST, f"{stage}: got {row.rows_in} {table}, {left[table]} were left")
+        left[table] = row.kept
     for key in sorted(counted.keys() | found.keys()):
         if counted.get(key, 0) != found.get(key, 0):
             yield Fault(

@@ -50,8 +50,8 @@ def require_same_identity(planned: Mapping[str, Any], found: Mapping[str, Any]) 
     differing = sorted(name for name in planned.keys() | found.keys() if planned.get(name) != found.get(name))
     if differing:
         raise UsageError(
-            "A worker would compute other features than were planned",
-            f"process {os.getpid()} on {socket.gethostname()}",
-            "; ".join(f"{name}: {planned.get(name)} planned, {found.get(name)} here" for name in differing),
-            "give every worker the same installation and the same model, then run the build again",
+            what="A worker would compute other features than were planned",
+            where=f"process {os.getpid()} on {socket.gethostname()}",
+            why="; ".join(f"{name}: {planned.get(name)} planned, {found.get(name)} here" for name in differing),
+            fix="give every worker the same installation and the same model, then run the build again",
         )

@@ -39,7 +39,18 @@ from yt8m_pipeline.dataset.manifest import (
 )
 from yt8m_pipeline.dataset.reader import FrameExample, open_dataset, read_frames
 from yt8m_pipeline.dataset.shards import PUBLISHED, shard_key, shard_of, write_shard
-from yt8m_pipeline.dataset.steps import FileEntry, Step, file_entry, step_key
+from yt8m_pipeline.dataset.steps import (
+    PCA,
+    QUANTIZER,
+    CodebookFacts,
+    CodebookStep,
+    FileEntry,
+    PcaFacts,
+    PcaStep,
+    Step,
+    file_entry,
+    step_key,
+)
 from yt8m_pipeline.errors import DataError, UsageError
 from yt8m_pipeline.interop.intake import Intake, Progress, Proto, read_coefficients, take_in
 from yt8m_pipeline.interop.media_sequence import MICROSECONDS, MediaSequence, media_sequence
@@ -213,12 +224,13 @@ def _fitted(layout: Layout, intake: Intake, quantizer: Quantizer) -> dict[str, A
     """Writes the codebook; the manifest's entries of it, and of a PCA that only MediaPipe has."""
     quantizer.save(layout.path(Layout.QUANTIZER))
     codebook = file_entry(layout, Layout.QUANTIZER)
-    key = step_key(Stage.CONVERT, intake.dimensions, quantizer.fingerprint)
-    facts = {"method": quantizer.name, "scope": quantizer.scope, "fingerprint": quantizer.fingerprint}
-    pca = {"source": MEDIA_SEQUENCE, "components": intake.dimensions, "epsilon": None, "fingerprint": None}
+    dimensions = intake.dimensions or 0  # there is a video, so it is known
+    key = step_key(Stage.CONVERT, dimensions, quantizer.fingerprint)
+    facts = CodebookFacts(quantizer.name, quantizer.scope, quantizer.fingerprint)
+    pca = PcaFacts(MEDIA_SEQUENCE, dimensions, epsilon=None, fingerprint=None)
     return {
-        "pca": fitted_row(Step("pca", key, (), pca)),
-        "quantizer": fitted_row(Step("quantizer", key, (codebook,), facts)),
+        "pca": fitted_row(PcaStep(PCA, key, (), pca)),
+        "quantizer": fitted_row(CodebookStep(QUANTIZER, key, (codebook,), facts)),
     }
 
 
@@ -335,6 +347,4 @@ def _label_names(layout: Layout) -> dict[int, str]:
 
 def _frames_per_second(layout: Layout) -> Fraction:
     """The frame rate of the dataset; 1 if its manifest does not say, as after a conversion of protos."""
-    manifest = Manifest.read(layout)
-    decoding = manifest.values.get("config", {}).get("decoding", {}) if manifest else {}
-    return Fraction(str(decoding.get("frames_per_second", 1)))
+    return Fraction(str(Manifest.of(layout).frames_per_second))

@@ -64,7 +64,7 @@ def build(
 
     beam_pipeline(beam_arguments)
     with exclusive(plan.layout):
-        plan = replace(plan, previous=Manifest.read(plan.layout))
+        plan = replace(plan, previous=Manifest.find(plan.layout))
         begin(plan.layout, anew)
         delete_temporaries(open_store(config.store, plan.space).folder)
         start = time.monotonic()

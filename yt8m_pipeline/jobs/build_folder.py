@@ -119,7 +119,7 @@ def begin(layout: Layout, anew: Partition | None) -> None:
 
 def withdraw(layout: Layout, anew: Partition) -> None:
     """Closes a folder in which a `rebuild-split` was refused: if nothing was written, the dataset is complete again."""
-    manifest = Manifest.read(layout)
+    manifest = Manifest.find(layout)
     touched = [file for file in manifest.files if _may_be_touched(file.path, anew)] if manifest else []
     if all(files.exists(layout.path(file.path)) and file_entry(layout, file.path) == file for file in touched):
         finish(layout)
@@ -148,7 +148,7 @@ def finish(layout: Layout) -> None:
     Raises:
         DataError: if the build left no manifest.
     """
-    manifest = Manifest.read(layout)
+    manifest = Manifest.find(layout)
     if manifest is None:
         raise DataError(
             what="The build left no manifest",

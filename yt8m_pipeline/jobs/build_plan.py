@@ -15,6 +15,7 @@ from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.manifest import Manifest, PartitionSummary
 from yt8m_pipeline.dataset.shards import PUBLISHED
 from yt8m_pipeline.dataset.steps import step_key
+from yt8m_pipeline.dataset.typed_json import to_json
 from yt8m_pipeline.decoding.frames import library_version
 from yt8m_pipeline.errors import UsageError
 from yt8m_pipeline.extraction.inception import describe
@@ -157,7 +158,7 @@ def plan_build(config: Config, anew: Partition | None = None, retry: Retry = Ret
     pca = _plan_import(config, {"fingerprint": store.space, **space})
     if pca:
         inputs["pca"] = pca.files
-    previous = Manifest.read(layout)
+    previous = Manifest.find(layout)
     if anew and (previous is None or not is_rebuildable(layout)):
         raise UsageError(
             what=f"There is no finished dataset whose {anew.value} split could be rebuilt",
@@ -228,10 +229,10 @@ def _is_inception_v3(model: Model) -> bool:
 def _require_same_space(folder: str, space: Mapping[str, Any]) -> str | None:
     """The fingerprint of the features that a dataset's PCA was fitted on; None of a PCA of no dataset."""
     parent, _, name = folder.rstrip("/").rpartition("/")
-    manifest = Manifest.read(Layout(parent)) if name == Layout.PCA else None
+    manifest = Manifest.find(Layout(parent)) if name == Layout.PCA else None
     if manifest is None:
         return None
-    theirs = manifest.values["feature_space"]
+    theirs = to_json(manifest.feature_space)
     differing = sorted(field for field in theirs.keys() | space.keys() if theirs.get(field) != space.get(field))
     if theirs["fingerprint"] != space["fingerprint"]:
         raise UsageError(

@@ -11,7 +11,7 @@ from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.manifest import Manifest
 from yt8m_pipeline.dataset.reader import FinishedDataset, open_dataset
-from yt8m_pipeline.dataset.steps import FileEntry, Step, step_key
+from yt8m_pipeline.dataset.steps import CodebookStep, FileEntry, PcaStep, step_key
 from yt8m_pipeline.errors import UsageError
 from yt8m_pipeline.jobs.build_folder import is_complete
 from yt8m_pipeline.jobs.build_plan import build_key, require_own_folder
@@ -41,7 +41,7 @@ class ExportPlan:
     source: FinishedDataset
     manifest: Manifest
     files: Mapping[str, FileEntry]
-    pca: Step
+    pca: PcaStep
     store: FeatureStore | None
     layout: Layout
     config: Mapping[str, Any]
@@ -49,9 +49,9 @@ class ExportPlan:
     previous: Manifest | None
 
     @property
-    def quantizer(self) -> Step:
+    def quantizer(self) -> CodebookStep:
         """The codebook of the source."""
-        return next(step for step in self.manifest.steps() if step.name == "quantizer")
+        return self.manifest.quantizer
 
     @property
     def videos(self) -> FileEntry:
@@ -61,7 +61,7 @@ class ExportPlan:
     @property
     def tables(self) -> list[FileEntry]:
         """The source's tables, which no codebook changes."""
-        return [FileEntry(**entry) for entry in self.manifest.values["files"]]
+        return list(self.manifest.tables)
 
     @property
     def sizes(self) -> dict[Partition, int]:
@@ -86,7 +86,7 @@ class ExportPlan:
         """Whether the folder holds the finished export of the source as it is now, with no file gone."""
         if self.previous is None or not is_complete(self.layout, self.previous):
             return False
-        return all(self.previous.values[part] == self.manifest.values[part] for part in ("pca", "files"))
+        return (self.previous.pca, self.previous.tables) == (self.manifest.pca, self.manifest.tables)
 
 
 def plan_export(dataset: str, output: str, store: str | None = None) -> ExportPlan:
@@ -102,19 +102,16 @@ def plan_export(dataset: str, output: str, store: str | None = None) -> ExportPl
         UsageError: if it is uniform already, the store has no such features, or the output folder is not ours.
     """
     source, layout = open_dataset(dataset), Layout(output)
-    manifest = Manifest.read(source.layout)
-    assert manifest  # noqa: S101  open_dataset has read it
-    values = manifest.values
+    manifest = Manifest.of(source.layout)
     _require_other_codebook(source)
     require_apart(dataset, output)
-    space = values["feature_space"]["fingerprint"]
-    config = {**values["config"], "quantizer": UNIFORM.model_dump()}
-    built = build_key(values["versions"]["yt8m_pipeline"], config, values["inputs"], space)
+    space = manifest.feature_space.fingerprint
+    config = {**manifest.config, "quantizer": UNIFORM.model_dump()}
+    built = build_key(manifest.versions.get("yt8m_pipeline", ""), config, manifest.inputs, space)
     key = built if store else step_key("codes", manifest.build_key, source.quantizer.fingerprint, built)
     opened = _open_store(store, space) if store else None
     listed = {file.path: file for file in manifest.files}
-    pca = next(step for step in manifest.steps() if step.name == Layout.PCA)
-    return ExportPlan(source, manifest, listed, pca, opened, layout, config, key, _previous(layout, key))
+    return ExportPlan(source, manifest, listed, manifest.pca, opened, layout, config, key, _previous(layout, key))
 
 
 def _require_other_codebook(source: FinishedDataset) -> None:
@@ -165,7 +162,7 @@ def _open_store(root: str, space: str) -> FeatureStore:
 def _previous(layout: Layout, key: str) -> Manifest | None:
     """The manifest of an earlier run of the same export."""
     require_own_folder(layout)
-    previous = Manifest.read(layout)
+    previous = Manifest.find(layout)
     if previous and previous.build_key != key:
         raise UsageError(
             what="The output folder holds another dataset",

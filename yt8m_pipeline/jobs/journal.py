@@ -78,5 +78,5 @@ class Journal:
 @lru_cache(maxsize=1)
 def finished_steps(layout: Layout, state: FileState) -> Mapping[str, Step]:  # noqa: ARG001  part of the cache's key
     """The steps of a manifest as it stands, read once in each process."""
-    manifest = Manifest.read(layout)
+    manifest = Manifest.find(layout)
     return {step.name: step for step in manifest.steps()} if manifest else {}

@@ -26,14 +26,14 @@ def find_needs(uris: Iterable[str]) -> Needs:
     needs = Needs()
     for uri in uris:
         layout = Layout(uri)
-        manifest = Manifest.read(layout)
+        manifest = Manifest.find(layout)
         if manifest is None:
             needs.of_tables.update(_ids_of_table(uri))
             continue
         if not files.exists(layout.path(Layout.COMPLETE)):
             why = f"it has no {Layout.COMPLETE}: what it will need is not known yet"
             raise UsageError(what="The dataset is not finished", where=uri, why=why, fix="finish it with `yt8m build`")
-        ids = needs.of_datasets.setdefault(manifest.values["feature_space"]["fingerprint"], set())
+        ids = needs.of_datasets.setdefault(manifest.feature_space.fingerprint, set())
         ids.update(read_parquet(layout, Layout.VIDEOS)["video_id"].to_pylist())
         ids.update(failed_videos(layout)["id"].to_pylist())
     return needs

@@ -84,8 +84,8 @@ def find_coefficients(dataset: str, pca: Pca, store: str, partition: Partition, 
         DataError: if videos.parquet or the manifest is not what the build wrote.
     """
     layout = Layout(dataset)
-    manifest = _manifest(layout)
-    found = FeatureStore(store, manifest.values["feature_space"]["fingerprint"])
+    manifest = Manifest.of(layout)
+    found = FeatureStore(store, manifest.feature_space.fingerprint)
     if not files.exists(files.join(found.folder, DESCRIPTION)):
         why = f"{store} has no features of space {found.space}; a dataset does not say where its store is"
         raise _not_in_store("The feature store of this dataset is not there", found.folder, why)
@@ -96,22 +96,6 @@ def find_coefficients(dataset: str, pca: Pca, store: str, partition: Partition, 
         why = f"{len(missing)} of the {len(digests)} videos to measure are missing, one is {missing[0]!r}"
         raise _not_in_store("The feature store lacks videos of this dataset", found.path(missing[0]), why)
     return StoredCoefficients(pca, found, digests)
-
-
-def _manifest(layout: Layout) -> Manifest:
-    manifest, path = Manifest.read(layout), layout.path(Layout.MANIFEST)
-    if manifest is None:
-        raise UsageError(
-            what="There is no dataset",
-            where=layout.root,
-            why=f"it has no {Layout.MANIFEST}",
-            fix="give a dataset's folder",
-        )
-    if "fingerprint" not in manifest.values.get("feature_space", ()):
-        raise DataError(
-            what="The manifest cannot be read", where=path, why="it lacks feature_space", fix="build the dataset again"
-        )
-    return manifest
 
 
 def _videos(layout: Layout, manifest: Manifest, partition: Partition) -> pa.Table:

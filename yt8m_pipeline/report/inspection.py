@@ -60,7 +60,7 @@ def inspect_path(uri: str, rows: int) -> Facts:
 
 def _inspect_folder(folder: str) -> Facts:
     layout = Layout(folder)
-    manifest = Manifest.read(layout)
+    manifest = Manifest.find(layout)
     if manifest:
         return _sum_up_dataset(layout, manifest)
     if not files.list_states(folder) and not files.list_folders(folder):
@@ -70,16 +70,16 @@ def _inspect_folder(folder: str) -> Facts:
 
 
 def _sum_up_dataset(layout: Layout, manifest: Manifest) -> Facts:
-    pca, codebook = manifest.values["pca"], manifest.values["quantizer"]
+    pca, codebook = manifest.pca.facts, manifest.quantizer.facts
     counts = [(part.value, asdict(manifest.partition(part))) for part in Partition]
     return {
         "kind": "dataset",
         "complete": files.exists(layout.path(Layout.COMPLETE)),
-        "pca": f"{pca['source']}, {pca['components']} components",
-        "quantizer": f"{codebook['method']}, {codebook['scope']}, {codebook['levels']} levels",
+        "pca": f"{pca.source}, {pca.components} components",
+        "quantizer": f"{codebook.method}, {codebook.scope}, {codebook.more.get('levels')} levels",
         "files": len(manifest.files),
         "bytes": sum(file.bytes for file in manifest.files),
-        "warnings": len(manifest.values["warnings"]),
+        "warnings": len(manifest.warnings),
         "partitions": [{"partition": part, **{name: totals[name] for name in TOTALS}} for part, totals in counts],
     }
 

@@ -5,7 +5,7 @@ sums are exact, so that neither the units nor the order of merging change a bit 
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from typing import Any, TypeAlias
@@ -23,7 +23,18 @@ from yt8m_pipeline.compression.quantization import Quantizer, Scope
 from yt8m_pipeline.config import Parallelism, PcaConfig, QuantizerConfig
 from yt8m_pipeline.data_model import StoredVideo
 from yt8m_pipeline.dataset.layout import Layout
-from yt8m_pipeline.dataset.steps import Step, file_entry, require_intact, step_key
+from yt8m_pipeline.dataset.steps import (
+    PCA,
+    QUANTIZER,
+    CodebookFacts,
+    CodebookStep,
+    PcaFacts,
+    PcaStep,
+    Step,
+    file_entry,
+    require_intact,
+    step_key,
+)
 from yt8m_pipeline.errors import DataError
 from yt8m_pipeline.interop.pca_formats import import_pca, require_dimensions
 from yt8m_pipeline.jobs.build_plan import PcaImport
@@ -31,9 +42,6 @@ from yt8m_pipeline.jobs.journal import Journal
 from yt8m_pipeline.store.feature_store import FeatureStore
 from yt8m_pipeline.transforms.combiners import AddUp, DigestOfSet, Sum
 from yt8m_pipeline.transforms.monitoring import advance, timed
-
-PCA = "pca"
-QUANTIZER = "quantizer"
 
 Features: TypeAlias = npt.NDArray[np.floating]
 Unit: TypeAlias = list[StoredVideo]
@@ -135,7 +143,7 @@ def _fit_pca(key: str, moments: Moments | None, fitting: Fitting, config: PcaCon
         )
     with timed(PCA):
         pca = Pca.fit(moments, components=config.components, epsilon=config.epsilon)
-    return _save_pca(fitting.journal, key, pca, {"source": "fitted", "frames": moments.count})
+    return _save_pca(fitting.journal, key, pca, "fitted", {"frames": moments.count})
 
 
 @dataclass
@@ -167,7 +175,7 @@ def _import_pca(video_id: str, fitting: Fitting, config: PcaConfig, source: PcaI
     with timed(PCA):
         pca = import_pca(source.folder, config.components, config.epsilon)
         require_dimensions(pca, store.read(video_id).features.shape[1], source.folder)
-    return _save_pca(fitting.journal, key, pca, {"source": "imported", "feature_space": source.feature_space})
+    return _save_pca(fitting.journal, key, pca, "imported", {"feature_space": source.feature_space})
 
 
 @dataclass
@@ -209,15 +217,10 @@ def _fit_quantizer(key: str, histogram: Histogram | None, fitting: Fitting, conf
 
 def save_quantizer(journal: Journal, key: str, quantizer: Quantizer) -> Step:
     """Writes the codebook of a dataset, and records it."""
-    facts = {
-        "method": quantizer.name,
-        "scope": quantizer.scope,
-        "levels": quantizer.length,
-        "feature_name": quantizer.feature_name,
-        "fingerprint": quantizer.fingerprint,
-    }
+    more = {"levels": quantizer.length, "feature_name": quantizer.feature_name}
+    facts = CodebookFacts(quantizer.name, quantizer.scope, quantizer.fingerprint, more)
     path = journal.layout.path(Layout.QUANTIZER)
-    return _save(journal, Step(QUANTIZER, key, (), facts), [Layout.QUANTIZER], partial(quantizer.save, path))
+    return _save(journal, CodebookStep(QUANTIZER, key, (), facts), [Layout.QUANTIZER], partial(quantizer.save, path))
 
 
 @dataclass
@@ -266,7 +269,7 @@ def load_pca(layout: Layout, step: Step) -> Pca:
     """
     for file in step.files:
         require_intact(layout, file)
-    return Pca.load(layout.path(Layout.PCA), epsilon=step.facts["epsilon"])
+    return Pca.load(layout.path(Layout.PCA), epsilon=step.facts.epsilon)
 
 
 def load_quantizer(layout: Layout, step: Step) -> Quantizer:
@@ -293,18 +296,12 @@ def _unless_fitted(unit: Unit, fitting: Fitting, name: str, key: str) -> Iterato
         advance(name, videos=len(unit))
 
 
-def _save_pca(journal: Journal, key: str, pca: Pca, origin: dict[str, Any]) -> Step:
+def _save_pca(journal: Journal, key: str, pca: Pca, source: str, origin: dict[str, Any]) -> Step:
     explained = float(pca.explained_variance_ratio.sum())
-    facts = {
-        "components": pca.components,
-        "dimensions": len(pca.mean),
-        "epsilon": pca.epsilon,
-        "explained_variance_ratio": None if np.isnan(explained) else explained,
-        "fingerprint": pca.fingerprint,
-        **origin,
-    }
+    more = {"dimensions": len(pca.mean), "explained_variance_ratio": None if np.isnan(explained) else explained}
+    facts = PcaFacts(source, pca.components, pca.epsilon, pca.fingerprint, {**more, **origin})
     paths = [f"{Layout.PCA}/{name}" for name in Pca.FILES]
-    return _save(journal, Step(PCA, key, (), facts), paths, partial(pca.save, journal.layout.path(Layout.PCA)))
+    return _save(journal, PcaStep(PCA, key, (), facts), paths, partial(pca.save, journal.layout.path(Layout.PCA)))
 
 
 def _save(journal: Journal, step: Step, paths: Iterable[str], save: Callable[[], None]) -> Step:
@@ -312,4 +309,4 @@ def _save(journal: Journal, step: Step, paths: Iterable[str], save: Callable[[],
     journal.forget(step.name)
     save()
     files = tuple(file_entry(journal.layout, path) for path in paths)
-    return journal.record(Step(step.name, step.key, files, step.facts))
+    return journal.record(replace(step, files=files))

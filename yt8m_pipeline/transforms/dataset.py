@@ -25,13 +25,13 @@ from yt8m_pipeline.dataset.index import (
 from yt8m_pipeline.dataset.layout import Layout, Shard
 from yt8m_pipeline.dataset.manifest import PartitionSummary, fitted_row, shard_parts, write_manifest
 from yt8m_pipeline.dataset.shards import Member, shard_key, shard_of, write_shard
-from yt8m_pipeline.dataset.steps import FileEntry, Step
+from yt8m_pipeline.dataset.steps import PCA, QUANTIZER, FileEntry, Step
 from yt8m_pipeline.errors import DataError
 from yt8m_pipeline.jobs.journal import Journal
 from yt8m_pipeline.jobs.sufficiency import check_failures, check_rest_unchanged, check_train_frames, check_videos_left
 from yt8m_pipeline.store.feature_store import FeatureStore
 from yt8m_pipeline.transforms.combiners import Sum
-from yt8m_pipeline.transforms.compression import PCA, QUANTIZER, load_pca, load_quantizer
+from yt8m_pipeline.transforms.compression import load_pca, load_quantizer
 from yt8m_pipeline.transforms.monitoring import advance, announce, timed
 
 WRITE = "write"
@@ -225,7 +225,7 @@ def _write(group: Group, writing: Writing, pca: Step, quantizer: Step, indices: 
         codebook = load_quantizer(writing.layout, quantizer)
         writing.journal.forget(shard.name)
         step = write_shard(writing.layout, shard, key, _coefficients(members, writing, pca), codebook)
-    advance(WRITE, videos=len(members), frames=step.facts["frames"])
+    advance(WRITE, videos=len(members), frames=step.facts.frames)
     return writing.journal.record(step)
 
 

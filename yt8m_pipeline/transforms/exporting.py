@@ -19,12 +19,13 @@ from yt8m_pipeline.dataset.layout import Layout, Shard
 from yt8m_pipeline.dataset.manifest import Manifest, fitted_row, shard_parts, total_distortion, write_manifest
 from yt8m_pipeline.dataset.reader import open_dataset, read_shard
 from yt8m_pipeline.dataset.shards import Member, shard_key, write_shard
-from yt8m_pipeline.dataset.steps import FileEntry, Step, require_intact
+from yt8m_pipeline.dataset.steps import QUANTIZER, FileEntry, Step, require_intact
+from yt8m_pipeline.dataset.typed_json import to_json
 from yt8m_pipeline.errors import DataError
 from yt8m_pipeline.jobs.export_plan import UNIFORM
 from yt8m_pipeline.jobs.journal import Journal, finished_steps
 from yt8m_pipeline.store.feature_store import FeatureStore
-from yt8m_pipeline.transforms.compression import QUANTIZER, load_pca, quantizer_key, save_quantizer
+from yt8m_pipeline.transforms.compression import load_pca, quantizer_key, save_quantizer
 from yt8m_pipeline.transforms.dataset import FEATURES, WRITE
 from yt8m_pipeline.transforms.monitoring import advance, announce, timed
 
@@ -215,7 +216,7 @@ def _encode_again(group: Group, copying: Copying, pca: Step, origin: Step, quant
         with timed(WRITE):
             copying.journal.forget(shard.name)
             step = copying.journal.record(write_shard(copying.target, shard, key, videos, Quantizer.uniform()))
-    advance(WRITE, videos=len(members), frames=step.facts["frames"])
+    advance(WRITE, videos=len(members), frames=step.facts.frames)
     return step
 
 
@@ -272,10 +273,9 @@ class WriteExportManifest(beam.PTransform[PCollection[Step], PCollection[None]])
 
 def _write_manifest(planned: Mapping[str, Any], copying: Copying, quantizer: Step, shards: Iterable[Step]) -> None:
     steps = sorted(shards, key=lambda step: step.name)
-    source = Manifest.read(copying.source)
-    assert source  # noqa: S101  the plan has read it
+    source = Manifest.of(copying.source)
     values = {
-        **source.values,
+        **source.to_json(),
         **shard_parts(steps),
         **planned,
         "quantizer": fitted_row(quantizer),
@@ -288,14 +288,14 @@ def _write_manifest(planned: Mapping[str, Any], copying: Copying, quantizer: Ste
 
 def _origin_in_codes(source: Manifest, added: Distortion) -> dict[str, Any]:
     """What the manifest says of codes that were made from codes."""
-    values = source.values
     cost = f"{added.relative_error:.2%} of the variance" if added.relative_error is not None else "nothing"
+    codebook = source.quantizer.facts
     warning = (
-        f"these codes were made from {values['quantizer']['method']} codes, not from features: the mean squared error "
-        f"that this adds is {cost}; the error of those codes (manifest.json, `encoded`) comes on top"
+        f"these codes were made from {codebook.method} codes, not from features: the mean squared error that this adds "
+        f"is {cost}; the error of those codes (manifest.json, `encoded`) comes on top"
     )
-    origin = {"build_key": source.build_key, "quantizer": values["quantizer"]["fingerprint"]}
+    origin = {"build_key": source.build_key, "quantizer": codebook.fingerprint}
     return {
-        "encoded": {"from": CODES, **origin, "distortion": values["distortion"]},
-        "warnings": sorted([*values["warnings"], warning]),
+        "encoded": {"from": CODES, **origin, "distortion": to_json(source.distortion)},
+        "warnings": sorted([*source.warnings, warning]),
     }

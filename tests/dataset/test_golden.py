@@ -1,0 +1,114 @@
+"""A dataset that version 0.1.0 wrote is read and verified by every later version; damage in its manifest is told."""
+
+import json
+import random
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.conftest import TESTS
+from yt8m_pipeline.data_model import Partition
+from yt8m_pipeline.dataset.layout import Layout
+from yt8m_pipeline.dataset.manifest import Manifest, write_manifest
+from yt8m_pipeline.dataset.reader import open_dataset, open_pca, read_frames, read_videos
+from yt8m_pipeline.dataset.verify import verify
+from yt8m_pipeline.errors import PipelineError
+
+GOLDEN = TESTS / "golden_formats"
+VERSIONS = sorted(path.name for path in GOLDEN.iterdir())
+DATASET = GOLDEN / "0.1.0" / "dataset"
+VIDEOS = {Partition.TRAIN: (11, 37), Partition.VALIDATE: (2, 8), Partition.TEST: (2, 7)}
+"""How many videos and frames the dataset of version 0.1.0 has."""
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_dataset_of_every_version_is_sound(version: str) -> None:
+    assert verify(str(GOLDEN / version / "dataset")) == []
+
+
+@pytest.mark.parametrize("partition", Partition)
+def test_its_records_are_read(partition: Partition) -> None:
+    frames, videos = list(read_frames(str(DATASET), partition)), list(read_videos(str(DATASET), partition))
+    assert (len(frames), sum(len(example.features) for example in frames)) == VIDEOS[partition]
+    for example, video in zip(frames, videos, strict=True):
+        assert (example.video_id, example.labels.tolist()) == (video.video_id, video.labels.tolist())
+        np.testing.assert_allclose(example.features.mean(axis=0), video.mean_rgb, atol=1e-5)
+
+
+def test_the_values_are_those_that_were_written() -> None:
+    first = next(read_frames(str(DATASET), Partition.TRAIN))
+    assert (first.video_id, first.labels.tolist(), first.features.shape) == ("YeI-K7pm4Er", [5, 7], (3, 16))
+    assert first.features[0, :3].tolist() == [1.199862003326416, -1.1402902603149414, -1.7713642120361328]
+    assert (open_pca(str(DATASET)).components, open_dataset(str(DATASET)).dimensions) == (16, 16)
+
+
+def test_its_manifest_is_written_as_it_was(tmp_path: Path) -> None:
+    write_manifest(Layout(str(tmp_path)), Manifest.of(Layout(str(DATASET))).to_json())
+    assert (tmp_path / "manifest.json").read_bytes() == (DATASET / "manifest.json").read_bytes()
+
+
+# Damage ---------------------------------------------------------------------------------------------------------------
+
+
+def places(values: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The path of every value in parsed JSON, but for the whole."""
+    items = values.items() if isinstance(values, dict) else enumerate(values) if isinstance(values, list) else ()
+    for step, item in items:
+        yield (*path, step)
+        yield from places(item, (*path, step))
+
+
+NUMBERS = [-1, 2**70, 0.5, float("nan"), float("inf")]
+TEXTS = ["", "..", "../../x", "/x", "\0", "é" * 300]
+ODDITIES: list[Any] = [None, True, [], {}, [[]], *NUMBERS, *TEXTS]
+"""What a value is replaced by."""
+
+
+def mutated(values: Any, chance: random.Random) -> bytes:
+    """The manifest with one to three of its values removed, replaced or doubled, and sometimes its text cut."""
+    values = json.loads(json.dumps(values))
+    for _ in range(chance.randint(1, 3)):
+        *parents, last = chance.choice(list(places(values)))
+        holder = values
+        for step in parents:
+            holder = holder[step]
+        act = chance.choice(["remove", "replace", "double"])
+        if act == "remove":
+            del holder[last]
+        elif act == "replace" or isinstance(holder, dict):
+            holder[last] = chance.choice(ODDITIES)
+        else:
+            holder.append(holder[last])
+    text = json.dumps(values).encode()
+    return text if chance.random() < 0.9 else text[: chance.randrange(len(text))]
+
+
+def use(folder: str) -> None:
+    """Everything that is done with a manifest."""
+    manifest = Manifest.of(Layout(folder))
+    assert manifest.files
+    assert all(step.to_json() for step in manifest.steps())
+    assert json.dumps(manifest.to_json())
+    open_dataset(folder).shards("frame", Partition.TRAIN)
+    open_pca(folder)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_damage_in_a_manifest_is_told_in_four_parts(seed: int, tmp_path: Path) -> None:
+    """2,000 mutations: each is harmless or told, and none ends otherwise."""
+    folder = tmp_path / "dataset"
+    shutil.copytree(DATASET, folder)
+    chance, values, told = random.Random(seed), json.loads((DATASET / "manifest.json").read_bytes()), 0
+    for number in range(100):
+        (folder / "manifest.json").write_bytes(mutated(values, chance))
+        try:
+            use(str(folder))
+            verify(str(folder)) if number % 10 == 0 else None
+        except PipelineError as error:
+            assert all((error.what, error.where, error.why, error.fix))
+            told += 1
+    assert told > 20
