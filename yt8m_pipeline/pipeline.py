@@ -10,7 +10,6 @@ import apache_beam as beam
 import pyarrow as pa
 from apache_beam.pipeline import Pipeline
 from apache_beam.pvalue import PCollection
-from apache_beam.transforms.util import WaitOn
 
 from yt8m_pipeline.accounting.reasons import DropReason
 from yt8m_pipeline.data_model import Partition, StoredVideo, Video
@@ -21,6 +20,7 @@ from yt8m_pipeline.transforms.dataset import (
     CheckBuild,
     CheckOtherSplits,
     CountTrainLabels,
+    Gate,
     GroupByShard,
     IndexLabels,
     ListVideos,
@@ -140,10 +140,11 @@ def write_dataset(selected: Selected, stored: PCollection[StoredVideo], plan: Bu
 
     # Nothing is compressed unless there is enough, and all rejects are written down
     summaries = stored | SummarizePartitions()  # (str, PartitionSummary)
-    unchanged = summaries | CheckOtherSplits(layout, plan.anew, plan.previous_partitions)  # True
+    unchanged = summaries | CheckOtherSplits(layout, plan.anew, plan.previous_partitions)  # bool
     rejects = ledger.rejects() | WriteRejects(layout, unchanged)  # FileEntry
-    passed = counts | CheckBuild(layout, config, summaries, rejects)  # True
-    stored = stored | "Passed" >> WaitOn(passed)  # StoredVideo
+    passed = counts | CheckBuild(layout, config, summaries, unchanged, rejects)  # bool
+    stored = stored | "Stored enough" >> Gate(passed)  # StoredVideo
+    counts = counts | "Counted enough" >> Gate(passed)  # [StageCount]
 
     # 6. PCA with whitening and 7. optimal 8-bit codebook, fitted on the frames of the train partition (§3.3)
     train = stored | "Train" >> beam.Filter(lambda item: item.video.partition == Partition.TRAIN)  # StoredVideo
@@ -152,13 +153,13 @@ def write_dataset(selected: Selected, stored: PCollection[StoredVideo], plan: Bu
     quantizer = train | FitQuantizer(fitting, config.quantizer, pca)  # Step
 
     # 8. TFRecord shards, frame-level and video-level, and the tables around them (§3.2, §3.4)
-    train_counts = stored | CountTrainLabels()  # Counter
+    train_counts = stored | CountTrainLabels() | "Labelled enough" >> Gate(passed)  # Counter
     indices = train_counts | IndexLabels(selected.entities)  # {str: int}
-    groups = stored | GroupByShard(config.shards)  # (Shard, [StoredVideo])
+    groups = stored | GroupByShard(config.shards, passed)  # (Shard, [StoredVideo])
     writing = Writing(plan.store, plan.journal, plan.anew)
     shards = groups | WriteShards(writing, pca, quantizer, indices)  # Step
     vocabulary = train_counts | WriteVocabulary(layout, selected.entities, frozen=plan.anew is not None)  # FileEntry
-    tables = groups | ListVideos(indices) | WriteVideos(layout)  # FileEntry
+    tables = groups | ListVideos(indices) | WriteVideos(layout, passed)  # FileEntry
     _ = counts | WriteManifest(
         layout,
         plan.for_manifest,

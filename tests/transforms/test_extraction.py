@@ -33,7 +33,7 @@ from yt8m_pipeline.transforms import extraction
 from yt8m_pipeline.transforms.extraction import WRITTEN, ExtractFeatures, ExtractVideo, remember
 from yt8m_pipeline.transforms.ledger import COUNTS, KEPT, REJECTS
 from yt8m_pipeline.transforms.lookup import CHANGED, LACKING, LookUp, changed_warning
-from yt8m_pipeline.transforms.video_features import extract_video
+from yt8m_pipeline.transforms.video_features import Watch, extract_video
 
 STRICT, LENIENT = Decoding(min_decoded_fraction=0.6), Decoding(min_decoded_fraction=0.4)
 CUT = VideoRejected(DropReason.TRUNCATED, "it ends at 3 s", 0.25)
@@ -338,7 +338,7 @@ class TestOneCall:
 
             inception = Inception.model_validate({"model": {"random": 1}, "image_size": 32, "resize": resize})
             with Sandbox(Decoding(), inception.decoded_size) as sandbox:
-                extracted = extract_video(clip, sandbox, cast(FeatureExtractor, note), inception)
+                extracted = extract_video(clip, sandbox, cast(FeatureExtractor, note), inception, Watch())
             assert extracted.decoded_fraction == 1.0
             assert extracted.features.pts_seconds.tolist() == [0, 1, 2, 3]
         assert shapes == {"decoder": (4, 32, 32, 3), "model": (4, 48, 64, 3)}
@@ -351,7 +351,7 @@ class TestOneCall:
 
         inception = Inception(model=RandomModel(random=1), image_size=32, batch_size=1)
         with Sandbox(Decoding(), 32) as sandbox, pytest.raises(RuntimeError, match="no memory"):
-            extract_video(clip, sandbox, cast(FeatureExtractor, fail), inception)
+            extract_video(clip, sandbox, cast(FeatureExtractor, fail), inception, Watch())
         assert threading.active_count() == threads
         assert set(os.listdir("/proc/self/fd")) == descriptors
 

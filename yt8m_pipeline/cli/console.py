@@ -73,6 +73,7 @@ def quieten() -> None:
     """Shows warnings of ours and errors of others; libraries log while they are imported, so call this before."""
     logging.getLogger().setLevel(logging.ERROR)
     logging.getLogger("yt8m_pipeline").setLevel(logging.WARNING)
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
 
 
 @contextmanager

@@ -47,7 +47,10 @@ class StageProgress(logging.Handler):
             for stage in self._stages.values():
                 stage.start()
             return
-        self.update(event["stage"], total=event.get("total"), done=event.get("done", 0), frames=event.get("frames", 0))
+        stage, announced = event["stage"], event.get("total")
+        before = self._stages[stage].total if stage in self._stages else None
+        total = None if announced is None else announced + (before or 0)
+        self.update(stage, total=total, done=event.get("done", 0), frames=event.get("frames", 0))
 
     def update(self, name: str, *, total: int | None = None, done: int = 0, frames: int = 0) -> None:
         """Shows that a stage has `total` videos before it, and has finished `done` more of them with so many frames."""

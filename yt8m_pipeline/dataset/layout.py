@@ -48,6 +48,7 @@ class Layout:
     UNFINISHED: ClassVar = ".unfinished"
     LOCK: ClassVar = ".lock"
     JOURNAL: ClassVar = ".journal"
+    REFUSALS: ClassVar = ".refusals"
     VOCABULARY: ClassVar = "vocabulary.csv"
     VIDEOS: ClassVar = "videos.parquet"
     REJECTS: ClassVar = "rejects.parquet"

@@ -4,12 +4,13 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from yt8m_pipeline.accounting.reasons import Retry
 from yt8m_pipeline.config import Config
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.manifest import Manifest
-from yt8m_pipeline.errors import DataError
+from yt8m_pipeline.errors import PipelineError
 from yt8m_pipeline.files import delete_temporaries
 from yt8m_pipeline.jobs.build_folder import begin, exclusive, finish, withdraw
 from yt8m_pipeline.jobs.build_plan import BuildPlan, plan_build
@@ -70,7 +71,7 @@ def build(
         start = time.monotonic()
         try:
             seconds = _run_through_damage(plan, beam_arguments)
-        except DataError:
+        except PipelineError:
             if anew:
                 withdraw(plan.layout, anew)
             raise
@@ -88,9 +89,7 @@ def _run_through_damage(plan: BuildPlan, beam_arguments: Sequence[str]) -> dict[
 
 
 def _run(plan: BuildPlan, beam_arguments: Sequence[str]) -> dict[str, float]:
-    from yt8m_pipeline.jobs.engine import beam_pipeline, run
+    from yt8m_pipeline.jobs.engine import run
     from yt8m_pipeline.pipeline import build_dataset
 
-    root = beam_pipeline(beam_arguments)
-    build_dataset(root, plan)
-    return run(root)
+    return run(beam_arguments, plan.layout, partial(build_dataset, plan=plan))

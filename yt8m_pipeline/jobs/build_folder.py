@@ -15,6 +15,7 @@ from yt8m_pipeline.dataset.manifest import Manifest, mark_complete
 from yt8m_pipeline.dataset.steps import file_entry
 from yt8m_pipeline.errors import DataError, UsageError
 from yt8m_pipeline.jobs.journal import Journal
+from yt8m_pipeline.jobs.refusals import Refusals
 
 
 @contextmanager
@@ -162,5 +163,6 @@ def finish(layout: Layout) -> None:
             if f"{level}/{name}" not in listed:
                 files.delete(layout.path(f"{level}/{name}"))
     Journal(layout).clear()
+    Refusals(layout.path(Layout.REFUSALS)).clear()
     files.delete(layout.path(Layout.UNFINISHED))
     mark_complete(layout)

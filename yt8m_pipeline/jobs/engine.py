@@ -1,9 +1,7 @@
 """Running a pipeline on an engine of Beam: its options, and its errors in our words."""
 
-import logging
-import re
 from argparse import ArgumentError, ArgumentParser
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -11,9 +9,11 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
+from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.errors import DataError, UsageError
-from yt8m_pipeline.store.stored_file import DamagedFile
+from yt8m_pipeline.jobs.refusals import Refusals
 from yt8m_pipeline.transforms.monitoring import stage_seconds
+from yt8m_pipeline.transforms.steps import refusing_to
 
 
 def beam_pipeline(arguments: Sequence[str]) -> Any:
@@ -23,7 +23,6 @@ def beam_pipeline(arguments: Sequence[str]) -> Any:
         UsageError: if Beam does not know or take one of them (Beam itself ignores those that it does not know), or if
             packages of the engine are missing.
     """
-    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     options = PipelineOptions(list(arguments))
     chosen = any(argument.startswith("--runner") for argument in arguments)
     try:
@@ -68,29 +67,36 @@ def _refused(arguments: Sequence[str], why: str) -> UsageError:
     )
 
 
-def run(root: Any) -> dict[str, float]:
+def run(arguments: Sequence[str], layout: Layout, add_steps: Callable[[beam.Pipeline], None]) -> dict[str, float]:
     """Runs a pipeline, and returns the seconds that workers spent in each stage.
 
+    Args:
+        arguments: Beam's own options.
+        layout: The dataset that the pipeline writes.
+        add_steps: Adds the steps to the empty pipeline.
+
     Raises:
-        DataError: as a worker raised it, or with the last line that the engine gives.
+        PipelineError: what a step refused, as it was raised in the worker.
+        DataError: with the last line that the engine gives, if it stopped for another reason.
         KeyboardInterrupt: if a worker was interrupted.
     """
+    refusals = Refusals(layout.path(Layout.REFUSALS))
+    refusals.clear()
+    root = beam_pipeline(arguments)
+    with refusing_to(refusals):
+        add_steps(root)
     try:
         result = root.run()
         result.wait_until_finish()
     except RuntimeError as error:
-        raise _engine_error(str(error)) from error
+        raise refusals.first() or _engine_error(str(error)) from error
+    if refused := refusals.first():
+        raise refused
     return stage_seconds(result)
 
 
 def _engine_error(text: str) -> DataError | KeyboardInterrupt:
-    """An engine hands a worker's exception on as text: ours still has its four parts, others their last line."""
-    found = re.search(
-        r"(?:Error|DamagedFile): (?P<what>.+)\n  where: (?P<where>.+)\n  why:   (?P<why>.+)\n  fix:   (?P<fix>.+)", text
-    )
-    if found:
-        error = DataError(**found.groupdict())
-        return DamagedFile(**error.parts) if error.what == DamagedFile.WHAT else error
+    """What an engine says of an exception that is none of ours: its last line."""
     last = [line for line in text.splitlines() if line.strip()][-1]
     if last.startswith("KeyboardInterrupt"):
         return KeyboardInterrupt()

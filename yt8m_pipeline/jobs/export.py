@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from yt8m_pipeline.jobs.build_folder import begin, exclusive, finish
 from yt8m_pipeline.jobs.export_plan import ExportPlan, plan_export
@@ -43,10 +44,9 @@ def export(dataset: str, output: str, store: str | None = None, beam_arguments: 
     from yt8m_pipeline.pipeline import export_dataset
 
     start = time.monotonic()
-    root = beam_pipeline(beam_arguments)
+    beam_pipeline(beam_arguments)
     with exclusive(plan.layout):
         begin(plan.layout, None)
-        export_dataset(root, plan)
-        run(root)
+        run(beam_arguments, plan.layout, partial(export_dataset, plan=plan))
         finish(plan.layout)
     return ExportResult(plan, is_new=True, elapsed_seconds=time.monotonic() - start)

@@ -42,6 +42,7 @@ from yt8m_pipeline.jobs.journal import Journal
 from yt8m_pipeline.store.feature_store import FeatureStore
 from yt8m_pipeline.transforms.combiners import AddUp, DigestOfSet, Sum
 from yt8m_pipeline.transforms.monitoring import advance, timed
+from yt8m_pipeline.transforms.steps import FlatMap, Map
 
 Features: TypeAlias = npt.NDArray[np.floating]
 Unit: TypeAlias = list[StoredVideo]
@@ -96,24 +97,24 @@ class FitPca(beam.PTransform[PCollection[StoredVideo], PCollection[Step]]):
         fitting, config = self.fitting, self.config
         key = (
             train
-            | "identities" >> beam.Map(_identity)
-            | "digest" >> beam.CombineGlobally(DigestOfSet())
-            | "key" >> beam.Map(pca_key, fitting.store.space, config)
+            | "identities" >> Map(_identity)
+            | "digest" >> beam.CombineGlobally(DigestOfSet()).without_defaults()
+            | "key" >> Map(pca_key, fitting.store.space, config)
         )
         exponent = (
             train
-            | "magnitudes" >> beam.Map(_magnitude)
+            | "magnitudes" >> Map(_magnitude)
             | "all magnitudes" >> beam.CombineGlobally(Sum()).without_defaults()
-            | "grid" >> beam.Map(Magnitudes.grid_exponent)
+            | "grid" >> Map(Magnitudes.grid_exponent)
         )
         moments = (
             train
             | "units" >> IntoUnits(fitting.parallelism.fitting_units)
-            | "unless fitted" >> beam.FlatMap(_unless_fitted, fitting, PCA, AsSingleton(key))
-            | "moments" >> beam.FlatMap(unit_moments, fitting.store, AsSingleton(exponent))
+            | "unless fitted" >> FlatMap(_unless_fitted, fitting, PCA, AsSingleton(key))
+            | "moments" >> FlatMap(unit_moments, fitting.store, AsSingleton(exponent))
             | "sum" >> AddUp(fitting.parallelism.accumulators)
         )
-        return key | "fit" >> beam.Map(_fit_pca, AsSingleton(moments, default_value=None), fitting, config)
+        return key | "fit" >> Map(_fit_pca, AsSingleton(moments, default_value=None), fitting, config)
 
 
 def pca_key(features_digest: str, space: str, config: PcaConfig) -> str:
@@ -133,14 +134,7 @@ def _fit_pca(key: str, moments: Moments | None, fitting: Fitting, config: PcaCon
     step = fitting.find(PCA, key)
     if step:
         return step
-    if moments is None:
-        raise DataError(
-            what="There is nothing to fit the PCA on",
-            where=fitting.layout.root,
-            why="the train partition has no frames",
-            fix="see rejects.parquet for what was dropped and why; give more videos, or relax the thresholds in the "
-            "config",
-        )
+    assert moments  # noqa: S101  the gate lets no build pass whose train partition has no frames
     with timed(PCA):
         pca = Pca.fit(moments, components=config.components, epsilon=config.epsilon)
     return _save_pca(fitting.journal, key, pca, "fitted", {"frames": moments.count})
@@ -158,8 +152,8 @@ class ImportPca(beam.PTransform[PCollection[StoredVideo], PCollection[Step]]):
     source: PcaImport
 
     def expand(self, train: PCollection[StoredVideo]) -> PCollection[Step]:
-        first = train | "ids" >> beam.Map(_video_id) | "first" >> beam.CombineGlobally(min).without_defaults()
-        return first | "import" >> beam.Map(_import_pca, self.fitting, self.config, self.source)
+        first = train | "ids" >> Map(_video_id) | "first" >> beam.CombineGlobally(min).without_defaults()
+        return first | "import" >> Map(_import_pca, self.fitting, self.config, self.source)
 
 
 def _video_id(stored: StoredVideo) -> str:
@@ -188,17 +182,17 @@ class FitQuantizer(beam.PTransform[PCollection[StoredVideo], PCollection[Step]])
 
     def expand(self, train: PCollection[StoredVideo]) -> PCollection[Step]:
         fitting, config = self.fitting, self.config
-        key = self.pca | "key" >> beam.Map(quantizer_key, config)
+        key = self.pca | "key" >> Map(quantizer_key, config)
         if config.method == "uniform":
-            return key | "save" >> beam.Map(_fit_quantizer, None, fitting, config)
+            return key | "save" >> Map(_fit_quantizer, None, fitting, config)
         histogram = (
             train
             | "units" >> IntoUnits(fitting.parallelism.fitting_units)
-            | "unless fitted" >> beam.FlatMap(_unless_fitted, fitting, QUANTIZER, AsSingleton(key))
-            | "histogram" >> beam.FlatMap(unit_histogram, fitting, config.scope, AsSingleton(self.pca))
+            | "unless fitted" >> FlatMap(_unless_fitted, fitting, QUANTIZER, AsSingleton(key))
+            | "histogram" >> FlatMap(unit_histogram, fitting, config.scope, AsSingleton(self.pca))
             | "sum" >> AddUp(fitting.parallelism.accumulators)
         )
-        return key | "fit" >> beam.Map(_fit_quantizer, AsSingleton(histogram, default_value=None), fitting, config)
+        return key | "fit" >> Map(_fit_quantizer, AsSingleton(histogram, default_value=None), fitting, config)
 
 
 def quantizer_key(pca: Step, config: QuantizerConfig) -> str:
@@ -230,7 +224,7 @@ class IntoUnits(beam.PTransform[PCollection[StoredVideo], PCollection[Unit]]):
     units: int
 
     def expand(self, stored: PCollection[StoredVideo]) -> PCollection[Unit]:
-        keyed = stored | "unit" >> beam.Map(_with_unit, self.units)
+        keyed = stored | "unit" >> Map(_with_unit, self.units)
         return keyed | beam.GroupByKey() | "sort" >> beam.MapTuple(_sorted_unit)
 
 

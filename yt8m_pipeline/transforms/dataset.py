@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import apache_beam as beam
 import pyarrow as pa
@@ -28,11 +29,15 @@ from yt8m_pipeline.dataset.shards import Member, shard_key, shard_of, write_shar
 from yt8m_pipeline.dataset.steps import PCA, QUANTIZER, FileEntry, Step
 from yt8m_pipeline.errors import DataError
 from yt8m_pipeline.jobs.journal import Journal
+from yt8m_pipeline.jobs.refusals import Refusals
 from yt8m_pipeline.jobs.sufficiency import check_failures, check_rest_unchanged, check_train_frames, check_videos_left
 from yt8m_pipeline.store.feature_store import FeatureStore
 from yt8m_pipeline.transforms.combiners import Sum
 from yt8m_pipeline.transforms.compression import load_pca, load_quantizer
 from yt8m_pipeline.transforms.monitoring import advance, announce, timed
+from yt8m_pipeline.transforms.steps import FlatMap, Map
+
+T = TypeVar("T")
 
 WRITE = "write"
 FEATURES = "features"
@@ -46,14 +51,21 @@ Group: TypeAlias = tuple[Shard, list[StoredVideo]]
 
 @dataclass
 class GroupByShard(beam.PTransform[PCollection[StoredVideo], PCollection[Group]]):
-    """PCollection[StoredVideo] → PCollection[Group], shards without videos too."""
+    """PCollection[StoredVideo] → PCollection[Group], shards without videos too, where the verdict is good.
+
+    Attributes:
+        shards: How many shards each partition has.
+        passed: The verdict.
+    """
 
     shards: Shards
+    passed: PCollection[bool]
 
     def expand(self, stored: PCollection[StoredVideo]) -> PCollection[Group]:
         sizes = [(part.value, self.shards.of(part)) for part in Partition]
-        empty = stored.pipeline | "partitions" >> beam.Create(sizes) | "all shards" >> beam.FlatMapTuple(_empty_shards)
-        keyed = stored | "shard" >> beam.Map(_with_shard, self.shards)
+        partitions = stored.pipeline | "partitions" >> beam.Create(sizes) | Gate(self.passed)
+        empty = partitions | "all shards" >> beam.FlatMapTuple(_empty_shards)
+        keyed = stored | "shard" >> Map(_with_shard, self.shards)
         return (keyed, empty) | beam.Flatten() | beam.GroupByKey() | "sort" >> beam.MapTuple(_sorted_group)
 
 
@@ -78,7 +90,7 @@ class CountTrainLabels(beam.PTransform[PCollection[StoredVideo], PCollection[Cou
 
     def expand(self, stored: PCollection[StoredVideo]) -> PCollection[Counter[str]]:
         train = stored | beam.Filter(lambda item: item.video.partition == Partition.TRAIN)
-        return train | beam.Map(_labels) | beam.CombineGlobally(Sum(Counter()))
+        return train | Map(_labels) | beam.CombineGlobally(Sum(Counter()))
 
 
 def _labels(stored: StoredVideo) -> Counter[str]:
@@ -92,7 +104,7 @@ class IndexLabels(beam.PTransform[PCollection[Counter[str]], PCollection[dict[st
     entities: PCollection[pa.Table]
 
     def expand(self, train_counts: PCollection[Counter[str]]) -> PCollection[dict[str, int]]:
-        return train_counts | beam.Map(_indices, AsIter(self.entities))
+        return train_counts | Map(_indices, AsIter(self.entities))
 
 
 def _indices(train_counts: Counter[str], entities: Iterable[pa.Table]) -> dict[str, int]:
@@ -103,7 +115,7 @@ class SummarizePartitions(beam.PTransform[PCollection[StoredVideo], PCollection[
     """PCollection[StoredVideo] → PCollection[(str, PartitionSummary)], one per partition that has videos."""
 
     def expand(self, stored: PCollection[StoredVideo]) -> PCollection[tuple[str, PartitionSummary]]:
-        return stored | beam.Map(_summary) | beam.CombinePerKey(Sum())
+        return stored | Map(_summary) | beam.CombinePerKey(Sum())
 
 
 def _summary(stored: StoredVideo) -> tuple[str, PartitionSummary]:
@@ -112,9 +124,9 @@ def _summary(stored: StoredVideo) -> tuple[str, PartitionSummary]:
 
 @dataclass
 class CheckOtherSplits(beam.PTransform[PCollection[tuple[str, PartitionSummary]], PCollection[bool]]):
-    """The summaries of the partitions → PCollection[bool] of one, True.
+    """The summaries of the partitions → PCollection[bool] of one.
 
-    It raises a DataError where `rebuild-split` would leave another split out of date.
+    False: `rebuild-split` would leave another split out of date, which is refused.
 
     Attributes:
         layout: Where the dataset is.
@@ -128,54 +140,92 @@ class CheckOtherSplits(beam.PTransform[PCollection[tuple[str, PartitionSummary]]
 
     def expand(self, summaries: PCollection[tuple[str, PartitionSummary]]) -> PCollection[bool]:
         start = summaries.pipeline | beam.Create([self.anew])
-        return start | beam.Map(_check_other_splits, AsDict(summaries), self.previous, self.layout)
+        return start | Map(_is_unchanged, AsDict(summaries), self.previous, self.layout)
 
 
-def _check_other_splits(
+def _is_unchanged(
     anew: Partition | None,
     summaries: Mapping[str, PartitionSummary],
     previous: Mapping[Partition, PartitionSummary],
     layout: Layout,
 ) -> bool:
-    if anew:
-        check_rest_unchanged(summaries, previous, anew, layout)
-    return True
+    with _verdict(layout) as verdict:
+        if anew:
+            check_rest_unchanged(summaries, previous, anew, layout)
+    return verdict.is_good
 
 
 @dataclass
 class CheckBuild(beam.PTransform[PCollection[list[StageCount]], PCollection[bool]]):
-    """The counts of all stages → PCollection[bool] of one, True; it raises a DataError where the data fall short.
+    """The counts of all stages → PCollection[bool] of one, or none at all; False: the data fall short.
 
     Attributes:
         layout: Where the dataset is.
         config: What is enough.
         summaries: The summaries of the partitions.
-        rejects: What it waits for, so that the reasons can be read when it raises.
+        unchanged: Whether the other partitions are those of the dataset; if not, nothing is checked.
+        rejects: What it waits for, so that the reasons can be read when the build is refused.
     """
 
     layout: Layout
     config: Config
     summaries: PCollection[tuple[str, PartitionSummary]]
+    unchanged: PCollection[bool]
     rejects: PCollection[FileEntry]
 
     def expand(self, counts: PCollection[list[StageCount]]) -> PCollection[bool]:
-        written = counts | WaitOn(self.rejects)
-        return written | beam.Map(_check_build, AsDict(self.summaries), self.config, self.layout)
+        written = counts | Gate(self.unchanged) | WaitOn(self.rejects)
+        return written | Map(_is_enough, AsDict(self.summaries), self.config, self.layout)
 
 
-def _check_build(
+def _is_enough(
     counts: Sequence[StageCount], summaries: Mapping[str, PartitionSummary], config: Config, layout: Layout
 ) -> bool:
-    check_failures(counts, config, layout)
-    check_videos_left(counts, layout)
-    check_train_frames(summaries, config, layout)
+    with _verdict(layout) as verdict:
+        check_failures(counts, config, layout)
+        check_videos_left(counts, layout)
+        check_train_frames(summaries, config, layout)
+        _announce_work(summaries, config)
+    return verdict.is_good
+
+
+def _announce_work(summaries: Mapping[str, PartitionSummary], config: Config) -> None:
     train = summaries[Partition.TRAIN.value].videos
     if config.pca.is_fitted:
         announce(PCA, train)
     if config.quantizer.method == "optimal":
         announce(QUANTIZER, train)
     announce(WRITE, sum(summary.videos for summary in summaries.values()))
-    return True
+
+
+@dataclass(slots=True)
+class _Verdict:
+    is_good: bool = True
+
+
+@contextmanager
+def _verdict(layout: Layout) -> Iterator[_Verdict]:
+    """Books a refusal as a verdict: an engine may try a step that raises again, up to four times."""
+    verdict = _Verdict()
+    try:
+        yield verdict
+    except DataError as error:
+        Refusals(layout.path(Layout.REFUSALS)).write(error)
+        verdict.is_good = False
+
+
+@dataclass
+class Gate(beam.PTransform[PCollection[T], PCollection[T]]):
+    """PCollection[T] → the same, or nothing where the verdict is bad or there is none."""
+
+    passed: PCollection[bool]
+
+    def expand(self, elements: PCollection[T]) -> PCollection[T]:
+        return elements | beam.Filter(_is_let_through, AsSingleton(self.passed, default_value=False))
+
+
+def _is_let_through(_: Any, passed: bool) -> bool:
+    return passed
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +258,7 @@ class WriteShards(beam.PTransform[PCollection[Group], PCollection[Step]]):
 
     def expand(self, groups: PCollection[Group]) -> PCollection[Step]:
         sides = (AsSingleton(self.pca), AsSingleton(self.quantizer), AsSingleton(self.indices))
-        return groups | beam.Map(_write, self.writing, *sides)
+        return groups | Map(_write, self.writing, *sides)
 
 
 def _write(group: Group, writing: Writing, pca: Step, quantizer: Step, indices: Mapping[str, int]) -> Step:
@@ -256,7 +306,7 @@ class ListVideos(beam.PTransform[PCollection[Group], PCollection[pa.Table]]):
     indices: PCollection[dict[str, int]]
 
     def expand(self, groups: PCollection[Group]) -> PCollection[pa.Table]:
-        return groups | beam.Map(_rows, AsSingleton(self.indices))
+        return groups | Map(_rows, AsSingleton(self.indices))
 
 
 def _rows(group: Group, indices: Mapping[str, int]) -> pa.Table:
@@ -269,25 +319,32 @@ class WriteRejects(beam.PTransform[PCollection[pa.Table], PCollection[FileEntry]
 
     Attributes:
         layout: Where the dataset is.
-        unchanged: What it waits for: nothing is written where `rebuild-split` is refused.
+        unchanged: The verdict on the other partitions: nothing is written where `rebuild-split` is refused.
     """
 
     layout: Layout
     unchanged: PCollection[bool]
 
     def expand(self, rejects: PCollection[pa.Table]) -> PCollection[FileEntry]:
-        layout = rejects.pipeline | beam.Create([self.layout]) | WaitOn(self.unchanged)
-        return layout | beam.Map(write_rejects, AsIter(rejects))
+        layout = rejects.pipeline | beam.Create([self.layout]) | Gate(self.unchanged)
+        return layout | Map(write_rejects, AsIter(rejects))
 
 
 @dataclass
 class WriteVideos(beam.PTransform[PCollection[pa.Table], PCollection[FileEntry]]):
-    """PCollection[pa.Table] of videos → PCollection[FileEntry]: videos.parquet and the withheld test labels."""
+    """PCollection[pa.Table] of videos → PCollection[FileEntry]: videos.parquet and the withheld test labels.
+
+    Attributes:
+        layout: Where the dataset is.
+        passed: The verdict on the build.
+    """
 
     layout: Layout
+    passed: PCollection[bool]
 
     def expand(self, rows: PCollection[pa.Table]) -> PCollection[FileEntry]:
-        return rows.pipeline | beam.Create([self.layout]) | beam.FlatMap(write_videos, AsIter(rows))
+        layout = rows.pipeline | beam.Create([self.layout]) | Gate(self.passed)
+        return layout | FlatMap(write_videos, AsIter(rows))
 
 
 @dataclass
@@ -305,7 +362,7 @@ class WriteVocabulary(beam.PTransform[PCollection[Counter[str]], PCollection[Fil
     frozen: bool
 
     def expand(self, train_counts: PCollection[Counter[str]]) -> PCollection[FileEntry]:
-        return train_counts | beam.Map(_write_vocabulary, AsIter(self.entities), self.layout, frozen=self.frozen)
+        return train_counts | Map(_write_vocabulary, AsIter(self.entities), self.layout, frozen=self.frozen)
 
 
 def _write_vocabulary(
@@ -335,7 +392,7 @@ class WriteManifest(beam.PTransform[PCollection[list[StageCount]], PCollection[N
     warnings: PCollection[str]
 
     def expand(self, counts: PCollection[list[StageCount]]) -> PCollection[None]:
-        return counts | beam.Map(
+        return counts | Map(
             _write_manifest,
             layout=self.layout,
             planned=self.planned,

@@ -28,6 +28,7 @@ from yt8m_pipeline.store.feature_store import FeatureStore
 from yt8m_pipeline.transforms.compression import load_pca, quantizer_key, save_quantizer
 from yt8m_pipeline.transforms.dataset import FEATURES, WRITE
 from yt8m_pipeline.transforms.monitoring import advance, announce, timed
+from yt8m_pipeline.transforms.steps import FlatMap, Map
 
 CODES = "codes"
 """What an export without a store is encoded from, in its manifest."""
@@ -74,7 +75,7 @@ class ReadMembers(beam.PTransform[Pipeline, PCollection[Group]]):
     def expand(self, root: Pipeline) -> PCollection[Group]:
         sizes = [(part.value, of) for part, of in self.sizes.items()]
         empty = root | "partitions" >> beam.Create(sizes) | "all shards" >> beam.FlatMapTuple(_empty_shards)
-        members = root | "source" >> beam.Create([self.source]) | "members" >> beam.FlatMap(_read_members, self.videos)
+        members = root | "source" >> beam.Create([self.source]) | "members" >> FlatMap(_read_members, self.videos)
         return (members, empty) | beam.Flatten() | beam.GroupByKey() | "sort" >> beam.MapTuple(_sorted_group)
 
 
@@ -104,7 +105,7 @@ class CopyTables(beam.PTransform[Pipeline, PCollection[FileEntry]]):
     tables: list[FileEntry]
 
     def expand(self, root: Pipeline) -> PCollection[FileEntry]:
-        return root | beam.Create(self.tables) | beam.Map(_copy, self.copying)
+        return root | beam.Create(self.tables) | Map(_copy, self.copying)
 
 
 @dataclass
@@ -115,7 +116,7 @@ class CopyPca(beam.PTransform[Pipeline, PCollection[Step]]):
     pca: Step
 
     def expand(self, root: Pipeline) -> PCollection[Step]:
-        return root | beam.Create([self.pca]) | beam.Map(_copy_pca, self.copying)
+        return root | beam.Create([self.pca]) | Map(_copy_pca, self.copying)
 
 
 def _copy_pca(pca: Step, copying: Copying) -> Step:
@@ -140,7 +141,7 @@ class WriteUniform(beam.PTransform[PCollection[Step], PCollection[Step]]):
     journal: Journal
 
     def expand(self, pca: PCollection[Step]) -> PCollection[Step]:
-        return pca | beam.Map(_write_uniform, self.journal)
+        return pca | Map(_write_uniform, self.journal)
 
 
 def _write_uniform(pca: Step, journal: Journal) -> Step:
@@ -161,8 +162,8 @@ class CheckStore(beam.PTransform[PCollection[Group], PCollection[bool]]):
     videos: int
 
     def expand(self, groups: PCollection[Group]) -> PCollection[bool]:
-        missing = groups | beam.FlatMap(_missing, self.store)
-        return groups.pipeline | beam.Create([self.videos]) | beam.Map(_check_store, self.store, AsIter(missing))
+        missing = groups | FlatMap(_missing, self.store)
+        return groups.pipeline | beam.Create([self.videos]) | Map(_check_store, self.store, AsIter(missing))
 
 
 def _missing(group: Group, store: FeatureStore | None) -> Iterator[str]:
@@ -203,7 +204,7 @@ class EncodeAgain(beam.PTransform[PCollection[Group], PCollection[Step]]):
 
     def expand(self, groups: PCollection[Group]) -> PCollection[Step]:
         ready = groups | WaitOn(self.checked)
-        return ready | beam.Map(_encode_again, self.copying, self.pca, self.origin, AsSingleton(self.quantizer))
+        return ready | Map(_encode_again, self.copying, self.pca, self.origin, AsSingleton(self.quantizer))
 
 
 def _encode_again(group: Group, copying: Copying, pca: Step, origin: Step, quantizer: Step) -> Step:
@@ -268,7 +269,7 @@ class WriteExportManifest(beam.PTransform[PCollection[Step], PCollection[None]])
 
     def expand(self, shards: PCollection[Step]) -> PCollection[None]:
         start = shards.pipeline | beam.Create([self.planned]) | WaitOn(self.tables)
-        return start | beam.Map(_write_manifest, self.copying, AsSingleton(self.quantizer), AsIter(shards))
+        return start | Map(_write_manifest, self.copying, AsSingleton(self.quantizer), AsIter(shards))
 
 
 def _write_manifest(planned: Mapping[str, Any], copying: Copying, quantizer: Step, shards: Iterable[Step]) -> None:

@@ -24,7 +24,8 @@ from yt8m_pipeline.store.index import IndexedFile
 from yt8m_pipeline.transforms.ledger import COUNTS, KEPT, REJECTS, Outputs, SeveralOutputs, typed_step
 from yt8m_pipeline.transforms.lookup import rejected, settled
 from yt8m_pipeline.transforms.monitoring import advance, observe, say
-from yt8m_pipeline.transforms.video_features import ExtractedVideo, extract_video
+from yt8m_pipeline.transforms.steps import Map, NotingDoFn
+from yt8m_pipeline.transforms.video_features import Watch, extract_video
 
 WRITTEN = "written"
 
@@ -49,11 +50,11 @@ class ExtractFeatures(SeveralOutputs[PCollection[Video], Outputs[StoredVideo]]):
         extract = ExtractVideo(self.store, self.decoding, self.inception, self.dimensions)
         step = typed_step(extract, StoredVideo, written=tuple[str, tuple[str, IndexedFile]])
         found = videos | "extract" >> step.with_outputs(REJECTS, COUNTS, WRITTEN, main=KEPT)
-        _ = found[WRITTEN] | "shelf" >> beam.GroupByKey() | "index" >> beam.Map(remember, self.store)
+        _ = found[WRITTEN] | "shelf" >> beam.GroupByKey() | "index" >> Map(remember, self.store)
         return Outputs(found[KEPT], found[REJECTS], found[COUNTS])
 
 
-class ExtractVideo(beam.DoFn):
+class ExtractVideo(NotingDoFn):
     """Extracts and stores one video, unless an earlier attempt at the same bundle has stored it."""
 
     def __init__(self, store: FeatureStore, decoding: Decoding, inception: Inception, dimensions: range) -> None:
@@ -85,8 +86,13 @@ class ExtractVideo(beam.DoFn):
     def _extract(self, video: Video, source: Source) -> StoredEntry:
         if not source.size:
             require_readable(video.uri)  # a corpus of which only missing files are left needs no network
-        extracted = extract_video(video, self._sandbox, self._extractor(), self._inception)
-        _observe(extracted)
+        extractor, watch = self._extractor(), Watch()
+        try:
+            extracted = extract_video(video, self._sandbox, extractor, self._inception, watch)
+        finally:
+            watch.decoded()
+            observe(Stage.DECODE, watch.decode_seconds)
+            observe(Stage.EXTRACT, watch.network_seconds)
         return self._store.write(extracted.features, source, extracted.decoded_fraction, self._decoding.rate)
 
     def _extractor(self) -> FeatureExtractor:
@@ -109,11 +115,6 @@ def stored_before(store: FeatureStore, video: Video, source: Source) -> StoredEn
     """
     found = store.find(video.video_id)
     return found.entry if found and found.source == source else None
-
-
-def _observe(extracted: ExtractedVideo) -> None:
-    observe(Stage.DECODE, extracted.decode_seconds)
-    observe(Stage.EXTRACT, extracted.network_seconds)
 
 
 def remember(written: tuple[str, Iterable[tuple[str, IndexedFile]]], store: FeatureStore) -> None:

@@ -11,6 +11,7 @@ from apache_beam.typehints.decorators import IOTypeHints
 from yt8m_pipeline.accounting.counts import StageCount, total_counts
 from yt8m_pipeline.accounting.outcome import Outcome
 from yt8m_pipeline.transforms.combiners import SumByStage
+from yt8m_pipeline.transforms.steps import NotingDoFn
 
 KEPT = "kept"
 REJECTS = "rejects"
@@ -52,7 +53,7 @@ def settle(main: Outcome, *others: Outcome) -> Iterator[Any]:
             yield TaggedOutput(REJECTS, outcome.rejects)
 
 
-class Settle(beam.DoFn):
+class Settle(NotingDoFn):
     """Applies a function that answers the outcome of a stage for each of its tables, the kept one first."""
 
     def __init__(self, function: Callable[..., Iterable[Outcome]]) -> None:

@@ -33,6 +33,7 @@ from yt8m_pipeline.transforms.ledger import (
     typed_step,
 )
 from yt8m_pipeline.transforms.monitoring import announce, timed
+from yt8m_pipeline.transforms.steps import FlatMap, Map, NotingDoFn
 
 LOGGER = logging.getLogger(__name__)
 
@@ -82,10 +83,10 @@ class FindInStore(SeveralOutputs[PCollection[Video], Found]):
 
     def expand(self, videos: PCollection[Video]) -> Found:
         look_up = LookUp(self.store, self.decoding, self.retry, refresh=self.refresh, verify=self.verify)
-        shelves = videos | "shelf" >> beam.Map(_with_shelf) | beam.GroupByKey()
+        shelves = videos | "shelf" >> Map(_with_shelf) | beam.GroupByKey()
         step = typed_step(look_up, StoredVideo, lacking=Video, changed=str)
         found = shelves | "look up" >> step.with_outputs(LACKING, REJECTS, COUNTS, CHANGED, main=KEPT)
-        warnings = found[CHANGED] | "changed" >> ToList() | beam.FlatMap(changed_warning)
+        warnings = found[CHANGED] | "changed" >> ToList() | FlatMap(changed_warning)
         lacking = found[LACKING] | beam.Reshuffle()
         return Found(Outputs(found[KEPT], found[REJECTS], found[COUNTS]), lacking, warnings)
 
@@ -105,7 +106,7 @@ class RecallVideos(SeveralOutputs[PCollection[Video], Outputs[StoredVideo]]):
         return outputs_of(videos, _Recall(self.layout, self.decoding), kept=StoredVideo)
 
 
-class LookUp(beam.DoFn):
+class LookUp(NotingDoFn):
     """A shelf's name and its videos → what its index, or else its files, say of each."""
 
     def __init__(self, store: FeatureStore, decoding: Decoding, retry: Retry, *, refresh: bool, verify: bool) -> None:
@@ -118,7 +119,9 @@ class LookUp(beam.DoFn):
             shelf = self._store.shelf(name, verify=self._verify)
             answers = [answer for video in videos for answer in self._look_up(video, shelf)]
             shelf.save()
-        announce(Stage.EXTRACT, sum(isinstance(answer, TaggedOutput) and answer.tag == LACKING for answer in answers))
+        lacking = sum(isinstance(answer, TaggedOutput) and answer.tag == LACKING for answer in answers)
+        if lacking:
+            announce(Stage.EXTRACT, lacking)
         yield from counted_together(answers)
 
     def _look_up(self, video: Video, shelf: Shelf) -> Iterator[Any]:
@@ -152,7 +155,7 @@ def changed_warning(video_ids: Sequence[str]) -> list[str]:
     ]
 
 
-class _Recall(beam.DoFn):
+class _Recall(NotingDoFn):
     def __init__(self, layout: Layout, decoding: Decoding) -> None:
         self._layout, self._decoding = layout, decoding
         self._rows: dict[str, dict[str, Any]] | None = None

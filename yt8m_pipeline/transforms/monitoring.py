@@ -14,7 +14,7 @@ NAMESPACE = "yt8m"
 
 
 def announce(stage: str, total: int) -> None:
-    """Says how many videos a stage has before it."""
+    """Says that a stage has so many more videos before it."""
     PROGRESS.info("%s: %d to do", stage, total, extra={"stage": stage, "total": total})
 
 

@@ -53,6 +53,7 @@ from yt8m_pipeline.transforms.ledger import (
     settled_by,
     typed_step,
 )
+from yt8m_pipeline.transforms.steps import FlatMap, Map, NotingDoFn
 
 BOUNDARY = "boundary"
 
@@ -72,7 +73,7 @@ class ReadTable(SeveralOutputs[Pipeline, Outputs[pa.Table]]):
         return outputs_of(files, _Read(self.source), kept=pa.Table)
 
 
-class _Read(beam.DoFn):
+class _Read(NotingDoFn):
     def __init__(self, source: TableFiles) -> None:
         self._source = source
 
@@ -95,11 +96,11 @@ class JoinByHash(beam.PTransform[dict[str, Tables], PCollection[Joined]]):
 
     def expand(self, tables: Mapping[str, Tables]) -> PCollection[Joined]:
         keyed = {
-            name: table | f"bucket {name}" >> beam.FlatMap(_into_buckets, self.columns[name][0], self.buckets)
+            name: table | f"bucket {name}" >> FlatMap(_into_buckets, self.columns[name][0], self.buckets)
             for name, table in tables.items()
         }
         schemas = {name: columns for name, (_, columns) in self.columns.items()}
-        return keyed | beam.CoGroupByKey() | "gather" >> beam.Map(_gather_all, schemas)
+        return keyed | beam.CoGroupByKey() | "gather" >> Map(_gather_all, schemas)
 
 
 def _into_buckets(table: pa.Table, column: str, buckets: int) -> Iterator[tuple[int, pa.Table]]:
@@ -162,8 +163,8 @@ class WarnOfUnusedTypes(beam.PTransform[Tables, PCollection[str]]):
     config: Vocabulary
 
     def expand(self, entities: Tables) -> PCollection[str]:
-        used = entities | beam.Map(used_types, self.config) | beam.CombineGlobally(_union)
-        return used | beam.FlatMap(_warnings_of_unused, self.config)
+        used = entities | Map(used_types, self.config) | beam.CombineGlobally(_union)
+        return used | FlatMap(_warnings_of_unused, self.config)
 
 
 def _union(groups: Iterable[frozenset[str]]) -> frozenset[str]:
@@ -242,7 +243,7 @@ class AttachLabels(SeveralOutputs[dict[str, Tables], Outputs[pa.Table]]):
 
 
 def _ids_of(entities: Tables, label: str) -> AsIter:
-    return AsIter(entities | label >> beam.Map(_ids))
+    return AsIter(entities | label >> Map(_ids))
 
 
 def _ids(entities: pa.Table) -> pa.Array:
@@ -270,7 +271,7 @@ class CountVideos(beam.PTransform[Tables, PCollection[Counter[str]]]):
     """PCollection[pa.Table] of labelled videos → PCollection[Counter] of one: entity id → videos."""
 
     def expand(self, videos: Tables) -> PCollection[Counter[str]]:
-        return videos | beam.Map(count_videos) | beam.CombineGlobally(Sum(Counter()))
+        return videos | Map(count_videos) | beam.CombineGlobally(Sum(Counter()))
 
 
 @dataclass
@@ -327,9 +328,9 @@ class SampleVideos(SeveralOutputs[Tables, Outputs[pa.Table]]):
     def expand(self, videos: Tables) -> Outputs[pa.Table]:
         cut = (
             videos
-            | "prefixes" >> beam.Map(hash_prefix_counts, self.config)
+            | "prefixes" >> Map(hash_prefix_counts, self.config)
             | "sum" >> beam.CombineGlobally(Sum(np.zeros(PREFIXES, np.int64)))
-            | "cut" >> beam.Map(sampling_cut, self.config)
+            | "cut" >> Map(sampling_cut, self.config)
         )
         step = typed_step(_CutSample(self.config), pa.Table, AsSingleton(cut), boundary=pa.Table)
         decided = videos | "cut sample" >> step.with_outputs(REJECTS, COUNTS, BOUNDARY, main=KEPT)
@@ -342,7 +343,7 @@ class SampleVideos(SeveralOutputs[Tables, Outputs[pa.Table]]):
         )
 
 
-class _CutSample(beam.DoFn):
+class _CutSample(NotingDoFn):
     def __init__(self, config: VideoSampling) -> None:
         self._config = config
 
@@ -370,7 +371,7 @@ class AssignPartitions(beam.PTransform[Tables, PCollection[Video]]):
     root: str
 
     def expand(self, videos: Tables) -> PCollection[Video]:
-        return videos | beam.FlatMap(_videos, self.config, self.root)
+        return videos | FlatMap(_videos, self.config, self.root)
 
 
 def _videos(table: pa.Table, config: Partitioning, root: str) -> Iterator[Video]:

@@ -27,17 +27,40 @@ class ExtractedVideo:
     Attributes:
         features: Its features and presentation times.
         decoded_fraction: The share of its grid times whose frame is sound.
-        decode_seconds: How long the network waited for frames.
-        network_seconds: How long the network took.
     """
 
     features: VideoFeatures
     decoded_fraction: float
-    decode_seconds: float
-    network_seconds: float
 
 
-def extract_video(video: Video, sandbox: Sandbox, extractor: FeatureExtractor, inception: Inception) -> ExtractedVideo:
+class Watch:
+    """Divides the time of a video between waiting for its frames and the network.
+
+    Attributes:
+        decode_seconds: How long the network waited for frames.
+        network_seconds: How long the network took.
+    """
+
+    def __init__(self) -> None:
+        self._last = time.perf_counter()
+        self.decode_seconds = self.network_seconds = 0.0
+
+    def decoded(self) -> None:
+        """Says that frames have come, or that there are none any more."""
+        self.decode_seconds += self._lap()
+
+    def computed(self) -> None:
+        """Says that the network is through."""
+        self.network_seconds += self._lap()
+
+    def _lap(self) -> float:
+        before, self._last = self._last, time.perf_counter()
+        return self._last - before
+
+
+def extract_video(
+    video: Video, sandbox: Sandbox, extractor: FeatureExtractor, inception: Inception, watch: Watch
+) -> ExtractedVideo:
     """Decodes a video and runs the network on its frames, while the sandbox decodes ahead.
 
     Memory is that of one batch of frames, of the frames that wait in the sandbox, and of the video's features.
@@ -47,24 +70,25 @@ def extract_video(video: Video, sandbox: Sandbox, extractor: FeatureExtractor, i
         sandbox: Decodes it.
         extractor: The loaded network.
         inception: The size of a batch, and how the store keeps features.
+        watch: Is told what takes time, also where the video is rejected.
 
     Raises:
         VideoRejected: if the video cannot be decoded, or NON_FINITE_FEATURES.
         DataError: if no decoding process can be started, or the memory does not do for a single frame.
     """
-    watch = _Watch()
     features: list[npt.NDArray[np.floating]] = []
     pts_seconds: list[float] = []
     with closing(sandbox.decode(video.uri)) as decoding:
         frames = DecodedFrames(decoding)
-        for batch in watch.waiting(frame_batches(frames, inception.batch_size)):
+        for batch in frame_batches(frames, inception.batch_size):
+            watch.decoded()
             features.append(extractor(batch.frames).astype(inception.dtype))
             pts_seconds += batch.pts_seconds
-            watch.network_lap()
+            watch.computed()
     found = np.concatenate(features)
     _require_finite(found, frames.decoded_fraction)
     stored = VideoFeatures(video.video_id, found, np.array(pts_seconds))
-    return ExtractedVideo(stored, frames.decoded_fraction, watch.decode_seconds, watch.network_seconds)
+    return ExtractedVideo(stored, frames.decoded_fraction)
 
 
 def _require_finite(features: npt.NDArray[np.floating], decoded_fraction: float) -> None:
@@ -116,24 +140,3 @@ def _taken(waiting: list[SampledFrame]) -> FrameBatch:
     batch = FrameBatch(np.stack([frame.rgb for frame in waiting]), [frame.pts_seconds for frame in waiting])
     waiting.clear()
     return batch
-
-
-class _Watch:
-    """Divides the time between waiting for frames and the network."""
-
-    def __init__(self) -> None:
-        self._last = time.perf_counter()
-        self.decode_seconds = self.network_seconds = 0.0
-
-    def waiting(self, batches: Iterator[FrameBatch]) -> Iterator[FrameBatch]:
-        for batch in batches:
-            self.decode_seconds += self._lap()
-            yield batch
-        self.decode_seconds += self._lap()
-
-    def network_lap(self) -> None:
-        self.network_seconds += self._lap()
-
-    def _lap(self) -> float:
-        before, self._last = self._last, time.perf_counter()
-        return self._last - before
