@@ -109,10 +109,11 @@ class Decoding(Section):
         description="exact: the frame on screen; keyframes: the keyframe nearest to each grid time, cheaper but off.",
     )
     damage: Literal["strict", "salvage"] = Field(
-        "strict", description="strict: a damaged film is rejected; salvage: its sound frames are used."
+        "strict",
+        description="strict: a video whose chosen frames depend on damage is rejected; salvage: sound frames are used.",
     )
     min_decoded_fraction: Share = Field(
-        0.9, description="Under salvage, a film is rejected if a smaller share of its frames is sound."
+        0.9, description="Under salvage, a video is rejected if a smaller share of its frames is sound."
     )
     demuxers: tuple[str, ...] = Field(
         ("mov", "matroska", "flv", "avi", "mpegts", "mpeg", "ogg", "asf"),
@@ -120,7 +121,10 @@ class Decoding(Section):
         description="FFmpeg's demuxers of self-contained files: no playlist, image sequence or session description.",
     )
     protocols: tuple[str, ...] = Field((), description="FFmpeg's protocols that a demuxer may open by itself: none.")
-    timeout_seconds: float = Field(120.0, gt=0, description="Wall-clock limit for opening a film …")
+    max_streams: int = Field(
+        64, ge=1, description="A file with more streams is rejected: FFmpeg's time and memory grow with their number."
+    )
+    timeout_seconds: float = Field(120.0, gt=0, description="Wall-clock limit for opening a video …")
     timeout_seconds_per_frame: float = Field(20.0, ge=0, description="… and as much more for each frame of the grid.")
     memory_limit_mib: int = Field(4096, ge=256, description="Address space of a decoding child process.")
 

@@ -88,6 +88,19 @@ def encode_audio() -> bytes:
     return buffer.getvalue()
 
 
+def encode_streams(count: int) -> bytes:
+    """One second of video in Matroska, in so many equal streams."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="matroska") as output:
+        streams = [output.add_stream("mjpeg", rate=1) for _ in range(count)]
+        for stream in streams:
+            assert isinstance(stream, VideoStream)
+            stream.width, stream.height, stream.pix_fmt = 16, 16, "yuvj420p"
+        for stream in streams:
+            output.mux(stream.encode(av.VideoFrame(16, 16, "yuvj420p")))
+    return buffer.getvalue()
+
+
 def encode_huge(side: int) -> bytes:
     """One black picture of side × side pixels: a small file that decodes to 3/2 · side² bytes."""
     buffer = io.BytesIO()

@@ -55,6 +55,9 @@ class DropReason(StrEnum):
     IO_ERROR = "io_error"
     EMPTY_FILE = "empty_file"
     NOT_A_VIDEO = "not_a_video"
+    CONTAINER_NOT_ACCEPTED = "container_not_accepted"
+    TOO_MANY_STREAMS = "too_many_streams"
+    ENCRYPTED = "encrypted"
     NO_VIDEO_STREAM = "no_video_stream"
     UNSUPPORTED_CODEC = "unsupported_codec"
     NO_FRAMES = "no_frames"
@@ -64,6 +67,7 @@ class DropReason(StrEnum):
     FRAME_TOO_LARGE = "frame_too_large"
     DECODE_TIMEOUT = "decode_timeout"
     DECODER_CRASHED = "decoder_crashed"
+    INTERNAL_ERROR = "internal_error"
     # 5 Extraction
     NON_FINITE_FEATURES = "non_finite_features"
     # Conversion of MediaSequence protos
@@ -72,12 +76,18 @@ class DropReason(StrEnum):
 
     @property
     def is_transient(self) -> bool:
-        """Whether the same bytes may do better another time: the place or the machine failed, not the film."""
+        """Whether the same bytes may do better another time: the place, the machine or the program failed."""
         return self in _TRANSIENT
 
 
 _TRANSIENT = frozenset(
-    {DropReason.MISSING_FILE, DropReason.IO_ERROR, DropReason.DECODE_TIMEOUT, DropReason.DECODER_CRASHED}
+    {
+        DropReason.MISSING_FILE,
+        DropReason.IO_ERROR,
+        DropReason.DECODE_TIMEOUT,
+        DropReason.DECODER_CRASHED,
+        DropReason.INTERNAL_ERROR,
+    }
 )
 
 
