@@ -206,6 +206,22 @@ def with_pts(file: bytes, container: str, pts_of: Callable[[int, int], int]) -> 
     return buffer.getvalue()
 
 
+def with_times(file: bytes, change: Callable[[list[int]], list[int]]) -> bytes:
+    """The same packets in Matroska, at other times: what `change` makes of the frames' times in presentation order."""
+    buffer, tick = io.BytesIO(), Fraction(1, 25)
+    with av.open(io.BytesIO(file), "r") as source, av.open(buffer, "w", format="matroska") as output:
+        stream = output.add_stream_from_template(source.streams.video[0])
+        packets = [packet for packet in source.demux(video=0) if packet.size]
+        times = [int((packet.pts or 0) * packet.time_base / tick) for packet in packets]
+        order = sorted(range(len(packets)), key=times.__getitem__)
+        changed = dict(zip(order, change([times[place] for place in order]), strict=True))
+        for place, packet in enumerate(packets):
+            packet.stream, packet.time_base = stream, tick
+            packet.pts, packet.dts = changed[place] + len(packets), place
+            output.mux(packet)
+    return buffer.getvalue()
+
+
 def with_last_duration(file: bytes, container: str, seconds: int) -> bytes:
     """The same packets, the last of which lasts so long."""
     buffer = io.BytesIO()

@@ -5,6 +5,7 @@ by a name, and with a whitelist of demuxers and protocols, so that no playlist i
 or a network address.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -45,8 +46,8 @@ CUT_OFF_MESSAGES = ("moov atom not found", "File ended prematurely")
 INCOMPLETE_PACKET_MESSAGE = "Packet corrupt"
 """FFmpeg 8 logs this for a packet that is not all there, and flags the packet."""
 
-TOO_MANY_STREAMS_MESSAGE = "Number of streams exceeds max_streams"
-"""FFmpeg 8 logs this where a file has more streams than its option `max_streams` allows."""
+TOO_MANY_STREAMS_MESSAGE = "exceeds max_streams"
+"""FFmpeg 8 logs this, of streams or tracks, where a file has more streams than its option `max_streams` allows."""
 
 NOT_LISTED_MESSAGE = "Format not on whitelist"
 """FFmpeg 8 logs this, in the name of the demuxer, where a file is of a kind that `format_whitelist` does not list."""
@@ -70,9 +71,8 @@ RESTART_SECONDS = Fraction(1, 10)
 """Times that step back by more than this at a keyframe begin anew, because files were joined there. The ffmpeg command
 line uses the same value (`-dts_delta_threshold`)."""
 
-SLOWEST_RATE, FASTEST_RATE = Fraction(1, 3600), Fraction(1000)
-"""A header's frame rate outside of these, in frames per second, makes no sense and is ignored: one frame per hour is
-slow for a time lapse, and 1000 per second is what high-speed cameras record."""
+DOUBTFUL_BEFORE_JOINT = 2
+"""This many packets before a joint of files may count as incomplete although they are whole."""
 
 HARMLESS_MESSAGES = frozenset({"mmco: unref short failure"})
 """These errors of decoders cost no pixel: an H.264 stream that begins at a recovery point releases pictures that it
@@ -131,12 +131,6 @@ class OpenedVideo:
         seconds = ticks * self.tick if ticks else Fraction(self.container.duration or 0, av.time_base)
         return max(seconds, Fraction(0))
 
-    @property
-    def has_sensible_rate(self) -> bool:
-        """Whether the header tells a frame rate that some camera or encoder may have, or none."""
-        rate = self.stream.guessed_rate
-        return rate is None or SLOWEST_RATE <= rate <= FASTEST_RATE
-
     def shortfall(self, times: int) -> VideoRejected | None:
         """Why a video that ended after so many grid times may have been longer; None: there is no sign of that."""
         if times == self.grid.count:
@@ -194,26 +188,26 @@ class OpenedVideo:
 def in_one_timeline(packets: Iterator[VideoPacket], tick: Fraction) -> Iterator[VideoPacket]:
     """Yields the packets of joined files with times that go on from the end of one file to the start of the next.
 
-    The packet before a joint counts as incomplete in MPEG-TS, because the packet counter of the next file is not the
-    next number (ISO/IEC 13818-1 §2.4.3.3). Whether it is whole is left to the decoder.
+    In MPEG-TS the last packet before a joint, or the one before that if FFmpeg parses the stream, counts as incomplete,
+    because the packet counter of the next file is not the next number (ISO/IEC 13818-1 §2.4.3.3). Whether they are
+    whole is left to the decoder.
     """
     slack, shift, duration = round(RESTART_SECONDS / tick), 0, 0
     latest: int | None = None
-    before: VideoPacket | None = None
+    before: deque[VideoPacket] = deque()
     for packet in packets:
         if packet.dts is not None:
             if latest is not None and packet.is_keyframe and packet.dts + shift < latest - slack:
                 shift = latest + duration - packet.dts
-                if before is not None:
-                    before.is_corrupt = False
+                for one in before:
+                    one.is_corrupt = False
             packet.dts += shift
             packet.pts = None if packet.pts is None else packet.pts + shift
             latest, duration = packet.dts, packet.duration or 0
-        if before is not None:
-            yield before
-        before = packet
-    if before is not None:
-        yield before
+        before.append(packet)
+        if len(before) > DOUBTFUL_BEFORE_JOINT:
+            yield before.popleft()
+    yield from before
 
 
 @dataclass(frozen=True, slots=True)

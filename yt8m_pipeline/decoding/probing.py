@@ -146,10 +146,12 @@ def _first_frame(video: OpenedVideo, packets: Iterator[VideoPacket]) -> "tuple[V
     read = []
     for packet in packets:
         read.append(packet)
+        frames = []
         with suppress(av.FFmpegError):
-            for frame in video.decoder.decode(packet):
-                if not (video.is_joinable and video.damage()):
-                    return frame, read
+            frames = video.decoder.decode(packet)
+        is_damaged = video.damage() is not None
+        if frames and not (is_damaged and video.is_joinable):
+            return frames[0], read
     for frame in video.drained():
         return frame, read
     raise VideoRejected(DropReason.NO_FRAMES, "no packet of the video can be decoded")
@@ -185,8 +187,6 @@ def _ignored(video: OpenedVideo, display: Display) -> Iterator[str]:
     """Names the values of the header that make no sense."""
     if display.is_nonsense:
         yield "a display matrix that maps the picture to no area"
-    if not video.has_sensible_rate:
-        yield f"a frame rate of {video.stream.guessed_rate} per second"
     if (video.stream.duration or 0) < 0 or (video.container.duration or 0) < 0:
         yield "a negative duration"
 

@@ -4,7 +4,7 @@ Of a group of 250 H.264 pictures at 30 fps, for instance, the B-frames between t
 decoder, and nothing after the group's last chosen frame is.
 """
 
-from bisect import insort
+from bisect import bisect, insort
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 
@@ -14,7 +14,7 @@ from av.video.frame import VideoFrame
 from yt8m_pipeline.decoding.codings.coding import coding_of
 from yt8m_pipeline.decoding.codings.picture import Picture, Unplannable
 from yt8m_pipeline.decoding.container import ChosenFrame, OpenedVideo, VideoPacket
-from yt8m_pipeline.decoding.packet_choice import CodedFrame, Step, needed_packets
+from yt8m_pipeline.decoding.packet_choice import REORDERING, CodedFrame, Step, needed_packets
 
 MAX_HELD_BYTES = 64 * 2**20
 """Packets whose need is undecided may have this many bytes together. Usually they are those of about one second."""
@@ -78,7 +78,8 @@ class _Times:
 
     Where no frames are reordered, times grow in decoding order. Where they are, the first one's pts is later than its
     dts, a B-frame (one that no other depends on) precedes a frame that was decoded before it and follows the B-frame
-    before it, and an entry follows all frames that were decoded before it. Otherwise the times belong to packets and
+    before it, an entry follows all frames that were decoded before it, and where headers tell the order in which the
+    decoder puts frames out (H.264 and HEVC), times are in that order. Otherwise the times belong to packets and
     not to frames, or run backwards: then a frame is late and is shown at once, which only a decoder can tell.
     """
 
@@ -86,6 +87,7 @@ class _Times:
         self._is_reordered = is_reordered
         self._latest: int | None = None
         self._latest_disposable: int | None = None
+        self._ordered: list[tuple[tuple[int, int], int]] = []
 
     def check(self, packet: VideoPacket, picture: Picture) -> None:
         """Raises `Unplannable` if a packet's time is not that of its frame."""
@@ -95,12 +97,21 @@ class _Times:
             if self._is_reordered and packet.pts == packet.dts:
                 raise Unplannable("its frames are reordered, and their times are not")
             self._latest = packet.pts
-            return
-        if self._is_reordered and not picture.is_entry and picture.reads:
+        elif self._is_reordered and not picture.is_entry and picture.reads:
             self._check_reordered(packet.pts, is_disposable=not picture.writes)
         elif packet.pts <= self._latest:
             raise Unplannable(f"the frame at {packet.pts} follows that at {self._latest}")
         self._latest = max(self._latest, packet.pts)
+        if picture.order is not None:
+            self._check_order(picture.order, packet.pts)
+
+    def _check_order(self, order: tuple[int, int], pts: int) -> None:
+        place = bisect(self._ordered, (order, pts))
+        lower, higher = self._ordered[:place][-1:], self._ordered[place : place + 1]
+        if any(one[1] >= pts for one in lower) or any(one[1] <= pts for one in higher):
+            raise Unplannable(f"the frame at {pts} is not in the decoder's order")
+        self._ordered.insert(place, (order, pts))
+        del self._ordered[: -2 * REORDERING]
 
     def _check_reordered(self, pts: int, *, is_disposable: bool) -> None:
         if not is_disposable:
