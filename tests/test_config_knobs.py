@@ -19,6 +19,7 @@ from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.transforms.combiners import Count
 
 from tests.conftest import Workshop
+from tests.decoding.clips import encode_streams
 from yt8m_pipeline.accounting.counts import StageCount
 from yt8m_pipeline.accounting.outcome import Outcome, drop_duplicates
 from yt8m_pipeline.accounting.reasons import DropReason, Stage, VideoRejected
@@ -102,6 +103,7 @@ DECODING: Mapping[str, Any] = {
     "decoding.min_decoded_fraction": 0.1,
     "decoding.demuxers": ["mov"],
     "decoding.protocols": ["file"],
+    "decoding.max_streams": 1,
     "decoding.timeout_seconds": 1e-6,
     "decoding.timeout_seconds_per_frame": 0,
     "decoding.memory_limit_mib": 256,
@@ -391,8 +393,14 @@ class TestDecoding:
 
     def test_another_demuxer_than_those_listed_is_refused(self, bench: Bench, clip: str) -> None:
         refused = self.rejection(bench, clip, "decoding.demuxers")
-        assert refused.reason == DropReason.NOT_A_VIDEO
-        assert "Format not on whitelist 'mov'" in refused.detail
+        assert refused.reason == DropReason.CONTAINER_NOT_ACCEPTED
+        assert "is not among decoding.demuxers: mov" in refused.detail
+
+    def test_a_file_of_more_streams_than_the_limit_is_refused(self, bench: Bench, tmp_path: Path) -> None:
+        path = tmp_path / "streams.mkv"
+        path.write_bytes(encode_streams(2))
+        assert self.decode(bench, str(path))
+        assert self.rejection(bench, str(path), "decoding.max_streams").reason == DropReason.TOO_MANY_STREAMS
 
     def test_another_protocol_than_those_listed_is_refused_and_a_listed_one_finds_no_descriptor(
         self, bench: Bench, tmp_path: Path

@@ -154,7 +154,8 @@ class Decoding(Section):
         "cheaper but not exact.",
     )
     damage: Annotated[Literal["strict", "salvage"], Changes.FEATURES] = Field(
-        "strict", description="strict rejects a damaged video; salvage uses its sound frames."
+        "strict",
+        description="strict rejects a video whose chosen frames depend on damage; salvage uses its sound frames.",
     )
     min_decoded_fraction: Share = Field(
         0.9, description="Under salvage, a video is rejected if a smaller share of its frames is sound."
@@ -167,6 +168,9 @@ class Decoding(Section):
     )
     protocols: tuple[str, ...] = Field(
         (), description="The FFmpeg protocols that a demuxer may open by itself; the default is none."
+    )
+    max_streams: int = Field(
+        64, ge=1, description="A file with more streams is rejected: FFmpeg's time and memory grow with their number."
     )
     timeout_seconds: float = Field(120.0, gt=0, description="The wall-clock limit for opening a video.")
     timeout_seconds_per_frame: float = Field(

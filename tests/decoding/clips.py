@@ -88,6 +88,19 @@ def encode_audio() -> bytes:
     return buffer.getvalue()
 
 
+def encode_streams(count: int) -> bytes:
+    """One second of video in Matroska, in so many equal streams."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="matroska") as output:
+        streams = [output.add_stream("mjpeg", rate=1) for _ in range(count)]
+        for stream in streams:
+            assert isinstance(stream, VideoStream)
+            stream.width, stream.height, stream.pix_fmt = 16, 16, "yuvj420p"
+        for stream in streams:
+            output.mux(stream.encode(av.VideoFrame(16, 16, "yuvj420p")))
+    return buffer.getvalue()
+
+
 def encode_huge(side: int) -> bytes:
     """One black picture of side × side pixels: a small file that decodes to 3/2 · side² bytes."""
     buffer = io.BytesIO()
@@ -190,6 +203,22 @@ def with_pts(file: bytes, container: str, pts_of: Callable[[int, int], int]) -> 
                 packet.dts = ticks[1] + 10
                 packet.pts = pts_of(ticks[0], ticks[1]) + 10
                 output.mux(packet)
+    return buffer.getvalue()
+
+
+def with_times(file: bytes, change: Callable[[list[int]], list[int]]) -> bytes:
+    """The same packets in Matroska, at other times: what `change` makes of the frames' times in presentation order."""
+    buffer, tick = io.BytesIO(), Fraction(1, 25)
+    with av.open(io.BytesIO(file), "r") as source, av.open(buffer, "w", format="matroska") as output:
+        stream = output.add_stream_from_template(source.streams.video[0])
+        packets = [packet for packet in source.demux(video=0) if packet.size]
+        times = [int((packet.pts or 0) * packet.time_base / tick) for packet in packets]
+        order = sorted(range(len(packets)), key=times.__getitem__)
+        changed = dict(zip(order, change([times[place] for place in order]), strict=True))
+        for place, packet in enumerate(packets):
+            packet.stream, packet.time_base = stream, tick
+            packet.pts, packet.dts = changed[place] + len(packets), place
+            output.mux(packet)
     return buffer.getvalue()
 
 

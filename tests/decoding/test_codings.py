@@ -754,7 +754,7 @@ def test_all_parameter_sets_of_an_mp4_may_be_repeated_in_band() -> None:
     sets = [len(one).to_bytes(2, "big") + one for one in (*sequences, *pictures)]
     extradata = b"\1\x42\0\x1e\xff\xe2" + sets[0] + sets[1] + b"\2" + sets[2] + sets[3]
     coding = known("h264", extradata)
-    units = (*sequences, *pictures, b"\x65\x88\0")
+    units = (*sequences, *pictures, Writer().ue(0, 7, 0).u(4, 0).to_unit(0x65))
     packets = [b"".join(len(unit).to_bytes(4, "big") + unit for unit in sent) for sent in (units[-1:], units, units)]
     assert [coding.read(packet, is_keyframe=True) for packet in packets] == [ENTRY] * 3
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
+from random import Random
 from typing import Literal, NoReturn
 
 import av
@@ -21,7 +22,7 @@ from yt8m_pipeline.decoding.plain_decoder import decode_plainly
 from yt8m_pipeline.decoding.probing import probe
 from yt8m_pipeline.decoding.sparing_decoder import decode_sparingly, steps
 
-from .clips import encode, encode_new_parameters, joined_flv, with_last_duration, with_pts
+from .clips import encode, encode_new_parameters, joined_flv, with_last_duration, with_pts, with_times
 
 FRAMES = 110
 RATES = (0.7, 1.0, 3.0, 25.0)
@@ -107,6 +108,56 @@ def test_a_video_whose_first_frames_an_edit_list_hides_gives_the_frames_of_a_pla
         assert any(packet.is_discard for packet in container.demux(video=0))
     assert sparingly(edited, Decoding()) == plainly(edited, Decoding())
     assert [shot.index for shot in plainly(edited, Decoding())] == [0, 1, 2, 3]
+
+
+def swapped(random: Random, times: list[int]) -> list[int]:
+    """Some neighbours, or frames that lie two apart, have each other's times."""
+    place = 0
+    while place < len(times) - 3:
+        if random.random() < 0.2:
+            other = place + random.choice((1, 2))
+            times[place], times[other] = times[other], times[place]
+            place = other
+        place += 1
+    return times
+
+
+def one_swapped(random: Random, times: list[int]) -> list[int]:
+    place = random.randrange(len(times) - 2)
+    other = place + random.choice((1, 2))
+    times[place], times[other] = times[other], times[place]
+    return times
+
+
+def repeated(random: Random, times: list[int]) -> list[int]:
+    place = random.randrange(1, len(times))
+    return [*times[:place], times[place - 1], *times[place + 1 :]]
+
+
+def as_they_are(_: Random, times: list[int]) -> list[int]:
+    return times
+
+
+REMUXABLE = sorted(name for name in VIDEOS if not name.startswith(("AV1", "Sorenson")))  # not without their encoder
+
+
+@pytest.mark.parametrize("change", [swapped, one_swapped, repeated, as_they_are])
+@pytest.mark.parametrize("name", REMUXABLE)
+def test_whatever_the_order_of_the_times_both_ways_give_the_same_frames_or_the_sparing_one_refuses(
+    name: str, change: Callable[[Random, list[int]], list[int]]
+) -> None:
+    """The plain way's rule is that a frame that comes late is shown at once."""
+    for seed in range(3):
+        random = Random(f"{name} {seed}")
+        file = with_times(video(name), lambda times, random=random: change(random, times))  # type: ignore[misc]
+        for decoding in (Decoding(), Decoding(frames_per_second=5.0)):
+            expected = plainly(file, decoding)
+            try:
+                found = sparingly(file, decoding)
+            except Unplannable:
+                assert change is not as_they_are
+            else:
+                assert found == expected
 
 
 @pytest.mark.parametrize("container", ["mp4", "matroska"])
@@ -225,6 +276,10 @@ UNPLANNABLE: Mapping[str, tuple[Callable[[], bytes], str]] = {
     ),
     "times of packets, delayed": (
         lambda: with_pts(video("H.264, one long group"), "mp4", lambda _, dts: dts + 2),
+        "is not in the decoder's order",
+    ),
+    "times of MPEG-4 packets, delayed": (
+        lambda: with_pts(video("MPEG-4"), "mp4", lambda _, dts: dts + 1),
         "a frame that no other depends on comes last",
     ),
     "B-pictures of which nothing tells": (late_b_pictures, "B-pictures, of which its headers do not tell"),

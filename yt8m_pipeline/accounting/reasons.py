@@ -58,6 +58,9 @@ class DropReason(StrEnum):
     IO_ERROR = "io_error"
     EMPTY_FILE = "empty_file"
     NOT_A_VIDEO = "not_a_video"
+    CONTAINER_NOT_ACCEPTED = "container_not_accepted"
+    TOO_MANY_STREAMS = "too_many_streams"
+    ENCRYPTED = "encrypted"
     NO_VIDEO_STREAM = "no_video_stream"
     UNSUPPORTED_CODEC = "unsupported_codec"
     NO_FRAMES = "no_frames"
@@ -67,6 +70,7 @@ class DropReason(StrEnum):
     FRAME_TOO_LARGE = "frame_too_large"
     DECODE_TIMEOUT = "decode_timeout"
     DECODER_CRASHED = "decoder_crashed"
+    INTERNAL_ERROR = "internal_error"
     # 5 Extraction
     NON_FINITE_FEATURES = "non_finite_features"
     # Conversion of MediaSequence protos
@@ -75,12 +79,18 @@ class DropReason(StrEnum):
 
     @property
     def is_transient(self) -> bool:
-        """Whether the same video may succeed another time, since the place or the machine failed and not the video."""
+        """Whether the same video may succeed another time, since the place, the machine or the program failed and not the video."""
         return self in _TRANSIENT
 
 
 _TRANSIENT = frozenset(
-    {DropReason.MISSING_FILE, DropReason.IO_ERROR, DropReason.DECODE_TIMEOUT, DropReason.DECODER_CRASHED}
+    {
+        DropReason.MISSING_FILE,
+        DropReason.IO_ERROR,
+        DropReason.DECODE_TIMEOUT,
+        DropReason.DECODER_CRASHED,
+        DropReason.INTERNAL_ERROR,
+    }
 )
 
 

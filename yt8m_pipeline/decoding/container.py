@@ -5,13 +5,15 @@ by a name, and with a whitelist of demuxers and protocols, so that no playlist i
 or a network address.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
-from io import SEEK_END
+from io import SEEK_CUR, SEEK_END, SEEK_SET
+from itertools import takewhile
 from struct import Struct
-from typing import BinaryIO, TypeAlias
+from typing import BinaryIO, TypeAlias, cast
 
 import av
 import av.subtitles.codeccontext
@@ -41,12 +43,36 @@ STILL_PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails
 CUT_OFF_MESSAGES = ("moov atom not found", "File ended prematurely")
 """FFmpeg 8 logs these for an MP4 that ends before its index, and for a Matroska file that ends inside an element."""
 
+INCOMPLETE_PACKET_MESSAGE = "Packet corrupt"
+"""FFmpeg 8 logs this for a packet that is not all there, and flags the packet."""
+
+TOO_MANY_STREAMS_MESSAGE = "exceeds max_streams"
+"""FFmpeg 8 logs this, of streams or tracks, where a file has more streams than its option `max_streams` allows."""
+
+NOT_LISTED_MESSAGE = "Format not on whitelist"
+"""FFmpeg 8 logs this, in the name of the demuxer, where a file is of a kind that `format_whitelist` does not list."""
+
+OTHER_CONTAINERS = frozenset(
+    {
+        *("mxf", "dv", "gif", "nut", "wtv", "rm", "gxf", "nsv", "swf", "ivf", "yuv4mpegpipe", "apng"),
+        *("h264", "hevc", "av1", "obu", "m4v", "mpegvideo", "vc1", "dirac"),
+    }
+)
+"""These demuxers read videos too, though they are not listed by default: containers that are rare in collections, and
+bare streams, which have no times. All others that are not listed read playlists, still pictures, sound or text."""
+
+STILL_PICTURE_BRANDS = frozenset({"heic", "heix", "heim", "heis", "mif1", "mif2", "miaf", "avif"})
+"""Files of these brands are still pictures in the MP4 family (ISO/IEC 23008-12 §10, AVIF §8)."""
+
 JOINABLE = frozenset({"mpegts", "mpeg"})
-"""Files in the formats of these demuxers can be joined end to end, and the result is a video again."""
+"""Files in the formats of these demuxers can be cut anywhere and joined end to end, and the result is a video again."""
 
 RESTART_SECONDS = Fraction(1, 10)
 """Times that step back by more than this at a keyframe begin anew, because files were joined there. The ffmpeg command
 line uses the same value (`-dts_delta_threshold`)."""
+
+DOUBTFUL_BEFORE_JOINT = 2
+"""This many packets before a joint of files may count as incomplete although they are whole."""
 
 HARMLESS_MESSAGES = frozenset({"mmco: unref short failure"})
 """These errors of decoders cost no pixel: an H.264 stream that begins at a recovery point releases pictures that it
@@ -89,11 +115,21 @@ class OpenedVideo:
         return self.stream.codec_context
 
     @property
+    def is_joinable(self) -> bool:
+        """Whether the file may have been cut out of others, or joined."""
+        return self.container.format.name in JOINABLE
+
+    @property
     def times_from_header(self) -> int:
         """The number of grid times that the header's duration covers; 0 where the header tells no duration."""
+        return self.grid.between(Fraction(0), self.seconds_from_header).stop
+
+    @property
+    def seconds_from_header(self) -> Fraction:
+        """The duration that the header tells; 0 where it tells none, or a negative one."""
         ticks = self.stream.duration
         seconds = ticks * self.tick if ticks else Fraction(self.container.duration or 0, av.time_base)
-        return self.grid.between(Fraction(0), max(seconds, Fraction(0))).stop
+        return max(seconds, Fraction(0))
 
     def shortfall(self, times: int) -> VideoRejected | None:
         """Why a video that ended after so many grid times may have been longer; None: there is no sign of that."""
@@ -130,13 +166,18 @@ class OpenedVideo:
     def packets(self) -> Iterator[VideoPacket]:
         """Yields the packets that are not empty, in decoding order.
 
+        Raises:
+            VideoRejected: ENCRYPTED.
+
         After the last packet PyAV 18 flushes each stream, and fails with an IndexError on streams that FFmpeg found
         after opening the file.
         """
         with suppress(IndexError):
             packets = (packet for packet in self.container.demux(self.stream) if packet.size)
-            is_joinable = self.container.format.name in JOINABLE
-            yield from in_one_timeline(packets, self.tick) if is_joinable else packets
+            for packet in in_one_timeline(packets, self.tick) if self.is_joinable else packets:
+                if packet.has_sidedata("encryption_info"):
+                    raise VideoRejected(DropReason.ENCRYPTED, f"the packet with pts {packet.pts} is encrypted")
+                yield packet
 
     def drained(self) -> Iterator[VideoFrame]:
         """Yields the frames that the decoder still holds, and empties it so that decoding can begin anew."""
@@ -145,17 +186,28 @@ class OpenedVideo:
 
 
 def in_one_timeline(packets: Iterator[VideoPacket], tick: Fraction) -> Iterator[VideoPacket]:
-    """Yields the packets of joined files with times that go on from the end of one file to the start of the next."""
+    """Yields the packets of joined files with times that go on from the end of one file to the start of the next.
+
+    In MPEG-TS the last packet before a joint, or the one before that if FFmpeg parses the stream, counts as incomplete,
+    because the packet counter of the next file is not the next number (ISO/IEC 13818-1 §2.4.3.3). Whether they are
+    whole is left to the decoder.
+    """
     slack, shift, duration = round(RESTART_SECONDS / tick), 0, 0
     latest: int | None = None
+    before: deque[VideoPacket] = deque()
     for packet in packets:
         if packet.dts is not None:
             if latest is not None and packet.is_keyframe and packet.dts + shift < latest - slack:
                 shift = latest + duration - packet.dts
+                for one in before:
+                    one.is_corrupt = False
             packet.dts += shift
             packet.pts = None if packet.pts is None else packet.pts + shift
             latest, duration = packet.dts, packet.duration or 0
-        yield packet
+        before.append(packet)
+        if len(before) > DOUBTFUL_BEFORE_JOINT:
+            yield before.popleft()
+    yield from before
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +234,8 @@ def open_video(file: BinaryIO, decoding: Decoding) -> Iterator[OpenedVideo]:
         decoding: The grid (`frames_per_second`, `max_seconds`) and the whitelists.
 
     Raises:
-        VideoRejected: NOT_A_VIDEO, NO_VIDEO_STREAM, UNSUPPORTED_CODEC, TRUNCATED, DAMAGED, IO_ERROR.
+        VideoRejected: NOT_A_VIDEO, CONTAINER_NOT_ACCEPTED, TOO_MANY_STREAMS, NO_VIDEO_STREAM, UNSUPPORTED_CODEC,
+            TRUNCATED, DAMAGED, IO_ERROR.
     """
     file.seek(0)
     with _opened(file, decoding) as (container, ending):
@@ -196,7 +249,7 @@ def _opened(file: BinaryIO, decoding: Decoding) -> "Iterator[tuple[InputContaine
     Packets without pts stay without one (`-genpts`): FFmpeg's guesses run backwards where frames are reordered.
 
     Raises:
-        VideoRejected: NOT_A_VIDEO, TRUNCATED, DAMAGED, IO_ERROR.
+        VideoRejected: NOT_A_VIDEO, CONTAINER_NOT_ACCEPTED, TOO_MANY_STREAMS, TRUNCATED, DAMAGED, IO_ERROR.
     """
     av.logging.set_level(av.logging.INFO)
     av.logging.set_skip_repeated(False)
@@ -204,14 +257,48 @@ def _opened(file: BinaryIO, decoding: Decoding) -> "Iterator[tuple[InputContaine
         "fflags": "-genpts",
         "format_whitelist": ",".join(decoding.demuxers),
         "protocol_whitelist": ",".join(decoding.protocols),
+        "max_streams": str(decoding.max_streams),
     }
+    bounded = cast(BinaryIO, _BoundedFile(file))
     with av.logging.Capture() as log:
-        ending = Ending(file, log, decoding.demuxers)
-        with rejecting("the container cannot be opened", ending.reason_not_opened):
-            container = av.open(file, "r", container_options=options, metadata_errors="replace")
-        ending.is_opened()
+        ending = Ending(bounded, log, decoding.demuxers)
+        try:
+            with rejecting("the container cannot be opened", ending.reason_not_opened):
+                container = av.open(bounded, "r", container_options=options, metadata_errors="replace")
+        finally:
+            _check_accepted(log, decoding)
+        ending.is_opened(container.format.name)
         with container:
             yield container, ending
+
+
+class _BoundedFile:
+    """A file in which nobody seeks beyond the end: an impossible offset in a video is met as the end of the file.
+
+    Otherwise the file system decides: a seek to 2^50 is an error on some, which would look like a failing disk.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._size = file, file.seek(0, SEEK_END)
+        self.read, self.tell = file.read, file.tell
+        file.seek(0)
+
+    def seek(self, offset: int, whence: int = SEEK_SET) -> int:
+        start = {SEEK_SET: 0, SEEK_CUR: self._file.tell()}.get(whence, self._size)
+        return self._file.seek(min(max(start + offset, 0), self._size))
+
+
+def _check_accepted(log: Log, decoding: Decoding) -> None:
+    """Rejects a file of a kind that the config does not accept, by what FFmpeg has logged while opening it."""
+    if any(TOO_MANY_STREAMS_MESSAGE in text for _, _, text in log):
+        what = f"the file has more than decoding.max_streams = {decoding.max_streams} streams"
+        raise VideoRejected(DropReason.TOO_MANY_STREAMS, what)
+    unlisted = [component for _, component, text in log if text.startswith(NOT_LISTED_MESSAGE)]
+    known = OTHER_CONTAINERS.union(Decoding().demuxers)
+    for component in unlisted:
+        if known.intersection(component.split(",")):
+            what = f"the container {component} is not among decoding.demuxers: {', '.join(decoding.demuxers)}"
+            raise VideoRejected(DropReason.CONTAINER_NOT_ACCEPTED, what)
 
 
 @contextmanager
@@ -234,6 +321,9 @@ def _video_stream(container: InputContainer, ending: "Ending") -> VideoStream:
     The stream gets one decoder thread: with several, FFmpeg 8 decodes VP8 to other pixels once in some 25 times under
     load.
     """
+    brand = container.metadata.get("major_brand", "")
+    if brand in STILL_PICTURE_BRANDS:
+        raise VideoRejected(DropReason.NOT_A_VIDEO, f"the file is a still picture of the brand {brand}")
     moving = [stream for stream in container.streams.video if not stream.disposition & STILL_PICTURES]
     if not moving:
         kinds = ", ".join(stream.type for stream in container.streams) or "nothing"
@@ -265,18 +355,29 @@ class Ending:
         self.index: IndexEntries | tuple[()] = ()
         self._said_at_opening = 0
         self._noticed: dict[str, int] = {}
+        self._is_asked = True
+        self.doubtful_bytes = 0
 
-    def is_opened(self) -> None:
-        """Marks the messages so far as met at the opening: they will be met again, or do not matter."""
+    def is_opened(self, demuxer: str) -> None:
+        """Marks the messages so far as met at the opening.
+
+        What decoders complained of will be met again, and so will an incomplete packet. What else the demuxer
+        complained of will not: FFmpeg has buffered the packets that it read so far, and something among them (in the
+        first `doubtful_bytes`) is lost.
+        """
         self._said_at_opening = len(self._log)
+        said = takewhile(lambda line: not line[2].startswith(INCOMPLETE_PACKET_MESSAGE), self._log)
+        if any(line[1] == demuxer and _is_error(line) for line in said):
+            self._noticed[demuxer], self._is_asked, self.doubtful_bytes = 0, False, self._file.tell()
 
     @property
     def is_quiet(self) -> bool:
-        """Whether nothing at all was logged since the file was opened."""
-        return len(self._log) == self._said_at_opening
+        """Whether there is nothing to ask for: nothing was logged since the file was opened."""
+        return self._is_asked and len(self._log) == self._said_at_opening
 
     def complaint(self, component: str) -> str | None:
         """Returns the first error that a demuxer or decoder has logged since its complaints were last asked for."""
+        self._is_asked = True
         news = self._log[self._noticed.get(component, self._said_at_opening) :]
         self._noticed[component] = len(self._log)
         said = (line[2].strip() for line in news if line[1] == component and _is_error(line))

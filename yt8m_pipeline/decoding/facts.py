@@ -3,7 +3,7 @@
 import json
 import re
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -80,6 +80,11 @@ class VideoFacts:
         grid_frames: The number of grid times that the content covers: the frames that a build takes.
         decoded_fraction: The share of these frames that is sound; None where they were not decoded.
         frames: The frames of the grid; () where they were not decoded.
+        packets_before_start: The number of packets whose frames would precede the first one that can be decoded: the
+            video was cut out of a longer one there. They are not part of the video.
+        transfer: "PQ" or "HLG" for the transfer function of a video of high dynamic range (ITU-R BT.2100), which is not
+            tone-mapped, so its frames look dull; None for others.
+        ignored: The values of the header that make no sense and are ignored.
     """
 
     container: str
@@ -100,12 +105,15 @@ class VideoFacts:
     grid_frames: int
     decoded_fraction: float | None
     frames: tuple[ProbedFrame, ...]
+    packets_before_start: int = 0
+    transfer: Literal["PQ", "HLG"] | None = None
+    ignored: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if min(self.width, self.height, self.frames_from_content, self.grid_frames) < 1:
             raise ValueError(f"a video has pixels, packets and frames, got {self}")
         texts = (self.container, self.codec, self.profile, self.pixel_format, self.sample_aspect_ratio, self.frame_rate)
-        if not all((text or "").isprintable() for text in texts):
+        if not all((text or "").isprintable() for text in (*texts, *self.ignored)):
             raise ValueError(f"a name is one line of printable text, got {self}")
 
     def to_json(self) -> dict[str, Any]:

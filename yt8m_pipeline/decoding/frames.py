@@ -15,12 +15,10 @@ Everything here may crash or hang on hostile bytes: run it in a `Sandbox`.
 """
 
 from collections.abc import Callable, Generator, Iterator
-from struct import Struct
 from typing import BinaryIO
 
 import av
 import numpy as np
-from av.sidedata.sidedata import SideData
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 
@@ -30,6 +28,7 @@ from yt8m_pipeline.data_model import UInt8Array
 from yt8m_pipeline.decoding.account import Account, OnScreen
 from yt8m_pipeline.decoding.codings.picture import Unplannable
 from yt8m_pipeline.decoding.container import ChosenFrame, OpenedVideo, open_video, rejecting
+from yt8m_pipeline.decoding.display import Display, display_of
 from yt8m_pipeline.decoding.facts import SampledFrame
 from yt8m_pipeline.decoding.keyframe_decoder import decode_keyframes
 from yt8m_pipeline.decoding.plain_decoder import decode_plainly
@@ -37,9 +36,6 @@ from yt8m_pipeline.decoding.sparing_decoder import decode_sparingly
 
 RESIZING = Interpolation.AREA | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 """Frames are resized by area averaging, with results that do not depend on the processor's vector instructions."""
-
-MATRIX = Struct("=5i")
-"""A display matrix begins with the numbers a b u c d, in 16.16 fixed point (ISO/IEC 14496-12 §6.2.2)."""
 
 
 def library_version() -> str:
@@ -137,7 +133,7 @@ class _Converter:
         self._size = size
         self._reformatter = VideoReformatter()
         self._rotation: float | None = None
-        self._is_mirrored = False
+        self._display = Display()
         self._previous: VideoFrame | None = None
         self._rgb: UInt8Array = np.empty((0, 0, 3), np.uint8)
 
@@ -154,22 +150,6 @@ class _Converter:
                 frame, self._size, self._size, "rgb24", interpolation=RESIZING, threads=1
             ).to_ndarray()
         if frame.rotation != self._rotation:
-            self._rotation, self._is_mirrored = frame.rotation, is_mirrored(frame)
-        turns = quarter_turns(frame, mirrored=self._is_mirrored)
-        return np.ascontiguousarray(np.rot90(np.fliplr(rgb) if self._is_mirrored else rgb, turns))
-
-
-def is_mirrored(frame: VideoFrame) -> bool:
-    """Whether the display matrix mirrors a frame from left to right, before it turns it.
-
-    Ask rarely: PyAV 18 ties a frame whose side data was seen to itself, and its memory waits for the garbage
-    collector.
-    """
-    matrix = frame.side_data.get("DISPLAYMATRIX")
-    a, b, _, c, d = MATRIX.unpack_from(matrix) if isinstance(matrix, SideData) else (1, 0, 0, 0, 1)
-    return bool(a * d < b * c)
-
-
-def quarter_turns(frame: VideoFrame, *, mirrored: bool) -> int:
-    """The number of turns by 90° counterclockwise that is nearest to the display matrix of a frame."""
-    return round(frame.rotation / 90) + 2 * mirrored
+            self._rotation, self._display = frame.rotation, display_of(frame)
+        is_mirrored, quarter_turns, _ = self._display
+        return np.ascontiguousarray(np.rot90(np.fliplr(rgb) if is_mirrored else rgb, quarter_turns))

@@ -29,12 +29,12 @@ def decode_plainly(video: OpenedVideo, account: Account) -> Iterator[tuple[int, 
 class _PlainDecoder:
     def __init__(self, video: OpenedVideo, account: Account) -> None:
         self._video, self._account = video, account
-        self._nominal_ticks = round(1 / ((video.stream.guessed_rate or NOMINAL_RATE) * video.tick))
+        self._nominal_ticks = max(round(1 / ((video.stream.guessed_rate or NOMINAL_RATE) * video.tick)), 1)
         self._next_pts: int | None = None
         self._latest: int | None = None
         self._has_pts = False
         self._awaited: list[int] = []
-        self._taint = _Taint()
+        self._taint, self._lead_in = _Taint(), _LeadIn(video)
 
     def frames(self) -> Iterator[TimedFrame[OnScreen]]:
         """Yields every frame in presentation order, and one that is not sound for each that damage has cost.
@@ -52,16 +52,22 @@ class _PlainDecoder:
         """Returns the frames that come out of the decoder after a packet, or at the end of the video (None)."""
         frames: list[VideoFrame] = []
         hole, failure = self._video.hole() if packet else None, None
+        if packet:
+            self._lead_in.follow(packet)
         try:
             frames = self._decoded(packet)
         except VideoRejected as rejection:
             failure = rejection
         complaint = self._video.damage()
-        if damage := failure or complaint or hole:
+        damage = failure or complaint or hole
+        if packet and damage and self._lead_in.holds(packet):
+            self._lead_in.cut(packet)
+        elif damage:
             self._account.note(damage)
         if packet:
-            self._taint.follow(packet, is_damaged=damage is not None)
-            if packet.pts is not None and not packet.is_discard:
+            is_doubtful = packet.pos is not None and packet.pos < self._video.ending.doubtful_bytes
+            self._taint.follow(packet, is_damaged=damage is not None or is_doubtful)
+            if packet.pts is not None and not packet.is_discard and not self._lead_in.has_cut(packet.pts):
                 heappush(self._awaited, packet.pts)
         return frames
 
@@ -76,6 +82,8 @@ class _PlainDecoder:
         """Yields a frame, after the lost ones before it. In a video without pts, a frame is shown at its dts."""
         pts = frame.dts if frame.pts is None and not self._has_pts else frame.pts
         self._has_pts |= frame.pts is not None
+        if self._lead_in.has_cut(pts):
+            return
         if frame.is_corrupt:
             what = f"the frame at {float((pts or 0) * self._video.tick):.3f} s is damaged"
             self._account.note(VideoRejected(self._video.ending.reason(), what))
@@ -108,6 +116,41 @@ class _PlainDecoder:
         self._next_pts = pts + (duration or self._nominal_ticks)
         pts_seconds = self._latest * self._video.tick
         return TimedFrame(pts_seconds, duration * self._video.tick, self._account.shown(frame, pts_seconds))
+
+
+class _LeadIn:
+    """The pictures before the first keyframe, where a video may have been cut out of a longer one.
+
+    They depend on pictures that are not there. From the first complaint about one of them on, those before the first
+    keyframe, in decoding order or in presentation order, count as cut off and not as damaged: the video begins after
+    them.
+    """
+
+    def __init__(self, video: OpenedVideo) -> None:
+        self._keyframe_pts: int | None = None
+        self._has_keyframe, self._is_cut = not video.is_joinable, False
+        self._cut_pts: set[int | None] = set()
+
+    def follow(self, packet: VideoPacket) -> None:
+        if packet.is_keyframe and not self._has_keyframe:
+            self._has_keyframe, self._keyframe_pts = True, packet.pts
+        if self._is_cut and self.holds(packet):
+            self._cut_pts.add(packet.pts)
+
+    def holds(self, packet: VideoPacket) -> bool:
+        """Whether a packet belongs to the lead-in."""
+        if packet.pts is None or self._keyframe_pts is None:
+            return not self._has_keyframe
+        return packet.pts < self._keyframe_pts
+
+    def cut(self, packet: VideoPacket) -> None:
+        """Cuts off a packet and, of the lead-in, those after it."""
+        self._is_cut = True
+        self._cut_pts.add(packet.pts)
+
+    def has_cut(self, pts: int | None) -> bool:
+        """Whether the frame of this time was cut off."""
+        return pts in self._cut_pts
 
 
 class _Taint:

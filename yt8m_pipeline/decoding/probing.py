@@ -4,12 +4,12 @@ Everything here may crash or hang on hostile bytes: run it in a `Sandbox`.
 """
 
 import hashlib
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
 from fractions import Fraction
 from heapq import nlargest
 from itertools import chain
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import av
 from av.video.frame import VideoFrame
@@ -17,9 +17,13 @@ from av.video.frame import VideoFrame
 from yt8m_pipeline.accounting.reasons import DropReason, VideoRejected
 from yt8m_pipeline.config import Decoding
 from yt8m_pipeline.decoding.container import OpenedVideo, VideoPacket, open_video, rejecting
+from yt8m_pipeline.decoding.display import Display, display_of
 from yt8m_pipeline.decoding.facts import ProbedFrame, SampledFrame, VideoFacts
 from yt8m_pipeline.decoding.frame_times import Grid
-from yt8m_pipeline.decoding.frames import decode_frames, is_mirrored, quarter_turns
+from yt8m_pipeline.decoding.frames import decode_frames
+
+TRANSFERS: Mapping[int, Literal["PQ", "HLG"]] = {16: "PQ", 18: "HLG"}
+"""The transfer characteristics of high dynamic range, by their code points (ITU-T H.273 §8.2)."""
 
 
 def probe(file: BinaryIO, decoding: Decoding, *, frames: bool) -> VideoFacts:
@@ -39,8 +43,8 @@ def probe(file: BinaryIO, decoding: Decoding, *, frames: bool) -> VideoFacts:
     with open_video(file, decoding) as video:
         packets = _packets(video)
         first, read = _first_frame(video, packets)
-        mirrored = is_mirrored(first)
-        extent = _extent(video, chain(read, packets), decoding)
+        display = display_of(first)
+        extent = _extent(video, chain(read, packets), decoding, first.pts)
         return VideoFacts(
             container=video.container.format.name,
             codec=video.decoder.codec.canonical_name,
@@ -48,8 +52,8 @@ def probe(file: BinaryIO, decoding: Decoding, *, frames: bool) -> VideoFacts:
             pixel_format=first.format.name,
             width=first.width,
             height=first.height,
-            is_mirrored=mirrored,
-            rotation_degrees=-quarter_turns(first, mirrored=mirrored) % 4 * 90,
+            is_mirrored=display.is_mirrored,
+            rotation_degrees=-display.quarter_turns % 4 * 90,
             sample_aspect_ratio=_ratio(video.stream.sample_aspect_ratio, ":"),
             frame_rate=_ratio(video.stream.average_rate, "/"),
             start_seconds=float(extent.start_seconds),
@@ -60,6 +64,9 @@ def probe(file: BinaryIO, decoding: Decoding, *, frames: bool) -> VideoFacts:
             grid_frames=extent.grid_frames(video.grid),
             decoded_fraction=decoded_fraction,
             frames=sampled,
+            packets_before_start=extent.packets_before_start,
+            transfer=TRANSFERS.get(first.color_trc),
+            ignored=tuple(_ignored(video, display)),
         )
 
 
@@ -68,16 +75,24 @@ class Extent:
 
     Args:
         tick: The unit of the times, in seconds.
+        first_pts: The first frame's pts; packets of earlier frames are only counted. None: there are none.
+
+    Attributes:
+        packets: The number of packets.
+        packets_before_start: The number of packets that were left out.
     """
 
-    def __init__(self, tick: Fraction) -> None:
-        self._tick = tick
+    def __init__(self, tick: Fraction, first_pts: int | None = None) -> None:
+        self._tick, self._first_pts, self.packets_before_start = tick, first_pts, 0
         self._start = self._next_pts = 0
         self._latest: list[tuple[int, int]] = []
         self.packets = 0
 
     def add(self, pts: int | None, duration: int) -> None:
         """Adds a packet. A packet without pts begins at the end of the packet before."""
+        if pts is not None and self._first_pts is not None and pts < self._first_pts:
+            self.packets_before_start += 1
+            return
         pts = self._next_pts if pts is None else pts
         self._next_pts = pts + duration
         self._start = min(self._start, pts) if self.packets else pts
@@ -131,20 +146,25 @@ def _first_frame(video: OpenedVideo, packets: Iterator[VideoPacket]) -> "tuple[V
     read = []
     for packet in packets:
         read.append(packet)
+        frames = []
         with suppress(av.FFmpegError):
-            for frame in video.decoder.decode(packet):
-                return frame, read
+            frames = video.decoder.decode(packet)
+        is_damaged = video.damage() is not None
+        if frames and not (is_damaged and video.is_joinable):
+            return frames[0], read
     for frame in video.drained():
         return frame, read
     raise VideoRejected(DropReason.NO_FRAMES, "no packet of the video can be decoded")
 
 
-def _extent(video: OpenedVideo, packets: Iterable[VideoPacket], decoding: Decoding) -> Extent:
+def _extent(video: OpenedVideo, packets: Iterable[VideoPacket], decoding: Decoding, first_pts: int | None) -> Extent:
     """Reads the video to its end, or up to damage that the policy or the end of the grid excuses."""
-    extent, is_strict = Extent(video.tick), decoding.damage == "strict"
+    extent, is_strict = Extent(video.tick, first_pts if video.is_joinable else None), decoding.damage == "strict"
+    has_begun = not video.is_joinable
     try:
         for packet in packets:
-            if is_strict and (packet.is_keyframe or decoding.sampling == "exact"):
+            has_begun |= packet.is_keyframe
+            if is_strict and has_begun and (packet.is_keyframe or decoding.sampling == "exact"):
                 _check_whole(video, packet)
             if not packet.is_discard:
                 extent.add(packet.dts if packet.pts is None else packet.pts, max(packet.duration or 0, 0))
@@ -163,10 +183,17 @@ def _check_whole(video: OpenedVideo, packet: VideoPacket) -> None:
         raise VideoRejected(reason, f"the packet with pts {packet.pts} is incomplete")
 
 
+def _ignored(video: OpenedVideo, display: Display) -> Iterator[str]:
+    """Names the values of the header that make no sense."""
+    if display.is_nonsense:
+        yield "a display matrix that maps the picture to no area"
+    if (video.stream.duration or 0) < 0 or (video.container.duration or 0) < 0:
+        yield "a negative duration"
+
+
 def _header_duration(video: OpenedVideo) -> float | None:
-    if video.stream.duration:
-        return float(video.stream.duration * video.tick)
-    return video.container.duration / av.time_base if video.container.duration else None
+    seconds = video.seconds_from_header
+    return float(seconds) if seconds > 0 else None
 
 
 def _ratio(value: Fraction | None, sign: str) -> str | None:

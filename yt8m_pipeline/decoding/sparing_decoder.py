@@ -4,7 +4,7 @@ Of a group of 250 H.264 pictures at 30 fps, for instance, the B-frames between t
 decoder, and nothing after the group's last chosen frame is.
 """
 
-from bisect import insort
+from bisect import bisect, insort
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 
@@ -14,7 +14,7 @@ from av.video.frame import VideoFrame
 from yt8m_pipeline.decoding.codings.coding import coding_of
 from yt8m_pipeline.decoding.codings.picture import Picture, Unplannable
 from yt8m_pipeline.decoding.container import ChosenFrame, OpenedVideo, VideoPacket
-from yt8m_pipeline.decoding.packet_choice import CodedFrame, Step, needed_packets
+from yt8m_pipeline.decoding.packet_choice import REORDERING, CodedFrame, Step, needed_packets
 
 MAX_HELD_BYTES = 64 * 2**20
 """Packets whose need is undecided may have this many bytes together. Usually they are those of about one second."""
@@ -76,24 +76,52 @@ def _coded_frames(video: OpenedVideo) -> Iterator[CodedFrame[VideoPacket]]:
 class _Times:
     """Checks that the times of a video are in the order of its frames, as far as its packets show.
 
-    Where frames are reordered, the first one's pts is later than its dts, and a B-frame (one that no other depends on)
-    precedes a frame that was decoded before it. Otherwise the times belong to packets and not to frames.
+    Where no frames are reordered, times grow in decoding order. Where they are, the first one's pts is later than its
+    dts, a B-frame (one that no other depends on) precedes a frame that was decoded before it and follows the B-frame
+    before it, an entry follows all frames that were decoded before it, and where headers tell the order in which the
+    decoder puts frames out (H.264 and HEVC), times are in that order. Otherwise the times belong to packets and
+    not to frames, or run backwards: then a frame is late and is shown at once, which only a decoder can tell.
     """
 
     def __init__(self, *, is_reordered: bool) -> None:
         self._is_reordered = is_reordered
         self._latest: int | None = None
+        self._latest_disposable: int | None = None
+        self._ordered: list[tuple[tuple[int, int], int]] = []
 
     def check(self, packet: VideoPacket, picture: Picture) -> None:
         """Raises `Unplannable` if a packet's time is not that of its frame."""
-        if not self._is_reordered or packet.pts is None:
+        if packet.pts is None or not picture.is_shown:
             return
-        if self._latest is None and packet.pts == packet.dts:
-            raise Unplannable("its frames are reordered, and their times are not")
-        is_disposable = picture.reads and not picture.writes
-        if self._latest is not None and is_disposable and packet.pts > self._latest:
+        if self._latest is None:
+            if self._is_reordered and packet.pts == packet.dts:
+                raise Unplannable("its frames are reordered, and their times are not")
+            self._latest = packet.pts
+        elif self._is_reordered and not picture.is_entry and picture.reads:
+            self._check_reordered(packet.pts, is_disposable=not picture.writes)
+        elif packet.pts <= self._latest:
+            raise Unplannable(f"the frame at {packet.pts} follows that at {self._latest}")
+        self._latest = max(self._latest, packet.pts)
+        if picture.order is not None:
+            self._check_order(picture.order, packet.pts)
+
+    def _check_order(self, order: tuple[int, int], pts: int) -> None:
+        place = bisect(self._ordered, (order, pts))
+        lower, higher = self._ordered[:place][-1:], self._ordered[place : place + 1]
+        if any(one[1] >= pts for one in lower) or any(one[1] <= pts for one in higher):
+            raise Unplannable(f"the frame at {pts} is not in the decoder's order")
+        self._ordered.insert(place, (order, pts))
+        del self._ordered[: -2 * REORDERING]
+
+    def _check_reordered(self, pts: int, *, is_disposable: bool) -> None:
+        if not is_disposable:
+            self._latest_disposable = None
+            return
+        if self._latest is not None and pts > self._latest:
             raise Unplannable("a frame that no other depends on comes last")
-        self._latest = packet.pts if self._latest is None else max(self._latest, packet.pts)
+        if self._latest_disposable is not None and pts <= self._latest_disposable:
+            raise Unplannable(f"the frame at {pts} follows that at {self._latest_disposable}")
+        self._latest_disposable = pts
 
 
 class _Awaited:

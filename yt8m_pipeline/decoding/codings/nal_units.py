@@ -2,6 +2,8 @@
 (ISO/IEC 14496-15 §5.3, §8.3)."""
 
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 from yt8m_pipeline.decoding.codings.bits import Bits
 from yt8m_pipeline.decoding.codings.picture import (
@@ -75,6 +77,40 @@ def _sum_of_bytes(data: bytes, place: int) -> tuple[int, int]:
     return total, place
 
 
+class OrderCounts:
+    """Picture order counts of which headers tell the lowest bits only (ITU-T H.264 §8.2.1.1, ITU-T H.265 §8.3.1)."""
+
+    def __init__(self) -> None:
+        self._sequence = self._before = 0
+
+    def restart(self) -> None:
+        """Begins a new coded sequence: its pictures are put out after all before."""
+        self._sequence, self._before = self._sequence + 1, 0
+
+    def count(self, lowest: int, bits: int, *, is_reference: bool) -> tuple[int, int]:
+        """Returns the number of the coded sequence, and the count that is nearest to that of the last reference."""
+        size = 1 << bits
+        count = lowest + (self._before - lowest + size // 2) // size * size
+        if is_reference:
+            self._before = count
+        return self._sequence, count
+
+
+@dataclass(frozen=True, slots=True)
+class H264Sequence:
+    """The fields of an H.264 sequence parameter set that are needed to read slice headers.
+
+    Attributes:
+        frame_num_bits: The bits of `colour_plane_id` and `frame_num` together.
+        order_count_bits: The bits of `pic_order_cnt_lsb`; 0 where it is not coded.
+        may_have_fields: Whether slice headers have a `field_pic_flag`.
+    """
+
+    frame_num_bits: int
+    order_count_bits: int
+    may_have_fields: bool
+
+
 class H264:
     """H.264: decoding begins at IDR pictures, and pictures with `nal_ref_idc` 0 can be left out: they are the B-frames
     (and other pictures) that no other depends on."""
@@ -91,13 +127,13 @@ class H264:
     def __init__(self, extradata: bytes, *, is_reordered: bool) -> None:
         self._length_size = length_size(extradata, 4)
         self._is_reordered = is_reordered
-        self._frame_num_bits: int | None = None
-        self._parameters = ParameterSets()
+        self._sequence: H264Sequence | None = None
+        self._parameters, self._orders = ParameterSets(), OrderCounts()
         for unit in nal_units(extradata, None) if self._length_size is None else self._configured(extradata):
             self._note_parameters(unit)
 
     def read(self, data: bytes, *, is_keyframe: bool) -> Picture:  # noqa: ARG002
-        kinds, is_reference = set(), False
+        kinds, is_reference, order = set(), False, None
         for unit in filter(None, nal_units(data, self._length_size)):
             kind = unit[0] & 31
             kinds.add(kind)
@@ -107,11 +143,20 @@ class H264:
                 refuse_lasting_messages(unit[1:])
             if kind in (self.SLICE, self.IDR):
                 self._parameters.close()
-                self._read_slice(payload(unit[:32], 1))
+                lowest = self._read_slice(payload(unit[:32], 1), is_idr=kind == self.IDR)
+                order = self._order(unit, lowest) if order is None else order
         if self.IDR in kinds and self.SLICE not in kinds:
-            return ENTRY
+            return replace(ENTRY, order=order)
         is_plain_slice = self.SLICE in kinds <= {self.SLICE, self.SEI, self.DELIMITER, self.FILLER}
-        return DISPOSABLE if is_plain_slice and not is_reference else REFERENCE
+        return replace(DISPOSABLE if is_plain_slice and not is_reference else REFERENCE, order=order)
+
+    def _order(self, unit: bytes, lowest: int | None) -> tuple[int, int] | None:
+        """The order of a picture, from its first slice."""
+        if unit[0] & 31 == self.IDR:
+            self._orders.restart()
+        if lowest is None or self._sequence is None:
+            return None
+        return self._orders.count(lowest, self._sequence.order_count_bits, is_reference=bool(unit[0] & 0x60))
 
     @staticmethod
     def _configured(extradata: bytes) -> Iterator[bytes]:
@@ -131,26 +176,31 @@ class H264:
         if kind == self.SPS:
             self._read_sps(unit)
 
-    def _read_slice(self, bits: Bits) -> None:
-        """Reads slice_header (§7.3.3) up to `field_pic_flag`, and refuses fields.
+    def _read_slice(self, bits: Bits, *, is_idr: bool) -> int | None:
+        """Reads slice_header (§7.3.3) up to `pic_order_cnt_lsb`, and refuses fields.
 
         A packet may hold one field of a frame, or both, and those are not told apart here.
+
+        Returns:
+            `pic_order_cnt_lsb`; None where it is not coded.
         """
         bits.ue()  # first_mb_in_slice
         if bits.ue() % self.SLICE_TYPES == self.B:  # slice_type
             refuse_unannounced_bidirectional(is_reordered=self._is_reordered)
-        if self._frame_num_bits is not None:
-            bits.ue()  # pic_parameter_set_id
-            bits.skip(self._frame_num_bits)  # colour_plane_id, frame_num
-            if bits.u(1):  # field_pic_flag
-                raise Unplannable("its pictures are fields")
+        if self._sequence is None:
+            return None
+        bits.ue()  # pic_parameter_set_id
+        bits.skip(self._sequence.frame_num_bits)  # colour_plane_id, frame_num
+        if self._sequence.may_have_fields and bits.u(1):  # field_pic_flag
+            raise Unplannable("its pictures are fields")
+        if not self._sequence.order_count_bits:
+            return None
+        if is_idr:
+            bits.ue()  # idr_pic_id
+        return bits.u(self._sequence.order_count_bits)  # pic_order_cnt_lsb
 
     def _read_sps(self, unit: bytes) -> None:
-        """Reads seq_parameter_set_data (§7.3.2.1.1) up to `frame_mbs_only_flag`.
-
-        Where pictures may be fields, this sets how many bits `colour_plane_id` and `frame_num` have in slice headers,
-        else None.
-        """
+        """Reads seq_parameter_set_data (§7.3.2.1.1) up to `frame_mbs_only_flag`."""
         bits = payload(unit, 1)
         profile, planes = bits.u(8), 0  # profile_idc
         bits.skip(8, 8)  # constraint_set flags, level_idc
@@ -158,11 +208,12 @@ class H264:
         if profile in self.HIGH_PROFILES:
             planes = self._skip_chroma(bits)
         frame_num_bits = bits.ue() + 4  # log2_max_frame_num_minus4
-        self._skip_order_count(bits)
+        order_count_bits = self._read_order_count(bits)
         bits.ue()  # max_num_ref_frames
         bits.skip(1)  # gaps_in_frame_num_value_allowed_flag
         bits.skip_ue(2)  # pic_width_in_mbs_minus1, pic_height_in_map_units_minus1
-        self._frame_num_bits = None if bits.u(1) else frame_num_bits + planes  # frame_mbs_only_flag
+        may_have_fields = not bits.u(1)  # frame_mbs_only_flag
+        self._sequence = H264Sequence(frame_num_bits + planes, order_count_bits, may_have_fields)
 
     @staticmethod
     def _skip_chroma(bits: Bits) -> int:
@@ -187,14 +238,16 @@ class H264:
             last = following or last
 
     @staticmethod
-    def _skip_order_count(bits: Bits) -> None:
+    def _read_order_count(bits: Bits) -> int:
+        """Returns how many bits `pic_order_cnt_lsb` has in slice headers; 0 where it is not there."""
         kind = bits.ue()  # pic_order_cnt_type
         if kind == 0:
-            bits.ue()  # log2_max_pic_order_cnt_lsb_minus4
-        elif kind == 1:
+            return bits.ue() + 4  # log2_max_pic_order_cnt_lsb_minus4
+        if kind == 1:
             bits.skip(1)  # delta_pic_order_always_zero_flag
             bits.skip_ue(2)  # offset_for_non_ref_pic, offset_for_top_to_bottom_field
             bits.skip_ue(bits.ue())  # offset_for_ref_frame[ i ] for i < num_ref_frames_in_pic_order_cnt_cycle
+        return 0
 
 
 class Hevc:
@@ -203,6 +256,9 @@ class Hevc:
 
     IRAP, SUB_LAYER_NON_REFERENCE = frozenset(range(16, 22)), frozenset(range(0, 16, 2))
     """Values of `nal_unit_type` (Table 7-1): BLA, IDR and CRA pictures; pictures whose name ends in _N."""
+
+    RANDOM_ACCESS, IDR, LEADING = frozenset(range(16, 24)), frozenset({19, 20}), frozenset(range(6, 10))
+    """Values of `nal_unit_type`: with `no_output_of_prior_pics_flag`; IDR pictures; RADL and RASL pictures."""
 
     VIDEO, PARAMETERS, SPS, PPS = frozenset(range(32)), frozenset({32, 33, 34}), 33, 34
     """Values of `nal_unit_type`: slices; video, sequence and picture parameter sets."""
@@ -216,13 +272,15 @@ class Hevc:
     def __init__(self, extradata: bytes) -> None:
         self._length_size = length_size(extradata, 21)
         self._highest_layer: int | None = None
-        self._parameters = ParameterSets()
+        self._parameters, self._orders = ParameterSets(), OrderCounts()
+        self._order_count_bits = 0
+        self._slice_bits: dict[int, int] = {}
         self._has_ended = False
         for unit in nal_units(extradata, None) if self._length_size is None else self._configured(extradata):
             self._note_parameters(unit)
 
     def read(self, data: bytes, *, is_keyframe: bool) -> Picture:  # noqa: ARG002
-        kinds, layers = set(), set()
+        kinds, layers, order = set(), set(), None
         for unit in (unit for unit in nal_units(data, self._length_size) if len(unit) > 1):
             kind = unit[0] >> 1 & 63
             kinds.add(kind)
@@ -234,12 +292,33 @@ class Hevc:
             if kind in self.VIDEO:
                 self._begin_picture()
                 layers.add((unit[1] & 7) - 1)  # nuh_temporal_id_plus1
+                order = self._order(unit, kind) if order is None else order
             self._has_ended |= kind in self.ENDINGS
         pictures = kinds & self.VIDEO
         if pictures and pictures <= self.IRAP:
-            return ENTRY
+            return replace(ENTRY, order=order)
         is_disposable = pictures <= self.SUB_LAYER_NON_REFERENCE and kinds - pictures <= self.HARMLESS
-        return DISPOSABLE if pictures and is_disposable and layers == {self._highest_layer} else REFERENCE
+        is_disposable &= bool(pictures) and layers == {self._highest_layer}
+        return replace(DISPOSABLE if is_disposable else REFERENCE, order=order)
+
+    def _order(self, unit: bytes, kind: int) -> tuple[int, int] | None:
+        """Reads the first slice_segment_header of a picture (§7.3.6.1) up to `slice_pic_order_cnt_lsb`."""
+        if kind in self.DROPPING:
+            self._orders.restart()
+        bits = payload(unit[:32], 2)
+        with suppress(Unplannable):
+            bits.skip(1, kind in self.RANDOM_ACCESS)  # first_slice_segment_in_pic_flag, no_output_of_prior_pics_flag
+            parameters = bits.ue()  # slice_pic_parameter_set_id
+            if not self._order_count_bits or parameters not in self._slice_bits:
+                return None
+            extra, is_output_told = divmod(self._slice_bits[parameters], 2)
+            bits.skip(extra)  # slice_reserved_flag[ i ]
+            bits.ue()  # slice_type
+            bits.skip(is_output_told)  # pic_output_flag
+            lowest = 0 if kind in self.IDR else bits.u(self._order_count_bits)  # slice_pic_order_cnt_lsb
+            is_reference = unit[1] & 7 == 1 and kind not in self.LEADING and kind not in self.SUB_LAYER_NON_REFERENCE
+            return self._orders.count(lowest, self._order_count_bits, is_reference=is_reference)
+        return None
 
     def _begin_picture(self) -> None:
         """Refuses pictures after the end of a sequence: those that lead the next entry are not shown (§8.1.3)."""
@@ -253,6 +332,40 @@ class Hevc:
             self._parameters.note(unit, kind, payload(unit, 2).ue() if kind == self.PPS else 0)
         if kind == self.SPS:
             self._highest_layer = unit[2] >> 1 & 7  # sps_max_sub_layers_minus1 (§7.3.2.2.1)
+            self._order_count_bits = 0
+            with suppress(Unplannable):
+                self._order_count_bits = self._read_sps(payload(unit, 2))
+        if kind == self.PPS:
+            with suppress(Unplannable):
+                self._read_pps(payload(unit, 2))
+
+    @staticmethod
+    def _read_sps(bits: Bits) -> int:
+        """Reads seq_parameter_set_rbsp (§7.3.2.2.1) up to `log2_max_pic_order_cnt_lsb_minus4`.
+
+        Returns how many bits `slice_pic_order_cnt_lsb` has; 0 where colour planes are separate, which is not read.
+        """
+        bits.skip(4)  # sps_video_parameter_set_id
+        sub_layers = bits.u(3)  # sps_max_sub_layers_minus1
+        bits.skip(1, 88, 8)  # sps_temporal_id_nesting_flag, the general profile and level (§7.3.3)
+        present = [bits.u(2) for _ in range(sub_layers)]  # sub_layer_profile_, sub_layer_level_present_flag
+        bits.skip(2 * (8 - sub_layers) if sub_layers else 0)  # reserved_zero_2bits
+        bits.skip(*(88 * (flags >> 1) + 8 * (flags & 1) for flags in present))  # sub-layer profiles and levels
+        bits.ue()  # sps_seq_parameter_set_id
+        if bits.ue() == 3 and bits.u(1):  # chroma_format_idc, separate_colour_plane_flag
+            return 0
+        bits.skip_ue(2)  # pic_width_, pic_height_in_luma_samples
+        bits.skip_ue(4 * bits.u(1))  # conformance_window_flag and its four offsets
+        bits.skip_ue(2)  # bit_depth_luma_minus8, bit_depth_chroma_minus8
+        return bits.ue() + 4  # log2_max_pic_order_cnt_lsb_minus4
+
+    def _read_pps(self, bits: Bits) -> None:
+        """Reads pic_parameter_set_rbsp (§7.3.2.3.1) up to `num_extra_slice_header_bits`."""
+        number = bits.ue()  # pps_pic_parameter_set_id
+        bits.ue()  # pps_seq_parameter_set_id
+        bits.skip(1)  # dependent_slice_segments_enabled_flag
+        is_output_told = bits.u(1)  # output_flag_present_flag
+        self._slice_bits[number] = 2 * bits.u(3) + is_output_told  # num_extra_slice_header_bits
 
     @staticmethod
     def _configured(extradata: bytes) -> Iterator[bytes]:

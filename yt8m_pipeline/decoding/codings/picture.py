@@ -5,7 +5,7 @@ eight slots. In the other codecs all reference pictures form one chain: each rea
 is no reference reads all slots and writes none, so nothing depends on it and it can be left out.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 Slots: TypeAlias = frozenset[int]
@@ -28,12 +28,15 @@ class Picture:
         is_entry: Whether decoding can begin here. An entry depends on nothing, and the pictures that follow it both in
             decoding order and in presentation order depend on nothing but the entry and each other.
         is_shown: Whether the picture is ever on screen.
+        order: Where the picture stands in the order in which a decoder puts pictures out: the number of its coded
+            sequence and its picture order count; None where its headers do not tell.
     """
 
     reads: Slots
     writes: Slots
     is_entry: bool = False
     is_shown: bool = True
+    order: tuple[int, int] | None = field(default=None, compare=False)
 
 
 ENTRY = Picture(NO_SLOT, ALL_SLOTS, is_entry=True)

@@ -13,7 +13,9 @@ confinement, the descriptors and the distrust of answers would have to be writte
 
 import io
 import json
+import logging
 import os
+import re
 import signal
 import socket
 import stat
@@ -74,6 +76,15 @@ AHEAD_BYTES = 128 * MIB
 4K UHD in their own size."""
 
 
+UNEXPECTED_EXCEPTION = 1
+"""Python ends with this exit status after an exception that nothing has caught."""
+
+TRACEBACK, OUT_OF_MEMORY = re.compile(r"Traceback \(most recent call last\)"), re.compile(r"([\w.]+\.)?MemoryError\b")
+"""Python's last lines begin so, and end so where memory was wanting."""
+
+logger = logging.getLogger(__name__)
+
+
 class Sandbox:
     """Decodes videos one after another in a child process, started when first needed and replaced when lost.
 
@@ -117,7 +128,7 @@ class Sandbox:
         Raises:
             VideoRejected: MISSING_FILE, EMPTY_FILE; IO_ERROR, also where reading fails half-way; whatever
                 `decode_frames` finds; FRAME_TOO_LARGE; DECODER_CRASHED, also for frames that are not those of the grid;
-                DECODE_TIMEOUT.
+                DECODE_TIMEOUT; INTERNAL_ERROR, for an exception that is no verdict on the video.
             DataError: when no child can be started.
         """
         with self._at_work(DECODE, uri) as child:
@@ -298,7 +309,7 @@ class _Child:
         except TimeoutError:
             raise VideoRejected(DropReason.DECODE_TIMEOUT, "the decoder took too long and was killed") from None
         except (EOFError, ConnectionError):
-            raise VideoRejected(DropReason.DECODER_CRASHED, self._last_words()) from None
+            raise self._death() from None
         except (ValueError, RecursionError):
             raise VideoRejected(DropReason.DECODER_CRASHED, "the decoder broke its protocol") from None
         finally:
@@ -334,17 +345,25 @@ class _Child:
             raise TimeoutError
         self._socket.settimeout(seconds)
 
-    def _last_words(self) -> str:
-        """Returns how the process ended, and the last line of its standard error."""
+    def _death(self) -> VideoRejected:
+        """Tells how the process ended.
+
+        An exception that the child's own code does not expect ends it with exit status 1 and a traceback. That is a
+        fault of this program or of PyAV and not of the video, unless it is a lack of memory.
+        """
         try:
             status = self._process.wait(DYING_SECONDS)
         except subprocess.TimeoutExpired:
-            return "the decoder closed its socket"
+            return VideoRejected(DropReason.DECODER_CRASHED, "the decoder closed its socket")
         lines = (self._stderr.read() or b"").decode(errors="replace").split("\n")
-        said = next((f": {_printable(line)}" for line in reversed(lines) if line.strip()), "")
+        said = next((_printable(line) for line in reversed(lines) if line.strip()), "")
+        if status == UNEXPECTED_EXCEPTION and any(map(TRACEBACK.match, lines)) and not OUT_OF_MEMORY.match(said):
+            detail = f"{said}: this is a fault of yt8m_pipeline or PyAV and not of the video; please report it"
+            logger.error("decoding %s: %s", self._video.uri if self._video else "", detail)
+            return VideoRejected(DropReason.INTERNAL_ERROR, detail)
         names = {number.value: number.name for number in signal.Signals}
         ended = f"signal {names.get(-status, -status)}" if status < 0 else f"exit status {status}"
-        return f"the decoder ended by {ended}{said}"
+        return VideoRejected(DropReason.DECODER_CRASHED, f"the decoder ended by {ended}" + (said and f": {said}"))
 
 
 def _start_child(settings: tuple[str, str], theirs: socket.socket) -> "subprocess.Popen[bytes]":
