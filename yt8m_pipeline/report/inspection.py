@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from yt8m_pipeline import files
+from yt8m_pipeline.accounting.reasons import VideoRejected
 from yt8m_pipeline.compression.artefacts import damage_named
 from yt8m_pipeline.compression.quantization import LEVELS_KEY, Quantizer
 from yt8m_pipeline.dataset.layout import LEVELS, Layout
@@ -20,6 +21,8 @@ from yt8m_pipeline.dataset.records import FrameRecord, VideoRecord, level_of, pa
 from yt8m_pipeline.dataset.tfrecord import read_records
 from yt8m_pipeline.errors import DataError, UsageError
 from yt8m_pipeline.interop.matrix_data import matrix_from_bytes
+from yt8m_pipeline.interop.media_sequence import MediaSequence
+from yt8m_pipeline.interop.media_sequence_files import first_proto
 from yt8m_pipeline.store.failures import open_failure
 from yt8m_pipeline.store.feature_store import FAILURE_SUFFIX
 from yt8m_pipeline.store.stored_file import open_stored
@@ -41,11 +44,24 @@ def inspect_file(uri: str, rows: int) -> Facts:
     ending = PurePosixPath(uri).suffix.lower()
     if not files.exists(uri):
         raise UsageError("There is no such file", uri, "it does not exist or is a folder", "give the path of a file")
+    proto = first_proto(uri)
+    if proto:
+        return _proto_facts(uri, proto)
     if ending not in _INSPECTORS:
         raise UsageError(
             "This file is none of a dataset", uri, f"its ending is '{ending}'", "give a shard, table or array"
         )
     return _INSPECTORS[ending](uri, rows)
+
+
+def _proto_facts(uri: str, proto: MediaSequence | VideoRejected) -> Facts:
+    facts: Facts = {"kind": "MediaSequence of MediaPipe, which is no file of a dataset"}
+    if isinstance(proto, VideoRejected):
+        return {**facts, "unusable": f"{proto.reason.value}: {proto.detail}"}
+    frames, dimensions = proto.coefficients.shape
+    first = {"id": proto.video_id, "labels": " ".join(map(str, proto.labels)) or "none"}
+    convert = f"yt8m convert {uri} --to records --output DATASET"
+    return {**facts, **first, "frames": frames, "dimensions": dimensions, "convert": convert}
 
 
 def _inspect_shard(uri: str, rows: int) -> Facts:
