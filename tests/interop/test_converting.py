@@ -37,6 +37,7 @@ from yt8m_pipeline.interop.media_sequence import MediaSequence, media_sequence, 
 from yt8m_pipeline.interop.media_sequence_files import proto_name
 
 GOLDEN = Path(__file__).parent / "golden" / "media_sequence.pb"
+GOLDEN_PROTO = GOLDEN.read_bytes()
 SECOND = 1_000_000
 DIMENSIONS = 5
 
@@ -211,14 +212,58 @@ def test_protos_in_the_folder_of_a_partition_become_that_partition(tmp_path: Pat
     write_protos(tmp_path / "protos" / "test", some_protos())
     to_records(tmp_path / "protos", output=tmp_path / "out")
     assert frame_records(tmp_path / "out", "test").keys() == some_protos().keys()
-    write_protos(tmp_path / "protos" / "train", {"another": proto("another", 3)})
+    write_protos(tmp_path / "protos" / "others", {"another": proto("another", 3)})
     what, _, why, fix = refused(2, tmp_path / "protos", "--to", "records", "--output", tmp_path / "mixed")
-    assert what == "The protos are of several partitions"
-    assert why == "they lie in folders called test, train"
+    assert what == "Only some of the protos are of a partition"
+    assert why == "they lie in folders called others, test"
     assert "--partition" in fix
     assert not (tmp_path / "mixed").exists()
     to_records(tmp_path / "protos", output=tmp_path / "all", options=["--partition", "validate"])
-    assert len(frame_records(tmp_path / "all", "validate")) == len(some_protos()) + 1
+    assert frame_records(tmp_path / "all", "validate").keys() == some_protos().keys() | {"another"}
+
+
+def test_folders_of_partitions_become_one_dataset(tmp_path: Path) -> None:
+    protos = some_protos()
+    parts = {"train": sorted(protos)[:5], "validate": sorted(protos)[5:8], "test": sorted(protos)[8:]}
+    for part, names in parts.items():
+        write_protos(tmp_path / "protos" / part, {name: protos[name] for name in names})
+    to_records(tmp_path / "protos", output=tmp_path / "out", options=["--shards", "2"])
+    assert verify(str(tmp_path / "out")) == []
+    for part, names in parts.items():
+        assert frame_records(tmp_path / "out", part).keys() == set(names)
+        assert len(list((tmp_path / "out" / "frame" / part).iterdir())) == 2
+    withheld = pq.read_table(tmp_path / "out" / "withheld" / "test_labels.parquet").to_pylist()
+    assert [row["video_id"] for row in withheld] == parts["test"]
+    assert all(record.labels == () for record in frame_records(tmp_path / "out", "test").values())
+    counts = Manifest.of(Layout(str(tmp_path / "out"))).partitions
+    assert {part.value: counts[part].videos for part in Partition} == {"train": 5, "validate": 3, "test": 1}
+
+
+@pytest.mark.parametrize("name", ["a.pb", "a.tfrecord", "a.features", "a.npz", "a"])
+@pytest.mark.parametrize("is_framed", [False, True])
+def test_inspect_knows_protos_under_any_name_and_says_how_they_are_converted(
+    tmp_path: Path, name: str, is_framed: bool
+) -> None:
+    stream = io.BytesIO()
+    write_record(stream, proto("é", 1, [2, 3]))
+    (tmp_path / name).write_bytes(stream.getvalue() if is_framed else proto("é", 1, [2, 3]))
+    facts = json.loads(run("inspect", str(tmp_path / name), "--json").stdout)
+    assert facts["kind"] == "MediaSequence of MediaPipe, which is no file of a dataset"
+    assert (facts["id"], facts["labels"], facts["frames"], facts["dimensions"]) == ("é", "2 3", 4, DIMENSIONS)
+    command = facts["convert"].replace("DATASET", str(tmp_path / "out")).split()
+    assert run(*command[1:]).returncode == 0
+    assert verify(str(tmp_path / "out")) == []
+
+
+def test_inspect_says_why_a_proto_cannot_be_used(tmp_path: Path) -> None:
+    sequence = json.loads(run("inspect", str(unusable(tmp_path / "x.tfrecord")), "--json").stdout)
+    assert sequence["unusable"].startswith("missing_value: it has no feature list RGB/feature/floats")
+
+
+def unusable(path: Path) -> Path:
+    """A proto of the sound alone."""
+    path.write_bytes(GOLDEN_PROTO.replace(b"RGB/feature", b"SND/feature"))
+    return path
 
 
 def test_every_input_is_in_the_records_or_in_the_rejects(tmp_path: Path) -> None:
@@ -309,11 +354,10 @@ def test_a_built_dataset_survives_the_way_to_protos_and_back(built: Path, tmp_pa
     rows = pq.read_table(dataset / "videos.parquet").to_pylist()
     assert protos.keys() == {f"{row['partition']}/{proto_name(row['video_id']).removesuffix('.pb')}" for row in rows}
     vocabulary = list(csv.DictReader((dataset / "vocabulary.csv").open(newline="")))
-    codebook = ["--quantizer", str(dataset / "quantizer.npz")]
+    to_records(tmp_path / "protos", output=tmp_path / "back", options=["--quantizer", str(dataset / "quantizer.npz")])
+    assert verify(str(tmp_path / "back")) == []
     for partition in Partition:
-        options = [*codebook, "--partition", partition.value]
-        to_records(tmp_path / "protos" / partition, output=tmp_path / partition, options=options)
-        before, after = frame_records(dataset, partition), frame_records(tmp_path / partition, partition)
+        before, after = frame_records(dataset, partition), frame_records(tmp_path / "back", partition)
         assert before.keys() == after.keys()
         for name, record in before.items():
             np.testing.assert_array_equal(after[name].codes, record.codes, strict=True)

@@ -79,7 +79,7 @@ class DropReason(StrEnum):
 
     @property
     def is_transient(self) -> bool:
-        """Whether the same video may succeed another time, since the place, the machine or the program failed and not the video."""
+        """Whether the same video may succeed another time: the place, the machine or the program failed, not the video."""
         return self in _TRANSIENT
 
 

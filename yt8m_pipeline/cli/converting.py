@@ -37,12 +37,12 @@ def convert(
     *,
     partition: Annotated[
         Partition | None,
-        typer.Option(help="To records: what the videos become, by default what their folder is called, or train."),
+        typer.Option(help="To records: of all videos; by default each is of what its folder is called, or of train."),
     ] = None,
     quantizer: Annotated[
         str | None, typer.Option(help="To records: uniform, the default, or the quantizer.npz of a dataset.")
     ] = None,
-    shards: Annotated[int | None, typer.Option(min=1, help="To records: how many, by default 1.")] = None,
+    shards: Annotated[int | None, typer.Option(min=1, help="To records: how many per partition; default 1.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Convert MediaPipe's YouTube-8M features (MediaSequence protos) to a dataset, or a dataset to them."""

@@ -1,22 +1,54 @@
 """`yt8m verify` and `inspect`: what is on disk."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from yt8m_pipeline.cli.console import KNOWN_PLACE, AsJson, Dataset, show
+from yt8m_pipeline.cli.console import KNOWN_PLACE, AsJson, Dataset, progress_bars, show
+from yt8m_pipeline.errors import UsageError
+
+if TYPE_CHECKING:
+    from yt8m_pipeline.dataset.verify import Fault
 
 
-def verify(dataset: Dataset, as_json: AsJson = False) -> None:
+def verify(
+    dataset: Dataset,
+    *,
+    deep: Annotated[bool, typer.Option("--deep", help="Compute everything again from the feature store.")] = False,
+    store: Annotated[
+        str | None, typer.Option(metavar="DIR", help="With --deep: the store; default `features` beside the dataset.")
+    ] = None,
+    every_shard: Annotated[
+        bool, typer.Option("--all", help="With --deep: write every shard again, not one in twenty.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Compare everything on disk with the manifest; exit 1 and a table of what is wrong."""
     from yt8m_pipeline.dataset.verify import verify as compare
 
-    faults = compare(dataset)
+    if not deep and (store or every_shard):
+        raise UsageError(
+            what="Nothing is computed again",
+            where="yt8m verify",
+            why="--store and --all say how --deep is done",
+            fix="give --deep as well",
+        )
+    faults = _deep_verify(dataset, store, every_shard) if deep else compare(dataset)
     rows = [{"where": fault.where, "what": fault.what} for fault in faults]
     title = f"{dataset}: {len(faults)} fault{'s' * (len(faults) != 1)}" if faults else f"{dataset}: sound"
     show({"faults": rows}, as_json, title)
     if faults:
         raise typer.Exit(1)
+
+
+def _deep_verify(dataset: str, store: str | None, every_shard: bool) -> "list[Fault]":
+    from yt8m_pipeline.files import require_known
+    from yt8m_pipeline.jobs.deep_verify import deep_verify
+    from yt8m_pipeline.report.coefficients import store_beside
+
+    root = require_known(store or store_beside(dataset))
+    with progress_bars() as bars:
+        return deep_verify(dataset, root, every_shard=every_shard, advance=lambda stage: bars.update(stage, done=1))
 
 
 def inspect(

@@ -4,6 +4,8 @@ This module, and `verify`, import NumPy, pyarrow, protobuf and google-crc32c and
 reads datasets need not install TensorFlow and Beam.
 """
 
+import csv
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,7 +16,7 @@ from yt8m_pipeline import files
 from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.data_model import Float32Array, Int64Array, Partition
 from yt8m_pipeline.dataset.layout import Layout, Shard
-from yt8m_pipeline.dataset.manifest import Manifest
+from yt8m_pipeline.dataset.manifest import Manifest, ShardRow
 from yt8m_pipeline.dataset.records import parse_frame_record, parse_video_record
 from yt8m_pipeline.dataset.tfrecord import read_records
 from yt8m_pipeline.errors import DataError, UsageError
@@ -77,29 +79,35 @@ class FinishedDataset:
         layout: The paths of its files.
         quantizer: Its codebook.
         dimensions: The number of values of a frame.
-        records: The number of records of each shard, by the shard's path in the dataset.
+        rows: What the manifest says of each file of a shard, by the file's path in the dataset.
     """
 
     layout: Layout
     quantizer: Quantizer
     dimensions: int
-    records: Mapping[str, int]
+    rows: Mapping[str, ShardRow]
 
     def shards(self, level: str, partition: Partition | str) -> list[ShardFile]:
         """The shards of a level ("frame" or "video") and partition, in order.
 
         Raises:
             UsageError: there is no such partition.
-            DataError: the manifest or the folder lacks a shard of the set.
+            DataError: the manifest or the folder lacks a shard of the set, or one has another size than the manifest
+                says, as a file has that was cut between two records.
         """
         part = _partition(partition)
         folder = f"{level}/{part.value}"
-        listed = {path for path in self.records if path.startswith(f"{folder}/")}
+        listed = {path for path in self.rows if path.startswith(f"{folder}/")}
         paths = [Shard(part, index, len(listed)).file(level) for index in range(len(listed))]
         if not listed or listed != set(paths):
             self._refuse_list(folder, sorted(listed))
-        self._refuse_missing(folder, paths)
-        return [ShardFile(self.layout.path(path), self.records[path]) for path in paths]
+        self._refuse_others(folder, paths)
+        return [ShardFile(self.layout.path(path), self.rows[path].records) for path in paths]
+
+    def count_classes(self) -> int:
+        """The number of labels that there are: the rows of vocabulary.csv."""
+        text = files.read_bytes(self.layout.path(Layout.VOCABULARY)).decode()
+        return sum(1 for _ in csv.DictReader(io.StringIO(text, newline="")))
 
     def _refuse_list(self, folder: str, listed: Sequence[str]) -> None:
         raise DataError(
@@ -109,8 +117,8 @@ class FinishedDataset:
             fix="build the dataset again",
         )
 
-    def _refuse_missing(self, folder: str, paths: Sequence[str]) -> None:
-        present = {f"{folder}/{name}" for name in files.list_files(self.layout.path(folder))}
+    def _refuse_others(self, folder: str, paths: Sequence[str]) -> None:
+        present = {f"{folder}/{name}": state for name, state in files.list_states(self.layout.path(folder)).items()}
         missing = [path for path in paths if path not in present]
         if missing:
             raise DataError(
@@ -119,6 +127,15 @@ class FinishedDataset:
                 why=f"{len(missing)} of the {len(paths)} shards that the manifest lists are not in the folder",
                 fix="copy the dataset again, or rebuild the partition with `yt8m rebuild-split`",
             )
+        for path in paths:
+            size, expected = present[path].size, self.rows[path].bytes
+            if size != expected:
+                raise DataError(
+                    what="A shard is truncated or not the one of the manifest",
+                    where=self.layout.path(path),
+                    why=f"it has {size} bytes, the manifest says {expected}",
+                    fix="copy the shard again, or rebuild the partition with `yt8m rebuild-split`",
+                )
 
 
 def _partition(name: Partition | str) -> Partition:
@@ -163,8 +180,8 @@ def open_dataset(dataset: str) -> FinishedDataset:
             fix="run `yt8m build` with its config again: it goes on where it stopped",
         )
     quantizer = _load_quantizer(layout, manifest.quantizer.facts.fingerprint)
-    records = {row.path: row.records for row in manifest.shards}
-    return FinishedDataset(layout, quantizer, manifest.pca.facts.components, records)
+    rows = {row.path: row for row in manifest.shards}
+    return FinishedDataset(layout, quantizer, manifest.pca.facts.components, rows)
 
 
 def _load_quantizer(layout: Layout, fingerprint: str) -> Quantizer:
@@ -205,7 +222,7 @@ def read_frames(dataset: str, partition: Partition | str) -> Iterator[FrameExamp
 def read_shard(opened: FinishedDataset, shard: Shard) -> Iterator[FrameExample]:
     """Yields every video of one shard, frame by frame; the errors are those that `read_frames` raises while reading."""
     path = shard.file("frame")
-    file = ShardFile(opened.layout.path(path), opened.records[path])
+    file = ShardFile(opened.layout.path(path), opened.rows[path].records)
     return (_frame_example(opened, *item) for item in _read_shards([file]))
 
 

@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -57,6 +57,9 @@ from yt8m_pipeline.interop.media_sequence import MICROSECONDS, MediaSequence, me
 from yt8m_pipeline.interop.media_sequence_files import find_files, proto_name
 
 MEDIA_SEQUENCE = "mediasequence"
+"""What a manifest calls the source of a dataset that was converted from MediaPipe's protos."""
+Groups: TypeAlias = Mapping[Shard, Sequence[Proto]]
+"""The protos of the videos of each shard, sorted by id."""
 
 
 def convert_to_records(
@@ -67,41 +70,44 @@ def convert_to_records(
     shards: int,
     progress: Progress,
 ) -> None:
-    """Writes a finished dataset of one partition from MediaPipe's protos.
+    """Writes a finished dataset from MediaPipe's protos.
 
     Args:
         inputs: Files and folders, local or gs://. A file is one proto, or a TFRecord file of them.
         output: The folder of the dataset; it must be empty or not exist.
         quantizer: The codebook; `uniform` is what these coefficients are meant for.
-        partition: What the videos become. Of test, labels go to the withheld file only. None: what the folder that the
-            protos lie in is called, as `convert_to_media_sequences` calls it, or else train.
-        shards: How many shards the partition has.
+        partition: The partition of all videos. None: each is of the partition that its proto's folder is called after,
+            as `convert_to_media_sequences` calls it; if no folder is, all are of train. Labels of test are withheld.
+        shards: How many shards each partition has that has videos.
         progress: Called after each video, for the stages "read" and "write".
 
     Raises:
-        UsageError: an input does not exist, the protos lie in the folders of several partitions, or the output folder
-            is not empty.
+        UsageError: an input does not exist, only some of the protos lie in the folder of a partition, or the output
+            folder is not empty.
         DataError: no proto can be converted, one changes meanwhile, or the output cannot be written.
     """
     uris = find_files(inputs)
-    becomes = partition or _partition_of(uris)
+    partitions = dict.fromkeys(uris, partition) if partition else _partitions_by_folder(uris)
     with _new_folder(output) as folder:
         intake = take_in(uris, quantizer, progress)
-        _write_dataset(Layout(folder), intake, quantizer, becomes, shards, progress)
+        groups = _into_shards(intake.protos, partitions, shards)
+        _write_dataset(Layout(folder), intake, groups, quantizer, progress)
 
 
-def _partition_of(uris: Sequence[str]) -> Partition:
-    """The partition that the folder of the files is called after, or train if it is called otherwise."""
-    folders = {PurePosixPath(uri).parent.name for uri in uris}
-    named = [partition for partition in Partition if partition.value in folders]
-    if named and len(folders) > 1:
+def _partitions_by_folder(uris: Sequence[str]) -> dict[str, Partition]:
+    """The partition that the folder of each file is called after; train, if no folder is called after one."""
+    folders = {uri: PurePosixPath(uri).parent.name for uri in uris}
+    names, known = set(folders.values()), set(Partition)
+    if not names & known:
+        return dict.fromkeys(uris, Partition.TRAIN)
+    if not names <= known:
         raise UsageError(
-            what="The protos are of several partitions",
+            what="Only some of the protos are of a partition",
             where="yt8m convert",
-            why=f"they lie in folders called {', '.join(sorted(folders))}",
-            fix="convert one folder at a time, or say with --partition what all of them become",
+            why=f"they lie in folders called {', '.join(sorted(names))}",
+            fix="call each folder after its partition, or say with --partition what all of them become",
         )
-    return named[0] if named else Partition.TRAIN
+    return {uri: Partition(name) for uri, name in folders.items()}
 
 
 def convert_to_media_sequences(
@@ -192,32 +198,40 @@ def _write_error(output: str) -> Iterator[None]:
 # Protos to records ----------------------------------------------------------------------------------------------------
 
 
-def _write_dataset(
-    layout: Layout, intake: Intake, quantizer: Quantizer, partition: Partition, shards: int, progress: Progress
-) -> None:
-    groups = _into_shards(intake.protos, partition, shards)
+def _write_dataset(layout: Layout, intake: Intake, groups: Groups, quantizer: Quantizer, progress: Progress) -> None:
     fitted = _fitted(layout, intake, quantizer)
     key = fitted["quantizer"]["key"]
     steps = [_write_shard(layout, shard, key, protos, quantizer, progress) for shard, protos in groups.items()]
-    tables = sorted(_write_tables(layout, intake, groups, partition))
+    tables = sorted(_write_tables(layout, intake, groups))
     values = {
         **_origin(intake, steps),
         **fitted,
         **shard_parts(steps),
-        "partitions": _summaries(intake.protos.values(), partition),
+        "partitions": _summaries(groups),
         "files": [asdict(file) for file in tables],
     }
     write_manifest(layout, values)
     mark_complete(layout)
 
 
-def _into_shards(protos: Mapping[str, Proto], partition: Partition, shards: int) -> dict[Shard, list[Proto]]:
-    """The videos of each shard, sorted by id, by the hash that a build uses; the other partitions have an empty one."""
-    of = {part: shards if part is partition else 1 for part in Partition}
+def _into_shards(protos: Mapping[str, Proto], partitions: Mapping[str, Partition], shards: int) -> Groups:
+    """The videos of each shard, sorted by id, by the hash that a build uses; a partition without videos has one shard.
+
+    Args:
+        protos: The protos, by video id.
+        partitions: The partition of each file.
+        shards: How many shards a partition has.
+    """
+    of = {part: shards if part in partitions.values() else 1 for part in Partition}
     groups: dict[Shard, list[Proto]] = {Shard(part, index, of[part]): [] for part in of for index in range(of[part])}
     for video_id, proto in sorted(protos.items()):
-        groups[shard_of(video_id, partition, shards, Shards().salt)].append(proto)
+        partition = partitions[proto.place.uri]
+        groups[shard_of(video_id, partition, of[partition], Shards().salt)].append(proto)
     return groups
+
+
+def _of_partition(groups: Groups, partition: Partition) -> list[Proto]:
+    return [proto for shard, protos in groups.items() if shard.partition is partition for proto in protos]
 
 
 def _fitted(layout: Layout, intake: Intake, quantizer: Quantizer) -> dict[str, Any]:
@@ -268,9 +282,8 @@ def _warnings(intake: Intake) -> list[str]:
     return [*left_out, *([off_grid] if intake.off_grid else [])]
 
 
-def _summaries(protos: Iterable[Proto], partition: Partition) -> dict[str, Any]:
-    totals = {part: PartitionSummary() for part in Partition}
-    totals[partition] = sum(map(_summary, protos), PartitionSummary())
+def _summaries(groups: Groups) -> dict[str, Any]:
+    totals = {part: sum(map(_summary, _of_partition(groups, part)), PartitionSummary()) for part in Partition}
     return {part.value: total.to_json() for part, total in totals.items()}
 
 
@@ -280,12 +293,10 @@ def _summary(proto: Proto) -> PartitionSummary:
     return PartitionSummary(1, proto.frames, len(proto.member.labels), digest)
 
 
-def _write_tables(
-    layout: Layout, intake: Intake, groups: Mapping[Shard, Sequence[Proto]], partition: Partition
-) -> list[FileEntry]:
-    counts = Counter(label for proto in intake.protos.values() for label in proto.member.labels)
-    labels = max(counts, default=-1) + 1
-    train_counts = counts if partition is Partition.TRAIN else Counter[int]()
+def _write_tables(layout: Layout, intake: Intake, groups: Groups) -> list[FileEntry]:
+    labels = max((label for proto in intake.protos.values() for label in proto.member.labels), default=-1) + 1
+    train = _of_partition(groups, Partition.TRAIN)
+    train_counts = Counter(label for proto in train for label in proto.member.labels)
     files.write_bytes(layout.path(Layout.VOCABULARY), _vocabulary_csv(labels, intake.names, train_counts))
     videos = write_videos(layout, [_video_rows(shard, protos) for shard, protos in groups.items()])
     rejects = write_rejects(layout, [pa.Table.from_pylist(intake.rejects, schema=REJECTS)])

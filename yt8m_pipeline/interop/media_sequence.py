@@ -89,6 +89,15 @@ def media_sequence(sequence: MediaSequence, rate: float) -> bytes:
     return serialise(MESSAGES["SequenceExample"](context={"feature": context}, feature_lists={"feature_list": lists}))
 
 
+def is_media_sequence(data: bytes) -> bool:
+    """Whether bytes are a SequenceExample with a feature list as MediaPipe's graph names them: `RGB/feature/…`."""
+    try:
+        example = MESSAGES["SequenceExample"].FromString(data)
+    except DecodeError:
+        return False
+    return any("/feature/" in key for key in example.feature_lists.feature_list)
+
+
 def parse_media_sequence(data: bytes) -> MediaSequence:
     """Parses what MediaPipe's graph, or `media_sequence`, has written.
 

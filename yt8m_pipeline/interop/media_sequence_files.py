@@ -13,7 +13,8 @@ import pyarrow as pa
 from yt8m_pipeline import files
 from yt8m_pipeline.accounting.reasons import DropReason, VideoRejected
 from yt8m_pipeline.dataset.tfrecord import FRAMING_BYTES, is_tfrecord, read_records
-from yt8m_pipeline.errors import UsageError
+from yt8m_pipeline.errors import DataError, UsageError
+from yt8m_pipeline.interop.media_sequence import MediaSequence, is_media_sequence, parse_media_sequence
 
 MAX_PROTO_BYTES = (1 << 30) - 1
 """The size of the largest proto that MediaPipe writes (mediapipe/calculators/tensorflow/
@@ -78,6 +79,24 @@ def read_protos(uri: str) -> Iterator[tuple[Place, bytes]]:
                 offset += len(data) + FRAMING_BYTES
         else:
             yield Place(uri), _whole(stream)
+
+
+def first_proto(uri: str) -> MediaSequence | VideoRejected | None:
+    """The first MediaSequence of a file, whatever the file's name; why it cannot be used; or None if it has none.
+
+    A file is looked at whole only if it begins as a SequenceExample, with its first or second field.
+    """
+    with files.open_read(uri) as stream:
+        try:
+            if is_tfrecord(stream):
+                data = next(read_records(stream, uri))
+            else:
+                data = _whole(stream) if stream.read(1) in (b"\x0a", b"\x12") else b""
+            return parse_media_sequence(data) if is_media_sequence(data) else None
+        except VideoRejected as rejection:
+            return rejection
+        except DataError:
+            return None
 
 
 def read_proto(place: Place) -> bytes:

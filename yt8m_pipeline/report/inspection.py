@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from yt8m_pipeline import files
+from yt8m_pipeline.accounting.reasons import VideoRejected
 from yt8m_pipeline.compression.artefacts import damage_named
 from yt8m_pipeline.compression.quantization import LEVELS_KEY, Quantizer
 from yt8m_pipeline.data_model import Partition
@@ -22,6 +23,8 @@ from yt8m_pipeline.dataset.records import FrameRecord, VideoRecord, level_of, pa
 from yt8m_pipeline.dataset.tfrecord import read_records
 from yt8m_pipeline.errors import DataError, UsageError
 from yt8m_pipeline.interop.matrix_data import matrix_from_bytes
+from yt8m_pipeline.interop.media_sequence import MediaSequence
+from yt8m_pipeline.interop.media_sequence_files import first_proto
 from yt8m_pipeline.store.failures import open_failure
 from yt8m_pipeline.store.feature_store import FAILURE_SUFFIX, FeatureStore
 from yt8m_pipeline.store.stored_file import open_stored
@@ -47,6 +50,9 @@ def inspect_path(uri: str, rows: int) -> Facts:
     """
     if not files.exists(uri):
         return _inspect_folder(uri)
+    proto = first_proto(uri)
+    if proto:
+        return _proto_facts(uri, proto)
     ending = PurePosixPath(uri).suffix.lower()
     if ending not in _INSPECTORS:
         raise UsageError(
@@ -90,6 +96,16 @@ def _sum_up_store(folder: str) -> Facts:
     found = [(store.space, survey(store, lambda _: None)) for store in spaces]
     rows = [{"space": space, **stats._asdict(), "failures": stats.failures.total()} for space, stats in found]
     return {"kind": "feature store", "spaces": rows}
+
+
+def _proto_facts(uri: str, proto: MediaSequence | VideoRejected) -> Facts:
+    facts: Facts = {"kind": "MediaSequence of MediaPipe, which is no file of a dataset"}
+    if isinstance(proto, VideoRejected):
+        return {**facts, "unusable": f"{proto.reason.value}: {proto.detail}"}
+    frames, dimensions = proto.coefficients.shape
+    first = {"id": proto.video_id, "labels": " ".join(map(str, proto.labels)) or "none"}
+    convert = f"yt8m convert {uri} --to records --output DATASET"
+    return {**facts, **first, "frames": frames, "dimensions": dimensions, "convert": convert}
 
 
 def _inspect_shard(uri: str, rows: int) -> Facts:

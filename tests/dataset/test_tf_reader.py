@@ -1,0 +1,115 @@
+"""What the TensorFlow reader offers beside the values: batches, labels, shuffling, and an end whatever is damaged."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.dataset.example import write_example
+from yt8m_pipeline.dataset.reader import read_frames, read_videos
+from yt8m_pipeline.dataset.tf_reader import frame_dataset, video_dataset
+
+READERS = [frame_dataset, video_dataset]
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return write_example(tmp_path_factory.mktemp("example"))
+
+
+def elements(found: Any) -> list[dict[str, Any]]:
+    return list(found.as_numpy_iterator())
+
+
+def test_a_batch_of_frames_is_padded_and_says_how_many_are_real(dataset: str) -> None:
+    a, b, c = read_frames(dataset, "train")
+    first, last = elements(frame_dataset(dataset, "train", batch=2))
+    assert first["id"].tolist() == [b"a", b"b"]
+    assert first["frames"].tolist() == [3, 2]
+    np.testing.assert_array_equal(first["rgb"][0], a.features, strict=True)
+    np.testing.assert_array_equal(first["rgb"][1], np.concatenate([b.features, np.zeros_like(b.features[:1])]))
+    np.testing.assert_array_equal(last["rgb"], c.features[None], strict=True)
+
+
+def test_a_batch_of_videos_is_parsed_at_once(dataset: str) -> None:
+    first, last = elements(video_dataset(dataset, "train", batch=2))
+    expected = [example.mean_rgb for example in read_videos(dataset, "train")]
+    np.testing.assert_array_equal(np.concatenate([first["mean_rgb"], last["mean_rgb"]]), expected)
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_no_padding_of_labels_reads_as_a_class(dataset: str, read: Any) -> None:
+    first, last = elements(read(dataset, "train", batch=2))
+    assert first["labels"].tolist() == [[0, 2], [1, -1]]
+    assert last["labels"].tolist() == [[0]]
+    (withheld,) = elements(read(dataset, "test", batch=2))
+    assert withheld["labels"].shape == (1, 0)
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_labels_may_be_multi_hot(dataset: str, read: Any) -> None:
+    expected = [[1, 0, 1], [0, 1, 0], [1, 0, 0]]
+    assert [video["labels"].tolist() for video in elements(read(dataset, "train", multi_hot=True))] == expected
+    (batch,) = elements(read(dataset, "train", batch=3, multi_hot=True))
+    assert batch["labels"].tolist() == expected
+    for options in ({}, {"batch": 1}):
+        (withheld,) = elements(read(dataset, "test", multi_hot=True, **options))
+        assert not withheld["labels"].any()
+        assert withheld["labels"].shape[-1] == 3
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_a_shuffled_epoch_has_every_video_once_in_an_order_of_its_own(dataset: str, read: Any) -> None:
+    shuffled = read(dataset, "train", shuffle=3, seed=7)
+    orders = [tuple(video["id"] for video in elements(shuffled)) for _ in range(20)]
+    assert {tuple(sorted(order)) for order in orders} == {(b"a", b"b", b"c")}
+    assert len(set(orders)) > 1
+    again = read(dataset, "train", shuffle=3, seed=7)
+    assert [tuple(video["id"] for video in elements(again)) for _ in range(20)] == orders
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_workers_share_the_shards(dataset: str, read: Any) -> None:
+    parts = [elements(read(dataset, "train", shards=slice(worker, None, 2))) for worker in range(3)]
+    assert [[video["id"] for video in part] for part in parts] == [[b"a", b"b"], [b"c"], []]
+
+
+COMBINED = """
+import sys
+from yt8m_pipeline.dataset.tf_reader import frame_dataset, video_dataset
+combine = {
+    "ignore_errors": lambda read: read.ignore_errors(),
+    "take": lambda read: read.ignore_errors().take(5),
+    "shard": lambda read: read.shard(2, 0).ignore_errors(),
+    "repeat": lambda read: read.repeat(3).ignore_errors(),
+    "cache": lambda read: read.cache().ignore_errors(),
+    "shuffle": lambda read: read.shuffle(10).ignore_errors(),
+    "prefetch": lambda read: read.ignore_errors().prefetch(2),
+    "batch": lambda read: read.batch(1).ignore_errors(),
+}
+for name, combined in combine.items():
+    for read in (frame_dataset, video_dataset):
+        for options in ({}, {"batch": 1}, {"shuffle": 3}):
+            found = [element["id"] for element in combined(read(sys.argv[1], "train", **options)).as_numpy_iterator()]
+            print(read.__name__, name, options, len(found), found, flush=True)
+"""
+
+
+@pytest.mark.parametrize("position", [0, 14, -1], ids=["length", "data", "checksum"])
+def test_it_ends_behind_every_combinator_whatever_is_damaged(tmp_path: Path, position: int) -> None:
+    """On damage an iterator that fails for ever hangs whoever ignores errors, so this runs in a child with a limit."""
+    folder = write_example(tmp_path)
+    for level in ("frame", "video"):
+        path = tmp_path / level / "train" / "train-00000-of-00002.tfrecord"
+        data = bytearray(path.read_bytes())
+        data[position] ^= 1
+        path.write_bytes(data)
+    finished = subprocess.run(
+        [sys.executable, "-c", COMBINED, folder], timeout=120, check=True, capture_output=True, text=True
+    )
+    lines = finished.stdout.splitlines()
+    assert len(lines) == 8 * 2 * 3
+    assert all("b'c'" in line for line in lines if "ignore_errors" in line)

@@ -1,0 +1,336 @@
+"""`yt8m verify --deep`: computes every fact of a dataset again from the feature store that it was built from.
+
+`dataset.verify` compares the files with the manifest, so whoever writes a false manifest, or a build with a bug, passes
+it. Here nothing that can be computed is taken from the manifest: the totals, the labels, the PCA, the codebook, the
+shards and what encoding cost them.
+"""
+
+import csv
+import io
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from itertools import chain
+from math import ceil
+from operator import add
+from typing import Any
+
+import numpy as np
+
+from yt8m_pipeline import __version__, files
+from yt8m_pipeline.chance import salted_hash
+from yt8m_pipeline.compression.histogram import Histogram
+from yt8m_pipeline.compression.moments import Magnitudes, Moments
+from yt8m_pipeline.compression.pca import Pca
+from yt8m_pipeline.compression.quantization import Quantizer
+from yt8m_pipeline.data_model import Float32Array, Partition, StoredEntry, StoredVideo, Video
+from yt8m_pipeline.dataset.index import read_parquet
+from yt8m_pipeline.dataset.layout import Layout, Shard
+from yt8m_pipeline.dataset.manifest import Manifest, PartitionSummary, distortion_facts, total_distortion
+from yt8m_pipeline.dataset.reader import open_dataset, open_pca
+from yt8m_pipeline.dataset.shards import PUBLISHED, Member, write_shard
+from yt8m_pipeline.dataset.steps import ShardStep
+from yt8m_pipeline.dataset.typed_json import to_json
+from yt8m_pipeline.dataset.verify import Fault, verify
+from yt8m_pipeline.errors import DataError, UsageError
+from yt8m_pipeline.jobs.build_plan import build_key
+from yt8m_pipeline.store.feature_store import DESCRIPTION, FeatureStore, feature_space
+
+SHARE = 0.05
+"""The share of the shards of each partition that are written again, if not all are; at least one."""
+SALT = "yt8m-verify"
+TOLERANCE = 1e-6
+"""How far the PCA may be from that of its frames, relative to the largest variance. An eigendecomposition of 2,048
+dimensions in float64 is good to about 1e-12; what this is to find is a PCA of other frames."""
+LEVEL_TOLERANCE = 1e-3
+"""How far a level may be from the optimum, relative to the spread of the levels: the last bits of coefficients depend
+on the machine, and move a value of the histogram to the next bucket here and there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A finished dataset with all that it was built from.
+
+    Attributes:
+        layout: The paths of the dataset.
+        manifest: Its manifest, whose facts are in question.
+        pca: Its PCA.
+        quantizer: Its codebook.
+        store: The feature store that it was built from.
+        rows: The rows of videos.parquet, with the withheld labels in their place, sorted by id.
+        entity_ids: The entity of each label.
+        advance: Called with the name of a stage, after each video of it.
+    """
+
+    layout: Layout
+    manifest: Manifest
+    pca: Pca
+    quantizer: Quantizer
+    store: FeatureStore
+    rows: Sequence[Mapping[str, Any]]
+    entity_ids: Sequence[str]
+    advance: Callable[[str], None]
+
+    def of(self, partition: Partition) -> list[Mapping[str, Any]]:
+        """The rows of a partition."""
+        return [row for row in self.rows if row["partition"] == partition.value]
+
+    def features(self, rows: Sequence[Mapping[str, Any]], stage: str) -> Iterator[Float32Array]:
+        """Reads the features of each video."""
+        for row in rows:
+            yield self.store.read(row["video_id"]).features.astype(np.float32)
+            self.advance(stage)
+
+    def coefficients(self, rows: Sequence[Mapping[str, Any]], stage: str) -> Iterator[Float32Array]:
+        """Reads the features of each video, and projects them."""
+        for row in rows:
+            yield self.pca.transform(self.store.read(row["video_id"]).features)
+            self.advance(stage)
+
+
+def deep_verify(dataset: str, store: str, *, every_shard: bool, advance: Callable[[str], None]) -> list[Fault]:
+    """Computes the facts of a dataset again, and compares.
+
+    Args:
+        dataset: The folder of a finished dataset that was built from features.
+        store: The root of the feature store that it was built from.
+        every_shard: Whether all shards are written again, rather than `SHARE` of them, chosen by hash.
+        advance: Called with the name of a stage ("features", "pca", "quantizer", "shards") after each video of it.
+
+    Returns:
+        The faults found, sorted. Where `verify` finds faults, these alone: with damaged files nothing can be compared;
+        likewise where the store has other features.
+
+    Raises:
+        UsageError: there is no dataset, it was not built from features, or the store has none of its feature space.
+        DataError: the manifest cannot be read, or the dataset is not finished.
+    """
+    faults = verify(dataset)
+    if faults:
+        return faults
+    built = _open(dataset, store, advance)
+    faults = [*_check_space(built), *_check_features(built)]
+    if faults:
+        return sorted(faults)
+    checks = (_check_build_key, _check_totals, _check_distortion, _check_pca, _check_codebook)
+    shards = _check_shards(built, every=every_shard)
+    return sorted([*chain.from_iterable(check(built) for check in checks), *shards])
+
+
+def _open(dataset: str, root: str, advance: Callable[[str], None]) -> Built:
+    opened = open_dataset(dataset)
+    manifest = Manifest.of(opened.layout)
+    if manifest.encoded.source != "features":
+        raise UsageError(
+            what="The dataset was not built from features",
+            where=dataset,
+            why=f"its codes were made from {manifest.encoded.source}",
+            fix="verify the dataset that these came from, or leave --deep out",
+        )
+    store = FeatureStore(root, manifest.feature_space.fingerprint)
+    if not files.exists(files.join(store.folder, DESCRIPTION)):
+        raise UsageError(
+            what="The feature store has no features of this dataset's feature space",
+            where=root,
+            why=f"it has no folder {store.space} with a {DESCRIPTION}",
+            fix="give the store that the dataset was built from with --store",
+        )
+    pca, rows = open_pca(dataset), _rows(opened.layout)
+    return Built(opened.layout, manifest, pca, opened.quantizer, store, rows, _entity_ids(opened.layout), advance)
+
+
+def _rows(layout: Layout) -> list[Mapping[str, Any]]:
+    withheld = {row["video_id"]: row["labels"] for row in read_parquet(layout, Layout.TEST_LABELS).to_pylist()}
+    videos = read_parquet(layout, Layout.VIDEOS).to_pylist()
+    return [row | {"labels": row["labels"] or withheld.get(row["video_id"], [])} for row in videos]
+
+
+def _entity_ids(layout: Layout) -> list[str]:
+    text = files.read_bytes(layout.path(Layout.VOCABULARY)).decode()
+    return [row["KnowledgeGraphId"] for row in csv.DictReader(io.StringIO(text, newline=""))]
+
+
+# Against the store ----------------------------------------------------------------------------------------------------
+
+
+def _check_space(built: Built) -> Iterator[Fault]:
+    described = json.loads(files.read_bytes(files.join(built.store.folder, DESCRIPTION)))
+    stated = dict(built.manifest.feature_space.more)
+    yield from _compare("feature_space", stated, described)
+    yield from _compare("feature_space.fingerprint", built.store.space, feature_space(described))
+
+
+def _check_features(built: Built) -> Iterator[Fault]:
+    """Checks that every video has labels of the vocabulary, and the features in the store that videos.parquet says."""
+    for row in built.rows:
+        name, labels = f"video {row['video_id']}", row["labels"]
+        if not labels or not 0 <= min(labels) <= max(labels) < len(built.entity_ids):
+            yield Fault(Layout.VIDEOS, f"{name}: the labels {labels} are not labels of {Layout.VOCABULARY}")
+        try:
+            found = built.store.open(built.store.path(row["video_id"])).entry
+        except DataError as error:
+            yield Fault(Layout.VIDEOS, f"{name}: {error.what}: {error.why}")
+            continue
+        if found != _entry(row):
+            yield Fault(Layout.VIDEOS, f"{name}: the store has {found}, the table says {_entry(row)}")
+        built.advance("features")
+
+
+def _entry(row: Mapping[str, Any]) -> StoredEntry:
+    return StoredEntry(
+        frames=row["frames"],
+        magnitude=row["features_magnitude"],
+        sha256=row["features_sha256"],
+        decoded_fraction=row["decoded_fraction"],
+        deviation_seconds=row["deviation_seconds"],
+    )
+
+
+# Against the tables ---------------------------------------------------------------------------------------------------
+
+
+def _check_build_key(built: Built) -> Iterator[Fault]:
+    """Checks that the key is that of the config, the inputs and the feature space, if this version computes it."""
+    manifest = built.manifest
+    if manifest.versions.get("yt8m_pipeline") == __version__:
+        key = build_key(__version__, manifest.config, manifest.inputs, manifest.feature_space.fingerprint)
+        yield from _compare("build_key, of config, inputs and feature_space", manifest.build_key, key)
+
+
+def _check_totals(built: Built) -> Iterator[Fault]:
+    """Checks the totals of each partition, the labels among them, and the deviation from the grid."""
+    totals = {part: _total(built, part) for part in Partition}
+    for part, total in totals.items():
+        yield from _compare(f"partitions.{part}", to_json(built.manifest.partitions[part]), total.to_json())
+    everything = reduce(add, totals.values())
+    policy = {part.value: "published" if part in PUBLISHED else "withheld" for part in Partition}
+    stated = built.manifest.more
+    deviation = stated.get("sampling", {}).get("deviation_seconds")
+    yield from _compare("sampling.deviation_seconds", deviation, everything.deviation_seconds())
+    yield from _compare("labels", stated.get("labels"), policy)
+
+
+def _total(built: Built, partition: Partition) -> PartitionSummary:
+    total = PartitionSummary()
+    for row in built.of(partition):
+        labels = tuple(sorted(built.entity_ids[label] for label in row["labels"]))
+        total += PartitionSummary.of(StoredVideo(Video(row["video_id"], "", partition, labels), _entry(row)))
+    return total
+
+
+def _check_distortion(built: Built) -> Iterator[Fault]:
+    """Checks that what encoding cost a partition is the sum of what it cost its shards."""
+    steps = built.manifest.shard_steps()
+    for part in Partition:
+        total = total_distortion(step for step in steps if step.facts.partition is part)
+        yield from _compare(f"distortion.{part}", to_json(built.manifest.distortion[part]), distortion_facts(total))
+
+
+# Against what is fitted -----------------------------------------------------------------------------------------------
+
+
+def _check_pca(built: Built) -> Iterator[Fault]:
+    """Checks the PCA's facts, that its rows are orthonormal, and, if it was fitted, that it is of the train frames."""
+    pca, stated = built.pca, to_json(built.manifest.pca.facts)
+    found = {"components": pca.components, "dimensions": len(pca.mean), "fingerprint": pca.fingerprint}
+    yield from _compare("pca", {name: stated.get(name) for name in found}, found)
+    if stated["source"] != "fitted":
+        return
+    yield from _too_far("the rows of eigenvecs", "orthonormal", pca.eigenvectors @ pca.eigenvectors.T, 1.0)
+    train = built.of(Partition.TRAIN)
+    moments = _moments(built, train)
+    explained = float(pca.explained_variance_ratio.sum())
+    facts = {"frames": moments.count, "explained_variance_ratio": None if np.isnan(explained) else explained}
+    yield from _compare("pca", {name: stated.get(name) for name in facts}, facts)
+    covariance, scale = moments.covariance(), float(pca.eigenvalues.max(initial=0)) or 1.0
+    projected = pca.eigenvectors @ covariance @ pca.eigenvectors.T
+    yield from _too_far("the train coefficients before whitening", "as eigenvals say", projected, pca.eigenvalues)
+    if np.abs(pca.mean - moments.mean()).max() > TOLERANCE * np.sqrt(scale):
+        yield Fault(Layout.PCA, "mean is not that of the train frames")
+    if abs(pca.total_variance - np.trace(covariance)) > TOLERANCE * pca.total_variance:
+        yield Fault(Layout.PCA, "total_variance is not that of the train frames")
+
+
+def _moments(built: Built, train: Sequence[Mapping[str, Any]]) -> Moments:
+    magnitudes = (Magnitudes.of(row["features_magnitude"], row["video_id"]) for row in train)
+    exponent = reduce(add, magnitudes).grid_exponent()
+    return Moments.from_blocks(built.features(train, "pca"), len(built.pca.mean), exponent)
+
+
+def _too_far(what: str, expected: str, found: Any, diagonal: Any) -> Iterator[Fault]:
+    """A fault if a matrix is not diagonal with these values, beside the largest of them."""
+    wanted = np.eye(len(found)) * diagonal
+    distance = np.abs(found - wanted).max() / (np.abs(wanted).max() or 1.0)
+    if not distance <= TOLERANCE:
+        yield Fault(Layout.PCA, f"{what} are not {expected}: off by {distance:.2g} of the largest")
+
+
+def _check_codebook(built: Built) -> Iterator[Fault]:
+    """Checks the codebook's facts, and that an optimal one is optimal on the histogram of the train coefficients."""
+    quantizer, stated = built.quantizer, to_json(built.manifest.quantizer.facts)
+    facts = {
+        "method": quantizer.name,
+        "scope": quantizer.scope,
+        "levels": quantizer.length,
+        "feature_name": quantizer.feature_name,
+    }
+    yield from _compare("quantizer", {name: stated.get(name) for name in facts}, facts)
+    if quantizer.name != "optimal":
+        return
+    asked = built.manifest.config.get("quantizer")
+    levels = asked.get("levels") if isinstance(asked, Mapping) else None
+    if not isinstance(levels, int):
+        yield Fault(Layout.MANIFEST, f"config.quantizer.levels: {levels} is no number of levels")
+        return
+    dimensions = 1 if quantizer.scope == "shared" else built.pca.components
+    blocks = built.coefficients(built.of(Partition.TRAIN), "quantizer")
+    best = Quantizer.fit(Histogram.from_blocks(blocks, dimensions), levels)
+    if best.levels.shape != quantizer.levels.shape:
+        yield Fault(Layout.QUANTIZER, f"the optimum has {best.length} levels, the codebook {quantizer.length}")
+        return
+    distance = np.abs(best.levels - quantizer.levels).max() / (np.ptp(best.levels) or 1.0)
+    if distance > LEVEL_TOLERANCE:
+        yield Fault(Layout.QUANTIZER, f"its levels are not the optimum: off by {distance:.2g} of their spread")
+
+
+# Against what is encoded ----------------------------------------------------------------------------------------------
+
+
+def _check_shards(built: Built, *, every: bool) -> Iterator[Fault]:
+    """Writes shards again from the store, into a folder that is thrown away, and compares files and facts."""
+    members: dict[str, list[Mapping[str, Any]]] = {step.name: [] for step in built.manifest.shard_steps()}
+    for row in built.rows:
+        members[row["shard"]].append(row)
+    for step in built.manifest.shard_steps() if every else _chosen(built.manifest.shard_steps()):
+        again = _write_again(built, step, members[step.name])
+        yield from _compare(f"shards, {step.name}", to_json(step.facts), to_json(again.facts))
+        for stated, found in zip(step.files, again.files, strict=True):
+            if stated != found:
+                yield Fault(stated.path, "is not what the features in the store are encoded to")
+
+
+def _chosen(steps: Sequence[ShardStep]) -> list[ShardStep]:
+    """`SHARE` of the shards with records of each partition, at least one, by hash."""
+    of = {part: [step for step in steps if step.facts.partition is part and step.facts.records] for part in Partition}
+    ranked = [sorted(own, key=lambda step: salted_hash(SALT, step.name)) for own in of.values()]
+    return [step for own in ranked for step in own[: ceil(SHARE * len(own))]]
+
+
+def _write_again(built: Built, step: ShardStep, rows: Sequence[Mapping[str, Any]]) -> ShardStep:
+    members = [Member(row["video_id"], row["features_sha256"], tuple(row["labels"])) for row in rows]
+    videos = zip(members, built.coefficients(rows, "shards"), strict=True)
+    partition, index, _, of = step.name.rsplit("-", 3)
+    shard = Shard(Partition(partition), int(index), int(of))
+    with tempfile.TemporaryDirectory() as folder:
+        return write_shard(Layout(folder), shard, step.key, videos, built.quantizer)
+
+
+def _compare(where: str, stated: Any, found: Any) -> Iterator[Fault]:
+    """A fault for each fact that the manifest states otherwise than it was found."""
+    if isinstance(stated, Mapping) and isinstance(found, Mapping):
+        for name in sorted(stated.keys() | found.keys()):
+            yield from _compare(f"{where}.{name}", stated.get(name), found.get(name))
+    elif stated != found:
+        yield Fault(Layout.MANIFEST, f"{where}: it says {stated}, found {found}")
