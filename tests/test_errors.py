@@ -5,11 +5,14 @@ import doctest
 import pickle
 from types import ModuleType
 
+import apache_beam as beam
 import pytest
+from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
 from yt8m_pipeline import chance, errors
 from yt8m_pipeline.accounting import counts
 from yt8m_pipeline.errors import DataError, PipelineError, UsageError
+from yt8m_pipeline.jobs.engine import run
 from yt8m_pipeline.store.stored_file import DamagedFile
 
 PARTS = {"what": "A table is empty", "where": "videos.csv", "why": "it has no rows", "fix": "give a file with rows"}
@@ -37,8 +40,16 @@ def test_an_error_is_pickled_and_copied_whole(kind: type[PipelineError]) -> None
         assert str(again) == str(error)
 
 
-def test_the_step_that_beam_appends_is_left_out() -> None:
-    assert UsageError(**PARTS | {"what": "A table is empty [while running 'Read']"}).what == "A table is empty"
+@pytest.mark.parametrize("kind", [UsageError, DataError, DamagedFile])
+def test_an_error_of_a_worker_arrives_whole_and_without_the_step_that_beam_appends(kind: type[PipelineError]) -> None:
+    def fail(_: int) -> None:
+        raise kind(**PARTS)
+
+    root = beam.Pipeline(runner=FnApiRunner())
+    _ = root | beam.Create([1]) | "a step" >> beam.Map(fail)
+    with pytest.raises(DataError) as caught:
+        run(root)
+    assert caught.value.parts == PARTS
 
 
 @pytest.mark.parametrize("module", [chance, counts, errors])

@@ -83,11 +83,17 @@ def run(root: Any) -> dict[str, float]:
     return stage_seconds(result)
 
 
+FOUR_PARTS = re.compile(
+    r"(?:Error|DamagedFile): (?P<what>.+)\n  where: (?P<where>.+)\n  why:   (?P<why>.+)\n"
+    r"  fix:   (?P<fix>.+?)(?: \[while running .*)?$",
+    re.MULTILINE,
+)
+"""An error of ours in the text of an engine; Beam appends the name of the step to its last line."""
+
+
 def _engine_error(text: str) -> DataError | KeyboardInterrupt:
     """An engine hands a worker's exception on as text: ours still has its four parts, others their last line."""
-    found = re.search(
-        r"(?:Error|DamagedFile): (?P<what>.+)\n  where: (?P<where>.+)\n  why:   (?P<why>.+)\n  fix:   (?P<fix>.+)", text
-    )
+    found = FOUR_PARTS.search(text)
     if found:
         error = DataError(**found.groupdict())
         return DamagedFile(**error.parts) if error.what == DamagedFile.WHAT else error
