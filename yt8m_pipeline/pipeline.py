@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import apache_beam as beam
 
-from yt8m_pipeline.accounting.reasons import DropReason
+from yt8m_pipeline.accounting.reasons import Stage
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.jobs.build_plan import BuildPlan
 from yt8m_pipeline.jobs.export_plan import ExportPlan
@@ -40,28 +40,35 @@ from yt8m_pipeline.transforms.extraction import DecodeFrames, ExtractPool3, Stor
 from yt8m_pipeline.transforms.ledger import Ledger
 from yt8m_pipeline.transforms.lookup import LACKING, WARNINGS, FindInStore, RecallVideos
 from yt8m_pipeline.transforms.selection import (
+    LABELS,
     AssignPartitions,
     AttachLabels,
+    CountStored,
     CountVideos,
     DropDuplicates,
     FilterByType,
     FilterEligible,
+    FindLackingEntities,
     KeepFrequent,
     KeepLabels,
     KeepPopular,
+    KeepStored,
     PruneByRaterScore,
     ReadTable,
     SampleVideos,
+    SettleAnnotations,
     UnnestAnnotations,
+    WarnOfLackingEntities,
     WarnOfUnusedTypes,
 )
 
 
 class Selected(NamedTuple):
-    """What the first act hands on: the videos, and the vocabulary that labels them."""
+    """What the selection hands on: the videos, the entities that label them, and the annotations that say so."""
 
     videos: Any  # PCollection[Video]
     entities: Any  # PCollection[pa.Table]
+    annotations: Any  # PCollection[pa.Table]
 
 
 def build_dataset(root: beam.Pipeline, plan: BuildPlan) -> None:
@@ -85,7 +92,7 @@ def export_dataset(root: beam.Pipeline, plan: ExportPlan) -> None:
 
 def select_videos(root: beam.Pipeline, plan: BuildPlan, ledger: Ledger) -> Selected:
     """Stages 1 to 3: which entities, and which videos."""
-    config, buckets = plan.config, plan.config.parallelism.join_buckets
+    config, sampling, buckets = plan.config, plan.config.video_sampling, plan.config.parallelism.join_buckets
 
     # 1. Vocabulary: entities with a whitelisted type and no blacklisted one (§3.1)
     rows = ledger.keep(root | "Entities" >> ReadTable(plan.sources["entities"]))  # pa.Table, as are all below
@@ -101,15 +108,17 @@ def select_videos(root: beam.Pipeline, plan: BuildPlan, ledger: Ledger) -> Selec
     # 3. Video sampling and partitioning (§3.1, §3.2)
     rows = ledger.keep(root | "Videos" >> ReadTable(plan.sources["videos"]))
     videos = ledger.keep(rows | "UniqueVideos" >> DropDuplicates("videos", "video_id", buckets))
-    eligible = ledger.keep(videos | FilterEligible(config.video_sampling))
+    eligible = ledger.keep(videos | FilterEligible(sampling))
     annotated = {"videos": videos, "eligible": eligible, "annotations": ledger.keep(_annotations(root, videos, plan))}
-    labelled = ledger.keep(annotated | AttachLabels(vocabulary=visual, entities=entities, buckets=buckets))
-    popular = ledger.keep(visual | KeepPopular(config.video_sampling, labelled | "Popular" >> CountVideos()))
-    candidates = ledger.keep(labelled | KeepLabels(DropReason.NO_VOCABULARY_LABEL, popular))
-    sampled = ledger.keep(candidates | SampleVideos(config.video_sampling))
-    frequent = ledger.keep(popular | KeepFrequent(config.video_sampling, sampled | "Sampled" >> CountVideos()))
-    selected = ledger.keep(sampled | "Frequent" >> KeepLabels(DropReason.NO_LABEL_LEFT, frequent))
-    return Selected(selected | AssignPartitions(config.partitioning, config.tables.root), frequent)
+    attached = annotated | AttachLabels(sampling, vocabulary=visual, entities=entities, buckets=buckets)
+    labelled = ledger.keep(attached)
+    popular = ledger.keep(visual | KeepPopular(sampling, labelled | "Popular" >> CountVideos()))
+    candidates = ledger.keep(labelled | KeepLabels(Stage.POPULARITY, popular))
+    sampled = ledger.keep(candidates | SampleVideos(sampling))
+    frequent = ledger.keep(popular | KeepFrequent(sampling, sampled | "Sampled" >> CountVideos(), Stage.FREQUENCY))
+    selected = ledger.keep(sampled | "Frequent" >> KeepLabels(Stage.FREQUENCY, frequent))
+    videos = selected | AssignPartitions(config.partitioning, config.tables.root)
+    return Selected(videos, frequent, attached[LABELS])
 
 
 def extract_features(videos: Any, plan: BuildPlan, ledger: Ledger) -> Any:
@@ -131,7 +140,11 @@ def extract_features(videos: Any, plan: BuildPlan, ledger: Ledger) -> Any:
 
 def write_dataset(root: beam.Pipeline, selected: Selected, stored: Any, plan: BuildPlan, ledger: Ledger) -> None:
     """Stages 6 to 8: the compression, the shards, and the tables around them."""
-    config, counts = plan.config, ledger.counts()  # [StageCount]
+    config = plan.config
+
+    # Each entity has enough videos in the dataset (§3.1), although some could not be decoded
+    entities, stored = count_again(selected, stored, plan, ledger)  # pa.Table, StoredVideo
+    counts = ledger.counts()  # [StageCount]
 
     # Nothing is compressed unless there is enough, and all rejects are written down
     summaries = stored | SummarizePartitions()  # (str, PartitionSummary)
@@ -148,10 +161,12 @@ def write_dataset(root: beam.Pipeline, selected: Selected, stored: Any, plan: Bu
 
     # 8. TFRecord shards, frame-level and video-level, and the tables around them (§3.2, §3.4)
     train_counts = stored | CountTrainLabels()  # Counter
-    indices = train_counts | IndexLabels(selected.entities)  # {str: int}
+    indices = train_counts | IndexLabels(entities)  # {str: int}
     groups = stored | GroupByShard(config.shards)  # (Shard, [StoredVideo])
     shards = groups | WriteShards(plan, pca, quantizer, indices)  # Step
-    vocabulary = root | WriteVocabulary(plan, selected.entities, train_counts)  # FileEntry
+    lacking = stored | FindLackingEntities(entities)  # {str: [str]}
+    ledger.warn(lacking | WarnOfLackingEntities(entities))  # str
+    vocabulary = root | WriteVocabulary(plan, entities, train_counts)  # FileEntry
     tables = root | WriteVideos(plan.layout, groups | ListVideos(indices))  # FileEntry
     _ = root | WriteManifest(
         plan,
@@ -160,9 +175,21 @@ def write_dataset(root: beam.Pipeline, selected: Selected, stored: Any, plan: Bu
         shards=shards,
         tables=(rejects, vocabulary, tables) | "Files" >> beam.Flatten(),
         summaries=summaries,
+        lacking=lacking,
         counts=counts,
         warnings=ledger.warnings(),
     )
+
+
+def count_again(selected: Selected, stored: Any, plan: BuildPlan, ledger: Ledger) -> tuple[Any, Any]:
+    """Drops the entities that have too few videos now, and the videos without labels; and settles the annotations."""
+    counts = stored | CountStored()  # Counter
+    frequent = KeepFrequent(plan.config.video_sampling, counts, Stage.RECOUNT)
+    entities = ledger.keep(selected.entities | "EnoughVideos" >> frequent)  # pa.Table
+    videos = ledger.keep(stored | KeepStored(entities))  # StoredVideo
+    labels = {"videos": videos, "annotations": selected.annotations}
+    ledger.keep(labels | SettleAnnotations(plan.config.parallelism.join_buckets))
+    return entities, videos
 
 
 def _annotations(root: beam.Pipeline, videos: Any, plan: BuildPlan) -> Any:

@@ -28,7 +28,13 @@ from yt8m_pipeline.dataset.shards import PUBLISHED, Member, shard_key, shard_of,
 from yt8m_pipeline.dataset.steps import FileEntry, Step
 from yt8m_pipeline.errors import DataError
 from yt8m_pipeline.jobs.build_plan import BuildPlan, library_versions
-from yt8m_pipeline.jobs.sufficiency import check_failures, check_rest_unchanged, check_train_frames, check_videos_left
+from yt8m_pipeline.jobs.sufficiency import (
+    check_failures,
+    check_partitions,
+    check_rest_unchanged,
+    check_train_frames,
+    check_videos_left,
+)
 from yt8m_pipeline.transforms.combiners import Sum
 from yt8m_pipeline.transforms.compression import PCA, QUANTIZER
 from yt8m_pipeline.transforms.monitoring import advance, announce, timed
@@ -136,6 +142,7 @@ def _check_build(
     check_failures(counts, plan.config, plan.layout)
     check_videos_left(counts, plan.layout)
     check_train_frames(summaries, plan.config, plan.layout)
+    check_partitions(summaries, plan.config, plan.layout)
     if plan.pca is None:
         announce(PCA, summaries[Partition.TRAIN.value].videos)
     if plan.config.quantizer.method == "optimal":
@@ -269,13 +276,14 @@ class WriteManifest(beam.PTransform):
                 shards=AsIter(parts["shards"]),
                 tables=AsIter(parts["tables"]),
                 summaries=AsDict(parts["summaries"]),
+                lacking=AsSingleton(parts["lacking"]),
                 counts=AsSingleton(parts["counts"]),
                 warnings=AsIter(parts["warnings"]),
             )
         )
 
 
-def _write_manifest(
+def _write_manifest(  # noqa: PLR0913  one value for each part of the manifest
     plan: BuildPlan,
     *,
     pca: Step,
@@ -283,6 +291,7 @@ def _write_manifest(
     shards: Iterable[Step],
     tables: Iterable[FileEntry],
     summaries: Mapping[str, PartitionSummary],
+    lacking: Mapping[str, Sequence[str]],
     counts: Sequence[StageCount],
     warnings: Iterable[str],
 ) -> None:
@@ -298,6 +307,7 @@ def _write_manifest(
         "labels": {part.value: "published" if part in PUBLISHED else "withheld" for part in Partition},
         "sampling": {"policy": plan.config.decoding.sampling, "deviation_seconds": total.deviation_seconds()},
         "partitions": {part.value: summaries.get(part.value, PartitionSummary()).to_json() for part in Partition},
+        "lacking_entities": lacking,
         "accounting": [count.to_json() for count in sorted(counts, key=_stage_order)],
         "warnings": sorted([*warnings, *plan.warnings]),
         "encoded": {"from": FEATURES},

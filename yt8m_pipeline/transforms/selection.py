@@ -6,6 +6,8 @@ a bucket are joined in Arrow, so that a shuffle sees a few large values in place
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import apache_beam as beam
@@ -13,27 +15,23 @@ import numpy as np
 import pyarrow as pa
 from apache_beam.pvalue import AsIter, AsSingleton, TaggedOutput
 
-from yt8m_pipeline.accounting.outcome import Outcome, drop_duplicates
-from yt8m_pipeline.accounting.reasons import DropReason, Stage
+from yt8m_pipeline.accounting.outcome import PROVENANCE, Outcome, drop_duplicates
+from yt8m_pipeline.accounting.reasons import Stage
 from yt8m_pipeline.chance import salted_hashes
 from yt8m_pipeline.config import Partitioning, RaterScores, VideoSampling, Vocabulary
-from yt8m_pipeline.data_model import Int64Array, Partition, Video
+from yt8m_pipeline.data_model import Int64Array, Partition, StoredVideo, Video
 from yt8m_pipeline.files import absolute
-from yt8m_pipeline.selection.partitioning import assign_partitions
+from yt8m_pipeline.selection.frequency import count_videos, keep_frequent, keep_popular
+from yt8m_pipeline.selection.labels import attach_labels, keep_labels, nested_annotations, settle_annotations
+from yt8m_pipeline.selection.partitioning import assign_partitions, lacking_entities, lacking_warnings
 from yt8m_pipeline.selection.rater_scores import Pruned, prune_by_rater_score
 from yt8m_pipeline.selection.video_sampling import (
     PREFIXES,
     Cut,
-    attach_labels,
-    count_videos,
     cut_sample,
     draw_boundary,
     filter_eligible,
     hash_prefix_counts,
-    keep_frequent,
-    keep_labels,
-    keep_popular,
-    nested_annotations,
     sampling_cut,
 )
 from yt8m_pipeline.selection.vocabulary import filter_by_type, unused_types, used_types
@@ -42,6 +40,7 @@ from yt8m_pipeline.transforms.ledger import COUNTS, KEPT, outputs_of, settle, se
 from yt8m_pipeline.transforms.ledger import REJECTS as REJECTED
 
 BOUNDARY = "boundary"
+LABELS = "labels"
 
 
 class ReadTable(beam.PTransform):
@@ -172,43 +171,48 @@ class UnnestAnnotations(beam.PTransform):
     """PCollection[pa.Table] of videos with `labels` → PCollection[pa.Table] of annotations."""
 
     def expand(self, videos: Any) -> Any:
-        return videos | outputs_of(_Unnest())
-
-
-class _Unnest(beam.DoFn):
-    def process(self, videos: pa.Table) -> Iterator[Any]:
-        yield from settle(Outcome(Stage.READ, "annotations", nested_annotations(videos)))
+        return videos | settling(lambda table: [nested_annotations(table)])
 
 
 class AttachLabels(beam.PTransform):
-    """{videos, eligible, annotations} → PCollection[pa.Table] of eligible videos with column `entity_ids`."""
+    """{videos, eligible, annotations} → PCollection[pa.Table] of eligible videos with column `entity_ids`.
 
-    def __init__(self, *, vocabulary: Any, entities: Any, buckets: int) -> None:
+    Its output `LABELS` is PCollection[pa.Table] of the annotations behind them.
+    """
+
+    def __init__(self, config: VideoSampling, *, vocabulary: Any, entities: Any, buckets: int) -> None:
         super().__init__()
-        self._vocabulary, self._entities, self._buckets = vocabulary, entities, buckets
+        self._config, self._vocabulary, self._entities, self._buckets = config, vocabulary, entities, buckets
 
     def expand(self, tables: Mapping[str, Any]) -> Any:
         columns = {name: ("video_id", schema("videos")) for name in ("videos", "eligible")}
         join_by = JoinByHash({**columns, "annotations": ("video_id", schema("annotations"))}, self._buckets)
         sides = (_ids_of(self._vocabulary, "vocabulary ids"), _ids_of(self._entities, "entity ids"))
-        return tables | join_by | settling(_attach, *sides)
+        attach = beam.ParDo(_AttachLabels(self._config), *sides)
+        return tables | join_by | attach.with_outputs(REJECTED, COUNTS, LABELS, main=KEPT)
 
 
 def _ids_of(entities: Any, label: str) -> AsIter:
     return AsIter(entities | label >> beam.Map(lambda table: table["entity_id"].combine_chunks()))
 
 
-def _attach(
-    tables: Mapping[str, pa.Table], vocabulary_ids: Iterable[pa.Array], entity_ids: Iterable[pa.Array]
-) -> tuple[Outcome, Outcome]:
-    labelled = attach_labels(
-        tables["eligible"],
-        tables["annotations"],
-        all_video_ids=tables["videos"]["video_id"].combine_chunks(),
-        vocabulary_ids=_all_ids(vocabulary_ids),
-        all_entity_ids=_all_ids(entity_ids),
-    )
-    return Outcome(Stage.LABELS, "videos", labelled.videos), labelled.annotations
+class _AttachLabels(beam.DoFn):
+    def __init__(self, config: VideoSampling) -> None:
+        self._config = config
+
+    def process(
+        self, tables: Mapping[str, pa.Table], vocabulary_ids: Iterable[pa.Array], entity_ids: Iterable[pa.Array]
+    ) -> Iterator[Any]:
+        labelled = attach_labels(
+            tables["eligible"],
+            tables["annotations"],
+            self._config,
+            all_video_ids=tables["videos"]["video_id"].combine_chunks(),
+            vocabulary_ids=_all_ids(vocabulary_ids),
+            all_entity_ids=_all_ids(entity_ids),
+        )
+        yield from settle(*labelled)
+        yield TaggedOutput(LABELS, labelled.annotations.kept)
 
 
 def _all_ids(pieces: Iterable[pa.Array]) -> pa.Array:
@@ -244,31 +248,135 @@ class KeepPopular(beam.PTransform):
 
 
 class KeepFrequent(beam.PTransform):
-    """PCollection[pa.Table] of entities → those with at least `min_videos_per_entity` sampled videos."""
+    """PCollection[pa.Table] of entities → those with at least `min_videos_per_entity` videos."""
 
-    def __init__(self, config: VideoSampling, counts: Any) -> None:
+    def __init__(self, config: VideoSampling, counts: Any, stage: Stage) -> None:
         super().__init__()
-        self._config, self._counts = config, counts
+        self._config, self._counts, self._stage = config, counts, stage
 
     def expand(self, entities: Any) -> Any:
         return entities | settling(self._keep, AsSingleton(self._counts))
 
     def _keep(self, entities: pa.Table, counts: Counter[str]) -> Iterator[Outcome]:
-        yield keep_frequent(entities, counts, self._config)
+        yield keep_frequent(entities, counts, self._config, self._stage)
 
 
 class KeepLabels(beam.PTransform):
     """PCollection[pa.Table] of videos → the same with the labels of these entities only; those left with none drop."""
 
-    def __init__(self, reason: DropReason, entities: Any) -> None:
+    def __init__(self, stage: Stage, entities: Any) -> None:
         super().__init__()
-        self._reason, self._entities = reason, entities
+        self._stage, self._entities = stage, entities
 
     def expand(self, videos: Any) -> Any:
         return videos | settling(self._keep, _ids_of(self._entities, "ids"))
 
     def _keep(self, videos: pa.Table, ids: Iterable[pa.Array]) -> Iterator[Outcome]:
-        yield keep_labels(videos, _all_ids(ids).to_pylist(), self._reason)
+        yield keep_labels(videos, _all_ids(ids).to_pylist(), self._stage)
+
+
+class CountStored(beam.PTransform):
+    """PCollection[StoredVideo] → PCollection[Counter] of one: entity id → videos whose features are in the store."""
+
+    def expand(self, stored: Any) -> Any:
+        return stored | beam.Map(lambda item: Counter(item.video.entity_ids)) | beam.CombineGlobally(_sum_counters)
+
+
+class KeepStored(beam.PTransform):
+    """PCollection[StoredVideo] → the same with the labels of these entities only; those left with none drop."""
+
+    def __init__(self, entities: Any) -> None:
+        super().__init__()
+        self._entities = entities
+
+    def expand(self, stored: Any) -> Any:
+        return stored | _batches() | outputs_of(_KeepStored(), _ids_of(self._entities, "ids"))
+
+
+class _KeepStored(beam.DoFn):
+    def process(self, stored: list[StoredVideo], ids: Iterable[pa.Array]) -> Iterator[Any]:
+        outcome = keep_labels(label_rows(stored), _all_ids(ids).to_pylist(), Stage.RECOUNT)
+        left = dict(zip(*(outcome.kept[name].to_pylist() for name in ("video_id", "entity_ids")), strict=True))
+        for item in stored:
+            if item.video.video_id in left:
+                yield replace(item, video=replace(item.video, entity_ids=tuple(left[item.video.video_id])))
+        yield TaggedOutput(COUNTS, outcome.count)
+        yield TaggedOutput(REJECTED, outcome.rejects)
+
+
+class SettleAnnotations(beam.PTransform):
+    """{videos: StoredVideo, annotations: pa.Table} → PCollection[pa.Table] of the annotations that are labels."""
+
+    def __init__(self, buckets: int) -> None:
+        super().__init__()
+        self._buckets = buckets
+
+    def expand(self, tables: Mapping[str, Any]) -> Any:
+        rows = {**tables, "videos": tables["videos"] | _batches() | beam.Map(label_rows)}
+        columns = {"videos": ("video_id", LABEL_ROWS), "annotations": ("video_id", schema("annotations"))}
+        return rows | JoinByHash(columns, self._buckets) | settling(_settle_annotations)
+
+
+def _settle_annotations(tables: Mapping[str, pa.Table]) -> Iterator[Outcome]:
+    yield settle_annotations(tables["annotations"], tables["videos"])
+
+
+class FindLackingEntities(beam.PTransform):
+    """PCollection[StoredVideo] → PCollection[dict] of one: partition → the entities that none of its videos has."""
+
+    def __init__(self, entities: Any) -> None:
+        super().__init__()
+        self._entities = entities
+
+    def expand(self, stored: Any) -> Any:
+        labels = (
+            stored
+            | "labels"
+            >> beam.FlatMap(lambda item: [(item.video.partition.value, name) for name in item.video.entity_ids])
+            | beam.Distinct()
+            | beam.combiners.ToSet()
+        )
+        return labels | "lacking" >> beam.Map(_lacking, _ids_of(self._entities, "ids"))
+
+
+def _lacking(labels: set[tuple[str, str]], ids: Iterable[pa.Array]) -> dict[str, list[str]]:
+    return lacking_entities(labels, _all_ids(ids).to_pylist())
+
+
+class WarnOfLackingEntities(beam.PTransform):
+    """PCollection[dict] of `FindLackingEntities` → PCollection[str]: a warning for each partition that lacks any."""
+
+    def __init__(self, entities: Any) -> None:
+        super().__init__()
+        self._entities = entities
+
+    def expand(self, lacking: Any) -> Any:
+        return lacking | beam.FlatMap(_lacking_warnings, AsIter(self._entities))
+
+
+def _lacking_warnings(lacking: Mapping[str, list[str]], entities: Iterable[pa.Table]) -> list[str]:
+    pairs = (zip(*(table[name].to_pylist() for name in ("entity_id", "name")), strict=True) for table in entities)
+    return lacking_warnings(lacking, dict(chain.from_iterable(pairs)))
+
+
+def label_rows(stored: Iterable[StoredVideo]) -> pa.Table:
+    """The ids and labels of stored videos, with their own files as provenance."""
+    videos = [item.video for item in stored]
+    columns = [
+        [video.video_id for video in videos],
+        [video.entity_ids for video in videos],
+        [video.uri for video in videos],
+        pa.nulls(len(videos), pa.int64()),
+    ]
+    return pa.table(columns, schema=LABEL_ROWS)
+
+
+LABEL_ROWS = pa.schema([("video_id", pa.string()), ("entity_ids", pa.list_(pa.string())), *PROVENANCE])
+
+
+def _batches() -> beam.BatchElements:
+    """Elements → lists of them, so that a table does not have one row."""
+    return beam.BatchElements(min_batch_size=100, max_batch_size=10_000)
 
 
 class SampleVideos(beam.PTransform):
