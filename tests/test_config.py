@@ -47,7 +47,7 @@ def test_the_defaults_are_the_numbers_of_the_paper() -> None:
     assert (config.rater_scores.min_raters, config.rater_scores.max_mean_score) == (3, 2.5)
     sampling = config.video_sampling
     assert (sampling.min_views, sampling.min_duration_seconds, sampling.max_duration_seconds) == (1000, 120, 500)
-    assert (sampling.popular_videos_above, sampling.sample_size, sampling.min_videos_per_entity) == (200, 10**7, 200)
+    assert (sampling.popular_videos_above, sampling.sample_size, sampling.min_videos_per_entity) == (None, 10**7, 200)
     assert (config.partitioning.train, config.partitioning.validate_, config.partitioning.test) == (0.7, 0.2, 0.1)
     assert (config.decoding.frames_per_second, config.decoding.max_seconds) == (1, 360)
     assert (config.pca.components, config.quantizer.levels, config.inception.image_size) == (1024, 256, 299)
@@ -176,14 +176,18 @@ RECIPES = {
     "starter_code": "0bdd78d5e4271d2563910dffea917bdfd58681b6b032fb9aa930668394cc3c23",
     "dataflow": "c681faea100b4cbb528211c5d99edcdf3a8b0cad1969155bb66c9c2e0314163d",
 }
-"""The keys that builds of the shipped configs had before fields were annotated with what they change."""
+"""The keys that builds of the shipped configs had in version 0.1.0, but for the fields whose defaults are new since."""
+OLD_THRESHOLDS = {"small": 4, "smoke": 2}
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_keys_of_builds_and_of_feature_spaces_stay(name: str) -> None:
     """A key that changes by accident makes finished datasets and stored features useless."""
-    config = load(CONFIGS / f"{name}.yaml", ["inception.model={random: 8}"])
-    assert build_key("1", recipe(config), {}, "space") == RECIPES[name]
+    old = f"video_sampling.popular_videos_above={OLD_THRESHOLDS.get(name, 200)}"
+    config = load(CONFIGS / f"{name}.yaml", ["inception.model={random: 8}", old])
+    values = recipe(config)
+    assert values["video_sampling"].pop("min_score") is None
+    assert build_key("1", values, {}, "space") == RECIPES[name]
     space = {**describe(config.inception), **features_recipe(config.decoding)}
     space |= {"decoder": "av 18", "resize": "decoder, area, 299x299"}
     assert feature_space(space) == "9c91a1bd9f6e649b"

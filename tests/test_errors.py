@@ -3,14 +3,22 @@
 import copy
 import doctest
 import pickle
+from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import apache_beam as beam
 import pytest
 
 from yt8m_pipeline import chance, errors
 from yt8m_pipeline.accounting import counts
+from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.errors import DataError, PipelineError, UsageError
+from yt8m_pipeline.jobs.engine import run
+from yt8m_pipeline.jobs.refusals import Refusals
 from yt8m_pipeline.store.stored_file import DamagedFile
+from yt8m_pipeline.transforms.steps import FlatMap, Map
 
 PARTS = {"what": "A table is empty", "where": "videos.csv", "why": "it has no rows", "fix": "give a file with rows"}
 KINDS = (PipelineError, UsageError, DataError, DamagedFile)
@@ -37,8 +45,50 @@ def test_an_error_is_pickled_and_copied_whole(kind: type[PipelineError]) -> None
         assert str(again) == str(error)
 
 
-def test_the_step_that_beam_appends_is_left_out() -> None:
-    assert UsageError(**PARTS | {"what": "A table is empty [while running 'Read']"}).what == "A table is empty"
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("step", [Map, FlatMap])
+def test_an_error_of_a_worker_arrives_as_it_was_raised(
+    kind: type[PipelineError], step: Callable[..., beam.PTransform[Any, Any]], tmp_path: Path
+) -> None:
+    """Its class decides the exit code, and a cause of two lines stays whole."""
+    parts = {**PARTS, "why": "two lines:\n  where: not here"}
+
+    def fail(_: int) -> list[int]:
+        raise kind(**parts)
+
+    def add_steps(root: beam.Pipeline) -> None:
+        _ = root | beam.Create([1]) | "a step" >> step(fail)
+
+    with pytest.raises(PipelineError) as caught:
+        run([], Layout(str(tmp_path)), add_steps)
+    assert type(caught.value) is kind
+    assert caught.value.parts == parts
+
+
+def test_a_verdict_that_is_written_down_ends_a_run_that_the_engine_finished(tmp_path: Path) -> None:
+    layout = Layout(str(tmp_path))
+
+    def refuse(_: int) -> None:
+        Refusals(layout.path(Layout.REFUSALS)).write(DataError(**PARTS))
+
+    with pytest.raises(DataError) as caught:
+        run([], layout, lambda root: root | beam.Create([1]) | beam.Map(refuse))
+    assert caught.value.parts == PARTS
+
+
+def test_the_errors_of_an_earlier_run_do_not_count(tmp_path: Path) -> None:
+    layout = Layout(str(tmp_path))
+    Refusals(layout.path(Layout.REFUSALS)).write(DataError(**PARTS))
+    assert run([], layout, lambda root: root | beam.Create([1])) == {}
+
+
+def test_an_error_of_others_ends_with_the_last_words_of_the_engine(tmp_path: Path) -> None:
+    def fail(_: int) -> None:
+        raise RuntimeError("no such luck")
+
+    with pytest.raises(DataError, match="The engine stopped") as caught:
+        run([], Layout(str(tmp_path)), lambda root: root | beam.Create([1]) | Map(fail))
+    assert "no such luck" in caught.value.why
 
 
 @pytest.mark.parametrize("module", [chance, counts, errors])

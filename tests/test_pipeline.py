@@ -52,8 +52,8 @@ def visual_entities(corpus: Path, config: dict[str, Any]) -> set[str]:
     return {entity for entity in typed if means.get(entity, 9) <= 2.5}
 
 
-def selected_videos(corpus: Path, config: dict[str, Any]) -> dict[str, tuple[str, list[str]]]:
-    """Video id → (partition, entity ids), straight from the tables."""
+def selected_videos(corpus: Path, config: dict[str, Any], failed: set[str]) -> dict[str, tuple[str, list[str]]]:
+    """Video id → (partition, entity ids), straight from the tables, but for the videos that failed."""
     sampling = config["video_sampling"]
     videos: dict[str, dict[str, Any]] = {}
     for row in pq.read_table(corpus / "videos.parquet").to_pylist():
@@ -74,6 +74,8 @@ def selected_videos(corpus: Path, config: dict[str, Any]) -> dict[str, tuple[str
     labels = keep(labels, lambda count: count > sampling["popular_videos_above"])
     drawn = sorted(labels, key=lambda name: fraction("yt8m-sample", name))[: sampling["sample_size"]]
     labels = keep({name: labels[name] for name in drawn}, lambda count: count >= sampling["min_videos_per_entity"])
+    labels = {name: found for name, found in labels.items() if name not in failed}
+    labels = keep(labels, lambda count: count >= sampling["min_videos_per_entity"])
     return {name: (partition_of(eligible[name]), sorted(found)) for name, found in labels.items()}
 
 
@@ -100,13 +102,13 @@ def stored(built: Path) -> dict[str, np.ndarray]:
 
 
 def test_the_selection_equals_plain_python(workshop: Workshop, built: Path, videos: dict[str, dict[str, Any]]) -> None:
-    expected = selected_videos(workshop.corpus, yaml.safe_load((built / "config.yaml").read_text()))
     rejects = pq.read_table(built / "dataset" / "rejects.parquet").to_pylist()
     failed = {row["id"] for row in rejects if row["stage"] in ("decode", "extract")}
+    expected = selected_videos(workshop.corpus, yaml.safe_load((built / "config.yaml").read_text()), failed)
     with (built / "dataset" / "vocabulary.csv").open() as stream:
         entities = [row["KnowledgeGraphId"] for row in csv.DictReader(stream)]
-    assert failed and failed < expected.keys()
-    assert videos.keys() == expected.keys() - failed
+    assert failed and failed.isdisjoint(expected)
+    assert videos.keys() == expected.keys()
     assert {row["partition"] for row in videos.values()} == {"train", "validate", "test"}
     for name, row in videos.items():
         assert row["partition"] == expected[name][0]
@@ -169,6 +171,30 @@ def test_every_row_is_kept_or_rejected(workshop: Workshop, built: Path) -> None:
     rejected = sum(sum(row["rejected"].values()) for row in manifest["accounting"])
     assert rejected == pq.read_table(built / "dataset" / "rejects.parquet").num_rows
     assert yt8m("verify", str(built / "dataset")).returncode == 0
+
+
+def test_every_annotation_is_a_label_or_a_reject(
+    workshop: Workshop, built: Path, videos: dict[str, dict[str, Any]]
+) -> None:
+    rejects = pq.read_table(built / "dataset" / "rejects.parquet").to_pylist()
+    withheld = pq.read_table(built / "dataset" / "withheld" / "test_labels.parquet").to_pylist()
+    labels = sum(len(row["labels"] or []) for row in [*videos.values(), *withheld])
+    with (workshop.corpus / "annotations.csv").open() as stream:
+        rows = len(list(csv.DictReader(stream)))
+    assert rows == labels + sum(row["table"] == "annotations" for row in rejects)
+    places = [(row["file"], row["row"]) for row in rejects if row["table"] == "annotations"]
+    assert len(set(places)) == len(places)
+
+
+def test_classes_that_a_partition_lacks_are_named(built: Path, videos: dict[str, dict[str, Any]]) -> None:
+    manifest = json.loads((built / "dataset" / "manifest.json").read_text())
+    with (built / "dataset" / "vocabulary.csv").open() as stream:
+        entities = [row["KnowledgeGraphId"] for row in csv.DictReader(stream)]
+    for partition in ("train", "validate"):
+        found = {index for row in videos.values() if row["partition"] == partition for index in row["labels"]}
+        lacking = sorted(name for index, name in enumerate(entities) if index not in found)
+        assert manifest["lacking_entities"][partition] == lacking
+        assert bool(lacking) == any(text.startswith(f"no {partition} video has") for text in manifest["warnings"])
 
 
 def test_every_planted_defect_is_rejected_for_its_reason(workshop: Workshop, built: Path) -> None:

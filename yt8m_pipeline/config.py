@@ -112,9 +112,18 @@ class VideoSampling(Section):
     min_views: Count = Field(1000, description="A video needs this many views (§3.2).")
     min_duration_seconds: float = Field(120.0, ge=0, description="A shorter video is too short (§3.2).")
     max_duration_seconds: float = Field(500.0, gt=0, description="A longer video is too long (§3.2).")
-    popular_videos_above: Count = Field(200, description="An entity needs more eligible videos than this (§3.1).")
+    min_score: float | None = Field(
+        None, description="An annotation with a lower score is not a label; null takes annotations of any score."
+    )
+    popular_videos_above: Count | None = Field(
+        None,
+        description="Before the draw, an entity needs more eligible videos than this. null is the paper's order: §3.1 "
+        "names 200 and refers to §3.2, which filters after the draw.",
+    )
     sample_size: Positive = Field(10_000_000, description="How many videos are drawn (§3.2).")
-    min_videos_per_entity: Count = Field(200, description="An entity needs this many sampled videos (§3.2).")
+    min_videos_per_entity: Count = Field(
+        200, description="An entity needs this many videos, in the sample and in the dataset."
+    )
     salt: str = Field("yt8m-sample", description="Another salt draws other videos.")
 
     @model_validator(mode="after")

@@ -16,7 +16,7 @@ class PipelineError(Exception):
     """An error with four parts. Subclasses choose the exit code of the command line.
 
     Args:
-        what: What happened, as one sentence. The name of the step, which Beam appends to it, is cut off.
+        what: What happened, as one sentence.
         where: The file, row, id or config field.
         why: The cause.
         fix: What the user can do about it.
@@ -26,7 +26,7 @@ class PipelineError(Exception):
 
     def __init__(self, *, what: str, where: str, why: str, fix: str) -> None:
         super().__init__(what, where, why, fix)
-        self.what, self.where, self.why, self.fix = what.partition(" [while running")[0], where, why, fix
+        self.what, self.where, self.why, self.fix = what, where, why, fix
 
     def __reduce__(self) -> tuple[Callable[[], "PipelineError"], tuple[()]]:
         """Engines pickle errors, and an exception is copied by its positional arguments, of which there are none."""

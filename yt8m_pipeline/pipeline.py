@@ -11,7 +11,7 @@ import pyarrow as pa
 from apache_beam.pipeline import Pipeline
 from apache_beam.pvalue import PCollection
 
-from yt8m_pipeline.accounting.reasons import DropReason
+from yt8m_pipeline.accounting.reasons import Stage
 from yt8m_pipeline.data_model import Partition, StoredVideo, Video
 from yt8m_pipeline.jobs.build_plan import BuildPlan
 from yt8m_pipeline.jobs.export_plan import ExportPlan
@@ -48,26 +48,32 @@ from yt8m_pipeline.transforms.lookup import FindInStore, RecallVideos
 from yt8m_pipeline.transforms.selection import (
     AssignPartitions,
     AttachLabels,
+    CountStored,
     CountVideos,
     DropDuplicates,
     FilterByType,
     FilterEligible,
+    FindLackingEntities,
     KeepFrequent,
     KeepLabels,
     KeepPopular,
+    KeepStored,
     PruneByRaterScore,
     ReadTable,
     SampleVideos,
+    SettleAnnotations,
     UnnestAnnotations,
+    WarnOfLackingEntities,
     WarnOfUnusedTypes,
 )
 
 
 class Selected(NamedTuple):
-    """What the first act hands on: the videos, and the vocabulary that labels them."""
+    """What the selection hands on: the videos, the entities that label them, and the annotations that say so."""
 
     videos: PCollection[Video]
     entities: PCollection[pa.Table]
+    annotations: PCollection[pa.Table]
 
 
 def build_dataset(root: Pipeline, plan: BuildPlan) -> None:
@@ -92,7 +98,7 @@ def export_dataset(root: Pipeline, plan: ExportPlan) -> None:
 
 def select_videos(root: Pipeline, plan: BuildPlan, ledger: Ledger) -> Selected:
     """Stages 1 to 3: which entities, and which videos."""
-    config, buckets = plan.config, plan.config.parallelism.join_buckets
+    config, sampling, buckets = plan.config, plan.config.video_sampling, plan.config.parallelism.join_buckets
 
     # 1. Vocabulary: entities with a whitelisted type and no blacklisted one (§3.1)
     rows = ledger.keep(root | "Entities" >> ReadTable(plan.sources["entities"]))  # pa.Table, as are all below
@@ -108,15 +114,17 @@ def select_videos(root: Pipeline, plan: BuildPlan, ledger: Ledger) -> Selected:
     # 3. Video sampling and partitioning (§3.1, §3.2)
     rows = ledger.keep(root | "Videos" >> ReadTable(plan.sources["videos"]))
     videos = ledger.keep(rows | "UniqueVideos" >> DropDuplicates("videos", "video_id", buckets))
-    eligible = ledger.keep(videos | FilterEligible(config.video_sampling))
+    eligible = ledger.keep(videos | FilterEligible(sampling))
     annotated = {"videos": videos, "eligible": eligible, "annotations": ledger.keep(_annotations(root, videos, plan))}
-    labelled = ledger.keep(annotated | AttachLabels(vocabulary=visual, entities=entities, buckets=buckets))
-    popular = ledger.keep(visual | KeepPopular(config.video_sampling, labelled | "Popular" >> CountVideos()))
-    candidates = ledger.keep(labelled | KeepLabels(DropReason.NO_VOCABULARY_LABEL, popular))
-    sampled = ledger.keep(candidates | SampleVideos(config.video_sampling))
-    frequent = ledger.keep(popular | KeepFrequent(config.video_sampling, sampled | "Sampled" >> CountVideos()))
-    selected = ledger.keep(sampled | "Frequent" >> KeepLabels(DropReason.NO_LABEL_LEFT, frequent))
-    return Selected(selected | AssignPartitions(config.partitioning, config.tables.root), frequent)
+    attached = annotated | AttachLabels(sampling, vocabulary=visual, entities=entities, buckets=buckets)
+    labelled = ledger.keep(attached.outputs)
+    popular = ledger.keep(visual | KeepPopular(sampling, labelled | "Popular" >> CountVideos()))
+    candidates = ledger.keep(labelled | KeepLabels(Stage.POPULARITY, popular))
+    sampled = ledger.keep(candidates | SampleVideos(sampling))
+    frequent = ledger.keep(popular | KeepFrequent(sampling, sampled | "Sampled" >> CountVideos(), Stage.FREQUENCY))
+    selected = ledger.keep(sampled | "Frequent" >> KeepLabels(Stage.FREQUENCY, frequent))
+    videos = selected | AssignPartitions(config.partitioning, config.tables.root)
+    return Selected(videos, frequent, attached.annotations)
 
 
 def extract_features(videos: PCollection[Video], plan: BuildPlan, ledger: Ledger) -> PCollection[StoredVideo]:
@@ -136,7 +144,13 @@ def extract_features(videos: PCollection[Video], plan: BuildPlan, ledger: Ledger
 
 def write_dataset(selected: Selected, stored: PCollection[StoredVideo], plan: BuildPlan, ledger: Ledger) -> None:
     """Stages 6 to 8: the compression, the shards, and the tables around them."""
-    config, layout, counts = plan.config, plan.layout, ledger.counts()  # [StageCount]
+    config, layout = plan.config, plan.layout
+
+    # Each entity has enough videos in the dataset (§3.1), although some could not be decoded
+    entities, stored = count_again(selected, stored, plan, ledger)  # pa.Table, StoredVideo
+    lacking = stored | FindLackingEntities(entities)  # {str: [str]}
+    ledger.warn(lacking | WarnOfLackingEntities(entities))  # str
+    counts = ledger.counts()  # [StageCount]
 
     # Nothing is compressed unless there is enough, and all rejects are written down
     summaries = stored | SummarizePartitions()  # (str, PartitionSummary)
@@ -154,11 +168,11 @@ def write_dataset(selected: Selected, stored: PCollection[StoredVideo], plan: Bu
 
     # 8. TFRecord shards, frame-level and video-level, and the tables around them (§3.2, §3.4)
     train_counts = stored | CountTrainLabels() | "Labelled enough" >> Gate(passed)  # Counter
-    indices = train_counts | IndexLabels(selected.entities)  # {str: int}
+    indices = train_counts | IndexLabels(entities)  # {str: int}
     groups = stored | GroupByShard(config.shards, passed)  # (Shard, [StoredVideo])
     writing = Writing(plan.store, plan.journal, plan.anew)
     shards = groups | WriteShards(writing, pca, quantizer, indices)  # Step
-    vocabulary = train_counts | WriteVocabulary(layout, selected.entities, frozen=plan.anew is not None)  # FileEntry
+    vocabulary = train_counts | WriteVocabulary(layout, entities, frozen=plan.anew is not None)  # FileEntry
     tables = groups | ListVideos(indices) | WriteVideos(layout, passed)  # FileEntry
     _ = counts | WriteManifest(
         layout,
@@ -166,8 +180,22 @@ def write_dataset(selected: Selected, stored: PCollection[StoredVideo], plan: Bu
         steps=(pca, quantizer, shards) | "Steps" >> beam.Flatten(),
         tables=(rejects, vocabulary, tables) | "Files" >> beam.Flatten(),
         summaries=summaries,
+        lacking=lacking,
         warnings=ledger.warnings(),
     )
+
+
+def count_again(
+    selected: Selected, stored: PCollection[StoredVideo], plan: BuildPlan, ledger: Ledger
+) -> tuple[PCollection[pa.Table], PCollection[StoredVideo]]:
+    """Drops the entities that have too few videos now, and the videos without labels; and settles the annotations."""
+    counts = stored | CountStored()  # Counter
+    frequent = KeepFrequent(plan.config.video_sampling, counts, Stage.RECOUNT)
+    entities = ledger.keep(selected.entities | "EnoughVideos" >> frequent)  # pa.Table
+    videos = ledger.keep(stored | KeepStored(entities))  # StoredVideo
+    labels = {"videos": videos, "annotations": selected.annotations}
+    ledger.keep(labels | SettleAnnotations(plan.config.parallelism.join_buckets))
+    return entities, videos
 
 
 def _annotations(root: Pipeline, videos: PCollection[pa.Table], plan: BuildPlan) -> Outputs[pa.Table]:

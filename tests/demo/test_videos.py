@@ -51,6 +51,7 @@ def test_labels_meet_the_thresholds_that_their_entities_are_there_to_meet_or_mis
         label for video in planned if video.defect in (None, Defect.SCARCE, *BROKEN) for label in video.labels
     )
     above, at_least = SMOKE.video_sampling.popular_videos_above, SMOKE.video_sampling.min_videos_per_entity
+    assert above is not None
     assert all(popular[entity.entity_id] > above and kept[entity.entity_id] >= at_least for entity in DEPICTED)
     assert 0 < popular[RARE.entity_id] <= above
     assert popular[SCARCE.entity_id] > above

@@ -1,7 +1,7 @@
 """The gate: what each check lets through, exactly where it stops, and what it then says."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -12,7 +12,13 @@ from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.manifest import PartitionSummary
 from yt8m_pipeline.errors import DataError
-from yt8m_pipeline.jobs.sufficiency import check_failures, check_rest_unchanged, check_train_frames, check_videos_left
+from yt8m_pipeline.jobs.sufficiency import (
+    check_failures,
+    check_partitions,
+    check_rest_unchanged,
+    check_train_frames,
+    check_videos_left,
+)
 
 LAYOUT = Layout("/data/set")
 
@@ -130,3 +136,23 @@ class TestRestUnchanged:
         with pytest.raises(DataError, match=r"The validate split .* it would be out of date") as caught:
             self.check(Partition.TEST, validate=PartitionSummary())
         assert "run `yt8m build`" in caught.value.fix
+
+
+class TestPartitions:
+    SUMMARIES: ClassVar[Mapping[str, PartitionSummary]] = {
+        "train": PartitionSummary(videos=7),
+        "validate": PartitionSummary(videos=1),
+    }
+
+    def test_partitions_with_videos_pass_and_an_empty_one_is_named(self) -> None:
+        check_partitions({**self.SUMMARIES, "test": PartitionSummary(videos=1)}, config(), LAYOUT)
+        with pytest.raises(DataError, match="The test partition is empty") as caught:
+            check_partitions(self.SUMMARIES, config(), LAYOUT)
+        assert caught.value.why == "none of the videos fell into its share 0.1 (videos: train 7, validate 1)"
+        assert caught.value.fix == "give more videos, or another partitioning.salt, or set partitioning.test to 0"
+
+    def test_a_partition_without_a_share_may_be_empty(self) -> None:
+        shares = {"train": 0.5, "validate": 0.5, "test": 0.0}
+        check_partitions(self.SUMMARIES, config(partitioning=shares), LAYOUT)
+        with pytest.raises(DataError, match="The validate partition is empty"):
+            check_partitions({"train": PartitionSummary(videos=7)}, config(partitioning=shares), LAYOUT)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from yt8m_pipeline.chance import salted_hash
 from yt8m_pipeline.config import Partitioning
 from yt8m_pipeline.selection import partitioning
-from yt8m_pipeline.selection.partitioning import assign_partitions
+from yt8m_pipeline.selection.partitioning import assign_partitions, lacking_entities, lacking_warnings
 
 from .rows import table, tables
 
@@ -94,3 +94,19 @@ def test_another_salt_partitions_otherwise() -> None:
     videos = _videos(100)
     one, other = (assign_partitions(videos, Partitioning(salt=salt))["partition"] for salt in ("one", "other"))
     assert one != other
+
+
+def test_the_classes_that_a_partition_lacks_are_found_and_named() -> None:
+    labels = {("train", "/m/a"), ("train", "/m/b"), ("validate", "/m/a"), ("test", "/m/z")}
+    lacking = lacking_entities(labels, ["/m/b", "/m/a"])
+    assert lacking == {"train": [], "validate": ["/m/b"], "test": ["/m/a", "/m/b"]}
+    assert lacking_warnings(lacking, {"/m/a": "Guitar", "/m/b": ""}) == [
+        "no validate video has 1 of the 2 classes: /m/b",
+        "no test video has 2 of the 2 classes: Guitar, /m/b",
+    ]
+
+
+def test_a_warning_of_many_lacking_classes_names_the_first() -> None:
+    ids = [f"/m/{number:02d}" for number in range(11)]
+    [warning] = lacking_warnings({"test": ids}, dict.fromkeys(ids, "x"))
+    assert warning == f"no test video has 11 of the 11 classes: {', '.join('x' * 10)}, …"

@@ -313,6 +313,24 @@ def test_lists_in_csv_are_divided_at_semicolons(tmp_path: Path) -> None:
     ]
 
 
+items = st.text(st.sampled_from("ab é \t\n"), max_size=4)
+
+
+@given(st.lists(st.lists(items, max_size=4), min_size=1, max_size=4))
+def test_items_of_lists_are_trimmed_alike_in_csv_and_in_lists(lists: list[list[str]]) -> None:
+    expected = [[item.strip() for item in cell if item.strip()] for cell in lists]
+    as_texts, _ = convert([";".join(cell) for cell in lists], STRINGS)
+    for values in (lists, pa.array(lists, STRINGS), pa.array(lists, pa.large_list(pa.string()))):
+        as_lists, bad = convert(values, STRINGS)
+        assert as_lists.to_pylist() == expected
+        assert not bad.any()
+    assert [cell or [] for cell in as_texts.to_pylist()] == expected
+
+
+def test_a_null_in_a_list_is_no_item_and_a_null_list_stays_null() -> None:
+    assert convert([["a", None], None, []], STRINGS)[0].to_pylist() == [["a"], None, []]
+
+
 @pytest.mark.parametrize(
     ("column", "values"),
     [

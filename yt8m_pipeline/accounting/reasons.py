@@ -23,6 +23,7 @@ class Stage(StrEnum):
     FREQUENCY = "frequency"
     DECODE = "decode"
     EXTRACT = "extract"
+    RECOUNT = "recount"
     CONVERT = "convert"
 
 
@@ -46,6 +47,7 @@ class DropReason(StrEnum):
     TOO_LONG = "too_long"
     UNKNOWN_ENTITY = "unknown_entity"
     UNKNOWN_VIDEO = "unknown_video"
+    LOW_SCORE = "low_score"
     ENTITY_NOT_KEPT = "entity_not_kept"
     VIDEO_NOT_KEPT = "video_not_kept"
     TOO_FEW_POPULAR_VIDEOS = "too_few_popular_videos"
@@ -79,7 +81,7 @@ class DropReason(StrEnum):
 
     @property
     def is_transient(self) -> bool:
-        """Whether the same video may succeed another time: the place, the machine or the program failed, not the video."""
+        """Whether the same video may succeed another time, since the place, the machine or the program failed."""
         return self in _TRANSIENT
 
 

@@ -56,6 +56,20 @@ def check_train_frames(summaries: Mapping[str, PartitionSummary], config: Config
         )
 
 
+def check_partitions(summaries: Mapping[str, PartitionSummary], config: Config, layout: Layout) -> None:
+    """Raises a DataError if a partition is empty although the config gives it a share of the videos."""
+    shares = config.partitioning
+    for partition, share in zip(Partition, (shares.train, shares.validate_, shares.test), strict=True):
+        if share and not summaries.get(partition.value, PartitionSummary()).videos:
+            others = ", ".join(f"{name} {summary.videos}" for name, summary in sorted(summaries.items()))
+            raise DataError(
+                what=f"The {partition.value} partition is empty",
+                where=layout.root,
+                why=f"none of the videos fell into its share {share:g} (videos: {others})",
+                fix=f"give more videos, or another partitioning.salt, or set partitioning.{partition.value} to 0",
+            )
+
+
 def check_rest_unchanged(
     summaries: Mapping[str, PartitionSummary],
     previous: Mapping[Partition, PartitionSummary],

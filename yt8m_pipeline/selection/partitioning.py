@@ -1,6 +1,7 @@
 """Stage 3, last step: the division of videos into Train, Validate and Test as 70 : 20 : 10 (paper §3.2)."""
 
 import math
+from collections.abc import Collection, Mapping, Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -10,6 +11,9 @@ import pyarrow.compute as pc
 from yt8m_pipeline.chance import salted_hashes
 from yt8m_pipeline.config import Partitioning
 from yt8m_pipeline.data_model import Partition
+
+SHOWN_CLASSES = 10
+"""The number of classes that a warning names; the manifest has all."""
 
 HASHES = 2**64
 """The number of values of `salted_hash`."""
@@ -33,6 +37,38 @@ def assign_partitions(videos: pa.Table, config: Partitioning) -> pa.Table:
     index = (hashes >= train_end).astype(np.int64) + (hashes >= validate_end)
     names = pa.array([Partition.TRAIN.value, Partition.VALIDATE.value, Partition.TEST.value])
     return videos.append_column("partition", names.take(pa.array(index)))
+
+
+def lacking_entities(labels: Collection[tuple[str, str]], entity_ids: Collection[str]) -> dict[str, list[str]]:
+    """Finds the entities that no video of a partition has, sorted, for each partition.
+
+    >>> lacking_entities({("train", "/m/a"), ("train", "/m/b"), ("validate", "/m/a")}, ["/m/a", "/m/b"])
+    {'train': [], 'validate': ['/m/b'], 'test': ['/m/a', '/m/b']}
+
+    Args:
+        labels: Every pair of a partition and an entity of one of its videos.
+        entity_ids: The entities of the vocabulary.
+    """
+    return {
+        part.value: sorted(entity_id for entity_id in entity_ids if (part.value, entity_id) not in labels)
+        for part in Partition
+    }
+
+
+def lacking_warnings(lacking: Mapping[str, Sequence[str]], names: Mapping[str, str]) -> list[str]:
+    """Warns of each partition that lacks entities of the vocabulary, and names the first of them.
+
+    Args:
+        lacking: The `lacking_entities`.
+        names: The name of each entity of the vocabulary.
+    """
+    return [
+        f"no {partition} video has {len(entity_ids)} of the {len(names)} classes: "
+        + ", ".join(names[entity_id] or entity_id for entity_id in entity_ids[:SHOWN_CLASSES])
+        + ("" if len(entity_ids) <= SHOWN_CLASSES else ", …")
+        for partition, entity_ids in lacking.items()
+        if entity_ids
+    ]
 
 
 def _ends(config: Partitioning) -> tuple[int, int]:

@@ -1,7 +1,5 @@
-"""Stage 3: which videos, and which entities have enough of them (paper §3.1, §3.2)."""
+"""Stage 3: the choice of eligible videos, and the draw of a sample of them (paper §3.2)."""
 
-from collections import Counter
-from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,7 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from yt8m_pipeline.accounting.outcome import Drop, Outcome, duplicates, mask, split
+from yt8m_pipeline.accounting.outcome import Drop, Outcome, split
 from yt8m_pipeline.accounting.reasons import DropReason, Stage
 from yt8m_pipeline.chance import salted_hashes
 from yt8m_pipeline.config import VideoSampling
@@ -42,125 +40,6 @@ def filter_eligible(videos: pa.Table, config: VideoSampling) -> Outcome:
         Drop(DropReason.TOO_LONG, seconds > longest, f"{{duration_seconds}} s is above {longest} s"),
     ]
     return split(videos, drops, Stage.ELIGIBILITY, "videos")
-
-
-class Labelled(NamedTuple):
-    """The videos with their labels, `entity_ids` list<string> (sorted, distinct, maybe empty), and the annotations."""
-
-    videos: pa.Table
-    annotations: Outcome
-
-
-def attach_labels(
-    videos: pa.Table,
-    annotations: pa.Table,
-    *,
-    all_video_ids: pa.Array,
-    vocabulary_ids: pa.Array,
-    all_entity_ids: pa.Array,
-) -> Labelled:
-    """Joins annotations to videos. The column `entity_ids` replaces the column `labels`.
-
-    All rows of one video must be in the same call.
-
-    Args:
-        videos: The eligible videos: columns `video_id`, provenance.
-        annotations: Columns `video_id`, `entity_id` string, provenance.
-        all_video_ids: Every id of the videos table, also of videos that are not eligible: string.
-        vocabulary_ids: The ids of the entities that are kept so far: string.
-        all_entity_ids: Every id of the entities table: string.
-    """
-    video_ids, entity_ids = annotations["video_id"], annotations["entity_id"]
-    drops = [
-        _not_in(video_ids, all_video_ids, DropReason.UNKNOWN_VIDEO, "{video_id} is not in the videos table"),
-        _not_in(entity_ids, all_entity_ids, DropReason.UNKNOWN_ENTITY, "{entity_id} is not in the entities table"),
-        duplicates(annotations, ["video_id", "entity_id"]),
-        _not_in(entity_ids, vocabulary_ids, DropReason.ENTITY_NOT_KEPT, "{entity_id} was dropped by an earlier stage"),
-        _not_in(video_ids, videos["video_id"], DropReason.VIDEO_NOT_KEPT, "{video_id} is not eligible"),
-    ]
-    outcome = split(annotations, drops, Stage.LABELS, "annotations")
-    others = videos.drop_columns("labels") if "labels" in videos.column_names else videos
-    return Labelled(others.append_column("entity_ids", _labels_of(videos, outcome.kept)), outcome)
-
-
-def nested_annotations(videos: pa.Table) -> pa.Table:
-    """Makes an annotations table of the column `labels`, list<struct<entity_id, score>>, of a videos table.
-
-    Each annotation has the provenance of its video. A label without an entity id gets the id "", which no entity has.
-    """
-    lists = videos["labels"].combine_chunks()
-    rows, labels = pc.list_parent_indices(lists), pc.list_flatten(lists)
-    columns = {name: videos[name].take(rows) for name in ("video_id", "_file", "_row")}
-    return pa.table(
-        {
-            "video_id": columns["video_id"],
-            "entity_id": pc.fill_null(pc.struct_field(labels, "entity_id"), ""),
-            "score": pc.struct_field(labels, "score"),
-            "_file": columns["_file"],
-            "_row": columns["_row"],
-        }
-    )
-
-
-def count_videos(videos: pa.Table) -> Counter[str]:
-    """Counts the videos of each entity. `+` adds the counts of two tables."""
-    counts = pc.value_counts(pc.list_flatten(videos["entity_ids"]))
-    return Counter({pair["values"]: pair["counts"] for pair in counts.to_pylist()})
-
-
-def popular_entities(counts: Mapping[str, int], config: VideoSampling) -> frozenset[str]:
-    """The entities with "more than 200 popular videos" (paper §3.1), from the counts of eligible videos."""
-    return frozenset(entity_id for entity_id, count in counts.items() if count > config.popular_videos_above)
-
-
-def frequent_entities(counts: Mapping[str, int], config: VideoSampling) -> frozenset[str]:
-    """The entities left when those "with less than 200 videos" go (paper §3.2), from the counts of sampled videos."""
-    return frozenset(entity_id for entity_id, count in counts.items() if count >= config.min_videos_per_entity)
-
-
-def keep_popular(entities: pa.Table, counts: Mapping[str, int], config: VideoSampling) -> Outcome:
-    """Drops the other entities than the `popular_entities` from the entities table."""
-    videos = _counts_of(entities, counts)
-    drop = Drop(
-        DropReason.TOO_FEW_POPULAR_VIDEOS,
-        videos <= config.popular_videos_above,
-        f"eligible videos: {{videos}}, not above popular_videos_above {config.popular_videos_above}",
-        {"videos": pa.array(videos)},
-    )
-    return split(entities, [drop], Stage.POPULARITY, "entities")
-
-
-def keep_frequent(entities: pa.Table, counts: Mapping[str, int], config: VideoSampling) -> Outcome:
-    """Drops the other entities than the `frequent_entities` from the entities table."""
-    videos = _counts_of(entities, counts)
-    drop = Drop(
-        DropReason.TOO_FEW_VIDEOS,
-        videos < config.min_videos_per_entity,
-        f"sampled videos: {{videos}}, below min_videos_per_entity {config.min_videos_per_entity}",
-        {"videos": pa.array(videos)},
-    )
-    return split(entities, [drop], Stage.FREQUENCY, "entities")
-
-
-def keep_labels(videos: pa.Table, entity_ids: Collection[str], reason: DropReason) -> Outcome:
-    """Removes the labels of other entities, and drops the videos that have none left (paper §3.2).
-
-    Args:
-        videos: Columns `video_id`, `entity_ids` list<string>, provenance.
-        entity_ids: The entities whose labels are kept.
-        reason: `NO_VOCABULARY_LABEL` before the draw, `NO_LABEL_LEFT` after it.
-    """
-    lists = videos["entity_ids"].combine_chunks()
-    labels, parents = pc.list_flatten(lists), pc.list_parent_indices(lists)
-    stays = pc.is_in(labels, value_set=pa.array(entity_ids, pa.string()))
-    left = _lists(np.asarray(parents.filter(stays)), labels.filter(stays), videos.num_rows)
-    without = Drop(
-        reason, np.asarray(pc.list_value_length(left)) == 0, "no label is kept of: {before}", {"before": lists}
-    )
-    column = videos.column_names.index("entity_ids")
-    relabelled = videos.set_column(column, "entity_ids", left)
-    stage = Stage.POPULARITY if reason == DropReason.NO_VOCABULARY_LABEL else Stage.FREQUENCY
-    return split(relabelled, [without], stage, "videos")
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,31 +109,6 @@ def sample_videos(videos: pa.Table, config: VideoSampling) -> Outcome:
     drawn = draw_boundary(boundary, cut, config)
     rejects = pa.concat_tables([decided.rejects, drawn.rejects])
     return Outcome(Stage.SAMPLING, "videos", pa.concat_tables([decided.kept, drawn.kept]), rejects)
-
-
-def _not_in(ids: pa.ChunkedArray, known: pa.Array, reason: DropReason, detail: str) -> Drop:
-    return Drop(reason, ~mask(pc.is_in(ids, value_set=known)), detail)
-
-
-def _labels_of(videos: pa.Table, annotations: pa.Table) -> pa.ListArray:
-    """Gathers the sorted entity ids of each video: list<string>, (videos,)."""
-    pairs = pa.table(
-        {
-            "video": pc.index_in(annotations["video_id"], value_set=videos["video_id"]),
-            "entity_id": annotations["entity_id"],
-        }
-    ).sort_by([("video", "ascending"), ("entity_id", "ascending")])
-    return _lists(np.asarray(pairs["video"]), pairs["entity_id"].combine_chunks(), videos.num_rows)
-
-
-def _lists(parents: npt.NDArray[np.integer], values: pa.Array, rows: int) -> pa.ListArray:
-    """Makes the list of each row, of values and the row that each belongs to, in order."""
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(parents, minlength=rows))])
-    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values)
-
-
-def _counts_of(entities: pa.Table, counts: Mapping[str, int]) -> Int64Array:
-    return np.array([counts.get(entity_id, 0) for entity_id in entities["entity_id"].to_pylist()], np.int64)
 
 
 def _drop_unsampled(videos: pa.Table, unsampled: npt.NDArray[np.bool_], config: VideoSampling) -> Outcome:

@@ -12,6 +12,9 @@ from yt8m_pipeline.tables.formats import Values
 STRINGS = pa.list_(pa.string())
 LABELS = pa.list_(pa.struct([("entity_id", pa.string()), ("score", pa.float64())]))
 
+SPACES = " \t\n\r\f\v"
+"""The characters that are cut off around numbers and the items of lists."""
+
 INTEGER = r"^-?[0-9]+$"
 NUMBER = r"(?i)^-?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?$|^-?(nan|inf|infinity)$"
 
@@ -43,13 +46,23 @@ def _cast(values: Values, target: pa.DataType) -> tuple[pa.Array, BoolArray]:
     if not is_castable(source.type, target):
         raise pa.ArrowTypeError(f"{source.type} is not {target}")
     if not _is_text(source.type) or target == pa.string():
-        return source.cast(target), np.zeros(len(source), np.bool_)
-    text = pc.utf8_trim(source.cast(pa.string()), " \t;" if target == STRINGS else " \t")
+        cast = source.cast(target)
+        return _trimmed(cast) if target == STRINGS else cast, np.zeros(len(source), np.bool_)
+    text = pc.utf8_trim(source.cast(pa.string()), SPACES)
     filled = pc.if_else(pc.equal(text, ""), None, text)
     if target == STRINGS:
-        return pc.split_pattern_regex(filled, r"\s*;[;\s]*"), np.zeros(len(source), np.bool_)
+        return _trimmed(pc.split_pattern(filled, ";")), np.zeros(len(source), np.bool_)
     numeral = pc.match_substring_regex(filled, INTEGER if target == pa.int64() else NUMBER)
     return pc.if_else(numeral, filled, None).cast(target), mask(pc.invert(numeral))
+
+
+def _trimmed(lists: pa.ListArray) -> pa.ListArray:
+    """Cuts the spaces off the items of each list, and leaves out those that are empty: list<string>, (rows,)."""
+    items, rows = pc.utf8_trim(pc.list_flatten(lists), SPACES), pc.list_parent_indices(lists)
+    filled = pc.fill_null(pc.not_equal(items, ""), False)
+    counts = np.bincount(np.asarray(rows.filter(filled)), minlength=len(lists))
+    offsets = pa.array(np.append(0, np.cumsum(counts)), pa.int32())
+    return pa.ListArray.from_arrays(offsets, items.filter(filled), mask=lists.is_null())
 
 
 def _as_array(values: list[Any], target: pa.DataType) -> pa.Array:

@@ -30,7 +30,13 @@ from yt8m_pipeline.dataset.steps import PCA, QUANTIZER, FileEntry, Step
 from yt8m_pipeline.errors import DataError
 from yt8m_pipeline.jobs.journal import Journal
 from yt8m_pipeline.jobs.refusals import Refusals
-from yt8m_pipeline.jobs.sufficiency import check_failures, check_rest_unchanged, check_train_frames, check_videos_left
+from yt8m_pipeline.jobs.sufficiency import (
+    check_failures,
+    check_partitions,
+    check_rest_unchanged,
+    check_train_frames,
+    check_videos_left,
+)
 from yt8m_pipeline.store.feature_store import FeatureStore
 from yt8m_pipeline.transforms.combiners import Sum
 from yt8m_pipeline.transforms.compression import load_pca, load_quantizer
@@ -185,6 +191,7 @@ def _is_enough(
         check_failures(counts, config, layout)
         check_videos_left(counts, layout)
         check_train_frames(summaries, config, layout)
+        check_partitions(summaries, config, layout)
         _announce_work(summaries, config)
     return verdict.is_good
 
@@ -381,6 +388,7 @@ class WriteManifest(beam.PTransform[PCollection[list[StageCount]], PCollection[N
         steps: The PCA, the codebook, and every shard.
         tables: Every other file.
         summaries: The summaries of the partitions.
+        lacking: The entities that no video of a partition has.
         warnings: What the user should know.
     """
 
@@ -389,6 +397,7 @@ class WriteManifest(beam.PTransform[PCollection[list[StageCount]], PCollection[N
     steps: PCollection[Step]
     tables: PCollection[FileEntry]
     summaries: PCollection[tuple[str, PartitionSummary]]
+    lacking: PCollection[dict[str, list[str]]]
     warnings: PCollection[str]
 
     def expand(self, counts: PCollection[list[StageCount]]) -> PCollection[None]:
@@ -399,6 +408,7 @@ class WriteManifest(beam.PTransform[PCollection[list[StageCount]], PCollection[N
             steps=AsIter(self.steps),
             tables=AsIter(self.tables),
             summaries=AsDict(self.summaries),
+            lacking=AsSingleton(self.lacking),
             warnings=AsIter(self.warnings),
         )
 
@@ -411,6 +421,7 @@ def _write_manifest(
     steps: Iterable[Step],
     tables: Iterable[FileEntry],
     summaries: Mapping[str, PartitionSummary],
+    lacking: Mapping[str, Sequence[str]],
     warnings: Iterable[str],
 ) -> None:
     total = sum(summaries.values(), PartitionSummary())
@@ -421,6 +432,7 @@ def _write_manifest(
         **fitted,
         "sampling": {**planned["sampling"], "deviation_seconds": total.deviation_seconds()},
         "partitions": {part.value: summaries.get(part.value, PartitionSummary()).to_json() for part in Partition},
+        "lacking_entities": lacking,
         "accounting": [count.to_json() for count in sorted(counts, key=_stage_order)],
         "warnings": sorted([*warnings, *planned["warnings"]]),
         "encoded": {"from": FEATURES},

@@ -6,37 +6,34 @@ a bucket are joined in Arrow, so that a shuffle sees a few large values in place
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Any, NamedTuple, TypeAlias
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 from apache_beam.pipeline import Pipeline
 from apache_beam.pvalue import AsIter, AsSingleton, PCollection, TaggedOutput
-from apache_beam.transforms.combiners import ToList
+from apache_beam.transforms.combiners import ToList, ToSet
 
-from yt8m_pipeline.accounting.outcome import Outcome, drop_duplicates
-from yt8m_pipeline.accounting.reasons import DropReason, Stage
+from yt8m_pipeline.accounting.outcome import PROVENANCE, Outcome, drop_duplicates
+from yt8m_pipeline.accounting.reasons import Stage
 from yt8m_pipeline.chance import salted_hashes
 from yt8m_pipeline.config import Partitioning, RaterScores, VideoSampling, Vocabulary
-from yt8m_pipeline.data_model import Partition, Video
+from yt8m_pipeline.data_model import Partition, StoredVideo, Video
 from yt8m_pipeline.files import absolute
-from yt8m_pipeline.selection.partitioning import assign_partitions
+from yt8m_pipeline.selection.frequency import count_videos, keep_frequent, keep_popular
+from yt8m_pipeline.selection.labels import attach_labels, keep_labels, nested_annotations, settle_annotations
+from yt8m_pipeline.selection.partitioning import assign_partitions, lacking_entities, lacking_warnings
 from yt8m_pipeline.selection.rater_scores import prune_by_rater_score
 from yt8m_pipeline.selection.video_sampling import (
     PREFIXES,
     Cut,
-    attach_labels,
-    count_videos,
     cut_sample,
     draw_boundary,
     filter_eligible,
     hash_prefix_counts,
-    keep_frequent,
-    keep_labels,
-    keep_popular,
-    nested_annotations,
     sampling_cut,
 )
 from yt8m_pipeline.selection.vocabulary import filter_by_type, unused_types, used_types
@@ -56,6 +53,8 @@ from yt8m_pipeline.transforms.ledger import (
 from yt8m_pipeline.transforms.steps import FlatMap, Map, NotingDoFn
 
 BOUNDARY = "boundary"
+LABELS = "labels"
+LABELS = "labels"
 
 Tables: TypeAlias = PCollection[pa.Table]
 Joined: TypeAlias = dict[str, pa.Table]
@@ -218,28 +217,39 @@ class UnnestAnnotations(SeveralOutputs[Tables, Outputs[pa.Table]]):
 
 
 def _unnest(videos: pa.Table) -> Iterator[Outcome]:
-    yield Outcome(Stage.READ, "annotations", nested_annotations(videos))
+    yield nested_annotations(videos)
+
+
+class Attached(NamedTuple):
+    """What labelling hands on: the videos with their labels, and the annotations behind these."""
+
+    outputs: Outputs[pa.Table]
+    annotations: Tables
 
 
 @dataclass
-class AttachLabels(SeveralOutputs[dict[str, Tables], Outputs[pa.Table]]):
+class AttachLabels(SeveralOutputs[dict[str, Tables], Attached]):
     """{videos, eligible, annotations} → PCollection[pa.Table] of eligible videos with column `entity_ids`.
 
     Attributes:
+        config: Which scores count.
         vocabulary: The entities that are still in.
         entities: All entities.
         buckets: How many elements the rows are joined in.
     """
 
+    config: VideoSampling
     vocabulary: Tables
     entities: Tables
     buckets: int
 
-    def expand(self, tables: Mapping[str, Tables]) -> Outputs[pa.Table]:
+    def expand(self, tables: Mapping[str, Tables]) -> Attached:
         columns = {name: ("video_id", schema("videos")) for name in ("videos", "eligible")}
         joined = tables | JoinByHash({**columns, "annotations": ("video_id", schema("annotations"))}, self.buckets)
         sides = (_ids_of(self.vocabulary, "vocabulary ids"), _ids_of(self.entities, "entity ids"))
-        return settled_by(joined, _attach, *sides)
+        step = typed_step(_AttachLabels(self.config), pa.Table, *sides, labels=pa.Table)
+        found = joined | step.with_outputs(REJECTS, COUNTS, LABELS, main=KEPT)
+        return Attached(Outputs(found[KEPT], found[REJECTS], found[COUNTS]), found[LABELS])
 
 
 def _ids_of(entities: Tables, label: str) -> AsIter:
@@ -250,17 +260,23 @@ def _ids(entities: pa.Table) -> pa.Array:
     return entities["entity_id"].combine_chunks()
 
 
-def _attach(
-    tables: Joined, vocabulary_ids: Iterable[pa.Array], entity_ids: Iterable[pa.Array]
-) -> tuple[Outcome, Outcome]:
-    labelled = attach_labels(
-        tables["eligible"],
-        tables["annotations"],
-        all_video_ids=tables["videos"]["video_id"].combine_chunks(),
-        vocabulary_ids=_all_ids(vocabulary_ids),
-        all_entity_ids=_all_ids(entity_ids),
-    )
-    return Outcome(Stage.LABELS, "videos", labelled.videos), labelled.annotations
+class _AttachLabels(NotingDoFn):
+    def __init__(self, config: VideoSampling) -> None:
+        self._config = config
+
+    def process(
+        self, tables: Joined, vocabulary_ids: Iterable[pa.Array], entity_ids: Iterable[pa.Array]
+    ) -> Iterator[Any]:
+        labelled = attach_labels(
+            tables["eligible"],
+            tables["annotations"],
+            self._config,
+            all_video_ids=tables["videos"]["video_id"].combine_chunks(),
+            vocabulary_ids=_all_ids(vocabulary_ids),
+            all_entity_ids=_all_ids(entity_ids),
+        )
+        yield from settle(*labelled)
+        yield TaggedOutput(LABELS, labelled.annotations.kept)
 
 
 def _all_ids(pieces: Iterable[pa.Array]) -> pa.Array:
@@ -291,32 +307,136 @@ def _keep_popular(entities: pa.Table, config: VideoSampling, counts: Counter[str
 
 @dataclass
 class KeepFrequent(SeveralOutputs[Tables, Outputs[pa.Table]]):
-    """PCollection[pa.Table] of entities → those with at least `min_videos_per_entity` sampled videos."""
+    """PCollection[pa.Table] of entities → those with at least `min_videos_per_entity` videos."""
 
     config: VideoSampling
     counts: PCollection[Counter[str]]
+    stage: Stage
 
     def expand(self, entities: Tables) -> Outputs[pa.Table]:
-        return settled_by(entities, _keep_frequent, self.config, AsSingleton(self.counts))
+        return settled_by(entities, _keep_frequent, self.config, self.stage, AsSingleton(self.counts))
 
 
-def _keep_frequent(entities: pa.Table, config: VideoSampling, counts: Counter[str]) -> Iterator[Outcome]:
-    yield keep_frequent(entities, counts, config)
+def _keep_frequent(entities: pa.Table, config: VideoSampling, stage: Stage, counts: Counter[str]) -> Iterator[Outcome]:
+    yield keep_frequent(entities, counts, config, stage)
 
 
 @dataclass
 class KeepLabels(SeveralOutputs[Tables, Outputs[pa.Table]]):
     """PCollection[pa.Table] of videos → the same with the labels of these entities only; those left with none drop."""
 
-    reason: DropReason
+    stage: Stage
     entities: Tables
 
     def expand(self, videos: Tables) -> Outputs[pa.Table]:
-        return settled_by(videos, _keep_labels, self.reason, _ids_of(self.entities, "ids"))
+        return settled_by(videos, _keep_labels, self.stage, _ids_of(self.entities, "ids"))
 
 
-def _keep_labels(videos: pa.Table, reason: DropReason, ids: Iterable[pa.Array]) -> Iterator[Outcome]:
-    yield keep_labels(videos, _all_ids(ids).to_pylist(), reason)
+def _keep_labels(videos: pa.Table, stage: Stage, ids: Iterable[pa.Array]) -> Iterator[Outcome]:
+    yield keep_labels(videos, _all_ids(ids).to_pylist(), stage)
+
+
+class CountStored(beam.PTransform[PCollection[StoredVideo], PCollection[Counter[str]]]):
+    """PCollection[StoredVideo] → PCollection[Counter] of one: entity id → videos whose features are in the store."""
+
+    def expand(self, stored: PCollection[StoredVideo]) -> PCollection[Counter[str]]:
+        return stored | Map(_labels_of) | beam.CombineGlobally(Sum(Counter()))
+
+
+def _labels_of(stored: StoredVideo) -> Counter[str]:
+    return Counter(stored.video.entity_ids)
+
+
+@dataclass
+class KeepStored(SeveralOutputs[PCollection[StoredVideo], Outputs[StoredVideo]]):
+    """PCollection[StoredVideo] → the same with the labels of these entities only; those left with none drop."""
+
+    entities: Tables
+
+    def expand(self, stored: PCollection[StoredVideo]) -> Outputs[StoredVideo]:
+        return outputs_of(stored | _batches(), _KeepStored(), _ids_of(self.entities, "ids"), kept=StoredVideo)
+
+
+class _KeepStored(NotingDoFn):
+    def process(self, stored: list[StoredVideo], ids: Iterable[pa.Array]) -> Iterator[Any]:
+        outcome = keep_labels(label_rows(stored), _all_ids(ids).to_pylist(), Stage.RECOUNT)
+        left = dict(zip(*(outcome.kept[name].to_pylist() for name in ("video_id", "entity_ids")), strict=True))
+        for item in stored:
+            if item.video.video_id in left:
+                yield replace(item, video=replace(item.video, entity_ids=tuple(left[item.video.video_id])))
+        yield TaggedOutput(COUNTS, outcome.count)
+        yield TaggedOutput(REJECTS, outcome.rejects)
+
+
+@dataclass
+class SettleAnnotations(SeveralOutputs[dict[str, Any], Outputs[pa.Table]]):
+    """{videos: StoredVideo, annotations: pa.Table} → PCollection[pa.Table] of the annotations that are labels."""
+
+    buckets: int
+
+    def expand(self, tables: Mapping[str, PCollection[Any]]) -> Outputs[pa.Table]:
+        rows = {**tables, "videos": tables["videos"] | _batches() | Map(label_rows)}
+        columns = {"videos": ("video_id", LABEL_ROWS), "annotations": ("video_id", schema("annotations"))}
+        return settled_by(rows | JoinByHash(columns, self.buckets), _settle_annotations)
+
+
+def _settle_annotations(tables: Joined) -> Iterator[Outcome]:
+    yield settle_annotations(tables["annotations"], tables["videos"])
+
+
+@dataclass
+class FindLackingEntities(beam.PTransform[PCollection[StoredVideo], PCollection[dict[str, list[str]]]]):
+    """PCollection[StoredVideo] → PCollection[dict] of one: partition → the entities that none of its videos has."""
+
+    entities: Tables
+
+    def expand(self, stored: PCollection[StoredVideo]) -> PCollection[dict[str, list[str]]]:
+        labels = stored | "labels" >> FlatMap(_labels_by_partition) | beam.Distinct() | ToSet()
+        return labels | "lacking" >> Map(_lacking, _ids_of(self.entities, "ids"))
+
+
+def _labels_by_partition(stored: StoredVideo) -> Iterator[tuple[str, str]]:
+    for entity_id in stored.video.entity_ids:
+        yield stored.video.partition.value, entity_id
+
+
+def _lacking(labels: set[tuple[str, str]], ids: Iterable[pa.Array]) -> dict[str, list[str]]:
+    return lacking_entities(labels, _all_ids(ids).to_pylist())
+
+
+@dataclass
+class WarnOfLackingEntities(beam.PTransform[PCollection[dict[str, list[str]]], PCollection[str]]):
+    """PCollection[dict] of `FindLackingEntities` → PCollection[str]: a warning for each partition that lacks any."""
+
+    entities: Tables
+
+    def expand(self, lacking: PCollection[dict[str, list[str]]]) -> PCollection[str]:
+        return lacking | FlatMap(_lacking_warnings, AsIter(self.entities))
+
+
+def _lacking_warnings(lacking: Mapping[str, list[str]], entities: Iterable[pa.Table]) -> list[str]:
+    pairs = (zip(*(table[name].to_pylist() for name in ("entity_id", "name")), strict=True) for table in entities)
+    return lacking_warnings(lacking, dict(chain.from_iterable(pairs)))
+
+
+def label_rows(stored: Iterable[StoredVideo]) -> pa.Table:
+    """The ids and labels of stored videos, with their own files as provenance: schema `LABEL_ROWS`."""
+    videos = [item.video for item in stored]
+    columns = [
+        [video.video_id for video in videos],
+        [video.entity_ids for video in videos],
+        [video.uri for video in videos],
+        pa.nulls(len(videos), pa.int64()),
+    ]
+    return pa.table(columns, schema=LABEL_ROWS)
+
+
+LABEL_ROWS = pa.schema([("video_id", pa.string()), ("entity_ids", pa.list_(pa.string())), *PROVENANCE])
+
+
+def _batches() -> beam.BatchElements:
+    """Elements → lists of them, so that a table does not have one row."""
+    return beam.BatchElements(min_batch_size=100, max_batch_size=10_000)
 
 
 @dataclass

@@ -1,0 +1,224 @@
+"""Labels against brute force: which annotations become labels, which labels a video keeps, and where the others are."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from yt8m_pipeline.accounting.reasons import Stage
+from yt8m_pipeline.config import VideoSampling
+from yt8m_pipeline.selection.labels import Labelled, attach_labels, keep_labels, nested_annotations, settle_annotations
+from yt8m_pipeline.tables.cells import LABELS
+from yt8m_pipeline.tables.reading import TableFiles, read_batches
+
+from .rows import STRINGS, Provenance, Row, assert_conserved, provenance, reasons, table, tables
+
+ID = {"video_id": pa.string()}
+LABELLED = {"video_id": pa.string(), "entity_ids": STRINGS}
+ANNOTATIONS = {"video_id": pa.string(), "entity_id": pa.string(), "score": pa.float64()}
+
+VIDEOS = {"eligible": ["u", "v", "w"], "known": ["x"], "unknown": ["z", ""]}
+ENTITIES = {"vocabulary": ["a", "b", "c"], "known": ["d"], "unknown": ["y", ""]}
+ALL_VIDEOS = [*VIDEOS["eligible"], *VIDEOS["known"]]
+ALL_ENTITIES = [*ENTITIES["vocabulary"], *ENTITIES["known"]]
+
+annotation_tables = tables(
+    {
+        "video_id": st.sampled_from([name for names in VIDEOS.values() for name in names]),
+        "entity_id": st.sampled_from([name for names in ENTITIES.values() for name in names]),
+        "score": st.sampled_from([None, 0.25, 0.5, 1.0]),
+    },
+    ANNOTATIONS,
+    max_rows=30,
+)
+labelled_tables = tables(
+    {"video_id": st.sampled_from("uvw"), "entity_ids": st.sets(st.sampled_from("abcd")).map(sorted)}, LABELLED
+)
+
+
+def _attach(annotations: pa.Table) -> Labelled:
+    return attach_labels(
+        table([{"video_id": video_id} for video_id in VIDEOS["eligible"]], ID),
+        annotations,
+        VideoSampling(min_score=0.5),
+        all_video_ids=pa.array(ALL_VIDEOS),
+        vocabulary_ids=pa.array(ENTITIES["vocabulary"]),
+        all_entity_ids=pa.array(ALL_ENTITIES),
+    )
+
+
+def _expected_annotation_reasons(rows: Iterable[Row]) -> dict[Provenance, str]:
+    seen, expected = set(), {}
+    for row in sorted(rows, key=provenance):
+        pair = row["video_id"], row["entity_id"]
+        if row["video_id"] not in ALL_VIDEOS:
+            expected[provenance(row)] = "unknown_video"
+        elif row["entity_id"] not in ALL_ENTITIES:
+            expected[provenance(row)] = "unknown_entity"
+        elif row["score"] is not None and row["score"] < 0.5:
+            expected[provenance(row)] = "low_score"
+            continue
+        elif pair in seen:
+            expected[provenance(row)] = "duplicate"
+        elif row["entity_id"] not in ENTITIES["vocabulary"]:
+            expected[provenance(row)] = "entity_not_kept"
+        elif row["video_id"] not in VIDEOS["eligible"]:
+            expected[provenance(row)] = "video_not_kept"
+        seen.add(pair)
+    return expected
+
+
+@given(annotation_tables)
+def test_each_annotation_becomes_a_label_or_has_its_reason(annotations: pa.Table) -> None:
+    labelled = _attach(annotations)
+    assert reasons(labelled.annotations) == _expected_annotation_reasons(annotations.to_pylist())
+    assert_conserved(annotations, labelled.annotations)
+
+
+@given(annotation_tables)
+def test_the_labels_of_a_video_are_sorted_and_distinct(annotations: pa.Table) -> None:
+    videos = _attach(annotations).videos
+    rows = [row for row in annotations.to_pylist() if row["score"] is None or row["score"] >= 0.5]
+    pairs = {(row["video_id"], row["entity_id"]) for row in rows}
+    expected = {
+        video_id: [entity_id for entity_id in ENTITIES["vocabulary"] if (video_id, entity_id) in pairs]
+        for video_id in VIDEOS["eligible"]
+    }
+    assert {row["video_id"]: row["entity_ids"] for row in videos.kept.to_pylist()} == {
+        video_id: found for video_id, found in expected.items() if found
+    }
+    assert set(videos.rejects["id"].to_pylist()) == {video_id for video_id, found in expected.items() if not found}
+    assert {(row["stage"], row["reason"]) for row in videos.rejects.to_pylist()} <= {("labels", "no_vocabulary_label")}
+
+
+def test_an_annotation_that_is_dropped_says_why() -> None:
+    rows = [
+        ("z", "a", 1.0),
+        ("u", "y", 1.0),
+        ("u", "d", 1.0),
+        ("x", "a", 1.0),
+        ("u", "a", 0.25),
+        ("u", "a", 0.5),
+        ("u", "a", None),
+    ]
+    names = ("video_id", "entity_id", "score")
+    rejects = _attach(table([dict(zip(names, row, strict=True)) for row in rows], ANNOTATIONS))
+    assert rejects.annotations.rejects["detail"].to_pylist() == [
+        "z is not in the videos table",
+        "y is not in the entities table",
+        "score 0.25 is below min_score 0.5",
+        "the first row with the same video_id and entity_id is kept: table.csv, row 6",
+        "d was dropped by an earlier stage",
+        "x is not eligible",
+    ]
+
+
+SCORES = [0.5, None, math.nan, math.inf]
+labels = st.fixed_dictionaries({"entity_id": st.sampled_from(["a", "b", None, ""]), "score": st.sampled_from(SCORES)})
+
+
+@given(tables({"video_id": st.sampled_from("uvw"), "labels": st.lists(labels, max_size=3)}, {**ID, "labels": LABELS}))
+def test_nested_labels_are_the_annotations_that_a_table_would_hold(videos: pa.Table) -> None:
+    rows = [
+        {
+            "video_id": row["video_id"],
+            "entity_id": label["entity_id"] or "",
+            "score": label["score"],
+            "_file": row["_file"],
+            "_row": row["_row"],
+        }
+        for row in videos.to_pylist()
+        for label in row["labels"]
+    ]
+    good = [row for row in rows if row["entity_id"] and (row["score"] is None or math.isfinite(row["score"]))]
+    outcome = nested_annotations(videos)
+    assert outcome.kept.to_pylist() == good
+    assert outcome.kept.num_rows + outcome.rejects.num_rows == len(rows)
+    missing = sum(not row["entity_id"] for row in rows)
+    assert Counter(outcome.rejects["reason"].to_pylist()) == Counter(
+        missing_value=missing, out_of_range=len(rows) - len(good) - missing
+    )
+
+
+@pytest.mark.parametrize("label", [{"entity_id": "a", "score": math.nan}, {"entity_id": "", "score": 1.0}])
+def test_a_bad_label_has_the_same_reason_nested_and_in_a_table(tmp_path: Path, label: dict[str, Any]) -> None:
+    (tmp_path / "annotations.jsonl").write_text(json.dumps({"video_id": "v", **label}))
+    [read] = read_batches(TableFiles("annotations", str(tmp_path), ("annotations.jsonl",)), "annotations.jsonl")
+    nested = nested_annotations(table([{"video_id": "v", "labels": [label]}], {**ID, "labels": LABELS}))
+    columns = ["stage", "table", "id", "reason"]
+    assert nested.rejects.select(columns).to_pylist() == read.rejects.select(columns).to_pylist()
+    assert (nested.kept.num_rows, read.kept.num_rows) == (0, 0)
+
+
+def test_the_column_of_labels_takes_the_place_of_the_nested_ones() -> None:
+    nested = [{"entity_id": "b", "score": 1.0}, {"entity_id": "a", "score": 0.5}, {"entity_id": "b", "score": 0.1}]
+    videos = table([{"video_id": "v", "labels": nested}], {**ID, "labels": LABELS})
+    ids = pa.array(["a", "b"])
+    labelled = attach_labels(
+        videos,
+        nested_annotations(videos).kept,
+        VideoSampling(),
+        all_video_ids=pa.array(["v"]),
+        vocabulary_ids=ids,
+        all_entity_ids=ids,
+    )
+    assert labelled.videos.kept.select(["video_id", "entity_ids"]).to_pylist() == [
+        {"video_id": "v", "entity_ids": ["a", "b"]}
+    ]
+    assert "labels" not in labelled.videos.kept.column_names
+    assert labelled.annotations.rejects["reason"].to_pylist() == ["duplicate"]
+
+
+@given(labelled_tables, st.sets(st.sampled_from("abcd")))
+def test_only_the_labels_that_stay_stay_and_no_video_is_left_without(videos: pa.Table, stay: set[str]) -> None:
+    outcome = keep_labels(videos, stay, Stage.FREQUENCY)
+    kept = {provenance(row): [label for label in row["entity_ids"] if label in stay] for row in videos.to_pylist()}
+    assert {provenance(row): row["entity_ids"] for row in outcome.kept.to_pylist()} == {
+        place: labels for place, labels in kept.items() if labels
+    }
+    assert reasons(outcome) == {place: "no_label_left" for place, labels in kept.items() if not labels}
+    assert_conserved(videos, outcome)
+
+
+def test_a_video_without_labels_is_told_which_it_had() -> None:
+    videos = table([{"video_id": "v", "entity_ids": ["a", "b"]}], LABELLED)
+    [reject] = keep_labels(videos, ["c"], Stage.POPULARITY).rejects.to_pylist()
+    assert (reject["stage"], reject["reason"]) == ("popularity", "no_vocabulary_label")
+    assert reject["detail"] == "no label is kept of: a;b"
+    [reject] = keep_labels(videos, ["c"], Stage.FREQUENCY).rejects.to_pylist()
+    assert (reject["stage"], reject["reason"]) == ("frequency", "no_label_left")
+
+
+@given(annotation_tables, st.sets(st.sampled_from("uvw")), st.sets(st.sampled_from("abc")))
+def test_an_annotation_is_a_label_of_the_dataset_or_has_its_reason(
+    annotations: pa.Table, videos: set[str], entities: set[str]
+) -> None:
+    labelled = _attach(annotations)
+    is_chosen = pc.is_in(labelled.videos.kept["video_id"], value_set=pa.array(videos, pa.string()))
+    chosen = labelled.videos.kept.filter(is_chosen)
+    dataset = keep_labels(chosen, entities, Stage.RECOUNT).kept
+    settled = settle_annotations(labelled.annotations.kept, dataset)
+    labels = {(row["video_id"], name) for row in dataset.to_pylist() for name in row["entity_ids"]}
+    assert sorted((row["video_id"], row["entity_id"]) for row in settled.kept.to_pylist()) == sorted(labels)
+    assert_conserved(labelled.annotations.kept, settled)
+    left = set(dataset["video_id"].to_pylist())
+    assert {row["reason"] for row in settled.rejects.to_pylist() if row["id"] in left} <= {"entity_not_kept"}
+    assert {row["reason"] for row in settled.rejects.to_pylist() if row["id"] not in left} <= {"video_not_kept"}
+
+
+def test_an_annotation_of_a_video_that_is_not_in_the_dataset_says_so() -> None:
+    pairs = [("u", "a"), ("u", "b"), ("v", "a")]
+    rows = table([{"video_id": video, "entity_id": entity} for video, entity in pairs], ANNOTATIONS)
+    settled = settle_annotations(rows, table([{"video_id": "u", "entity_ids": ["a"]}], LABELLED))
+    assert settled.rejects.select(["stage", "id", "reason", "detail"]).to_pylist() == [
+        {"stage": "recount", "id": "v", "reason": "video_not_kept", "detail": "v was dropped by a later stage"},
+        {"stage": "recount", "id": "u", "reason": "entity_not_kept", "detail": "b was dropped by a later stage"},
+    ]

@@ -1,0 +1,171 @@
+"""Stage 3: the labels of videos, from the annotations that they begin as to the labels that a dataset holds."""
+
+from collections.abc import Collection
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from yt8m_pipeline.accounting.outcome import Drop, Outcome, duplicates, mask, split
+from yt8m_pipeline.accounting.reasons import DropReason, Stage
+from yt8m_pipeline.config import VideoSampling
+from yt8m_pipeline.data_model import Int64Array
+
+
+class Labelled(NamedTuple):
+    """The videos with their labels, `entity_ids` list<string> (sorted, distinct), and the annotations behind them."""
+
+    videos: Outcome
+    annotations: Outcome
+
+
+def attach_labels(
+    videos: pa.Table,
+    annotations: pa.Table,
+    config: VideoSampling,
+    *,
+    all_video_ids: pa.Array,
+    vocabulary_ids: pa.Array,
+    all_entity_ids: pa.Array,
+) -> Labelled:
+    """Joins annotations to videos, and keeps the videos with a label. The column `entity_ids` replaces `labels`.
+
+    All rows of one video must be in the same call.
+
+    Args:
+        videos: The eligible videos: columns `video_id`, provenance.
+        annotations: Columns `video_id`, `entity_id` string, `score` float64, provenance.
+        config: The lowest score. An annotation without a score has none to be too low.
+        all_video_ids: Every id of the videos table, also of videos that are not eligible: string.
+        vocabulary_ids: The ids of the entities that are kept so far: string.
+        all_entity_ids: Every id of the entities table: string.
+    """
+    known = _known(annotations, config, all_video_ids, all_entity_ids)
+    outcome = known.then(lambda rows: _of_kept(rows, videos["video_id"], vocabulary_ids))
+    others = videos.drop_columns("labels") if "labels" in videos.column_names else videos
+    labelled = others.append_column("entity_ids", _labels_of(videos, outcome.kept))
+    return Labelled(keep_labels(labelled, vocabulary_ids.to_pylist(), Stage.LABELS), outcome)
+
+
+def _known(annotations: pa.Table, config: VideoSampling, video_ids: pa.Array, entity_ids: pa.Array) -> Outcome:
+    """Keeps the annotations of videos and entities that are in the tables, and with a score that is high enough."""
+    low = pc.less(annotations["score"], pa.scalar(config.min_score, pa.float64()))
+    drops = [
+        _not_in(annotations, "video_id", video_ids, DropReason.UNKNOWN_VIDEO, "is not in the videos table"),
+        _not_in(annotations, "entity_id", entity_ids, DropReason.UNKNOWN_ENTITY, "is not in the entities table"),
+        Drop(DropReason.LOW_SCORE, mask(low), f"score {{score}} is below min_score {config.min_score}"),
+    ]
+    return split(annotations, drops, Stage.LABELS, "annotations")
+
+
+def _of_kept(annotations: pa.Table, video_ids: pa.Array, entity_ids: pa.Array) -> Outcome:
+    """Keeps the first annotation of each eligible video with each entity that is kept so far."""
+    drops = [
+        duplicates(annotations, ["video_id", "entity_id"]),
+        _not_in(annotations, "entity_id", entity_ids, DropReason.ENTITY_NOT_KEPT, "was dropped by an earlier stage"),
+        _not_in(annotations, "video_id", video_ids, DropReason.VIDEO_NOT_KEPT, "is not eligible"),
+    ]
+    return split(annotations, drops, Stage.LABELS, "annotations")
+
+
+def nested_annotations(videos: pa.Table) -> Outcome:
+    """Makes an annotations table of the column `labels`, list<struct<entity_id, score>>, of a videos table.
+
+    Each annotation has the provenance of its video. One without an entity id, or with a score that is infinite or NaN,
+    is rejected, as it is in an annotations table.
+    """
+    lists = videos["labels"].combine_chunks()
+    rows, labels = pc.list_parent_indices(lists), pc.list_flatten(lists)
+    columns = {name: videos[name].take(rows) for name in ("video_id", "_file", "_row")}
+    table = pa.table(
+        {
+            "video_id": columns["video_id"],
+            "entity_id": pc.fill_null(pc.struct_field(labels, "entity_id"), ""),
+            "score": pc.struct_field(labels, "score"),
+            "_file": columns["_file"],
+            "_row": columns["_row"],
+        }
+    )
+    drops = [
+        Drop(DropReason.MISSING_VALUE, mask(pc.equal(table["entity_id"], "")), "a label without an entity_id"),
+        Drop(
+            DropReason.OUT_OF_RANGE,
+            mask(pc.invert(pc.is_finite(table["score"]))),
+            "the score {score} of label {entity_id} is not a finite number",
+        ),
+    ]
+    return split(table, drops, Stage.READ, "annotations")
+
+
+def keep_labels(videos: pa.Table, entity_ids: Collection[str], stage: Stage) -> Outcome:
+    """Removes the labels of other entities, and drops the videos that have none left (paper §3.2).
+
+    Args:
+        videos: Columns `video_id`, `entity_ids` list<string>, provenance.
+        entity_ids: The entities whose labels are kept.
+        stage: The stage that dropped the others.
+    """
+    lists = videos["entity_ids"].combine_chunks()
+    labels, parents = pc.list_flatten(lists), pc.list_parent_indices(lists)
+    stays = pc.is_in(labels, value_set=pa.array(entity_ids, pa.string()))
+    left = _lists(np.asarray(parents.filter(stays)), labels.filter(stays), videos.num_rows)
+    without = Drop(
+        DropReason.NO_VOCABULARY_LABEL if stage in (Stage.LABELS, Stage.POPULARITY) else DropReason.NO_LABEL_LEFT,
+        np.asarray(pc.list_value_length(left)) == 0,
+        "no label is kept of: {before}",
+        {"before": lists},
+    )
+    column = videos.column_names.index("entity_ids")
+    return split(videos.set_column(column, "entity_ids", left), [without], stage, "videos")
+
+
+def settle_annotations(annotations: pa.Table, videos: pa.Table) -> Outcome:
+    """Keeps the annotations that are labels in the dataset, and gives a reason for each of the others.
+
+    All rows of one video must be in the same call. So every row of the annotations table ends as a label or a reject.
+
+    Args:
+        annotations: Those that `attach_labels` kept: columns `video_id`, `entity_id`, provenance.
+        videos: The videos of the dataset: columns `video_id`, `entity_ids` list<string>.
+    """
+    lists = videos["entity_ids"].combine_chunks()
+    labels, known = pc.list_flatten(lists), pc.unique(pc.list_flatten(lists))
+    of_labels = _codes(pc.list_parent_indices(lists), labels, known)
+    owners = pc.index_in(annotations["video_id"], value_set=videos["video_id"])
+    is_label = np.isin(_codes(owners, annotations["entity_id"], known), of_labels)
+    later, video_ids = "was dropped by a later stage", videos["video_id"]
+    drops = [
+        _not_in(annotations, "video_id", video_ids, DropReason.VIDEO_NOT_KEPT, later),
+        Drop(DropReason.ENTITY_NOT_KEPT, ~is_label, f"{{entity_id}} {later}"),
+    ]
+    return split(annotations, drops, Stage.RECOUNT, "annotations")
+
+
+def _codes(video_indices: Any, entity_ids: Any, known: pa.Array) -> Int64Array:
+    """Numbers each pair of a video and an entity: int64, (pairs,). No pair of an unknown one has a label's number."""
+    entities = np.asarray(pc.fill_null(pc.index_in(entity_ids, value_set=known), -1), np.int64)
+    return np.asarray(pc.fill_null(video_indices, -1), np.int64) * (len(known) + 1) + entities + 1
+
+
+def _not_in(rows: pa.Table, column: str, known: pa.Array, reason: DropReason, why: str) -> Drop:
+    """Makes the reason that applies to the rows whose id in a column is not a known one."""
+    return Drop(reason, ~mask(pc.is_in(rows[column], value_set=known)), f"{{{column}}} {why}")
+
+
+def _labels_of(videos: pa.Table, annotations: pa.Table) -> pa.ListArray:
+    """Gathers the sorted entity ids of each video: list<string>, (videos,)."""
+    pairs = pa.table(
+        {
+            "video": pc.index_in(annotations["video_id"], value_set=videos["video_id"]),
+            "entity_id": annotations["entity_id"],
+        }
+    ).sort_by([("video", "ascending"), ("entity_id", "ascending")])
+    return _lists(np.asarray(pairs["video"]), pairs["entity_id"].combine_chunks(), videos.num_rows)
+
+
+def _lists(parents: npt.NDArray[np.integer], values: pa.Array, rows: int) -> pa.ListArray:
+    """Makes the list of each row, of values and the row that each belongs to, in order."""
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(parents, minlength=rows))])
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values)
