@@ -9,12 +9,13 @@ values beside our optimum.
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TypeAlias
 
 import kmeans1d
 import numpy as np
+from benching import cost_of, median_text, paired
 from sklearn.decomposition import IncrementalPCA
 from threadpoolctl import threadpool_limits
 
@@ -107,8 +108,8 @@ def bench_fit(options: argparse.Namespace) -> None:
     occupied = np.count_nonzero(own.bucket_counts) / options.components
     print(f"\n{options.components} dimensions, {occupied:.0f} occupied buckets in the mean, {MAX_LEVELS} levels")
     work = {"Quantizer.fit, shared": lambda: Quantizer.fit(shared), "per dimension": lambda: Quantizer.fit(own)}
-    for label, seconds in paired_seconds(work, options.repeats).items():
-        print(f"  {label:<40} {spread(seconds)} s", flush=True)
+    for label, seconds in cpu_seconds(work, options.repeats).items():
+        print(f"  {label:<40} {median_text(seconds)} s", flush=True)
 
 
 def filled_histogram(dimensions: int) -> Histogram:
@@ -172,8 +173,8 @@ def bench_kmeans1d(options: argparse.Namespace) -> None:
         "optimal_cells": lambda: optimal_cells([line], MAX_LEVELS),
         "kmeans1d": lambda: kmeans1d.cluster(values, MAX_LEVELS),
     }
-    for label, seconds in paired_seconds(work, options.repeats).items():
-        print(f"  {label:<40} {spread(seconds)} s", flush=True)
+    for label, seconds in cpu_seconds(work, options.repeats).items():
+        print(f"  {label:<40} {median_text(seconds)} s", flush=True)
     (ends,) = optimal_cells([line], MAX_LEVELS)
     found = kmeans1d.cluster(values, MAX_LEVELS)
     theirs = float(((values - np.array(found.centroids)[found.clusters]) ** 2).sum())
@@ -182,24 +183,14 @@ def bench_kmeans1d(options: argparse.Namespace) -> None:
 
 def report_rates(work: Mapping[str, Work], options: argparse.Namespace) -> None:
     print(f"\n{options.frames} frames, {options.dimensions} dimensions, {options.components} components")
-    for label, seconds in paired_seconds(work, options.repeats).items():
-        print(f"  {label:<40} {spread([options.frames / value for value in seconds])} frames/s", flush=True)
+    for label, seconds in cpu_seconds(work, options.repeats).items():
+        print(f"  {label:<40} {median_text([options.frames / value for value in seconds])} frames/s", flush=True)
 
 
-def paired_seconds(work: Mapping[str, Work], repeats: int) -> dict[str, list[float]]:
-    """CPU seconds of each work in each repeat; within a repeat, one after the other."""
-    seconds: dict[str, list[float]] = {label: [] for label in work}
-    for _ in range(repeats):
-        for label, run in work.items():
-            start = time.process_time()
-            run()
-            seconds[label].append(time.process_time() - start)
-    return seconds
-
-
-def spread(values: list[float]) -> str:
-    digits = 0 if min(values) > 100 else 2
-    return f"{statistics.median(values):12,.{digits}f}  ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
+def cpu_seconds(work: Mapping[str, Work], repeats: int) -> dict[str, list[float]]:
+    """CPU seconds of each work in each repeat."""
+    costs = paired({label: partial(cost_of, run) for label, run in work.items()}, repeats)
+    return {label: [cost.cpu_seconds for cost in taken] for label, taken in costs.items()}
 
 
 if __name__ == "__main__":

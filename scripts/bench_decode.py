@@ -16,7 +16,6 @@ everything: a frame is right if none within half a second of its time looks clea
 import argparse
 import hashlib
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -31,6 +30,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from benching import ContestantFailed, output_of, ratio_text, spread, turns
 
 Float32Array: TypeAlias = npt.NDArray[np.float32]
 Frames: TypeAlias = Iterator[npt.NDArray[np.uint8]]
@@ -83,10 +83,6 @@ class Measurement:
     startup_mib: float
     peak_mib: float
     version: str
-
-
-class ContestantFailed(Exception):
-    """A contestant's process ended with an error."""
 
 
 def ours(decoding: Any, video: Video, size: int | None = SIZE, **settings: Any) -> Frames:
@@ -307,10 +303,7 @@ def in_own_process(options: argparse.Namespace, name: str, video: Video, *more: 
         str(video.height),
     ]
     threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    done = subprocess.run([*task, *more], check=False, capture_output=True, text=True, env=os.environ | threads)
-    if done.returncode:
-        raise ContestantFailed([f"exit status {done.returncode}", *done.stderr.strip().splitlines()][-1])
-    return done.stdout
+    return output_of([*task, *more], threads)
 
 
 def measured(options: argparse.Namespace, name: str, video: Video) -> Measurement:
@@ -356,8 +349,7 @@ class Row:
     @property
     def spread(self) -> float:
         """Interquartile range by median of the CPU time."""
-        low, middle, high = np.percentile(self.cpu_ms_per_frame, (25, 50, 75))
-        return float((high - low) / middle)
+        return spread(self.cpu_ms_per_frame)
 
     def is_exact_peer(self, seconds: int) -> bool:
         return not self.name.startswith("ours") and self.right_frames >= EXACT_SHARE * seconds
@@ -371,12 +363,6 @@ def race(options: argparse.Namespace, video: Video) -> tuple[list[Row], dict[str
         for number in range(options.rounds)
     ]
     return [_row(name, frames, rounds) for name, frames in right.items()], failures
-
-
-def turns(names: Sequence[str], number: int) -> list[str]:
-    """The order of a round: each time another one begins, each second time backwards."""
-    start = number % len(names)
-    return [*names[start:], *names[:start]][:: -1 if number % 2 else 1]
 
 
 def checked(options: argparse.Namespace, video: Video) -> tuple[dict[str, tuple[int, int]], dict[str, str]]:
@@ -435,10 +421,6 @@ def print_table(name: str, video: Video, floor: float, rows: Sequence[Row], fail
     peers = [row for row in rows if row.is_exact_peer(video.seconds)]
     best = min(peers, key=lambda row: float(np.median(row.cpu_ms_per_frame)), default=None)
     print(f"best exact peer: {best.name}, {ratio_text(best.ratios)}" if best else "no exact peer", flush=True)
-
-
-def ratio_text(ratios: Sequence[float]) -> str:
-    return f"{np.median(ratios):.2f}x ({min(ratios):.2f}-{max(ratios):.2f})"
 
 
 def report_parallel(options: argparse.Namespace) -> None:

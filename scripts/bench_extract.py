@@ -24,14 +24,13 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from time import perf_counter
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from bench_extract_peers import serve
+from benching import ContestantFailed, Cost, cost_of, paired, ratio_text, spread
 
 from yt8m_pipeline.config import Decoding, Inception, KerasModel, RandomModel
 from yt8m_pipeline.data_model import Float32Array, Partition, UInt8Array, Video
@@ -47,10 +46,6 @@ FRAMES_PER_ROUND = 16
 PUBLIC_RANGE, PUBLIC_DIMENSIONS = (-2.0, 2.0), 1024
 
 RunNetwork: TypeAlias = Callable[[UInt8Array], Any]
-
-
-class ContestantFailed(Exception):
-    """A contestant's process ended with an error."""
 
 
 def ours(inception: Inception) -> RunNetwork:
@@ -219,44 +214,20 @@ def started(options: argparse.Namespace, batch: int, stack: ExitStack) -> Iterat
 
 def race(workers: Sequence[Worker], rounds: int) -> None:
     """Prints the table of one batch size; each ratio is of frames per CPU-second, ours by theirs, of the same round."""
-    rates = np.empty((rounds, len(workers), 2))
-    for number in range(rounds):
-        for place in np.roll(np.arange(len(workers)), number)[:: -1 if number % 2 else 1]:
-            rates[number, place] = workers[place].rates()
+    taken = paired({f"{place}": worker.rates for place, worker in enumerate(workers)}, rounds)
+    rates = np.array(list(taken.values())).transpose(1, 0, 2)
     print(f"\nbatches of {workers[0].batch}")
     print(f"{'':24}{'frames/CPU-s':>13}{'spread':>8}{'frames/s':>10}", end="")
     print(f"{'ours by it (min-max)':>24}{'differs by':>12}  version")
     for place, worker in enumerate(workers):
         cpu, ratios = rates[:, place, 0], rates[:, 0, 0] / rates[:, place, 0]
-        ratio = f"{np.median(ratios):.2f}x ({ratios.min():.2f}-{ratios.max():.2f})"
         error = np.abs(worker.features - workers[0].features).max() / np.abs(workers[0].features).max()
         print(f"{worker.name + ', ' + worker.precision:24}{np.median(cpu):13.2f}{spread(cpu):8.1%}", end="")
+        ratio = ratio_text(ratios)
         print(f"{np.median(rates[:, place, 1]):10.1f}{ratio:>24}{error:12.1e}  {worker.version}", flush=True)
 
 
-def spread(values: Any) -> float:
-    """The interquartile range of values, divided by their median."""
-    low, middle, high = np.percentile(values, (25, 50, 75))
-    return float((high - low) / middle)
-
-
 # The act
-
-
-@dataclass(frozen=True)
-class Cost:
-    """The time that work on a number of frames took, without the start of processes."""
-
-    frames: int
-    wall: float
-    cpu: float
-
-
-def measured(work: Callable[[], int]) -> Cost:
-    """Measures a function that returns how many frames it worked on, together with its child processes, once ended."""
-    wall, cpu = perf_counter(), sum(os.times()[:4])
-    frames = work()
-    return Cost(frames, perf_counter() - wall, sum(os.times()[:4]) - cpu)
 
 
 def report_act(options: argparse.Namespace) -> None:
@@ -271,11 +242,7 @@ def report_act(options: argparse.Namespace) -> None:
     }
     if peers_have_opencv(options):
         tasks["the public way"] = partial(public_way, options, public_session(inception))
-    costs: dict[str, list[Cost]] = {name: [] for name in tasks}
-    for _ in range(options.rounds):
-        for name, task in tasks.items():
-            costs[name].append(measured(task))
-    print_act(costs)
+    print_act(paired({name: partial(cost_of, task) for name, task in tasks.items()}, options.rounds))
 
 
 def report_memory(options: argparse.Namespace) -> None:
@@ -356,16 +323,18 @@ def quantized(features: Float32Array) -> bytes:
     return bytes(round((min(max(float(value), low), high) - low) * 255 / (high - low)) for value in features)
 
 
-def print_act(costs: Mapping[str, Sequence[Cost]]) -> None:
-    walls = {name: np.array([cost.wall / max(cost.frames, 1) for cost in taken]) for name, taken in costs.items()}
-    print(f"{len(os.sched_getaffinity(0))} cores, {device()}, {costs['the act'][0].frames} frames")
+def print_act(costs: Mapping[str, Sequence[Cost[int]]]) -> None:
+    walls = {
+        name: np.array([cost.wall_seconds / max(cost.answer, 1) for cost in taken]) for name, taken in costs.items()
+    }
+    print(f"{len(os.sched_getaffinity(0))} cores, {device()}, {costs['the act'][0].answer} frames")
     print(f"{'':24}{'frames':>7}{'frames/s':>10}{'spread':>8}{'CPU ms/frame':>14}")
     for name, taken in costs.items():
-        cpu = np.median([1000 * cost.cpu / max(cost.frames, 1) for cost in taken])
-        print(f"{name:24}{taken[0].frames:7}{1 / np.median(walls[name]):10.2f}{spread(walls[name]):8.1%}{cpu:14.1f}")
-    act = np.median(walls["the act"] - walls["loading"] / costs["the act"][0].frames)
+        cpu = np.median([1000 * cost.cpu_seconds / max(cost.answer, 1) for cost in taken])
+        print(f"{name:24}{taken[0].answer:7}{1 / np.median(walls[name]):10.2f}{spread(walls[name]):8.1%}{cpu:14.1f}")
+    act = np.median(walls["the act"] - walls["loading"] / costs["the act"][0].answer)
     alone = [np.median(walls[name]) for name in ("decoding alone", "network alone")]
-    decoding_cpu = np.median([cost.cpu / cost.frames for cost in costs["decoding alone"]])
+    decoding_cpu = np.median([cost.cpu_seconds / cost.answer for cost in costs["decoding alone"]])
     print(f"the act without loading, by the longer of both alone: {act / max(alone):.2f}")
     print(f"                         by both one after the other: {act / sum(alone):.2f}")
     print(f"cores that decode as fast as the network runs: {decoding_cpu / alone[1]:.2f}")

@@ -10,7 +10,6 @@ and its seal checked.
 
 import argparse
 import gc
-import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -22,6 +21,7 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.transforms.combiners import Count
+from benching import cost_of
 
 from yt8m_pipeline import files
 from yt8m_pipeline.accounting.reasons import Retry
@@ -101,11 +101,9 @@ def list_all(store: FeatureStore) -> None:
 
 
 def report(what: str, videos: int, function: Callable[[], None]) -> None:
-    start, cpu = time.perf_counter(), time.process_time()
-    function()
-    wall, cpu = time.perf_counter() - start, time.process_time() - cpu
-    rates = f"{videos / wall:>9,.0f} videos/s  {1e6 * cpu / videos:>7.1f} µs CPU"
-    print(f"{what:<45}{rates}  {MILLION * wall / videos:>8,.1f} s for a million")
+    cost = cost_of(function)
+    rates = f"{videos / cost.wall_seconds:>9,.0f} videos/s  {1e6 * cost.cpu_seconds / videos:>7.1f} µs CPU"
+    print(f"{what:<45}{rates}  {MILLION * cost.wall_seconds / videos:>8,.1f} s for a million")
 
 
 if __name__ == "__main__":

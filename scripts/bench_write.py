@@ -9,7 +9,6 @@ store is float16 by default, 0.94 MB a video at 230 frames × 2048; it is filled
 import argparse
 import json
 import resource
-import subprocess
 import sys
 import time
 from fractions import Fraction
@@ -19,6 +18,7 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+from benching import output_of
 
 from yt8m_pipeline.config import Config
 from yt8m_pipeline.data_model import Partition, StoredEntry, StoredVideo, Video
@@ -58,7 +58,7 @@ def run_in_own_process(options: argparse.Namespace, count: int) -> None:
     values = [str(getattr(options, flag.strip("-"))) for flag in flags]
     pairs = [item for pair in zip(flags, values, strict=True) for item in pair]
     command = [sys.executable, __file__, str(options.folder), "--child", "--videos", str(count), *pairs]
-    facts = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+    facts = json.loads(output_of(command).splitlines()[-1])
     frames = count * options.frames
     print(f"{count} videos, {frames} frames: {facts['wall']:.0f} s, peak {facts['peak_mib']:.0f} MiB", flush=True)
     for stage, seconds in facts["seconds"].items():

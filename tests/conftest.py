@@ -17,6 +17,9 @@ from yt8m_pipeline.demo.corpus import CorpusSummary, write_corpus
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 """As a build has it: whichever test imports TensorFlow first, the features of all have the same bits."""
 
+os.environ.pop("COLUMNS", None)
+"""Tables are as wide as their rows, whatever terminal or test runner the tests are started from."""
+
 settings.register_profile("no_deadline", deadline=None)
 settings.load_profile("no_deadline")
 
