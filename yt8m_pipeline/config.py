@@ -469,7 +469,7 @@ FIELDS = sorted({name for section in Section.__subclasses__() for name in sectio
 """The names of all fields, to guess what a misspelt one may have meant."""
 
 
-def load(path: Path, settings: Sequence[str] = ()) -> Config:
+def load(path: Path | str, settings: Sequence[str] = ()) -> Config:
     """Reads a YAML config and applies `key=value` settings.
 
     Args:
@@ -479,6 +479,7 @@ def load(path: Path, settings: Sequence[str] = ()) -> Config:
     Raises:
         UsageError: with every problem at once, each with its field path.
     """
+    path = Path(path)
     values = _read_yaml(path)
     for setting in settings:
         _apply(values, setting)

@@ -136,7 +136,7 @@ def extract_features(videos: PCollection[Video], plan: BuildPlan, ledger: Ledger
     ledger.warn(found.warnings)  # str
 
     # 4. One frame per second of the first 360 s, and 5. Inception pool_3 of each (§3.3): one call for each video
-    extract = ExtractFeatures(plan.store, config.decoding, config.inception, plan.dimensions)
+    extract = ExtractFeatures(plan.store, config.decoding, config.inception, plan.dimensions, plan.identity)
     extracted = ledger.keep(found.lacking | extract)  # StoredVideo
     recalled = ledger.keep(others | RecallVideos(plan.layout, config.decoding))  # StoredVideo
     return (ledger.keep(found.outputs), extracted, recalled) | "Stored" >> beam.Flatten()

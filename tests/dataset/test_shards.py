@@ -14,7 +14,7 @@ from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.data_model import Float32Array, Partition
 from yt8m_pipeline.dataset.layout import Layout, Shard
 from yt8m_pipeline.dataset.records import FrameRecord, VideoRecord, parse_frame_record, parse_video_record
-from yt8m_pipeline.dataset.shards import Member, published_labels, shard_key, shard_of, write_shard
+from yt8m_pipeline.dataset.shards import REVISION, Member, published_labels, shard_key, shard_of, write_shard
 from yt8m_pipeline.dataset.steps import ShardFacts, ShardStep, file_entry
 from yt8m_pipeline.dataset.tfrecord import read_records
 from yt8m_pipeline.errors import DataError
@@ -179,3 +179,14 @@ def test_a_shard_names_its_files_as_the_published_dataset_does() -> None:
 def test_a_shard_beyond_the_last_does_not_exist(index: int) -> None:
     with pytest.raises(ValueError, match=f"shard {index} of 4 does not exist"):
         Shard(Partition.TRAIN, index, 4)
+
+
+def test_who_changes_the_bytes_of_a_shard_raises_its_revision(tmp_path: Path) -> None:
+    """Else a build would take over shards of older bytes, and one dataset would hold two kinds."""
+    random = np.random.default_rng(0)
+    videos = [
+        (Member(name, "sha256", (0, 300)), random.standard_normal((3, 4)).astype(np.float32)) for name in ("a", "é")
+    ]
+    step = write_shard(Layout(str(tmp_path)), SHARD, "key", videos, Quantizer.uniform())
+    digests = tuple(file.sha256[:16] for file in step.files)
+    assert (REVISION, *digests) == (1, "1df1fd185b9f7946", "1826d85764298743")

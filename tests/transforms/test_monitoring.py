@@ -10,7 +10,8 @@ import pytest
 from apache_beam.metrics.metric import MetricsFilter
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
-from yt8m_pipeline.transforms.monitoring import NAMESPACE, PROGRESS, advance, announce, say, stage_seconds, timed
+from yt8m_pipeline.jobs.progress import PROGRESS
+from yt8m_pipeline.transforms.monitoring import NAMESPACE, advance, announce, say, stage_seconds, timed
 
 
 def work(frames: int) -> int:

@@ -1,6 +1,5 @@
 """`yt8m build` and `yt8m rebuild-split`: runs the pipeline on an engine of Beam."""
 
-from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,9 +21,7 @@ from yt8m_pipeline.cli.console import (
 )
 
 if TYPE_CHECKING:
-    from yt8m_pipeline.config import Config
-    from yt8m_pipeline.data_model import Partition
-    from yt8m_pipeline.jobs.build_plan import BuildPlan
+    from yt8m_pipeline.jobs.build import BuildResult
 
 
 class Split(StrEnum):
@@ -56,7 +53,13 @@ def build(
 ) -> None:
     """Build the dataset, or go on where a stopped build left it. Beam's own options go after `--`."""
     require_posix("build")
-    _build(load_config(config, settings, output), None, context.args, as_json, retry, refresh=refresh)
+    quieten()
+    from yt8m_pipeline.jobs.build import build as run_build
+
+    loaded = load_config(config, settings, output)
+    with progress_bars():
+        result = run_build(loaded, context.args, retry=retry, refresh=refresh)
+    _report(result, as_json)
 
 
 def rebuild_split(
@@ -69,37 +72,24 @@ def rebuild_split(
 ) -> None:
     """Write one split's shards again with the existing PCA, codebook and vocabulary; the others stay untouched."""
     require_posix("rebuild-split")
-    from yt8m_pipeline.data_model import Partition
-
-    _build(load_config(config, settings, output), Partition(split.value), context.args, as_json, retry=None)
-
-
-def _build(
-    config: "Config",
-    anew: "Partition | None",
-    beam_arguments: Sequence[str],
-    as_json: bool,
-    retry: "Retry | None",
-    *,
-    refresh: bool = False,
-) -> None:
     quieten()
-    from yt8m_pipeline.jobs.build import build as run_build
+    from yt8m_pipeline.jobs.build import rebuild_split as run_rebuild
 
+    loaded = load_config(config, settings, output)
     with progress_bars():
-        result = run_build(config, beam_arguments, anew=anew, retry=retry, refresh=refresh)
-    title = "Nothing to do: the dataset is complete, and its config and tables are the same"
-    if result.is_new:
-        title = f"Built in {result.elapsed_seconds:.0f} s"
-    _report(result.plan, result.stage_seconds, as_json, title)
+        result = run_rebuild(loaded, split.value, context.args)
+    _report(result, as_json)
 
 
-def _report(plan: "BuildPlan", seconds: Mapping[str, float], as_json: bool, title: str) -> None:
+def _report(result: "BuildResult", as_json: bool) -> None:
     """The closing table of a build."""
     from yt8m_pipeline.dataset.layout import Layout
     from yt8m_pipeline.dataset.manifest import Manifest
 
-    manifest = Manifest.of(plan.layout)
+    plan, manifest = result.plan, Manifest.of(result.plan.layout)
+    title = "Nothing to do: the dataset is complete, and its config and tables are the same"
+    if result.is_new:
+        title = f"Built in {result.elapsed_seconds:.0f} s"
     rejected = [
         {"stage": row.stage, "table": row.table, "reason": reason, "rows": number}
         for row in manifest.accounting
@@ -110,7 +100,7 @@ def _report(plan: "BuildPlan", seconds: Mapping[str, float], as_json: bool, titl
         "partitions": partition_rows(plan.layout, manifest),
         "quantization": quantization_rows(manifest),
         "rejected": rejected,
-        "seconds": [{"stage": stage, "seconds": round(value, 1)} for stage, value in seconds.items()],
+        "seconds": [{"stage": stage, "seconds": round(value, 1)} for stage, value in result.stage_seconds.items()],
         "warnings": [{"warning": text} for text in manifest.warnings],
         "files": [
             {"what": "dataset", "where": plan.layout.root},

@@ -1,4 +1,4 @@
-"""`yt8m probe`: what films are, or why a build cannot use them."""
+"""`yt8m probe`: what videos are, or why a build cannot use them."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
 
 
 def probe(
-    films: Annotated[list[str] | None, typer.Argument(metavar="FILE", help="Videos, local or gs://.")] = None,
+    videos: Annotated[list[str] | None, typer.Argument(metavar="FILE", help="Videos, local or gs://.")] = None,
     *,
     table: Annotated[str | None, typer.Option(help="Probe the videos of a videos table; globs allowed.")] = None,
     output: Annotated[str, typer.Option(help="Where the table of problems of --table goes.")] = "problems.parquet",
     config: Annotated[Path | None, typer.Option(help="Take `decoding` and `tables.root` from a config.")] = None,
     frames: Annotated[bool, typer.Option("--frames", help="Decode all frames that a build would take.")] = False,
-    workers: Annotated[int | None, typer.Option(min=1, help="Films at once; by default one per core.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Videos at once; by default one per core.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what films are, or why a build cannot use them; of one, a few or all that a table lists."""
+    """Say what videos are, or why a build cannot use them; of one, a few or all that a table lists."""
     require_posix("probe")
     from yt8m_pipeline.config import Decoding
     from yt8m_pipeline.jobs.preflight import Probing
 
-    if bool(films) == bool(table):
-        why = "there are both" if films else "there is neither"
+    if bool(videos) == bool(table):
+        why = "there are both" if videos else "there is neither"
         raise UsageError(
-            what="Films and a table exclude each other",
+            what="Videos and a table exclude each other",
             where="yt8m probe",
             why=why,
             fix="give FILE... or --table TABLE",
@@ -44,7 +44,7 @@ def probe(
     if table:
         all_sound = _probe_table(table, loaded.tables.root if loaded else None, output, probing, as_json)
     else:
-        all_sound = _probe_films(films or [], probing, as_json)
+        all_sound = _probe_videos(videos or [], probing, as_json)
     if not all_sound:
         raise typer.Exit(1)
 
@@ -74,28 +74,27 @@ def _probe_table(table: str, root: str | None, output: str, probing: "Probing", 
     return not problems
 
 
-def _probe_films(uris: Sequence[str], probing: "Probing", as_json: bool) -> bool:
-    """Shows what each film is, or why a build cannot use it; whether it can use all."""
-    from yt8m_pipeline.jobs.preflight import prober
+def _probe_videos(uris: Sequence[str], probing: "Probing", as_json: bool) -> bool:
+    """Shows what each video is, or why a build cannot use it; whether it can use all."""
+    from yt8m_pipeline.jobs.preflight import probe as probe_all
 
-    with prober(probing) as probe:
-        results = dict(probe(uris))
-    films = [{"file": uri, **_film_facts(results[number])} for number, uri in enumerate(uris)]
-    rejected = [film for film in films if "reason" in film]
-    title = f"{len(films)} film{'s' * (len(films) != 1)}, {len(rejected) or 'none'} of them unusable"
-    if as_json or len(films) == 1:
-        show({"films": films} if as_json else _readable(films[0]), as_json, title)
+    results = probe_all(uris, probing.decoding, frames=probing.frames, workers=probing.workers)
+    videos = [{"file": uri, **_video_facts(result)} for uri, result in zip(uris, results, strict=True)]
+    rejected = [video for video in videos if "reason" in video]
+    title = f"{len(videos)} video{'s' * (len(videos) != 1)}, {len(rejected) or 'none'} of them unusable"
+    if as_json or len(videos) == 1:
+        show({"videos": videos} if as_json else _readable(videos[0]), as_json, title)
     else:
         tables = {
-            "films": [_film_row(film) for film in films if "reason" not in film],
-            "unusable": [{name: film[name] for name in ("file", "reason", "detail")} for film in rejected],
-            "frames": [{"file": film["file"], **frame} for film in films for frame in film.get("frames", ())],
+            "videos": [_video_row(video) for video in videos if "reason" not in video],
+            "unusable": [{name: video[name] for name in ("file", "reason", "detail")} for video in rejected],
+            "frames": [{"file": video["file"], **frame} for video in videos for frame in video.get("frames", ())],
         }
         show(tables, as_json, title)
     return not rejected
 
 
-def _film_facts(result: "VideoFacts | VideoRejected") -> dict[str, Any]:
+def _video_facts(result: "VideoFacts | VideoRejected") -> dict[str, Any]:
     from yt8m_pipeline.decoding.facts import VideoFacts
 
     if isinstance(result, VideoFacts):
@@ -103,9 +102,9 @@ def _film_facts(result: "VideoFacts | VideoRejected") -> dict[str, Any]:
     return {"reason": result.reason.value, "detail": result.detail, "decoded_fraction": result.decoded_fraction}
 
 
-def _film_row(film: Mapping[str, Any]) -> dict[str, Any]:
-    """What a table of several films has room for."""
-    facts = _readable(film)
+def _video_row(video: Mapping[str, Any]) -> dict[str, Any]:
+    """What a table of several videos has room for."""
+    facts = _readable(video)
     return {
         "file": facts["file"],
         "codec": facts["codec"],

@@ -1,6 +1,6 @@
 """The commands `yt8m store stats`, `check` and `gc`, which look after a feature store."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,8 +9,9 @@ import typer
 from yt8m_pipeline.cli.console import KNOWN_PLACE, AsJson, CommandGroup, progress_bars, show
 
 if TYPE_CHECKING:
+    from yt8m_pipeline.jobs.progress import OnProgress, Progress
     from yt8m_pipeline.store.feature_store import FeatureStore
-    from yt8m_pipeline.store.garbage import Needs, Removal
+    from yt8m_pipeline.store.garbage import Removal
 
 app = typer.Typer(cls=CommandGroup, help="Look after a feature store.", no_args_is_help=True)
 
@@ -88,32 +89,16 @@ def gc(
     Videos go only where DATASETs or TABLEs are given, only from spaces that hold some of theirs, and not within a day
     of being stored. A whole space goes only by --drop-space.
     """
-    from yt8m_pipeline.jobs.store_needs import find_needs
-    from yt8m_pipeline.store.garbage import remove, remove_empty_spaces
+    from yt8m_pipeline.jobs.garbage import collect_garbage
 
-    needs = find_needs(keep) if keep else None
-    removals = _removals(store, needs, drop_space or ())
-    removed = {name: list(found) for name, found in removals.items()}
-    if delete:
-        with _counting("delete", sum(map(len, removals.values()))) as progress:
-            removed = {name: list(remove(found, progress)) for name, found in removals.items()}
-        remove_empty_spaces(store)
+    with _progress_of_job() as on_progress:
+        removed = collect_garbage(
+            store, keep or (), drop_spaces=drop_space or (), delete=delete, on_progress=on_progress
+        )
     rows = [row for name, found in removed.items() for row in _summaries(name, found)]
     title = "removed" if delete else "can go; --delete removes it"
     total = sum(map(len, removed.values()))
     show({"files": rows}, as_json, f"{store}: {total} file{'s' * (total != 1)} {title}")
-
-
-def _removals(store: str, needs: "Needs | None", dropped: Sequence[str]) -> "Mapping[str, list[Removal]]":
-    """What can be removed, by feature space."""
-    from yt8m_pipeline.store.garbage import find_removals, whole_space
-    from yt8m_pipeline.store.upkeep import find_spaces
-
-    spaces = find_spaces(store)
-    going = {space.space: whole_space(space, needs) for space in (find_spaces(store, dropped) if dropped else ())}
-    staying = [space for space in spaces if space.space not in going]
-    with _progress("look", staying) as progress:
-        return going | {space.space: find_removals(space, needs, progress) for space in staying}
 
 
 def _summaries(space: str, removals: "Sequence[Removal]") -> Iterator[dict[str, Any]]:
@@ -134,15 +119,24 @@ def _progress(name: str, spaces: "Sequence[FeatureStore]") -> Iterator[Callable[
 
 
 @contextmanager
-def _counting(name: str, total: int) -> Iterator[Callable[[int], None]]:
+def _progress_of_job() -> Iterator["OnProgress"]:
+    """Shows the progress of a job, which several threads tell."""
     from threading import Lock
 
     lock = Lock()
     with progress_bars() as bars:
 
-        def advance(done: int) -> None:
+        def tell(progress: "Progress") -> None:
             with lock:
-                bars.update(name, done=done)
+                bars.update(progress.stage, total=progress.announced or None, done=progress.done)
 
-        bars.update(name, total=total)
-        yield advance
+        yield tell
+
+
+@contextmanager
+def _counting(name: str, total: int) -> Iterator[Callable[[int], None]]:
+    from yt8m_pipeline.jobs.progress import Progress
+
+    with _progress_of_job() as tell:
+        tell(Progress(name, total, 0, 0, ""))
+        yield lambda done: tell(Progress(name, 0, done, 0, ""))

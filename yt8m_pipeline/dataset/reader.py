@@ -15,7 +15,8 @@ import numpy as np
 from yt8m_pipeline import files
 from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.data_model import Float32Array, Int64Array, Partition
-from yt8m_pipeline.dataset.layout import Layout, Shard
+from yt8m_pipeline.dataset.index import read_parquet
+from yt8m_pipeline.dataset.layout import LEVELS, Layout, Shard
 from yt8m_pipeline.dataset.manifest import Manifest, ShardRow
 from yt8m_pipeline.dataset.records import parse_frame_record, parse_video_record
 from yt8m_pipeline.dataset.tfrecord import read_records
@@ -64,6 +65,29 @@ class VideoExample:
 
 
 @dataclass(frozen=True, slots=True)
+class Entity:
+    """One class of the vocabulary.
+
+    Attributes:
+        index: Its label index in the records.
+        train_videos: The number of train videos that it labels.
+        entity_id: Its id, such as /m/04rlf.
+        name: Its name.
+    """
+
+    index: int
+    train_videos: int
+    entity_id: str
+    name: str
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, str]) -> "Entity":
+        """The class that a row of vocabulary.csv describes."""
+        entity_id, name = row.get("KnowledgeGraphId") or "", row.get("Name") or ""
+        return cls(int(row["Index"]), int(row["TrainVideoCount"]), entity_id, name)
+
+
+@dataclass(frozen=True, slots=True)
 class ShardFile:
     """A shard to read: its path or URI, and how many records the manifest says it has."""
 
@@ -73,7 +97,13 @@ class ShardFile:
 
 @dataclass(frozen=True, slots=True)
 class FinishedDataset:
-    """What the readers need to know of a finished dataset.
+    """A finished dataset, open for reading.
+
+    >>> dataset = open_dataset(DATASET)
+    >>> len(dataset), [entity.train_videos for entity in dataset.vocabulary]
+    (5, [2, 1, 1])
+    >>> dataset["d"].features.shape
+    (4, 4)
 
     Attributes:
         layout: The paths of its files.
@@ -86,6 +116,41 @@ class FinishedDataset:
     quantizer: Quantizer
     dimensions: int
     rows: Mapping[str, ShardRow]
+
+    def frames(self, partition: Partition | str) -> Iterator[FrameExample]:
+        """Yields every video of a partition, frame by frame; see `read_frames`."""
+        return (_frame_example(self, *item) for item in _read_shards(self.shards("frame", partition)))
+
+    def videos(self, partition: Partition | str) -> Iterator[VideoExample]:
+        """Yields every video of a partition as the mean of its frames; see `read_videos`."""
+        return (_video_example(self, *item) for item in _read_shards(self.shards("video", partition)))
+
+    def __len__(self) -> int:
+        """The number of videos of all partitions."""
+        return sum(row.records for row in self.rows.values() if row.level == LEVELS[0])
+
+    def __getitem__(self, video_id: str) -> FrameExample:
+        """One video, frame by frame. Its shard is read up to it.
+
+        Raises:
+            KeyError: the dataset has no such video.
+            DataError: videos.parquet or the shard is damaged.
+        """
+        rows = read_parquet(self.layout, Layout.VIDEOS)
+        names = dict(zip(rows["video_id"].to_pylist(), rows["shard"].to_pylist(), strict=True))
+        shard = Shard.of_name(names[video_id])
+        return next(example for example in read_shard(self, shard) if example.video_id == video_id)
+
+    @property
+    def vocabulary(self) -> list[Entity]:
+        """The classes, in the order of their label indices."""
+        text = files.read_bytes(self.layout.path(Layout.VOCABULARY)).decode()
+        return [Entity.of_row(row) for row in csv.DictReader(io.StringIO(text, newline=""))]
+
+    @property
+    def pca(self) -> "Pca":
+        """The PCA that the coefficients were made with; see `open_pca`."""
+        return open_pca(self.layout.root)
 
     def shards(self, level: str, partition: Partition | str) -> list[ShardFile]:
         """The shards of a level ("frame" or "video") and partition, in order.
@@ -106,8 +171,7 @@ class FinishedDataset:
 
     def count_classes(self) -> int:
         """The number of labels that there are: the rows of vocabulary.csv."""
-        text = files.read_bytes(self.layout.path(Layout.VOCABULARY)).decode()
-        return sum(1 for _ in csv.DictReader(io.StringIO(text, newline="")))
+        return len(self.vocabulary)
 
     def _refuse_list(self, folder: str, listed: Sequence[str]) -> None:
         raise DataError(
@@ -215,8 +279,7 @@ def read_frames(dataset: str, partition: Partition | str) -> Iterator[FrameExamp
         DataError: at once, what `open_dataset` and `FinishedDataset.shards` refuse; while reading, a damaged or
             truncated shard, or a record that another codebook encoded.
     """
-    opened = open_dataset(dataset)
-    return (_frame_example(opened, *item) for item in _read_shards(opened.shards("frame", partition)))
+    return open_dataset(dataset).frames(partition)
 
 
 def read_shard(opened: FinishedDataset, shard: Shard) -> Iterator[FrameExample]:
@@ -234,8 +297,7 @@ def read_videos(dataset: str, partition: Partition | str) -> Iterator[VideoExamp
 
     The order, the arguments and the errors are those of `read_frames`.
     """
-    opened = open_dataset(dataset)
-    return (_video_example(opened, *item) for item in _read_shards(opened.shards("video", partition)))
+    return open_dataset(dataset).videos(partition)
 
 
 def _read_shards(shards: Sequence[ShardFile]) -> Iterator[tuple[bytes, str]]:

@@ -16,12 +16,15 @@ import numpy as np
 from yt8m_pipeline import files
 from yt8m_pipeline.chance import salted_hash
 from yt8m_pipeline.compression.distortion import Distortion
-from yt8m_pipeline.compression.quantization import Quantizer
+from yt8m_pipeline.compression.quantization import ENCODE_REVISION, Quantizer
 from yt8m_pipeline.data_model import Float32Array, Partition
 from yt8m_pipeline.dataset.layout import LEVELS, Layout, Shard
 from yt8m_pipeline.dataset.records import frame_record, video_record
 from yt8m_pipeline.dataset.steps import FileEntry, ShardFacts, ShardStep, step_key
 from yt8m_pipeline.dataset.tfrecord import write_record
+
+REVISION = 1
+"""The revision of what a shard is made of, which its key contains: raise it when the same videos get other bytes."""
 
 PUBLISHED = frozenset({Partition.TRAIN, Partition.VALIDATE})
 """The partitions whose labels are published. Those of the test partition are withheld (paper §3.2): they stand in
@@ -62,7 +65,7 @@ def shard_key(shard: Shard, members: Iterable[Member], *dependencies: str) -> st
         dependencies: The keys of what it is encoded with, such as the PCA and the codebook.
     """
     contents = [(item.video_id, item.sha256, published_labels(shard.partition, item.labels)) for item in members]
-    return step_key(shard.name, contents, *dependencies)
+    return step_key(shard.name, REVISION, ENCODE_REVISION, contents, *dependencies)
 
 
 def write_shard(

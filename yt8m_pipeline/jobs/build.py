@@ -10,10 +10,12 @@ from yt8m_pipeline.accounting.reasons import Retry
 from yt8m_pipeline.config import Config
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.manifest import Manifest
+from yt8m_pipeline.dataset.reader import FinishedDataset, open_dataset
 from yt8m_pipeline.errors import PipelineError
 from yt8m_pipeline.files import delete_temporaries
 from yt8m_pipeline.jobs.build_folder import begin, exclusive, finish, withdraw
 from yt8m_pipeline.jobs.build_plan import BuildPlan, plan_build
+from yt8m_pipeline.jobs.progress import OnProgress, observed
 from yt8m_pipeline.store.feature_store import open_store
 from yt8m_pipeline.store.stored_file import DamagedFile
 
@@ -34,46 +36,80 @@ class BuildResult:
     elapsed_seconds: float = 0.0
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
 
+    @property
+    def dataset(self) -> FinishedDataset:
+        """The dataset, open for reading."""
+        return open_dataset(self.plan.layout.root)
+
 
 def build(
     config: Config,
     beam_arguments: Sequence[str] = (),
     *,
-    anew: Partition | None = None,
     retry: Retry | None = None,
     refresh: bool = False,
+    on_progress: OnProgress | None = None,
 ) -> BuildResult:
     """Builds the dataset of a config, or goes on where a stopped build left it.
 
     Args:
         config: What to build.
         beam_arguments: Beam's own options, such as `--runner`.
-        anew: The one partition to write again, with the existing PCA, codebook and vocabulary; None: all of them.
         retry: Which failed videos are tried again, also if the dataset is complete; None: the transient failures, if
             there is anything else to do.
         refresh: Whether videos are extracted again whose files have changed since they were stored.
+        on_progress: Is told of the progress.
 
     Raises:
         UsageError: if the config, its tables, its model, the output folder or Beam's options are wrong, or if another
             build holds the folder.
         DataError: if the data fell short, or the engine stopped.
     """
-    plan = replace(plan_build(config, anew, retry or Retry.TRANSIENT), refresh=refresh)
-    if plan.is_done and not anew and not refresh and not (retry and plan.has_failures_to_retry):
+    plan = replace(plan_build(config, None, retry or Retry.TRANSIENT), refresh=refresh)
+    if plan.is_done and not refresh and not (retry and plan.has_failures_to_retry):
         return BuildResult(plan, is_new=False)
+    with observed(on_progress):
+        return _carried_out(plan, beam_arguments)
+
+
+def rebuild_split(
+    config: Config,
+    partition: Partition | str,
+    beam_arguments: Sequence[str] = (),
+    *,
+    on_progress: OnProgress | None = None,
+) -> BuildResult:
+    """Writes one partition's shards again with the existing PCA, codebook and vocabulary; the others stay untouched.
+
+    Args:
+        config: The config of the finished dataset.
+        partition: The partition, or its name.
+        beam_arguments: Beam's own options.
+        on_progress: Is told of the progress.
+
+    Raises:
+        UsageError: as `build` does, and if there is no finished dataset.
+        DataError: as `build` does, and if another partition, the PCA or the codebook would change.
+    """
+    plan = plan_build(config, Partition(partition))
+    with observed(on_progress):
+        return _carried_out(plan, beam_arguments)
+
+
+def _carried_out(plan: BuildPlan, beam_arguments: Sequence[str]) -> BuildResult:
     from yt8m_pipeline.jobs.engine import beam_pipeline  # Beam takes seconds to import: only where there is work
 
     beam_pipeline(beam_arguments)
+    start = time.monotonic()
     with exclusive(plan.layout):
         plan = replace(plan, previous=Manifest.find(plan.layout))
-        begin(plan.layout, anew)
-        delete_temporaries(open_store(config.store, plan.space).folder)
-        start = time.monotonic()
+        begin(plan.layout, plan.anew)
+        delete_temporaries(open_store(plan.store.root, plan.space).folder)
         try:
             seconds = _run_through_damage(plan, beam_arguments)
         except PipelineError:
-            if anew:
-                withdraw(plan.layout, anew)
+            if plan.anew:
+                withdraw(plan.layout, plan.anew)
             raise
         finish(plan.layout)
     return BuildResult(plan, is_new=True, elapsed_seconds=time.monotonic() - start, stage_seconds=seconds)

@@ -18,6 +18,7 @@ from yt8m_pipeline.dataset.steps import step_key
 from yt8m_pipeline.dataset.typed_json import to_json
 from yt8m_pipeline.decoding.frames import library_version
 from yt8m_pipeline.errors import UsageError
+from yt8m_pipeline.extraction.identity import identity_of
 from yt8m_pipeline.extraction.inception import describe
 from yt8m_pipeline.extraction.network_input import preprocessing_of
 from yt8m_pipeline.interop.pca_formats import import_pca, imported_files, require_dimensions
@@ -90,6 +91,11 @@ class BuildPlan:
     pca: PcaImport | None = None
     refresh: bool = False
     verify: bool = False
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a worker's features depend on beside the config, as it is in the process that plans."""
+        return identity_of(self.config.inception, self.space["pixels"])
 
     @property
     def dimensions(self) -> range:

@@ -7,6 +7,7 @@ from functools import partial
 
 from yt8m_pipeline.jobs.build_folder import begin, exclusive, finish
 from yt8m_pipeline.jobs.export_plan import ExportPlan, plan_export
+from yt8m_pipeline.jobs.progress import OnProgress, observed
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,14 @@ class ExportResult:
     elapsed_seconds: float = 0.0
 
 
-def export(dataset: str, output: str, store: str | None = None, beam_arguments: Sequence[str] = ()) -> ExportResult:
+def export(
+    dataset: str,
+    output: str,
+    store: str | None = None,
+    beam_arguments: Sequence[str] = (),
+    *,
+    on_progress: OnProgress | None = None,
+) -> ExportResult:
     """Writes a finished dataset again with the uniform codebook; no video is decoded.
 
     Args:
@@ -32,6 +40,7 @@ def export(dataset: str, output: str, store: str | None = None, beam_arguments: 
         output: The folder of the new one.
         store: The feature store that it was built from; None: its codes are encoded again.
         beam_arguments: Beam's own options.
+        on_progress: Is told of the progress.
 
     Raises:
         DataError: if the dataset is not finished or damaged, or the store lacks videos of it.
@@ -45,7 +54,7 @@ def export(dataset: str, output: str, store: str | None = None, beam_arguments: 
 
     start = time.monotonic()
     beam_pipeline(beam_arguments)
-    with exclusive(plan.layout):
+    with observed(on_progress), exclusive(plan.layout):
         begin(plan.layout, None)
         run(beam_arguments, plan.layout, partial(export_dataset, plan=plan))
         finish(plan.layout)

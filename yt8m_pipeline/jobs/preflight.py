@@ -1,5 +1,6 @@
 """Probing many videos before a build spends time on any of them: `yt8m probe`."""
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -23,7 +24,7 @@ from yt8m_pipeline.errors import UsageError
 from yt8m_pipeline.tables.reading import TableFiles, read_batches
 
 TOLERANCE_SECONDS = 1.0
-"""How far the table's duration, which decides whether a video is eligible (paper §3.2), may be from the film's."""
+"""How far the table's duration, which decides whether a video is eligible (paper §3.2), may be from the video's."""
 
 SHOWN_DURATIONS = 5
 
@@ -32,9 +33,9 @@ UNUSED_SIZE = 1
 
 
 Probed: TypeAlias = tuple[int, VideoFacts | VideoRejected]
-"""The place of a film in its list, and what it is, or why a build cannot use it."""
-ProbeFilms: TypeAlias = Callable[[Sequence[str]], Iterator[Probed]]
-"""Probes films by their URIs, and gives each result as soon as it is known."""
+"""The place of a video in its list, and what it is, or why a build cannot use it."""
+ProbeVideos: TypeAlias = Callable[[Sequence[str]], Iterator[Probed]]
+"""Probes videos by their URIs, and gives each result as soon as it is known."""
 
 
 class WrongDuration(NamedTuple):
@@ -43,7 +44,7 @@ class WrongDuration(NamedTuple):
     seconds_off: float
     video_id: str
     in_table: float
-    in_film: float
+    in_video: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class Probing:
     Attributes:
         decoding: The grid, the limits and the policies.
         frames: Whether to decode every frame of the grid.
-        workers: How many films at once.
+        workers: How many videos at once.
     """
 
     decoding: Decoding
@@ -77,17 +78,17 @@ class Preflight:
     wrong_durations: int = 0
     worst_durations: list[WrongDuration] = field(default_factory=list)
 
-    def compare_durations(self, video_id: str, in_table: float, in_film: float) -> None:
-        seconds_off = abs(in_table - in_film)
+    def compare_durations(self, video_id: str, in_table: float, in_video: float) -> None:
+        seconds_off = abs(in_table - in_video)
         if seconds_off > TOLERANCE_SECONDS:
             self.wrong_durations += 1
-            found = WrongDuration(seconds_off, video_id, in_table, in_film)
+            found = WrongDuration(seconds_off, video_id, in_table, in_video)
             self.worst_durations = nlargest(SHOWN_DURATIONS, [*self.worst_durations, found])
 
 
 @contextmanager
-def prober(probing: Probing) -> Iterator[ProbeFilms]:
-    """Threads with a sandbox each, which probe lists of films.
+def prober(probing: Probing) -> Iterator[ProbeVideos]:
+    """Threads with a sandbox each, which probe lists of videos.
 
     The threads are daemons: an interrupted program ends at once, and with it the sandboxes' processes.
     """
@@ -115,6 +116,28 @@ def _probe(sandbox: Sandbox, uri: str, probing: Probing) -> VideoFacts | VideoRe
     except VideoRejected as rejection:
         return rejection
     return facts
+
+
+def probe(
+    uris: Sequence[str], decoding: Decoding | None = None, *, frames: bool = False, workers: int | None = None
+) -> list[VideoFacts | VideoRejected]:
+    """Says what videos are, or why a build cannot use them.
+
+    Args:
+        uris: Local paths or gs://.
+        decoding: The grid, the limits and the policies; None: the defaults.
+        frames: Whether to decode every frame of the grid.
+        workers: How many videos at once; None: one for each core.
+
+    Returns:
+        What each is, in the order of the URIs.
+
+    Raises:
+        DataError: if no decoding process can be started.
+    """
+    with prober(Probing(decoding or Decoding(), frames, workers or os.cpu_count() or 1)) as probe_all:
+        found = dict(probe_all(uris))
+    return [found[number] for number in range(len(uris))]
 
 
 def count_videos(source: TableFiles) -> int:
@@ -182,7 +205,7 @@ def _batches(source: TableFiles) -> Iterator[Outcome]:
 
 
 def _probe_rows(
-    rows: list[dict[str, Any]], root: str, probe: ProbeFilms, found: Preflight, progress: Callable[[], None]
+    rows: list[dict[str, Any]], root: str, probe: ProbeVideos, found: Preflight, progress: Callable[[], None]
 ) -> pa.Table:
     """The videos that cannot be used: schema `REJECTS`."""
     uris = [files.absolute(row["uri"], root) for row in rows]

@@ -18,8 +18,9 @@ from apache_beam.pvalue import AsSingleton, PCollection
 from yt8m_pipeline.chance import salted_hash
 from yt8m_pipeline.compression.histogram import Histogram
 from yt8m_pipeline.compression.moments import Magnitudes, Moments
+from yt8m_pipeline.compression.pca import REVISION as PCA_REVISION
 from yt8m_pipeline.compression.pca import Pca
-from yt8m_pipeline.compression.quantization import Quantizer, Scope
+from yt8m_pipeline.compression.quantization import FIT_REVISION, Quantizer, Scope
 from yt8m_pipeline.config import Parallelism, PcaConfig, QuantizerConfig
 from yt8m_pipeline.data_model import StoredVideo
 from yt8m_pipeline.dataset.layout import Layout
@@ -119,7 +120,7 @@ class FitPca(beam.PTransform[PCollection[StoredVideo], PCollection[Step]]):
 
 def pca_key(features_digest: str, space: str, config: PcaConfig) -> str:
     """The key of a PCA that is fitted on features with this digest."""
-    return step_key(PCA, features_digest, space, config.model_dump(exclude={"source"}))
+    return step_key(PCA, PCA_REVISION, features_digest, space, config.model_dump(exclude={"source"}))
 
 
 def _identity(stored: StoredVideo) -> str:
@@ -162,7 +163,9 @@ def _video_id(stored: StoredVideo) -> str:
 
 def _import_pca(video_id: str, fitting: Fitting, config: PcaConfig, source: PcaImport) -> Step:
     store = fitting.store
-    key = step_key(PCA, source.files, store.space, source.feature_space, config.model_dump(exclude={"source"}))
+    key = step_key(
+        PCA, PCA_REVISION, source.files, store.space, source.feature_space, config.model_dump(exclude={"source"})
+    )
     step = fitting.find(PCA, key)
     if step:
         return step
@@ -197,7 +200,7 @@ class FitQuantizer(beam.PTransform[PCollection[StoredVideo], PCollection[Step]])
 
 def quantizer_key(pca: Step, config: QuantizerConfig) -> str:
     """The key of a codebook for the coefficients of a PCA."""
-    return step_key(QUANTIZER, pca.key, pca.digest, config.model_dump())
+    return step_key(QUANTIZER, FIT_REVISION, pca.key, pca.digest, config.model_dump())
 
 
 def _fit_quantizer(key: str, histogram: Histogram | None, fitting: Fitting, config: QuantizerConfig) -> Step:

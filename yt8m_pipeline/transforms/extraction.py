@@ -3,7 +3,7 @@
 Frames and features stay inside that call: they cross no step, no shuffle and no side input.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,9 @@ from yt8m_pipeline.accounting.reasons import Stage, VideoRejected
 from yt8m_pipeline.config import Decoding, Inception
 from yt8m_pipeline.data_model import StoredEntry, StoredVideo, Video
 from yt8m_pipeline.decoding.damage import conditions
+from yt8m_pipeline.decoding.frames import library_version
 from yt8m_pipeline.decoding.sandbox.parent import Sandbox, require_readable
+from yt8m_pipeline.extraction.identity import identity_of, require_same_identity
 from yt8m_pipeline.extraction.inception import ANY_DIMENSIONS, FeatureExtractor, load
 from yt8m_pipeline.extraction.networks import device
 from yt8m_pipeline.store.failures import Source
@@ -39,15 +41,17 @@ class ExtractFeatures(SeveralOutputs[PCollection[Video], Outputs[StoredVideo]]):
         decoding: 4. One frame per second of the first 360 s (paper §3.3).
         inception: 5. The activation pool_3 of the network (paper §3.3).
         dimensions: How many features per frame the PCA that follows can take.
+        planned: The identity of the process that planned; a worker of another one refuses. None: any will do.
     """
 
     store: FeatureStore
     decoding: Decoding
     inception: Inception
     dimensions: range = ANY_DIMENSIONS
+    planned: Mapping[str, Any] | None = None
 
     def expand(self, videos: PCollection[Video]) -> Outputs[StoredVideo]:
-        extract = ExtractVideo(self.store, self.decoding, self.inception, self.dimensions)
+        extract = ExtractVideo(self.store, self.decoding, self.inception, self.dimensions, self.planned)
         step = typed_step(extract, StoredVideo, written=tuple[str, tuple[str, IndexedFile]])
         found = videos | "extract" >> step.with_outputs(REJECTS, COUNTS, WRITTEN, main=KEPT)
         _ = found[WRITTEN] | "shelf" >> beam.GroupByKey() | "index" >> Map(remember, self.store)
@@ -57,8 +61,16 @@ class ExtractFeatures(SeveralOutputs[PCollection[Video], Outputs[StoredVideo]]):
 class ExtractVideo(NotingDoFn):
     """Extracts and stores one video, unless an earlier attempt at the same bundle has stored it."""
 
-    def __init__(self, store: FeatureStore, decoding: Decoding, inception: Inception, dimensions: range) -> None:
-        self._store, self._decoding, self._inception, self._dimensions = store, decoding, inception, dimensions
+    def __init__(
+        self,
+        store: FeatureStore,
+        decoding: Decoding,
+        inception: Inception,
+        dimensions: range,
+        planned: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._store, self._decoding, self._inception = store, decoding, inception
+        self._dimensions, self._planned = dimensions, planned
         self._shared = Shared()
 
     def setup(self) -> None:
@@ -102,6 +114,8 @@ class ExtractVideo(NotingDoFn):
         return self._held
 
     def _loaded(self) -> FeatureExtractor:
+        if self._planned is not None:
+            require_same_identity(self._planned, identity_of(self._inception, library_version()))
         extractor = load(self._inception, self._dimensions)
         say(f"the network runs on {device()}, in {self._inception.precision} precision")
         return extractor

@@ -1,6 +1,5 @@
 """What a running build tells: counters for every engine, and log records that the command line turns into progress."""
 
-import logging
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -9,7 +8,8 @@ from contextlib import contextmanager, suppress
 from apache_beam.metrics.metric import Metrics, MetricsFilter
 from apache_beam.runners.runner import PipelineResult
 
-PROGRESS = logging.getLogger("yt8m_pipeline.progress")
+from yt8m_pipeline.jobs.progress import PROGRESS
+
 NAMESPACE = "yt8m"
 
 

@@ -1,0 +1,77 @@
+"""What is public: its names and signatures, which only a deliberate change may move."""
+
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import yt8m_pipeline
+from tests.conftest import Workshop
+from yt8m_pipeline import Progress, build, load_config, open_dataset, rebuild_split
+
+SIGNATURES = {
+    "build": "(config, beam_arguments=(), *, retry=None, refresh=False, on_progress=None)",
+    "collect_garbage": "(store, keep=(), *, drop_spaces=(), delete=False, on_progress=None)",
+    "export": "(dataset, output, store=None, beam_arguments=(), *, on_progress=None)",
+    "load_config": "(path, settings=())",
+    "open_dataset": "(dataset)",
+    "probe": "(uris, decoding=None, *, frames=False, workers=None)",
+    "read_frames": "(dataset, partition)",
+    "read_videos": "(dataset, partition)",
+    "rebuild_split": "(config, partition, beam_arguments=(), *, on_progress=None)",
+}
+CLASSES = {
+    "BuildResult": {"dataset", "elapsed_seconds", "is_new", "plan", "stage_seconds"},
+    "ExportResult": {"elapsed_seconds", "is_new", "plan"},
+    "FinishedDataset": {
+        "count_classes", "dimensions", "frames", "layout", "pca", "quantizer", "rows", "shards", "videos", "vocabulary"
+    },
+    "PipelineError": {"add_note", "args", "exit_code", "parts", "with_traceback"},
+    "Progress": {"announced", "count", "done", "frames", "index", "stage", "text"},
+}  # fmt: skip
+OTHERS = {"Config", "DataError", "Partition", "UsageError", "__version__"}
+
+
+def test_these_names_are_public() -> None:
+    assert set(yt8m_pipeline.__all__) == set(dir(yt8m_pipeline)) == SIGNATURES.keys() | CLASSES.keys() | OTHERS
+    with pytest.raises(AttributeError, match="no attribute 'films'"):
+        _ = yt8m_pipeline.films
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_a_function_takes_these_arguments(name: str) -> None:
+    signature = inspect.signature(getattr(yt8m_pipeline, name))
+    bare = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in signature.parameters.values()]
+    assert str(signature.replace(parameters=bare, return_annotation=inspect.Signature.empty)) == SIGNATURES[name]
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_a_class_has_these_attributes(name: str) -> None:
+    assert {item for item in dir(getattr(yt8m_pipeline, name)) if not item.startswith("_")} == CLASSES[name]
+
+
+def test_importing_the_package_imports_no_heavy_library() -> None:
+    """It costs less than 0.2 s: nothing but the standard library is loaded."""
+    code = "import sys, yt8m_pipeline; assert not {'numpy', 'pyarrow', 'pydantic', 'apache_beam'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_dataset_is_built_and_read_in_a_few_lines(workshop: Workshop, built: Path, tmp_path: Path) -> None:
+    said: list[Progress] = []
+    config = load_config(str(workshop.config(tmp_path, stored=built)))
+    result = build(config, on_progress=said.append)
+    dataset = open_dataset(result.plan.layout.root)
+    ids = [video.video_id for part in ("train", "validate", "test") for video in dataset.frames(part)]
+    assert len(dataset) == len(ids) == len(set(ids)) > 0
+    example = next(iter(dataset.frames("train")))
+    assert (dataset[example.video_id].features == example.features).all()
+    assert dataset.pca.components == dataset.dimensions == example.features.shape[1]
+    assert [entity.index for entity in dataset.vocabulary] == list(range(dataset.count_classes()))
+    assert {progress.stage for progress in said} >= {"pca", "quantizer", "write"}
+    assert sum(progress.done for progress in said if progress.stage == "write") == len(dataset)
+    assert not build(config).is_new
+    assert rebuild_split(config, "validate").is_new
+    with pytest.raises(KeyError):
+        _ = dataset["a video that is not there"]
