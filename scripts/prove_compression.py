@@ -34,7 +34,7 @@ import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 from typing import TypeAlias
 
@@ -51,7 +51,7 @@ from yt8m_pipeline.compression.histogram import Histogram
 from yt8m_pipeline.compression.moments import Moments, grid_exponent
 from yt8m_pipeline.compression.pca import Pca
 from yt8m_pipeline.compression.quantization import Quantizer
-from yt8m_pipeline.config import Decoding, Inception, KerasModel, PcaConfig
+from yt8m_pipeline.config import Decoding, Inception, KerasModel
 from yt8m_pipeline.data_model import Float32Array, Float64Array, Int64Array, UInt8Array
 from yt8m_pipeline.decoding.frames import decode_frames
 from yt8m_pipeline.extraction.inception import load
@@ -67,6 +67,9 @@ NEIGHBOURS = 10
 PATCHES_WINDOW = 64
 """Height and width of the windows that a dictionary of patches sees, pixels."""
 STRENGTHS = 1e-3, 1e-2, 1e-1, 1.0
+TRUE_WHITENING = {"relative_epsilon": 0.01}
+EPSILONS = {"true whitening to 1 %": TRUE_WHITENING, "1e-4": {"epsilon": 1e-4}}
+"""Ways to choose what is added to the eigenvalues: our default, and the public extractor's."""
 FULL_SIZE, FLOAT_PCA, FLOAT16 = "full size, float32", "PCA + whitening, float32", "the same of float16 features"
 FIDELITY = "variance lost", "coefficient error", "k-NN agreement, features", "k-NN agreement, coefficients"
 SCORES = "frame accuracy", "video Hit@1", "video mAP"
@@ -111,6 +114,10 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=8, help="of a video")
     parser.add_argument("--features", type=Path, required=True, help="the cache; read instead of clips where it exists")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--splits", type=int, default=SPLITS, help="how many of the splits to measure")
+    parser.add_argument(
+        "--whitening", action="store_true", help="compare true whitening with the public epsilon, and end"
+    )
     parser.add_argument("--plot", type=Path, help="draw the shared codebook of the first split, as PNG, and end")
     options = parser.parse_args()
     if not options.features.exists():
@@ -131,7 +138,11 @@ def main() -> None:
             options.plot.write_bytes(drawn(next(splits(frames, options.seed))))
             return
         describe(frames)
-        report([measured(split) for split in splits(frames, options.seed)], frames.features.shape[1])
+        chosen = islice(splits(frames, options.seed), options.splits)
+        if options.whitening:
+            compare_whitening([whitenings(split) for split in chosen])
+            return
+        report([measured(split) for split in chosen], frames.features.shape[1])
 
 
 def learnt_dictionary(clips: Sequence[Path], seed: int) -> PatchDictionary:
@@ -183,10 +194,37 @@ def quantizers(coefficients: Float32Array) -> dict[str, Quantizer]:
     }
 
 
-def fitted(features: Float32Array) -> Pca:
-    """To half their dimensions."""
+def fitted(features: Float32Array, epsilon: Mapping[str, float] = TRUE_WHITENING) -> Pca:
+    """A PCA of features to half their dimensions."""
     moments = Moments.from_frames(features, grid_exponent(float(np.abs(features).max())))
-    return Pca.fit(moments, components=moments.dimensions // 2, epsilon=PcaConfig().epsilon)
+    return Pca.fit(moments, components=moments.dimensions // 2, **epsilon)
+
+
+def whitenings(split: Split) -> dict[str, Measures]:
+    """What each epsilon costs: how white it makes the coefficients, and what they and their codes keep."""
+    return {name: whitening(split, epsilon) for name, epsilon in EPSILONS.items()}
+
+
+def whitening(split: Split, epsilon: Mapping[str, float]) -> Measures:
+    pca = fitted(split.train.features, epsilon)
+    whitened = transformed(split, pca.transform)
+    decoded = coded(whitened, Quantizer.fit(Histogram.from_values(whitened.train.features)))
+    variances = pca.eigenvalues / (pca.eigenvalues + pca.epsilon)
+    return {
+        "components below epsilon": float((pca.eigenvalues < pca.epsilon).sum()),
+        "least whitened variance": float(variances.min()),
+        "mean whitened variance": float(variances.mean()),
+        "k-NN agreement, full size": agreement(neighbours(split), neighbours(whitened)),
+        **coefficients_kept(whitened, decoded),
+        **features_kept(split, reassembled(decoded, pca)),
+        **scores(decoded),
+    }
+
+
+def compare_whitening(results: Sequence[Mapping[str, Measures]]) -> None:
+    print(f"mean (least to most) of {len(results)} splits, codes of the shared codebook\n")
+    rows = [(measure, *(cell(results, name, measure) for name in EPSILONS)) for measure in results[0]["1e-4"]]
+    table(("measure", *EPSILONS), rows)
 
 
 def measured(split: Split) -> dict[str, Measures]:

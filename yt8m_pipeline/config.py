@@ -273,6 +273,14 @@ class Inception(Section):
 FIT = "fit"
 
 
+class RelativeEpsilon(Section):
+    """An epsilon that whitens features of every scale alike."""
+
+    relative: float = Field(
+        0.01, ge=0, description="The share of the smallest eigenvalue kept: whitened variances are ≥ 1 / (1 + share)."
+    )
+
+
 class PcaConfig(Section):
     """Stage 6. PCA with whitening (paper §3.3)."""
 
@@ -282,7 +290,21 @@ class PcaConfig(Section):
         "and eigenvecs.npy as published, or MediaPipe's *_mean_matrix_data.pb and *_projection_matrix_data.pb.",
     )
     components: Positive = Field(1024, description="§3.3: reduce feature dimensions to 1024.")
-    epsilon: float = Field(1e-4, ge=0, description="Added to the eigenvalues before the square root.")
+    epsilon: Annotated[float, Field(ge=0)] | RelativeEpsilon = Field(
+        RelativeEpsilon(),
+        description="Added to the eigenvalues before the square root: a number (the public extractor's is 1e-4), or "
+        "{relative: …}, a share of the smallest one kept. An imported PCA keeps its own unless this is a number.",
+    )
+
+    @property
+    def absolute_epsilon(self) -> float | None:
+        """The epsilon as a number; None where it is relative."""
+        return None if isinstance(self.epsilon, RelativeEpsilon) else self.epsilon
+
+    @property
+    def relative_epsilon(self) -> float:
+        """The epsilon as a share of the smallest eigenvalue kept; 0 where it is a number."""
+        return self.epsilon.relative if isinstance(self.epsilon, RelativeEpsilon) else 0.0
 
 
 class QuantizerConfig(Section):

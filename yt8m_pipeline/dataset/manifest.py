@@ -187,6 +187,8 @@ def distortion_facts(distortion: Distortion) -> dict[str, Any]:
         "variance": distortion.variance,
         "mean_squared_error": distortion.mean_squared_error,
         "relative_error": distortion.relative_error,
+        "overload_fraction": distortion.overload_fraction,
+        "overload_error_fraction": distortion.overload_error_fraction,
     }
 
 

@@ -15,10 +15,11 @@ import numpy.typing as npt
 from apache_beam.pvalue import AsSingleton
 
 from yt8m_pipeline.chance import salted_hash
-from yt8m_pipeline.compression.histogram import Histogram
+from yt8m_pipeline.compression.histogram import Histogram, Scope
 from yt8m_pipeline.compression.moments import Magnitudes, Moments
 from yt8m_pipeline.compression.pca import Pca
-from yt8m_pipeline.compression.quantization import Quantizer, Scope
+from yt8m_pipeline.compression.quantization import Quantizer
+from yt8m_pipeline.compression.whitening import Suitability, Whitening
 from yt8m_pipeline.config import PcaConfig, QuantizerConfig
 from yt8m_pipeline.data_model import StoredVideo
 from yt8m_pipeline.dataset.layout import Layout
@@ -33,6 +34,9 @@ from yt8m_pipeline.transforms.monitoring import advance, timed
 
 PCA = "pca"
 QUANTIZER = "quantizer"
+
+SAMPLE = 100
+"""The number of train videos on which an imported PCA is tried: some 20,000 frames, 170 MB as float32."""
 
 Features: TypeAlias = npt.NDArray[np.floating]
 
@@ -100,14 +104,16 @@ class FitPca(beam.PTransform):
         if step or moments is None:
             return step or _no_train_frames(self._fitting)
         with timed(PCA):
-            pca = Pca.fit(moments, components=self._config.components, epsilon=self._config.epsilon)
+            epsilon, share = self._config.absolute_epsilon or 0.0, self._config.relative_epsilon
+            pca = Pca.fit(moments, components=self._config.components, epsilon=epsilon, relative_epsilon=share)
+            Whitening.of(pca).require_most()
         return _save_pca(self._fitting, key, pca, {"source": "fitted", "frames": moments.count})
 
 
 class ImportPca(beam.PTransform):
     """PCollection[StoredVideo] of the train partition → PCollection[Step] of one: a PCA learnt elsewhere (paper §5.4).
 
-    Of the train videos one is read, to know the dimensions of the features.
+    Some train videos are read, to know whether the PCA suits their features.
     """
 
     def __init__(self, fitting: Fitting, config: PcaConfig, source: PcaImport) -> None:
@@ -115,19 +121,23 @@ class ImportPca(beam.PTransform):
         self._fitting, self._config, self._source = fitting, config, source
 
     def expand(self, train: Any) -> Any:
-        first = train | beam.Map(lambda stored: stored.video.video_id) | beam.CombineGlobally(min).without_defaults()
-        return first | "import" >> beam.Map(self._import)
+        hashed = train | beam.Map(lambda stored: (salted_hash(PCA, stored.video.video_id), stored.video.video_id))
+        sample = hashed | beam.CombineGlobally(beam.combiners.TopCombineFn(SAMPLE, reverse=True)).without_defaults()
+        return sample | "import" >> beam.Map(self._import)
 
-    def _import(self, video_id: str) -> Step:
+    def _import(self, sample: Sequence[tuple[int, str]]) -> Step:
         store, config, source = self._fitting.store, self._config, self._source
         key = step_key(PCA, source.files, store.space, source.feature_space, config.model_dump(exclude={"source"}))
         step = self._fitting.find(PCA, key)
         if step:
             return step
         with timed(PCA):
-            pca = import_pca(source.folder, config.components, config.epsilon)
-            require_dimensions(pca, store.read(video_id).features.shape[1], source.folder)
-        return _save_pca(self._fitting, key, pca, {"source": "imported", "feature_space": source.feature_space})
+            pca = import_pca(source.folder, config.components, config.absolute_epsilon)
+            features = [store.read(video_id).features for _, video_id in sample]
+            require_dimensions(pca, features[0].shape[1], source.folder)
+            suits = Suitability.of(map(pca.transform, features)).facts()
+        origin = {"source": "imported", "feature_space": source.feature_space, "on_train": suits}
+        return _save_pca(self._fitting, key, pca, origin)
 
 
 class FitQuantizer(beam.PTransform):
@@ -206,7 +216,8 @@ def unit_histogram(unit: Sequence[StoredVideo], fitting: Fitting, scope: Scope, 
     with timed(QUANTIZER):
         pca = Pca.load(fitting.journal.layout.path(Layout.PCA), epsilon=pca_step.facts["epsilon"])
         blocks = map(pca.transform, _features(unit, fitting.store, QUANTIZER))
-        yield Histogram.from_blocks(blocks, 1 if scope == "shared" else pca.components)
+        exponents = pca.scale_exponents(scope)
+        yield Histogram.from_blocks(blocks, len(exponents), exponents)
 
 
 def _features(unit: Sequence[StoredVideo], store: FeatureStore, stage: str) -> Iterator[Features]:
@@ -233,6 +244,7 @@ def _save_pca(fitting: Fitting, key: str, pca: Pca, origin: dict[str, Any]) -> S
         "epsilon": pca.epsilon,
         "explained_variance_ratio": None if np.isnan(explained) else explained,
         "fingerprint": pca.fingerprint,
+        "whitening": Whitening.of(pca).facts(),
         **origin,
     }
     return _record(fitting.journal, PCA, key, [f"{Layout.PCA}/{name}" for name in Pca.FILES], facts)

@@ -12,6 +12,7 @@ from yt8m_pipeline.accounting.counts import StageCount
 from yt8m_pipeline.accounting.reasons import Stage
 from yt8m_pipeline.compression.pca import Pca
 from yt8m_pipeline.compression.quantization import Quantizer
+from yt8m_pipeline.compression.whitening import Suitability, Whitening, warnings_of_few_frames
 from yt8m_pipeline.config import Shards
 from yt8m_pipeline.data_model import Float32Array, Partition, StoredVideo
 from yt8m_pipeline.dataset.index import (
@@ -287,6 +288,7 @@ def _write_manifest(
     warnings: Iterable[str],
 ) -> None:
     total = sum(summaries.values(), PartitionSummary())
+    fitting = _fit_warnings(pca, quantizer, summaries.get(Partition.TRAIN.value, PartitionSummary()))
     values = {
         "build_key": plan.key,
         "versions": library_versions(),
@@ -299,12 +301,20 @@ def _write_manifest(
         "sampling": {"policy": plan.config.decoding.sampling, "deviation_seconds": total.deviation_seconds()},
         "partitions": {part.value: summaries.get(part.value, PartitionSummary()).to_json() for part in Partition},
         "accounting": [count.to_json() for count in sorted(counts, key=_stage_order)],
-        "warnings": sorted([*warnings, *plan.warnings]),
+        "warnings": sorted([*warnings, *plan.warnings, *fitting]),
         "encoded": {"from": FEATURES},
         **shard_parts(shards),
         "files": [{"path": file.path, "bytes": file.bytes, "sha256": file.sha256} for file in sorted(tables)],
     }
     write_manifest(plan.layout, values)
+
+
+def _fit_warnings(pca: Step, quantizer: Step, train: PartitionSummary) -> list[str]:
+    """What there is to say of how the PCA and the codebook suit the train frames."""
+    found = warnings_of_few_frames(quantizer.facts["scope"], quantizer.facts["levels"], train.frames)
+    found += Whitening(**pca.facts["whitening"]).warnings() if "whitening" in pca.facts else []
+    found += Suitability(**pca.facts["on_train"]).warnings() if "on_train" in pca.facts else []
+    return found
 
 
 def _stage_order(count: StageCount) -> tuple[int, str]:

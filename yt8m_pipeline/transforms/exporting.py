@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from apache_beam.pvalue import AsIter, AsSingleton
 
 from yt8m_pipeline import files
-from yt8m_pipeline.compression.distortion import Distortion
+from yt8m_pipeline.compression.distortion import Distortion, relative_error_of_both, relative_error_of_facts
 from yt8m_pipeline.compression.pca import Pca
 from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.data_model import Float32Array, Partition
@@ -230,10 +230,11 @@ def _write_manifest(plan: ExportPlan, quantizer: Step, shards: Iterable[Step], _
 def _origin_in_codes(plan: ExportPlan, added: Distortion) -> dict[str, Any]:
     """What the manifest says of codes that were made from codes."""
     source = plan.manifest.values
-    cost = f"{added.relative_error:.2%} of the variance" if added.relative_error is not None else "nothing"
+    more, before = added.relative_error or 0.0, relative_error_of_facts(source["distortion"].values())
     warning = (
-        f"these codes were made from {plan.source.quantizer.name} codes, not from features: the mean squared error "
-        f"that this adds is {cost}; the error of those codes (manifest.json, `encoded`) comes on top"
+        f"these codes were made from {plan.source.quantizer.name} codes, not from features: to the mean squared error "
+        f"of those, {before:.2%} of the variance, this adds {more:.2%}; together they are about "
+        f"{relative_error_of_both(before, more):.2%}"
     )
     origin = {"build_key": plan.manifest.build_key, "quantizer": source["quantizer"]["fingerprint"]}
     return {
