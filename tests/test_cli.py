@@ -441,7 +441,7 @@ class TestConfig:
     def test_show_prints_every_default_and_the_settings(self) -> None:
         shown = run("config", "show", str(CONFIGS / "smoke.yaml"), "--set", "pca.components=7")
         values = yaml.safe_load(shown.stdout)
-        assert values["pca"] == {"source": "fit", "components": 7, "epsilon": 1e-4}
+        assert values["pca"] == {"source": "fit", "components": 7, "epsilon": {"relative": 0.01}}
         assert values["rater_scores"]["min_raters"] == 3
         assert printed_json("config", "show", str(CONFIGS / "smoke.yaml"), "--set", "pca.components=7") == values
 
