@@ -33,7 +33,7 @@ frames than levels. A loss within the spread of the splits is none.
 import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice, product
 from pathlib import Path
 from typing import TypeAlias
@@ -49,9 +49,10 @@ from threadpoolctl import threadpool_limits
 
 from yt8m_pipeline.compression.histogram import Histogram
 from yt8m_pipeline.compression.moments import Moments, grid_exponent
-from yt8m_pipeline.compression.pca import Pca
+from yt8m_pipeline.compression.pca import PUBLISHED_EPSILON, Pca
 from yt8m_pipeline.compression.quantization import Quantizer
-from yt8m_pipeline.config import Decoding, Inception, KerasModel
+from yt8m_pipeline.compression.whitening import Whitening
+from yt8m_pipeline.config import Decoding, Inception, KerasModel, RelativeEpsilon
 from yt8m_pipeline.data_model import Float32Array, Float64Array, Int64Array, UInt8Array
 from yt8m_pipeline.decoding.frames import decode_frames
 from yt8m_pipeline.extraction.inception import load
@@ -67,9 +68,8 @@ NEIGHBOURS = 10
 PATCHES_WINDOW = 64
 """Height and width of the windows that a dictionary of patches sees, pixels."""
 STRENGTHS = 1e-3, 1e-2, 1e-1, 1.0
-TRUE_WHITENING = {"relative_epsilon": 0.01}
-EPSILONS = {"true whitening to 1 %": TRUE_WHITENING, "1e-4": {"epsilon": 1e-4}}
-"""Ways to choose what is added to the eigenvalues: our default, and the public extractor's."""
+TRUE_WHITENING, PUBLISHED = "true whitening to 1 %", "epsilon 1e-4"
+"""What is added to the eigenvalues: our default, and the public extractor's."""
 FULL_SIZE, FLOAT_PCA, FLOAT16 = "full size, float32", "PCA + whitening, float32", "the same of float16 features"
 FIDELITY = "variance lost", "coefficient error", "k-NN agreement, features", "k-NN agreement, coefficients"
 SCORES = "frame accuracy", "video Hit@1", "video mAP"
@@ -194,27 +194,31 @@ def quantizers(coefficients: Float32Array) -> dict[str, Quantizer]:
     }
 
 
-def fitted(features: Float32Array, epsilon: Mapping[str, float] = TRUE_WHITENING) -> Pca:
-    """A PCA of features to half their dimensions."""
+def fitted(features: Float32Array) -> Pca:
+    """A PCA of features to half their dimensions, whitening to 1 %."""
     moments = Moments.from_frames(features, grid_exponent(float(np.abs(features).max())))
-    return Pca.fit(moments, components=moments.dimensions // 2, **epsilon)
+    return Pca.fit(moments, components=moments.dimensions // 2, relative_epsilon=RelativeEpsilon().relative)
 
 
 def whitenings(split: Split) -> dict[str, Measures]:
     """What each epsilon costs: how white it makes the coefficients, and what they and their codes keep."""
-    return {name: whitening(split, epsilon) for name, epsilon in EPSILONS.items()}
+    white = fitted(split.train.features)
+    return {
+        TRUE_WHITENING: whitening(split, white),
+        PUBLISHED: whitening(split, replace(white, epsilon=PUBLISHED_EPSILON)),
+    }
 
 
-def whitening(split: Split, epsilon: Mapping[str, float]) -> Measures:
-    pca = fitted(split.train.features, epsilon)
+def whitening(split: Split, pca: Pca) -> Measures:
     whitened = transformed(split, pca.transform)
     decoded = coded(whitened, Quantizer.fit(Histogram.from_values(whitened.train.features)))
-    variances = pca.eigenvalues / (pca.eigenvalues + pca.epsilon)
+    found = Whitening.of(pca)
     return {
-        "components below epsilon": float((pca.eigenvalues < pca.epsilon).sum()),
-        "least whitened variance": float(variances.min()),
-        "mean whitened variance": float(variances.mean()),
-        "k-NN agreement, full size": agreement(neighbours(split), neighbours(whitened)),
+        "components below epsilon": found.components_below_epsilon,
+        "least whitened variance": found.minimum,
+        "mean whitened variance": found.mean,
+        "k-NN agreement with full size": agreement(neighbours(split), neighbours(whitened)),
+        "variance on test frames": squared(whitened.test.features) / whitened.test.features.size,
         **coefficients_kept(whitened, decoded),
         **features_kept(split, reassembled(decoded, pca)),
         **scores(decoded),
@@ -223,8 +227,9 @@ def whitening(split: Split, epsilon: Mapping[str, float]) -> Measures:
 
 def compare_whitening(results: Sequence[Mapping[str, Measures]]) -> None:
     print(f"mean (least to most) of {len(results)} splits, codes of the shared codebook\n")
-    rows = [(measure, *(cell(results, name, measure) for name in EPSILONS)) for measure in results[0]["1e-4"]]
-    table(("measure", *EPSILONS), rows)
+    ways = TRUE_WHITENING, PUBLISHED
+    rows = [(measure, *(cell(results, name, measure) for name in ways)) for measure in results[0][PUBLISHED]]
+    table(("measure", *ways), rows)
 
 
 def measured(split: Split) -> dict[str, Measures]:
