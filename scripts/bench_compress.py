@@ -104,7 +104,9 @@ def bench_codes(options: argparse.Namespace) -> None:
 
 def bench_fit(options: argparse.Namespace) -> None:
     own = filled_histogram(options.components)
-    shared = Histogram(own.bucket_counts.sum(axis=0, keepdims=True), own.bucket_sums.sum(axis=0, keepdims=True))
+    shared = Histogram(
+        own.bucket_counts.sum(axis=0, keepdims=True), own.bucket_sums.sum(axis=0, keepdims=True), own.exponents[:1]
+    )
     occupied = np.count_nonzero(own.bucket_counts) / options.components
     print(f"\n{options.components} dimensions, {occupied:.0f} occupied buckets in the mean, {MAX_LEVELS} levels")
     work = {"Quantizer.fit, shared": lambda: Quantizer.fit(shared), "per dimension": lambda: Quantizer.fit(own)}

@@ -33,8 +33,8 @@ frames than levels. A loss within the spread of the splits is none.
 import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass
-from itertools import product
+from dataclasses import asdict, dataclass, replace
+from itertools import islice, product
 from pathlib import Path
 from typing import TypeAlias
 
@@ -49,9 +49,10 @@ from threadpoolctl import threadpool_limits
 
 from yt8m_pipeline.compression.histogram import Histogram
 from yt8m_pipeline.compression.moments import Moments, grid_exponent
-from yt8m_pipeline.compression.pca import Pca
+from yt8m_pipeline.compression.pca import PUBLISHED_EPSILON, Pca
 from yt8m_pipeline.compression.quantization import Quantizer
-from yt8m_pipeline.config import Decoding, Inception, KerasModel, PcaConfig
+from yt8m_pipeline.compression.whitening import Whitening
+from yt8m_pipeline.config import Decoding, Inception, KerasModel, RelativeEpsilon
 from yt8m_pipeline.data_model import Float32Array, Float64Array, Int64Array, UInt8Array
 from yt8m_pipeline.decoding.frames import decode_frames
 from yt8m_pipeline.extraction.inception import load
@@ -67,6 +68,8 @@ NEIGHBOURS = 10
 PATCHES_WINDOW = 64
 """Height and width of the windows that a dictionary of patches sees, pixels."""
 STRENGTHS = 1e-3, 1e-2, 1e-1, 1.0
+TRUE_WHITENING, PUBLISHED = "true whitening to 1 %", "epsilon 1e-4"
+"""What is added to the eigenvalues: our default, and the public extractor's."""
 FULL_SIZE, FLOAT_PCA, FLOAT16 = "full size, float32", "PCA + whitening, float32", "the same of float16 features"
 FIDELITY = "variance lost", "coefficient error", "k-NN agreement, features", "k-NN agreement, coefficients"
 SCORES = "frame accuracy", "video Hit@1", "video mAP"
@@ -111,6 +114,10 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=8, help="of a video")
     parser.add_argument("--features", type=Path, required=True, help="the cache; read instead of clips where it exists")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--splits", type=int, default=SPLITS, help="how many of the splits to measure")
+    parser.add_argument(
+        "--whitening", action="store_true", help="compare true whitening with the public epsilon, and end"
+    )
     parser.add_argument("--plot", type=Path, help="draw the shared codebook of the first split, as PNG, and end")
     options = parser.parse_args()
     if not options.features.exists():
@@ -131,7 +138,11 @@ def main() -> None:
             options.plot.write_bytes(drawn(next(splits(frames, options.seed))))
             return
         describe(frames)
-        report([measured(split) for split in splits(frames, options.seed)], frames.features.shape[1])
+        chosen = islice(splits(frames, options.seed), options.splits)
+        if options.whitening:
+            compare_whitening([whitenings(split) for split in chosen])
+            return
+        report([measured(split) for split in chosen], frames.features.shape[1])
 
 
 def learnt_dictionary(clips: Sequence[Path], seed: int) -> PatchDictionary:
@@ -184,9 +195,41 @@ def quantizers(coefficients: Float32Array) -> dict[str, Quantizer]:
 
 
 def fitted(features: Float32Array) -> Pca:
-    """To half their dimensions."""
+    """A PCA of features to half their dimensions, whitening to 1 %."""
     moments = Moments.from_frames(features, grid_exponent(float(np.abs(features).max())))
-    return Pca.fit(moments, components=moments.dimensions // 2, epsilon=PcaConfig().epsilon)
+    return Pca.fit(moments, components=moments.dimensions // 2, relative_epsilon=RelativeEpsilon().relative)
+
+
+def whitenings(split: Split) -> dict[str, Measures]:
+    """What each epsilon costs: how white it makes the coefficients, and what they and their codes keep."""
+    white = fitted(split.train.features)
+    return {
+        TRUE_WHITENING: whitening(split, white),
+        PUBLISHED: whitening(split, replace(white, epsilon=PUBLISHED_EPSILON)),
+    }
+
+
+def whitening(split: Split, pca: Pca) -> Measures:
+    whitened = transformed(split, pca.transform)
+    decoded = coded(whitened, Quantizer.fit(Histogram.from_values(whitened.train.features)))
+    found = Whitening.of(pca)
+    return {
+        "components below epsilon": found.components_below_epsilon,
+        "least whitened variance": found.minimum,
+        "mean whitened variance": found.mean,
+        "k-NN agreement with full size": agreement(neighbours(split), neighbours(whitened)),
+        "variance on test frames": squared(whitened.test.features) / whitened.test.features.size,
+        **coefficients_kept(whitened, decoded),
+        **features_kept(split, reassembled(decoded, pca)),
+        **scores(decoded),
+    }
+
+
+def compare_whitening(results: Sequence[Mapping[str, Measures]]) -> None:
+    print(f"mean (least to most) of {len(results)} splits, codes of the shared codebook\n")
+    ways = TRUE_WHITENING, PUBLISHED
+    rows = [(measure, *(cell(results, name, measure) for name in ways)) for measure in results[0][PUBLISHED]]
+    table(("measure", *ways), rows)
 
 
 def measured(split: Split) -> dict[str, Measures]:

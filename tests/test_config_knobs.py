@@ -4,7 +4,9 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import reduce
 from itertools import count
+from operator import getitem
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -122,7 +124,7 @@ OTHER_MODELS: Mapping[str, tuple[Any, Any]] = {
 }
 COMPRESSION: Mapping[str, Any] = {
     "pca.components": 8,
-    "pca.epsilon": 0.5,
+    "pca.epsilon.relative": 0.5,
     "quantizer.levels": 16,
     "quantizer.scope": "per_dimension",
     "shards.train": 5,
@@ -138,6 +140,7 @@ ALONE: Mapping[str, Any] = {
     "inception.device": "gpu",
     "inception.precision": "mixed",
     "pca.source": "other_pca",
+    "pca.epsilon": 1e-5,
     "quantizer.method": "uniform",
     "max_failure_fraction": 0.1,
     "parallelism.join_buckets": 3,
@@ -527,8 +530,7 @@ class TestExtraction:
 class TestCompressionAndShards:
     @pytest.mark.parametrize("field", sorted(COMPRESSION))
     def test_each_knob_is_what_stands_on_disk(self, bench: Bench, built: Path, changed: Path, field: str) -> None:
-        section, name = field.split(".")
-        usual = bench.config({}).model_dump(by_alias=True)[section][name]
+        usual = reduce(getitem, field.split("."), bench.config({}).model_dump(by_alias=True))
         assert usual != COMPRESSION[field]
         assert ON_DISK[field](built / "dataset", usual, bench.folder / "features")
         assert not ON_DISK[field](changed, usual, bench.folder / "features")
@@ -538,7 +540,11 @@ class TestCompressionAndShards:
         imported = build(bench.config({"pca.source": ALONE["pca.source"], "output": "imported"}))
         fitted = np.load(built / "dataset" / "pca" / "eigenvecs.npy")
         np.testing.assert_array_equal(np.load(imported / "pca" / "eigenvecs.npy"), -fitted)
-        assert has_epsilon(imported, 1e-4, bench.folder / "features")
+        assert has_epsilon(imported, Pca.load(str(built / "dataset" / "pca")).epsilon, bench.folder / "features")
+
+    def test_an_epsilon_that_is_a_number_is_the_one_of_the_pca(self, bench: Bench) -> None:
+        absolute = build(bench.config({"pca.epsilon": ALONE["pca.epsilon"], "output": "absolute"}))
+        assert has_epsilon(absolute, ALONE["pca.epsilon"], bench.folder / "features")
 
     def test_the_method_names_the_codes(self, bench: Bench, built: Path) -> None:
         uniform = build(bench.config({"quantizer.method": ALONE["quantizer.method"], "output": "uniform"}))
@@ -559,6 +565,11 @@ def frame_records(dataset: Path) -> list[FrameRecord]:
 def has_components(dataset: Path, number: int, _: Path) -> bool:
     components = len(np.load(dataset / "pca" / "eigenvals.npy"))
     return [components, frame_records(dataset)[0].codes.shape[1]] == [number, number]
+
+
+def has_relative_epsilon(dataset: Path, share: float, store: Path) -> bool:
+    """Whether the codes are those of features whitened with this share of the last eigenvalue."""
+    return has_epsilon(dataset, share * float(np.load(dataset / "pca" / "eigenvals.npy")[-1, 0]), store)
 
 
 def has_epsilon(dataset: Path, epsilon: float, store: Path) -> bool:
@@ -602,7 +613,7 @@ def is_salted(dataset: Path, salt: str, _: Path) -> bool:
 
 ON_DISK: Mapping[str, Callable[[Path, Any, Path], bool]] = {
     "pca.components": has_components,
-    "pca.epsilon": has_epsilon,
+    "pca.epsilon.relative": has_relative_epsilon,
     "quantizer.levels": has_levels,
     "quantizer.scope": has_scope,
     "shards.train": has_shards(Partition.TRAIN),

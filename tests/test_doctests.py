@@ -26,7 +26,12 @@ NAMES = sorted(
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_examples_of_a_module_print_what_they_say(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = importlib.import_module(name)
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").startswith("yt8m_pipeline"):
+            raise
+        pytest.skip(f"{name} needs {missing.name}, which is not installed")
     found = doctest.DocTestFinder(exclude_empty=True).find(module, name)
     tests = [test for test in found if test.examples]
     assert tests or name not in EXAMPLES

@@ -344,6 +344,14 @@ FIT = "fit"
 """The value of `pca.source` that stands for a PCA which this build fits."""
 
 
+class RelativeEpsilon(Section):
+    """An epsilon that whitens features of every scale alike."""
+
+    relative: float = Field(
+        0.01, ge=0, description="The share of the smallest eigenvalue kept: whitened variances are ≥ 1 / (1 + share)."
+    )
+
+
 class PcaConfig(Section):
     """Stage 6 reduces the dimensions by PCA with whitening (paper §3.3)."""
 
@@ -354,12 +362,27 @@ class PcaConfig(Section):
         "*_projection_matrix_data.pb.",
     )
     components: Positive = Field(1024, description="The number of dimensions after the PCA (§3.3).")
-    epsilon: float = Field(1e-4, ge=0, description="The number added to the eigenvalues before the square root.")
+    epsilon: Annotated[float, Field(ge=0)] | RelativeEpsilon = Field(
+        RelativeEpsilon(),
+        description="What is added to the eigenvalues before the square root: a number (the public extractor's is "
+        "1e-4), or {relative: …}, a share of the smallest one kept. An imported PCA keeps its own unless this is a "
+        "number.",
+    )
 
     @property
     def is_fitted(self) -> bool:
         """Whether it is fitted here, and not imported."""
         return self.source == FIT
+
+    @property
+    def absolute_epsilon(self) -> float | None:
+        """The epsilon as a number; None where it is relative."""
+        return None if isinstance(self.epsilon, RelativeEpsilon) else self.epsilon
+
+    @property
+    def relative_epsilon(self) -> float:
+        """The epsilon as a share of the smallest eigenvalue kept; 0 where it is a number."""
+        return self.epsilon.relative if isinstance(self.epsilon, RelativeEpsilon) else 0.0
 
 
 class QuantizerConfig(Section):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yt8m_pipeline.compression.distortion import Distortion
+from yt8m_pipeline.compression.distortion import Distortion, relative_error_of_both, relative_error_of_facts
 from yt8m_pipeline.compression.histogram import Histogram
 from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.data_model import Float32Array
@@ -49,6 +49,18 @@ def test_the_ends_of_the_uniform_range_are_not_clipped() -> None:
     assert Quantizer.uniform().clipped(values) == 3
 
 
+def test_one_coefficient_beyond_the_codebook_can_make_most_of_the_error() -> None:
+    quantizer = Quantizer(np.linspace(-2, 2, 101, dtype=np.float32), "optimal")
+    values = np.append(np.random.default_rng(0).uniform(-2, 2, 1503), 3.0).astype(np.float32)[:, np.newaxis]
+    found = of(quantizer, values) + Distortion()
+    errors = np.square(values.astype(np.float64) - quantizer.decode(quantizer.encode(values)))
+    assert (found.overloaded, found.overload_fraction) == (1, 1 / 1504)
+    assert found.overload_error == errors[-1]
+    assert found.overload_error_fraction == pytest.approx(float(errors[-1, 0] / errors.sum()))
+    assert found.overload_error_fraction > 0.8
+    assert Distortion().overload_fraction == Distortion().overload_error_fraction == 0
+
+
 def test_the_error_is_a_share_of_the_variance() -> None:
     values = np.random.default_rng(0).normal(size=(5000, 3)).astype(np.float32)
     found = of(Quantizer.uniform(), values)
@@ -71,3 +83,16 @@ def test_the_errors_of_codes_made_from_optimal_codes_add_up() -> None:
     total = np.square(values.astype(np.float64) - at_the_end).mean()
     steps = of(optimal, values), of(uniform, between)
     assert total == pytest.approx(sum(step.mean_squared_error for step in steps), rel=1e-3)
+    first, added = (step.relative_error or 0.0 for step in steps)
+    relative = total / values.astype(np.float64).var()
+    assert relative_error_of_both(first, added) == pytest.approx(relative, rel=1e-3)
+
+
+def test_the_error_of_all_partitions_is_weighted_by_their_coefficients() -> None:
+    facts = [
+        {"coefficients": 3, "mean_squared_error": 0.5, "variance": 2.0},
+        {"coefficients": 1, "mean_squared_error": 0.1, "variance": 1.0},
+        {"coefficients": 0, "mean_squared_error": 0.0, "variance": 0.0},
+    ]
+    assert relative_error_of_facts(facts) == pytest.approx(1.6 / 7)
+    assert relative_error_of_facts([]) == 0

@@ -136,3 +136,19 @@ def test_a_value_out_of_range_is_an_error(bad: float) -> None:
 
 def test_repr_shows_sizes_not_data() -> None:
     assert repr(Histogram.from_values(float32s([1, 1, 2]))) == "Histogram(count=3, dimensions=1, occupied_buckets=2)"
+
+
+@given(values, st.integers(-30, 30))
+def test_a_unit_that_is_a_power_of_two_changes_the_unit_alone(array: Float32Array, exponent: int) -> None:
+    scaled = Histogram.from_values(np.ldexp(array, exponent), exponents=exponent)
+    plain = Histogram.from_values(array)
+    np.testing.assert_array_equal(scaled.bucket_counts, plain.bucket_counts)
+    np.testing.assert_array_equal(scaled.bucket_sums, plain.bucket_sums)
+    np.testing.assert_array_equal(scaled.centroids(), np.ldexp(plain.centroids(), exponent))
+
+
+def test_histograms_of_other_scales_do_not_add_and_each_dimension_has_an_exponent() -> None:
+    with pytest.raises(ValueError, match="different dimensions or scales"):
+        Histogram.zero() + Histogram.from_blocks([], exponents=1)
+    with pytest.raises(ValueError, match="expected 1 exponents"):
+        Histogram(np.zeros((1, BUCKETS), np.int64), np.zeros((1, BUCKETS), np.int64), np.zeros(2, np.int64))

@@ -114,11 +114,34 @@ def test_constant_and_duplicated_dimensions_are_harmless_with_epsilon(features: 
     np.testing.assert_allclose(whitened[:, :5].var(axis=0), 1, atol=0.05)
 
 
-def test_frames_that_are_all_equal_become_zeros() -> None:
-    same = np.full((9, 4), 2.5, np.float32)
-    pca = Pca.fit(moments_of(same), components=4, epsilon=1e-4)
-    assert not pca.transform(same).any()
-    assert np.isnan(pca.explained_variance_ratio).all()
+def test_frames_that_are_all_equal_cannot_be_fitted() -> None:
+    same = np.full((9, 4), 1.5, np.float32)
+    with pytest.raises(DataError) as caught:
+        Pca.fit(moments_of(same), components=4, epsilon=1e-4)
+    assert caught.value.what == "The features of the train split do not vary"
+    assert caught.value.why == "all 9 frames have the same 4 features: their total variance is 0"
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e-2, 1.0, 1e6])
+def test_a_relative_epsilon_whitens_features_of_every_scale_alike(features: Float32Array, scale: float) -> None:
+    scaled = (features * scale).astype(np.float32)
+    pca = Pca.fit(moments_of(scaled), components=30, relative_epsilon=0.01)
+    assert pca.epsilon == pytest.approx(0.01 * pca.eigenvalues[-1])
+    variances = pca.transform(scaled).var(axis=0, ddof=1)
+    assert variances.min() == pytest.approx(1 / 1.01, rel=1e-3)
+    np.testing.assert_allclose(variances, pca.whitened_variances, rtol=1e-3)
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e-3, 1.0, 1e6])
+def test_the_exponents_bring_coefficients_near_a_variance_of_1(features: Float32Array, scale: float) -> None:
+    """Without whitening, that is with an epsilon far above the eigenvalues, they differ by orders of magnitude."""
+    scaled = (features * scale).astype(np.float32)
+    pca = Pca.fit(moments_of(scaled), components=30, epsilon=1.0)
+    own, shared = pca.scale_exponents("per_dimension"), pca.scale_exponents("shared")
+    units = pca.transform(scaled) / 2.0**own
+    assert ((units.var(axis=0) >= 0.49) & (units.var(axis=0) <= 2.01)).all()
+    assert shared.shape == (1,)
+    assert 0.49 <= (pca.transform(scaled) / 2.0 ** shared[0]).var(axis=0).mean() <= 2.01
 
 
 def test_eigenvalues_descend_and_each_eigenvectors_largest_entry_is_positive(fitted: Pca) -> None:

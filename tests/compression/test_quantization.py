@@ -236,6 +236,39 @@ def test_the_buckets_cost_less_than_three_thousandths_of_the_distortion(shape: s
     assert squared_error(raw, Quantizer.fit(Histogram.from_values(unit), RAW_LEVELS)) < 1.003 * least
 
 
+@settings(max_examples=25)
+@given(
+    st.sampled_from(sorted(DISCRETISED)),
+    st.floats(math.log(1e-6), math.log(1e6)).map(math.exp),
+    st.integers(0, 5),
+)
+def test_at_every_scale_the_buckets_cost_less_than_three_thousandths(shape: str, scale: float, seed: int) -> None:
+    """Against another program's exact one-dimensional k-means of the raw values."""
+    sample = np.sort(DISCRETISED[shape](np.random.default_rng(seed))[:4000])
+    values = ((sample - sample.mean()) / sample.std() * scale).astype(np.float32)
+    raw = values.astype(np.float64)
+    clusters, centroids = kmeans1d.cluster(raw, 256)
+    least = ((raw - np.array(centroids)[clusters]) ** 2).mean()
+    exponents = np.array([np.frexp(raw.var())[1] // 2])
+    for histogram in (
+        Histogram.from_values(values, exponents=exponents),
+        Histogram.from_values(np.stack([values, values[::-1]], axis=1), 2, np.repeat(exponents, 2)),
+    ):
+        quantizer = Quantizer.fit(histogram)
+        levels = quantizer.levels.reshape(-1, quantizer.length)[0]
+        assert squared_error(raw, Quantizer(levels, "optimal")) < 1.003 * least
+
+
+def test_overload_is_what_lies_beyond_the_outer_cells() -> None:
+    """The outer cells reach half a step beyond the outer levels."""
+    shared, own = Quantizer(float32s([-2, 0, 1]), "optimal"), own_levels([[-2, 0, 1], [0, 10, 20]])
+    values = float32s([[-3.01, -5.01], [-3.0, -5.0], [0.3, 3.0], [1.5, 25.0], [1.51, 25.1]])
+    expected = [True, False, False, False, True]
+    assert shared.overloaded(values[:, 0]).tolist() == expected
+    assert own.overloaded(values).tolist() == [[found, found] for found in expected]
+    assert Quantizer(float32s([1]), "optimal").overloaded(float32s([0, 1, 2])).tolist() == [True, False, True]
+
+
 @given(codebooks, floats)
 def test_optimal_codes_are_those_of_the_nearest_level(quantizer: Quantizer, values: Float32Array) -> None:
     finite = np.clip(values, -200, 200).astype(np.float64)

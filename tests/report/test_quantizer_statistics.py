@@ -43,6 +43,7 @@ def min_max_errors(column: Float32Array, cells: int) -> float:
 @pytest.mark.parametrize("levels", [256, 16])
 def test_every_figure_is_that_of_plain_numpy_on_the_decoded_values(scope: str, levels: int) -> None:
     values = coefficients()
+    values[7] = 60  # beyond every cell
     quantizer, uniform = fitted(coefficients(seed=1), scope, levels), Quantizer.uniform()
     found = measure(np.array_split(values, 7), quantizer)
     figures, measures = found.by_dimension, found.by_dimension.measures()
@@ -58,6 +59,11 @@ def test_every_figure_is_that_of_plain_numpy_on_the_decoded_values(scope: str, l
     np.testing.assert_allclose(measures["ratio_to_min_max_uniform"], distortion / of_min_max, rtol=1e-9)
     np.testing.assert_array_equal(measures["clipped_by_uniform"], (np.abs(values) > 2).mean(axis=0))
     np.testing.assert_allclose(measures["ratio_to_panter_dite"], distortion / figures.panter_dite)
+    beyond, errors = quantizer.overloaded(values), (values - quantizer.decode(quantizer.encode(values))) ** 2
+    assert beyond.any()
+    np.testing.assert_array_equal(measures["overload"], beyond.mean(axis=0))
+    share = np.where(beyond, errors, 0).sum(axis=0) / errors.sum(axis=0)
+    np.testing.assert_allclose(measures["overload_share_of_distortion"], share, rtol=1e-4)
 
 
 @pytest.mark.parametrize("scope", ["shared", "per_dimension"])

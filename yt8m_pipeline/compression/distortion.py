@@ -1,7 +1,9 @@
 """The distortion of quantization: what it costs to keep each coefficient in one byte (paper §3.3)."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import fsum
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +21,8 @@ class Distortion:
         total: The sum of the coefficients.
         squares: The sum of their squares.
         squared_error: The sum of the squared differences between each coefficient and the level of its code.
+        overloaded: The number of coefficients beyond the outer cells of the codebook (`Quantizer.overloaded`).
+        overload_error: Their part of the squared error.
     """
 
     coefficients: int = 0
@@ -26,6 +30,8 @@ class Distortion:
     total: float = 0.0
     squares: float = 0.0
     squared_error: float = 0.0
+    overloaded: int = 0
+    overload_error: float = 0.0
 
     @classmethod
     def of(cls, quantizer: Quantizer, values: Float32Array, decoded: Float32Array) -> "Distortion":
@@ -36,9 +42,16 @@ class Distortion:
             values: float32, (frames, dimensions), the coefficients.
             decoded: float32, (frames, dimensions), the levels of their codes.
         """
-        exact = values.astype(np.float64)
+        exact, beyond = values.astype(np.float64), quantizer.overloaded(values)
+        errors = np.square(exact - decoded)
         return cls(
-            exact.size, quantizer.clipped(values), _sum(exact), _sum(np.square(exact)), _sum(np.square(exact - decoded))
+            coefficients=exact.size,
+            clipped=quantizer.clipped(values),
+            total=_sum(exact),
+            squares=_sum(np.square(exact)),
+            squared_error=_sum(errors),
+            overloaded=int(np.count_nonzero(beyond)),
+            overload_error=_sum(np.where(beyond, errors, 0.0)),
         )
 
     def __add__(self, other: "Distortion") -> "Distortion":
@@ -48,12 +61,24 @@ class Distortion:
             self.total + other.total,
             self.squares + other.squares,
             self.squared_error + other.squared_error,
+            self.overloaded + other.overloaded,
+            self.overload_error + other.overload_error,
         )
 
     @property
     def clipped_fraction(self) -> float:
         """The share of the coefficients that are clipped; 0 where there are none."""
         return self.clipped / max(self.coefficients, 1)
+
+    @property
+    def overload_fraction(self) -> float:
+        """The share of the coefficients that lie beyond the outer cells; 0 where there are none."""
+        return self.overloaded / max(self.coefficients, 1)
+
+    @property
+    def overload_error_fraction(self) -> float:
+        """The share of the squared error that these make; 0 where there is no error."""
+        return self.overload_error / self.squared_error if self.squared_error else 0.0
 
     @property
     def variance(self) -> float:
@@ -70,6 +95,28 @@ class Distortion:
     def relative_error(self) -> float | None:
         """The mean squared error as a share of the variance; None where nothing varies."""
         return self.mean_squared_error / self.variance if self.variance else None
+
+
+def relative_error_of_both(first: float, added: float) -> float:
+    """The relative error of codes that were made from codes: the errors of two steps add up.
+
+    The levels of the first codebook are the centroids of its cells. On what it was fitted to, the errors of the two
+    steps are therefore uncorrelated, and what the first one took from the variance is its own error.
+
+    Args:
+        first: The relative error of the first codes.
+        added: The relative error of the second ones, relative to the variance of what the first ones decode to.
+    """
+    return first + added * (1 - first)
+
+
+def relative_error_of_facts(partitions: Iterable[Mapping[str, Any]]) -> float:
+    """The relative error of all partitions together, from the facts of each in a manifest; 0 where nothing varies."""
+    facts = list(partitions)
+    error, variance = (
+        fsum(part[name] * part["coefficients"] for part in facts) for name in ("mean_squared_error", "variance")
+    )
+    return error / variance if variance else 0.0
 
 
 def _sum(values: Float64Array) -> float:

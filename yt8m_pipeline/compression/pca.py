@@ -14,8 +14,9 @@ from yt8m_pipeline import files
 from yt8m_pipeline.compression.artefacts import damage_named, require_readable
 from yt8m_pipeline.compression.eigen import leading_eigenpairs
 from yt8m_pipeline.compression.exact_products import fold, product
+from yt8m_pipeline.compression.histogram import Scope
 from yt8m_pipeline.compression.moments import Moments
-from yt8m_pipeline.data_model import Float32Array, Float64Array
+from yt8m_pipeline.data_model import Float32Array, Float64Array, Int64Array
 from yt8m_pipeline.errors import DataError
 
 REVISION = 2
@@ -76,6 +77,21 @@ class Pca:
         return self.eigenvalues / self.total_variance if self.total_variance else np.full(self.components, np.nan)
 
     @property
+    def whitened_variances(self) -> Float64Array:
+        """float64, (components,): the variances of the coefficients of the frames that the PCA was fitted on."""
+        variances: Float64Array = self.eigenvalues / (self.eigenvalues + self.epsilon)
+        return variances
+
+    def scale_exponents(self, scope: Scope) -> Int64Array:
+        """int64, (1,) or (components,): e such that the coefficients, times 2**−e, have a variance from ½ to 2.
+
+        They are those of a `Histogram` of all dimensions as one, or of each by itself.
+        """
+        variances = self.whitened_variances if scope == "per_dimension" else self.whitened_variances.mean(keepdims=True)
+        exponents: Int64Array = np.frexp(np.maximum(variances, 0.0))[1].astype(np.int64) // 2
+        return exponents
+
+    @property
     def projection(self) -> Float64Array:
         """float64, (components, dimensions): the eigenvectors with the whitening folded in, as MediaPipe has them."""
         return self.eigenvectors / np.sqrt(self.eigenvalues + self.epsilon)[:, np.newaxis]
@@ -87,18 +103,27 @@ class Pca:
         return hashlib.sha256(b"".join(array.astype("<f8").tobytes() for array in arrays)).hexdigest()
 
     @classmethod
-    def fit(cls, moments: Moments, *, components: int, epsilon: float) -> "Pca":
+    def fit(cls, moments: Moments, *, components: int, epsilon: float = 0.0, relative_epsilon: float = 0.0) -> "Pca":
         """The leading components of the frames' covariance, with the same bits on every machine.
 
+        Args:
+            moments: The moments of the frames.
+            components: How many components to keep.
+            epsilon: The number added to the eigenvalues before the square root.
+            relative_epsilon: What is added besides, as a share of the smallest eigenvalue that is kept. The whitened
+                variance of a component is λ / (λ + ε), hence at least 1 / (1 + relative_epsilon), at every scale.
+
         Raises:
-            DataError: if the frames or their dimensions are too few for the components, or if components without
-                variance would be divided by an epsilon of zero.
+            DataError: if the frames or their dimensions are too few for the components, if no feature varies, or if
+                components without variance would be divided by an epsilon of zero.
         """
         _require_enough(moments, components)
         covariance = moments.covariance()
         total_variance = math.fsum(covariance.diagonal())
+        _require_any_variance(moments, total_variance)
         eigenvalues, eigenvectors = leading_eigenpairs(covariance, components)
         eigenvalues = np.maximum(eigenvalues, 0.0)
+        epsilon += relative_epsilon * float(eigenvalues[-1])
         _require_variance(eigenvalues, moments.dimensions, epsilon)
         return cls(moments.mean(), eigenvalues, _with_fixed_signs(eigenvectors), total_variance, epsilon)
 
@@ -165,6 +190,11 @@ class Pca:
             return cls(mean, eigenvalues, eigenvectors, total_variance, epsilon)
 
 
+def noise_level(eigenvalues: Float64Array, dimensions: int) -> float:
+    """What is at most rounding noise: dimensions · 2**-52 of the largest eigenvalue, as in numpy.linalg.matrix_rank."""
+    return float(eigenvalues[0]) * dimensions * float(np.finfo(np.float64).eps)
+
+
 def _require_enough(moments: Moments, components: int) -> None:
     if moments.count <= components:
         raise DataError(
@@ -182,12 +212,19 @@ def _require_enough(moments: Moments, components: int) -> None:
         )
 
 
-def _require_variance(eigenvalues: Float64Array, dimensions: int, epsilon: float) -> None:
-    """Refuses to divide by rounding noise.
+def _require_any_variance(moments: Moments, total_variance: float) -> None:
+    if total_variance == 0:
+        raise DataError(
+            what="The features of the train split do not vary",
+            where="train frames",
+            why=f"all {moments.count} frames have the same {moments.dimensions} features: their total variance is 0",
+            fix="see what the model makes of the videos: it answers the same to each of them",
+        )
 
-    An eigenvalue below dimensions · 2**-52 of the largest one is noise (the rule of numpy.linalg.matrix_rank).
-    """
-    noise = eigenvalues[0] * dimensions * np.finfo(np.float64).eps
+
+def _require_variance(eigenvalues: Float64Array, dimensions: int, epsilon: float) -> None:
+    """Refuses to divide by rounding noise."""
+    noise = noise_level(eigenvalues, dimensions)
     if eigenvalues[-1] + epsilon <= noise:
         raise DataError(
             what="Whitening would divide by zero",

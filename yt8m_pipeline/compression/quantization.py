@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, cast, get_args
 
 import numpy as np
+import numpy.typing as npt
 
 from yt8m_pipeline import files
 from yt8m_pipeline.compression.artefacts import damage_named, require_readable
-from yt8m_pipeline.compression.histogram import STEPS_PER_UNIT, Histogram
+from yt8m_pipeline.compression.histogram import STEPS_PER_UNIT, Histogram, Scope
 from yt8m_pipeline.compression.optimal_cells import Line, optimal_cells
 from yt8m_pipeline.data_model import Float32Array, Int64Array, UInt8Array
 from yt8m_pipeline.errors import DataError
 
 QuantizerName: TypeAlias = Literal["optimal", "uniform"]
-Scope: TypeAlias = Literal["shared", "per_dimension"]
 
 LEVELS_KEY: Mapping[Scope, str] = {"shared": "levels", "per_dimension": "levels_of_dimension"}
 """The name of the array of levels in the .npz."""
@@ -109,9 +109,9 @@ class Quantizer:
                 fix="add videos to train",
             )
         lines = [_line(*histogram.occupied(dimension)) for dimension in range(histogram.dimensions)]
-        rows = list(map(_centroids, lines, optimal_cells(lines, levels)))
+        rows = list(map(_centroids, lines, optimal_cells(lines, levels), histogram.steps.tolist()))
         length = max(map(len, rows))
-        table = np.stack([_lengthened(row, length) for row in rows])
+        table = np.stack(list(map(_lengthened, rows, [length] * len(rows), histogram.steps.tolist())))
         return cls(table[0] if histogram.dimensions == 1 else table, "optimal")
 
     @classmethod
@@ -154,6 +154,19 @@ class Quantizer:
     def clipped(self, values: Float32Array) -> int:
         """How many values are outside [−2, 2], which `uniform` clips; `optimal` has no range and clips none."""
         return int(np.count_nonzero(np.abs(values) > UNIFORM_BOUND)) if self.name == "uniform" else 0
+
+    def overloaded(self, values: Float32Array) -> npt.NDArray[np.bool_]:
+        """Which values lie beyond the outer cells, in the same shape, (…, dimensions).
+
+        The outer cells have no end; they are taken to reach as far beyond their level as within, half the step to the
+        next level. The error of a value within is small; what lies beyond may be any distance from its level.
+        """
+        levels = self.levels.astype(np.float64)
+        steps = np.diff(levels) if self.length > 1 else np.zeros_like(levels)
+        beyond: npt.NDArray[np.bool_] = (values < levels[..., 0] - steps[..., 0] / 2) | (
+            values > levels[..., -1] + steps[..., -1] / 2
+        )
+        return beyond
 
     def decode(self, codes: UInt8Array) -> Float32Array:
         """float32: the level of each code, in the same shape.
@@ -220,14 +233,14 @@ def _line(counts: Int64Array, sums: Int64Array) -> Line:
     return Line(*(np.concatenate([[0], np.cumsum(values)]).astype(np.float64) for values in (counts, sums)))
 
 
-def _centroids(line: Line, ends: Int64Array) -> Float32Array:
+def _centroids(line: Line, ends: Int64Array, step: float) -> Float32Array:
     """The mean of each cell; means that are one float32 are one level."""
-    means = np.diff(line.sums[ends]) / np.diff(line.counts[ends]) / STEPS_PER_UNIT
+    means = np.diff(line.sums[ends]) / np.diff(line.counts[ends]) * step
     return np.unique(means.astype(np.float32))
 
 
-def _lengthened(levels: Float32Array, length: int) -> Float32Array:
+def _lengthened(levels: Float32Array, length: int, step: float) -> Float32Array:
     """The levels of a dimension with too few distinct values. More follow the last one closely, and harm nothing."""
     last = float(levels[-1])
-    more = last + max(1.0, abs(last)) * np.arange(1, length - len(levels) + 1) / STEPS_PER_UNIT
+    more = last + max(step, abs(last) / STEPS_PER_UNIT) * np.arange(1, length - len(levels) + 1)
     return np.concatenate([levels, more.astype(np.float32)])

@@ -121,6 +121,8 @@ class DistortionRow:
     variance: float
     mean_squared_error: float
     relative_error: float | None
+    overload_fraction: float | None = None
+    overload_error_fraction: float | None = None
     more: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -365,6 +367,8 @@ def distortion_facts(distortion: Distortion) -> dict[str, Any]:
         "variance": distortion.variance,
         "mean_squared_error": distortion.mean_squared_error,
         "relative_error": distortion.relative_error,
+        "overload_fraction": distortion.overload_fraction,
+        "overload_error_fraction": distortion.overload_error_fraction,
     }
 
 

@@ -218,7 +218,7 @@ def _plan_import(config: Config, space: Mapping[str, Any]) -> PcaImport | None:
     folder = config.pca.source
     if folder == FIT:
         return None
-    pca = import_pca(folder, config.pca.components, config.pca.epsilon)
+    pca = import_pca(folder, config.pca.components, config.pca.absolute_epsilon)
     if _is_inception_v3(config.inception.model):
         require_dimensions(pca, POOL_3_DIMENSIONS, folder)
     found = [_describe_file(name, files.join(folder, name)) for name in imported_files(folder)]

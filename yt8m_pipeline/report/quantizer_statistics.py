@@ -107,6 +107,8 @@ class Distortions:
             the dimension to its greatest.
         panter_dite: The high-rate bound for as many levels, of the density of the coefficients; NaN if not known.
         clipped_by_uniform: The fraction of coefficients outside [−2, 2].
+        overload: The fraction of coefficients beyond the outer cells of the codebook (`Quantizer.overloaded`).
+        overload_error: Their part of the codebook's distortion.
     """
 
     variance: Float64Array
@@ -115,6 +117,8 @@ class Distortions:
     min_max_uniform: Float64Array
     panter_dite: Float64Array
     clipped_by_uniform: Float64Array
+    overload: Float64Array
+    overload_error: Float64Array
 
     def measures(self) -> dict[str, Float64Array]:
         """What the summary has, by name.
@@ -129,6 +133,10 @@ class Distortions:
             "ratio_to_min_max_uniform": _ratio(self.distortion, self.min_max_uniform),
             "ratio_to_panter_dite": _ratio(self.distortion, self.panter_dite),
             "clipped_by_uniform": self.clipped_by_uniform,
+            "overload": self.overload,
+            "overload_share_of_distortion": np.where(
+                self.distortion > 0, self.overload_error / np.where(self.distortion > 0, self.distortion, 1.0), 0.0
+            ),
         }
 
 
@@ -189,7 +197,16 @@ def measure(blocks: Iterable[Float32Array], quantizer: Quantizer) -> QuantizerSt
     return _statistics(sums * len(lowest) / histogram.count, lowest, histogram, quantizer)
 
 
-_SUMS = ("above_lowest", "their_squares", "distortion", "uniform", "min_max_uniform", "clipped_by_uniform")
+_SUMS = (
+    "above_lowest",
+    "their_squares",
+    "distortion",
+    "uniform",
+    "min_max_uniform",
+    "clipped_by_uniform",
+    "overload",
+    "overload_error",
+)
 
 
 def _cumulated(counts: Int64Array) -> tuple[Float64Array, Int64Array]:
@@ -207,7 +224,7 @@ def _range(blocks: Iterable[Float32Array]) -> tuple[Float32Array, Float32Array]:
 
 
 def _sums(values: Float32Array, quantizer: Quantizer, lowest: Float32Array, highest: Float32Array) -> Float64Array:
-    """The sums over the frames of a block, in the order of `_SUMS`, of values above the lowest: (6, dimensions)."""
+    """The sums over the frames of a block, in the order of `_SUMS`, of values above the lowest: (8, dimensions)."""
     exact, uniform = values.astype(np.float64), Quantizer.uniform()
     decoded = (
         quantizer.decode(quantizer.encode(values)),
@@ -215,9 +232,10 @@ def _sums(values: Float32Array, quantizer: Quantizer, lowest: Float32Array, high
         _middles_of_even_cells(exact, quantizer.length, lowest, highest),
     )
     errors = [((exact - approximate) ** 2).sum(axis=0) for approximate in decoded]
-    clipped = (np.abs(values) > UNIFORM_BOUND).sum(axis=0)
+    clipped, beyond = (np.abs(values) > UNIFORM_BOUND).sum(axis=0), quantizer.overloaded(values)
+    overload_error = np.where(beyond, (exact - decoded[0]) ** 2, 0.0).sum(axis=0)
     above = exact - lowest
-    return np.stack([above.sum(axis=0), (above**2).sum(axis=0), *errors, clipped])
+    return np.stack([above.sum(axis=0), (above**2).sum(axis=0), *errors, clipped, beyond.sum(axis=0), overload_error])
 
 
 def _middles_of_even_cells(
@@ -232,16 +250,16 @@ def _middles_of_even_cells(
 def _statistics(
     means: Float64Array, lowest: Float32Array, histogram: Histogram, quantizer: Quantizer
 ) -> QuantizerStatistics:
-    above, squares, distortion, uniform, min_max_uniform, clipped = means
+    above, squares, distortion, uniform, min_max_uniform, clipped, *overload = means
     variance = np.maximum(squares - above**2, 0.0)
     bounds = np.array([Density.of_buckets(row).panter_dite(quantizer.length) for row in histogram.bucket_counts])
-    by_dimension = Distortions(variance, distortion, uniform, min_max_uniform, bounds, clipped)
+    by_dimension = Distortions(variance, distortion, uniform, min_max_uniform, bounds, clipped, *overload)
     of_all = Density.of_buckets(histogram.bucket_counts.sum(axis=0)).panter_dite(quantizer.length)
     together = (
         variance.mean() + (lowest + above).var(),
         *(values.mean() for values in (distortion, uniform, min_max_uniform)),
         of_all if quantizer.scope == "shared" else bounds.mean(),
-        clipped.mean(),
+        *(values.mean() for values in (clipped, *overload)),
     )
     frames = histogram.count // histogram.dimensions
     return QuantizerStatistics(frames, by_dimension, Distortions(*map(np.atleast_1d, together)), histogram)

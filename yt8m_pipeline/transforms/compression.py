@@ -14,13 +14,15 @@ import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
 from apache_beam.pvalue import AsSingleton, PCollection
+from apache_beam.transforms.combiners import TopCombineFn
 
 from yt8m_pipeline.chance import salted_hash
-from yt8m_pipeline.compression.histogram import Histogram
+from yt8m_pipeline.compression.histogram import Histogram, Scope
 from yt8m_pipeline.compression.moments import Magnitudes, Moments
 from yt8m_pipeline.compression.pca import REVISION as PCA_REVISION
 from yt8m_pipeline.compression.pca import Pca
-from yt8m_pipeline.compression.quantization import FIT_REVISION, Quantizer, Scope
+from yt8m_pipeline.compression.quantization import FIT_REVISION, Quantizer
+from yt8m_pipeline.compression.whitening import Suitability, Whitening
 from yt8m_pipeline.config import Parallelism, PcaConfig, QuantizerConfig
 from yt8m_pipeline.data_model import StoredVideo
 from yt8m_pipeline.dataset.layout import Layout
@@ -44,6 +46,9 @@ from yt8m_pipeline.store.feature_store import FeatureStore
 from yt8m_pipeline.transforms.combiners import AddUp, DigestOfSet, Sum
 from yt8m_pipeline.transforms.monitoring import advance, timed
 from yt8m_pipeline.transforms.steps import FlatMap, Map
+
+SAMPLE = 100
+"""The number of train videos on which an imported PCA is tried: some 20,000 frames, 170 MB as float32."""
 
 Features: TypeAlias = npt.NDArray[np.floating]
 Unit: TypeAlias = list[StoredVideo]
@@ -137,7 +142,9 @@ def _fit_pca(key: str, moments: Moments | None, fitting: Fitting, config: PcaCon
         return step
     assert moments  # noqa: S101  the gate lets no build pass whose train partition has no frames
     with timed(PCA):
-        pca = Pca.fit(moments, components=config.components, epsilon=config.epsilon)
+        epsilon, share = config.absolute_epsilon or 0.0, config.relative_epsilon
+        pca = Pca.fit(moments, components=config.components, epsilon=epsilon, relative_epsilon=share)
+        Whitening.of(pca).require_most()
     return _save_pca(fitting.journal, key, pca, "fitted", {"frames": moments.count})
 
 
@@ -145,7 +152,7 @@ def _fit_pca(key: str, moments: Moments | None, fitting: Fitting, config: PcaCon
 class ImportPca(beam.PTransform[PCollection[StoredVideo], PCollection[Step]]):
     """PCollection[StoredVideo] of the train partition → PCollection[Step] of one: a PCA learnt elsewhere (paper §5.4).
 
-    Of the train videos one is read, to know the dimensions of the features.
+    Some train videos are read, to know whether the PCA suits their features.
     """
 
     fitting: Fitting
@@ -153,15 +160,20 @@ class ImportPca(beam.PTransform[PCollection[StoredVideo], PCollection[Step]]):
     source: PcaImport
 
     def expand(self, train: PCollection[StoredVideo]) -> PCollection[Step]:
-        first = train | "ids" >> Map(_video_id) | "first" >> beam.CombineGlobally(min).without_defaults()
-        return first | "import" >> Map(_import_pca, self.fitting, self.config, self.source)
+        hashed = train | "hash" >> Map(_hashed_id)
+        sample = hashed | "sample" >> beam.CombineGlobally(TopCombineFn(SAMPLE, reverse=True)).without_defaults()
+        return sample | "import" >> Map(_import_pca, self.fitting, self.config, self.source)
+
+
+def _hashed_id(stored: StoredVideo) -> tuple[int, str]:
+    return salted_hash(PCA, stored.video.video_id), stored.video.video_id
 
 
 def _video_id(stored: StoredVideo) -> str:
     return stored.video.video_id
 
 
-def _import_pca(video_id: str, fitting: Fitting, config: PcaConfig, source: PcaImport) -> Step:
+def _import_pca(sample: Sequence[tuple[int, str]], fitting: Fitting, config: PcaConfig, source: PcaImport) -> Step:
     store = fitting.store
     key = step_key(
         PCA, PCA_REVISION, source.files, store.space, source.feature_space, config.model_dump(exclude={"source"})
@@ -170,9 +182,11 @@ def _import_pca(video_id: str, fitting: Fitting, config: PcaConfig, source: PcaI
     if step:
         return step
     with timed(PCA):
-        pca = import_pca(source.folder, config.components, config.epsilon)
-        require_dimensions(pca, store.read(video_id).features.shape[1], source.folder)
-    return _save_pca(fitting.journal, key, pca, "imported", {"feature_space": source.feature_space})
+        pca = import_pca(source.folder, config.components, config.absolute_epsilon)
+        features = [store.read(video_id).features for _, video_id in sample]
+        require_dimensions(pca, features[0].shape[1], source.folder)
+        suits = Suitability.of(map(pca.transform, features)).facts()
+    return _save_pca(fitting.journal, key, pca, "imported", {"feature_space": source.feature_space, "on_train": suits})
 
 
 @dataclass
@@ -255,7 +269,8 @@ def unit_histogram(unit: Sequence[StoredVideo], fitting: Fitting, scope: Scope, 
     with timed(QUANTIZER):
         pca = load_pca(fitting.layout, pca_step)
         blocks = map(pca.transform, _features(unit, fitting.store, QUANTIZER))
-        yield Histogram.from_blocks(blocks, 1 if scope == "shared" else pca.components)
+        exponents = pca.scale_exponents(scope)
+        yield Histogram.from_blocks(blocks, len(exponents), exponents)
 
 
 def load_pca(layout: Layout, step: Step) -> Pca:
@@ -295,7 +310,11 @@ def _unless_fitted(unit: Unit, fitting: Fitting, name: str, key: str) -> Iterato
 
 def _save_pca(journal: Journal, key: str, pca: Pca, source: str, origin: dict[str, Any]) -> Step:
     explained = float(pca.explained_variance_ratio.sum())
-    more = {"dimensions": len(pca.mean), "explained_variance_ratio": None if np.isnan(explained) else explained}
+    more: dict[str, Any] = {
+        "dimensions": len(pca.mean),
+        "explained_variance_ratio": None if np.isnan(explained) else explained,
+    }
+    more["whitening"] = Whitening.of(pca).facts()
     facts = PcaFacts(source, pca.components, pca.epsilon, pca.fingerprint, {**more, **origin})
     paths = [f"{Layout.PCA}/{name}" for name in Pca.FILES]
     return _save(journal, PcaStep(PCA, key, (), facts), paths, partial(pca.save, journal.layout.path(Layout.PCA)))

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, cast
 
 import apache_beam as beam
 import pyarrow as pa
@@ -13,6 +13,8 @@ from apache_beam.transforms.util import WaitOn
 
 from yt8m_pipeline.accounting.counts import StageCount
 from yt8m_pipeline.accounting.reasons import Stage
+from yt8m_pipeline.compression.histogram import Scope
+from yt8m_pipeline.compression.whitening import Suitability, Whitening, warnings_of_few_frames
 from yt8m_pipeline.config import Config, Shards
 from yt8m_pipeline.data_model import Float32Array, Partition, StoredVideo
 from yt8m_pipeline.dataset.index import (
@@ -26,7 +28,7 @@ from yt8m_pipeline.dataset.index import (
 from yt8m_pipeline.dataset.layout import Layout, Shard
 from yt8m_pipeline.dataset.manifest import PartitionSummary, fitted_row, shard_parts, write_manifest
 from yt8m_pipeline.dataset.shards import Member, shard_key, shard_of, write_shard
-from yt8m_pipeline.dataset.steps import PCA, QUANTIZER, FileEntry, Step
+from yt8m_pipeline.dataset.steps import PCA, QUANTIZER, CodebookFacts, CodebookStep, FileEntry, PcaFacts, PcaStep, Step
 from yt8m_pipeline.errors import DataError
 from yt8m_pipeline.jobs.journal import Journal
 from yt8m_pipeline.jobs.refusals import Refusals
@@ -426,20 +428,30 @@ def _write_manifest(
 ) -> None:
     total = sum(summaries.values(), PartitionSummary())
     by_name = {step.name: step for step in steps}
-    fitted = {name: fitted_row(by_name.pop(name)) for name in (PCA, QUANTIZER)}
+    pca, quantizer = cast(PcaStep, by_name.pop(PCA)), cast(CodebookStep, by_name.pop(QUANTIZER))
     values = {
         **planned,
-        **fitted,
+        PCA: fitted_row(pca),
+        QUANTIZER: fitted_row(quantizer),
         "sampling": {**planned["sampling"], "deviation_seconds": total.deviation_seconds()},
         "partitions": {part.value: summaries.get(part.value, PartitionSummary()).to_json() for part in Partition},
         "lacking_entities": lacking,
         "accounting": [count.to_json() for count in sorted(counts, key=_stage_order)],
-        "warnings": sorted([*warnings, *planned["warnings"]]),
+        "warnings": sorted([*warnings, *planned["warnings"], *_fit_warnings(pca.facts, quantizer.facts, summaries)]),
         "encoded": {"from": FEATURES},
         **shard_parts(by_name.values()),
         "files": [{"path": file.path, "bytes": file.bytes, "sha256": file.sha256} for file in sorted(tables)],
     }
     write_manifest(layout, values)
+
+
+def _fit_warnings(pca: PcaFacts, codebook: CodebookFacts, summaries: Mapping[str, PartitionSummary]) -> list[str]:
+    """What there is to say of how the PCA and the codebook suit the train frames."""
+    train = summaries.get(Partition.TRAIN.value, PartitionSummary())
+    found = warnings_of_few_frames(cast(Scope, codebook.scope), codebook.more["levels"], train.frames)
+    found += Whitening(**pca.more["whitening"]).warnings() if "whitening" in pca.more else []
+    found += Suitability(**pca.more["on_train"]).warnings() if "on_train" in pca.more else []
+    return found
 
 
 def _stage_order(count: StageCount) -> tuple[int, str]:

@@ -12,7 +12,7 @@ from apache_beam.pvalue import AsIter, AsSingleton, PCollection
 from apache_beam.transforms.util import WaitOn
 
 from yt8m_pipeline import files
-from yt8m_pipeline.compression.distortion import Distortion
+from yt8m_pipeline.compression.distortion import Distortion, relative_error_of_both, relative_error_of_facts
 from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.data_model import Float32Array, Partition
 from yt8m_pipeline.dataset.layout import Layout, Shard
@@ -289,14 +289,16 @@ def _write_manifest(planned: Mapping[str, Any], copying: Copying, quantizer: Ste
 
 def _origin_in_codes(source: Manifest, added: Distortion) -> dict[str, Any]:
     """What the manifest says of codes that were made from codes."""
-    cost = f"{added.relative_error:.2%} of the variance" if added.relative_error is not None else "nothing"
+    distortion = to_json(source.distortion)
+    more, before = added.relative_error or 0.0, relative_error_of_facts(distortion.values())
     codebook = source.quantizer.facts
     warning = (
-        f"these codes were made from {codebook.method} codes, not from features: the mean squared error that this adds "
-        f"is {cost}; the error of those codes (manifest.json, `encoded`) comes on top"
+        f"these codes were made from {codebook.method} codes, not from features: to the mean squared error of those, "
+        f"{before:.2%} of the variance, this adds {more:.2%}; together they are about "
+        f"{relative_error_of_both(before, more):.2%}"
     )
     origin = {"build_key": source.build_key, "quantizer": codebook.fingerprint}
     return {
-        "encoded": {"from": CODES, **origin, "distortion": to_json(source.distortion)},
+        "encoded": {"from": CODES, **origin, "distortion": distortion},
         "warnings": sorted([*source.warnings, warning]),
     }
