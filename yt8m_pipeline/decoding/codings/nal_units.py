@@ -3,7 +3,7 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from yt8m_pipeline.decoding.codings.bits import Bits
 from yt8m_pipeline.decoding.codings.picture import (
@@ -152,9 +152,9 @@ class H264:
                 numbers = self._read_slice(payload(unit[:SLICE_BYTES], 1), is_idr=kind == self.IDR)
                 order = self._order(unit, numbers) if order is None else order
         if self.IDR in kinds and self.SLICE not in kinds:
-            return replace(ENTRY, order=order)
+            return ENTRY.at(order)
         is_plain_slice = self.SLICE in kinds <= {self.SLICE, self.SEI, self.DELIMITER, self.FILLER}
-        return replace(DISPOSABLE if is_plain_slice and not is_reference else REFERENCE, order=order)
+        return (DISPOSABLE if is_plain_slice and not is_reference else REFERENCE).at(order)
 
     def _order(self, unit: bytes, numbers: tuple[int, int] | None) -> tuple[int, int] | None:
         """Returns the order of a picture, from its first slice.
@@ -314,10 +314,10 @@ class Hevc:
             self._has_ended |= kind in self.ENDINGS
         pictures = kinds & self.VIDEO
         if pictures and pictures <= self.IRAP:
-            return replace(ENTRY, order=order)
+            return ENTRY.at(order)
         is_disposable = pictures <= self.SUB_LAYER_NON_REFERENCE and kinds - pictures <= self.HARMLESS
         is_disposable &= bool(pictures) and layers == {self._highest_layer}
-        return replace(DISPOSABLE if is_disposable else REFERENCE, order=order)
+        return (DISPOSABLE if is_disposable else REFERENCE).at(order)
 
     def _order(self, unit: bytes, kind: int) -> tuple[int, int] | None:
         """Reads the first slice_segment_header of a picture (§7.3.6.1) up to `slice_pic_order_cnt_lsb`."""
