@@ -33,7 +33,7 @@ from tests.decoding.damage import Video, variants
 from tests.decoding.fuzzing import STRICT, Outcome, encode_videos, originals_of, outcomes
 from yt8m_pipeline.accounting.reasons import DropReason
 
-LOST = {DropReason.DECODER_CRASHED, DropReason.DECODE_TIMEOUT}
+LOST = {DropReason.DECODER_CRASHED, DropReason.DECODE_TIMEOUT, DropReason.INTERNAL_ERROR}
 
 
 def main() -> int:

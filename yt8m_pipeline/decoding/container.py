@@ -185,6 +185,27 @@ class OpenedVideo:
         self.decoder.flush_buffers()
 
 
+class Fragments:
+    """Tells where a fragment of a fragmented MP4 is lost.
+
+    Each fragment tells its decode time (`tfdt`, ISO/IEC 14496-12 §8.8.12), and the samples before it tell how long they
+    last, so nothing is missing as long as one follows the other. A gap of less than a frame may be rounding.
+    """
+
+    def __init__(self, video: OpenedVideo) -> None:
+        self._is_fragmented = "mp4" in video.container.format.name.split(",") and not video.stream.frames
+        self._end: int | None = None
+
+    def is_lost_before(self, packet: VideoPacket) -> bool:
+        """Whether something is missing between a packet and the one that this was asked of before."""
+        if packet.dts is None or not self._is_fragmented:
+            return False
+        duration = max(packet.duration or 0, 0)
+        is_lost = self._end is not None and packet.dts - self._end > duration
+        self._end = packet.dts + duration
+        return is_lost
+
+
 def in_one_timeline(packets: Iterator[VideoPacket], tick: Fraction) -> Iterator[VideoPacket]:
     """Yields the packets of joined files with times that go on from the end of one file to the start of the next.
 

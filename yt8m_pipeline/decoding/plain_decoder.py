@@ -7,9 +7,9 @@ from math import inf
 
 from av.video.frame import VideoFrame
 
-from yt8m_pipeline.accounting.reasons import VideoRejected
+from yt8m_pipeline.accounting.reasons import DropReason, VideoRejected
 from yt8m_pipeline.decoding.account import Account, OnScreen
-from yt8m_pipeline.decoding.container import OpenedVideo, VideoPacket, rejecting
+from yt8m_pipeline.decoding.container import Fragments, OpenedVideo, VideoPacket, rejecting
 from yt8m_pipeline.decoding.frame_times import TimedFrame, frames_on_grid
 
 NOMINAL_RATE = Fraction(25)
@@ -34,6 +34,9 @@ class _PlainDecoder:
         self._latest: int | None = None
         self._has_pts = False
         self._awaited: list[int] = []
+        self._fragments = Fragments(video)
+        self._start: int | None = None
+        self._end = 0
         self._taint, self._lead_in = _Taint(), _LeadIn(video)
 
     def frames(self) -> Iterator[TimedFrame[OnScreen]]:
@@ -54,6 +57,7 @@ class _PlainDecoder:
         hole, failure = self._video.hole() if packet else None, None
         if packet:
             self._lead_in.follow(packet)
+            self._note_lost_fragment(packet)
         try:
             frames = self._decoded(packet)
         except VideoRejected as rejection:
@@ -70,6 +74,20 @@ class _PlainDecoder:
             if packet.pts is not None and not packet.is_discard and not self._lead_in.has_cut(packet.pts):
                 heappush(self._awaited, packet.pts)
         return frames
+
+    def _note_lost_fragment(self, packet: VideoPacket) -> None:
+        """If grid times lie in a gap between fragments, a frame that is not sound is on screen from its begin on."""
+        is_lost = self._fragments.is_lost_before(packet)
+        if is_lost and packet.pts is not None and self._start is not None:
+            grid = self._video.grid.in_ticks(self._video.tick)
+            if grid.between(self._end - self._start, packet.pts - self._start):
+                gap = float((packet.pts - self._end) * self._video.tick)
+                what = f"a fragment is lost: {gap:.3f} s are missing before the packet with pts {packet.pts}"
+                self._account.note(VideoRejected(DropReason.DAMAGED, what))
+                heappush(self._awaited, self._end)
+        if packet.pts is not None:
+            self._start = packet.pts if self._start is None else min(self._start, packet.pts)
+            self._end = max(self._end, packet.pts + max(packet.duration or 0, 0))
 
     def _decoded(self, packet: "VideoPacket | None") -> list[VideoFrame]:
         ending = self._video.ending

@@ -13,7 +13,7 @@ from av.video.frame import VideoFrame
 
 from yt8m_pipeline.decoding.codings.coding import coding_of
 from yt8m_pipeline.decoding.codings.picture import Picture, Unplannable
-from yt8m_pipeline.decoding.container import ChosenFrame, OpenedVideo, VideoPacket
+from yt8m_pipeline.decoding.container import ChosenFrame, Fragments, OpenedVideo, VideoPacket
 from yt8m_pipeline.decoding.packet_choice import REORDERING, CodedFrame, Step, needed_packets
 
 MAX_HELD_BYTES = 64 * 2**20
@@ -61,8 +61,10 @@ def _coded_frames(video: OpenedVideo) -> Iterator[CodedFrame[VideoPacket]]:
     coding = coding_of(decoder.codec.canonical_name, decoder.extradata or b"", is_reordered=decoder.has_b_frames)
     if coding is None:
         raise Unplannable("of this codec, only decoding everything is known to be exact")
-    times = _Times(is_reordered=decoder.has_b_frames)
+    times, fragments = _Times(is_reordered=decoder.has_b_frames), Fragments(video)
     for packet in video.packets():
+        if fragments.is_lost_before(packet):
+            raise Unplannable("a fragment is lost")
         if packet.is_corrupt or packet.pts is None or video.hole():
             raise Unplannable("a packet is incomplete, has no time, or has lost the one before")
         if packet.has_sidedata("new_extradata"):

@@ -27,10 +27,9 @@ class Bits:
 
     def ue(self) -> int:
         """An unsigned Exp-Golomb number (ITU-T H.264 §9.1)."""
-        zeros = 0
-        while not self.u(1):
-            zeros += 1
-        return (1 << zeros) - 1 + self.u(zeros)
+        rest = self._value & ((1 << self._left) - 1)
+        zeros = self._left - rest.bit_length()
+        return self.u(2 * zeros + 1) - 1
 
     def se(self) -> int:
         """A signed Exp-Golomb number (ITU-T H.264 §9.1.1)."""

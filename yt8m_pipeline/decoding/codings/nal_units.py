@@ -3,7 +3,7 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from yt8m_pipeline.decoding.codings.bits import Bits
 from yt8m_pipeline.decoding.codings.picture import (
@@ -45,6 +45,9 @@ def payload(unit: bytes, begin: int) -> Bits:
     """Returns the first bits of a NAL unit from byte `begin` on, without emulation prevention bytes (§7.3.1)."""
     return Bits(unit[begin : begin + 512].replace(b"\0\0\3", b"\0\0"))
 
+
+SLICE_BYTES = 32
+"""The fields of a slice header that are read here fit in this many bytes, with emulation prevention bytes."""
 
 LASTING_MESSAGES = frozenset({19, 47})
 """These messages of supplemental enhancement information hold for later pictures too, and FFmpeg obeys them: film
@@ -101,11 +104,13 @@ class H264Sequence:
     """The fields of an H.264 sequence parameter set that are needed to read slice headers.
 
     Attributes:
-        frame_num_bits: The bits of `colour_plane_id` and `frame_num` together.
+        plane_bits: The bits of `colour_plane_id`; 0 where it is not coded.
+        frame_num_bits: The bits of `frame_num`.
         order_count_bits: The bits of `pic_order_cnt_lsb`; 0 where it is not coded.
         may_have_fields: Whether slice headers have a `field_pic_flag`.
     """
 
+    plane_bits: int
     frame_num_bits: int
     order_count_bits: int
     may_have_fields: bool
@@ -128,6 +133,7 @@ class H264:
         self._length_size = length_size(extradata, 4)
         self._is_reordered = is_reordered
         self._sequence: H264Sequence | None = None
+        self._frame_num: int | None = None
         self._parameters, self._orders = ParameterSets(), OrderCounts()
         for unit in nal_units(extradata, None) if self._length_size is None else self._configured(extradata):
             self._note_parameters(unit)
@@ -143,20 +149,31 @@ class H264:
                 refuse_lasting_messages(unit[1:])
             if kind in (self.SLICE, self.IDR):
                 self._parameters.close()
-                lowest = self._read_slice(payload(unit[:32], 1), is_idr=kind == self.IDR)
-                order = self._order(unit, lowest) if order is None else order
+                numbers = self._read_slice(payload(unit[:SLICE_BYTES], 1), is_idr=kind == self.IDR)
+                order = self._order(unit, numbers) if order is None else order
         if self.IDR in kinds and self.SLICE not in kinds:
-            return replace(ENTRY, order=order)
+            return ENTRY.at(order)
         is_plain_slice = self.SLICE in kinds <= {self.SLICE, self.SEI, self.DELIMITER, self.FILLER}
-        return replace(DISPOSABLE if is_plain_slice and not is_reference else REFERENCE, order=order)
+        return (DISPOSABLE if is_plain_slice and not is_reference else REFERENCE).at(order)
 
-    def _order(self, unit: bytes, lowest: int | None) -> tuple[int, int] | None:
-        """The order of a picture, from its first slice."""
+    def _order(self, unit: bytes, numbers: tuple[int, int] | None) -> tuple[int, int] | None:
+        """Returns the order of a picture, from its first slice.
+
+        A slice whose `frame_num` is not the one after the last reference's (§7.4.3) is damaged or follows a gap: its
+        order is not believed.
+        """
         if unit[0] & 31 == self.IDR:
             self._orders.restart()
-        if lowest is None or self._sequence is None:
+            self._frame_num = None
+        if numbers is None or self._sequence is None:
             return None
-        return self._orders.count(lowest, self._sequence.order_count_bits, is_reference=bool(unit[0] & 0x60))
+        (frame_num, lowest), is_reference = numbers, bool(unit[0] & 0x60)
+        is_next = self._frame_num is None or frame_num == (self._frame_num + 1) % (1 << self._sequence.frame_num_bits)
+        if is_reference:
+            self._frame_num = frame_num
+        if not is_next:
+            return None
+        return self._orders.count(lowest, self._sequence.order_count_bits, is_reference=is_reference)
 
     @staticmethod
     def _configured(extradata: bytes) -> Iterator[bytes]:
@@ -176,13 +193,13 @@ class H264:
         if kind == self.SPS:
             self._read_sps(unit)
 
-    def _read_slice(self, bits: Bits, *, is_idr: bool) -> int | None:
+    def _read_slice(self, bits: Bits, *, is_idr: bool) -> tuple[int, int] | None:
         """Reads slice_header (§7.3.3) up to `pic_order_cnt_lsb`, and refuses fields.
 
         A packet may hold one field of a frame, or both, and those are not told apart here.
 
         Returns:
-            `pic_order_cnt_lsb`; None where it is not coded.
+            `frame_num` and `pic_order_cnt_lsb`; None where the latter is not coded.
         """
         bits.ue()  # first_mb_in_slice
         if bits.ue() % self.SLICE_TYPES == self.B:  # slice_type
@@ -190,14 +207,15 @@ class H264:
         if self._sequence is None:
             return None
         bits.ue()  # pic_parameter_set_id
-        bits.skip(self._sequence.frame_num_bits)  # colour_plane_id, frame_num
+        bits.skip(self._sequence.plane_bits)  # colour_plane_id
+        frame_num = bits.u(self._sequence.frame_num_bits)
         if self._sequence.may_have_fields and bits.u(1):  # field_pic_flag
             raise Unplannable("its pictures are fields")
         if not self._sequence.order_count_bits:
             return None
         if is_idr:
             bits.ue()  # idr_pic_id
-        return bits.u(self._sequence.order_count_bits)  # pic_order_cnt_lsb
+        return frame_num, bits.u(self._sequence.order_count_bits)  # pic_order_cnt_lsb
 
     def _read_sps(self, unit: bytes) -> None:
         """Reads seq_parameter_set_data (§7.3.2.1.1) up to `frame_mbs_only_flag`."""
@@ -213,7 +231,7 @@ class H264:
         bits.skip(1)  # gaps_in_frame_num_value_allowed_flag
         bits.skip_ue(2)  # pic_width_in_mbs_minus1, pic_height_in_map_units_minus1
         may_have_fields = not bits.u(1)  # frame_mbs_only_flag
-        self._sequence = H264Sequence(frame_num_bits + planes, order_count_bits, may_have_fields)
+        self._sequence = H264Sequence(planes, frame_num_bits, order_count_bits, may_have_fields)
 
     @staticmethod
     def _skip_chroma(bits: Bits) -> int:
@@ -296,16 +314,16 @@ class Hevc:
             self._has_ended |= kind in self.ENDINGS
         pictures = kinds & self.VIDEO
         if pictures and pictures <= self.IRAP:
-            return replace(ENTRY, order=order)
+            return ENTRY.at(order)
         is_disposable = pictures <= self.SUB_LAYER_NON_REFERENCE and kinds - pictures <= self.HARMLESS
         is_disposable &= bool(pictures) and layers == {self._highest_layer}
-        return replace(DISPOSABLE if is_disposable else REFERENCE, order=order)
+        return (DISPOSABLE if is_disposable else REFERENCE).at(order)
 
     def _order(self, unit: bytes, kind: int) -> tuple[int, int] | None:
         """Reads the first slice_segment_header of a picture (§7.3.6.1) up to `slice_pic_order_cnt_lsb`."""
         if kind in self.DROPPING:
             self._orders.restart()
-        bits = payload(unit[:32], 2)
+        bits = payload(unit[:SLICE_BYTES], 2)
         with suppress(Unplannable):
             bits.skip(1, kind in self.RANDOM_ACCESS)  # first_slice_segment_in_pic_flag, no_output_of_prior_pics_flag
             parameters = bits.ue()  # slice_pic_parameter_set_id

@@ -38,6 +38,10 @@ class Picture:
     is_shown: bool = True
     order: tuple[int, int] | None = field(default=None, compare=False)
 
+    def at(self, order: tuple[int, int] | None) -> "Picture":
+        """The same picture with an order."""
+        return Picture(self.reads, self.writes, self.is_entry, self.is_shown, order)
+
 
 ENTRY = Picture(NO_SLOT, ALL_SLOTS, is_entry=True)
 """A keyframe at which decoding can begin."""

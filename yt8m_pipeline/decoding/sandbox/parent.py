@@ -357,9 +357,10 @@ class _Child:
             return VideoRejected(DropReason.DECODER_CRASHED, "the decoder closed its socket")
         lines = (self._stderr.read() or b"").decode(errors="replace").split("\n")
         said = next((_printable(line) for line in reversed(lines) if line.strip()), "")
-        if status == UNEXPECTED_EXCEPTION and any(map(TRACEBACK.match, lines)) and not OUT_OF_MEMORY.match(said):
+        is_traceback = status == UNEXPECTED_EXCEPTION and any(map(TRACEBACK.match, lines))
+        if self._video is not None and is_traceback and not OUT_OF_MEMORY.match(said):
             detail = f"{said}: this is a fault of yt8m_pipeline or PyAV and not of the video; please report it"
-            logger.error("decoding %s: %s", self._video.uri if self._video else "", detail)
+            logger.error("decoding %s: %s", self._video.uri, detail)
             return VideoRejected(DropReason.INTERNAL_ERROR, detail)
         names = {number.value: number.name for number in signal.Signals}
         ended = f"signal {names.get(-status, -status)}" if status < 0 else f"exit status {status}"
