@@ -369,7 +369,7 @@ def test_a_pca_of_many_frames_whitens_unseen_frames_better_than_one_of_few(featu
 def small(workshop: Workshop, built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A build of few videos with the PCA of the finished, larger one."""
     folder = tmp_path_factory.mktemp("small")
-    sample = {"video_sampling__sample_size": 9, "video_sampling__popular_videos_above": 0}
+    sample: dict[str, Any] = {"video_sampling__sample_size": 9, "video_sampling__popular_videos_above": 0}
     sample |= {"partitioning__salt": "third"}  # no partition is empty
     config = workshop.config(
         folder, **sample, stored=built, quantizer__method="uniform",
