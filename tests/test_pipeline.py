@@ -116,6 +116,27 @@ def test_the_selection_equals_plain_python(workshop: Workshop, built: Path, vide
             assert [entities[index] for index in row["labels"]] == sorted(expected[name][1], key=entities.index)
 
 
+def test_entities_with_too_few_videos_since_some_failed_are_not_in_the_dataset(
+    workshop: Workshop, built: Path, tmp_path: Path
+) -> None:
+    config = workshop.config(tmp_path, stored=built, video_sampling__min_videos_per_entity=4)
+    finished = yt8m("build", str(config))
+    assert finished.returncode == 0, finished.stderr
+    rejects = pq.read_table(tmp_path / "dataset" / "rejects.parquet").to_pylist()
+    failed = {row["id"] for row in rejects if row["stage"] in ("decode", "extract")}
+    gone = {row["id"] for row in rejects if (row["stage"], row["table"]) == ("recount", "entities")}
+    expected = selected_videos(workshop.corpus, yaml.safe_load(config.read_text()), failed)
+    with (tmp_path / "dataset" / "vocabulary.csv").open() as stream:
+        entities = {row["KnowledgeGraphId"] for row in csv.DictReader(stream)}
+    assert gone and gone.isdisjoint(entities)
+    assert entities == {entity for _, found in expected.values() for entity in found}
+    videos = pq.read_table(tmp_path / "dataset" / "videos.parquet")["video_id"].to_pylist()
+    assert set(videos) == expected.keys()
+    labels = sum(len(found) for _, found in expected.values())
+    with (workshop.corpus / "annotations.csv").open() as stream:
+        assert len(list(csv.DictReader(stream))) == labels + sum(row["table"] == "annotations" for row in rejects)
+
+
 def test_the_vocabulary_is_ordered_by_train_videos(built: Path, videos: dict[str, dict[str, Any]]) -> None:
     counts = Counter(index for row in videos.values() if row["partition"] == "train" for index in row["labels"])
     with (built / "dataset" / "vocabulary.csv").open() as stream:

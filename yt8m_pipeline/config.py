@@ -470,12 +470,12 @@ class Knob(NamedTuple):
 
 
 def knobs(section: type[Section] = Config, above: tuple[str, ...] = ()) -> Iterator[Knob]:
-    """Every field of the config that has no fields of its own."""
+    """Every field of the config that holds a value; one that may hold a section too stands beside its fields."""
     for name, field in section.model_fields.items():
         path, below = (*above, field.alias or name), _sections(field.annotation)
         for part in below:
             yield from knobs(part, path)
-        if not below:
+        if not below or _takes_values(field.annotation):
             yield Knob(path, Changes.of(field), frozenset(item for item in field.metadata if isinstance(item, Mark)))
 
 
@@ -484,6 +484,11 @@ def _sections(annotation: Any) -> list[type[Section]]:
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return [annotation]
     return [section for argument in get_args(annotation) for section in _sections(argument)]
+
+
+def _takes_values(annotation: Any) -> bool:
+    """Whether a field may hold a text or a number."""
+    return annotation in (float, int, str) or any(map(_takes_values, get_args(annotation)))
 
 
 PATHS = frozenset(knob.path for knob in knobs() if Mark.PATH in knob.marks)

@@ -222,3 +222,13 @@ def test_an_annotation_of_a_video_that_is_not_in_the_dataset_says_so() -> None:
         {"stage": "recount", "id": "v", "reason": "video_not_kept", "detail": "v was dropped by a later stage"},
         {"stage": "recount", "id": "u", "reason": "entity_not_kept", "detail": "b was dropped by a later stage"},
     ]
+
+
+def test_a_dropped_entity_is_not_taken_for_a_label_of_the_video_before() -> None:
+    pairs = [("u", "a"), ("u", "b"), ("v", "a"), ("v", "c"), ("w", "b")]
+    rows = table([{"video_id": video, "entity_id": entity} for video, entity in pairs], ANNOTATIONS)
+    labelled = [{"video_id": "u", "entity_ids": ["a", "b"]}, {"video_id": "v", "entity_ids": ["a"]}]
+    assert reasons(settle_annotations(rows, table(labelled, LABELLED))) == {
+        ("table.csv", 4): "entity_not_kept",
+        ("table.csv", 5): "video_not_kept",
+    }

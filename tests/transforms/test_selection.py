@@ -15,7 +15,6 @@ from yt8m_pipeline.accounting.reasons import Stage
 from yt8m_pipeline.config import VideoSampling
 from yt8m_pipeline.data_model import Partition, StoredEntry, StoredVideo, Video
 from yt8m_pipeline.tables.reading import schema
-from yt8m_pipeline.transforms.ledger import COUNTS, KEPT, REJECTS
 from yt8m_pipeline.transforms.selection import (
     CountStored,
     FindLackingEntities,
@@ -54,18 +53,18 @@ def test_after_a_video_failed_entities_videos_and_annotations_are_settled(failed
         videos = root | "Videos" >> beam.Create([stored(name, *found) for name, found in extracted.items()])
         tables = root | "Entities" >> beam.Create([entities("a"), entities("b", "c")])
         frequent = tables | KeepFrequent(CONFIG, videos | CountStored(), Stage.RECOUNT)
-        kept = videos | KeepStored(frequent[KEPT])
+        kept = videos | KeepStored(frequent.kept)
         given = root | "Annotations" >> beam.Create([annotations(pairs[:3]), annotations(pairs[3:])])
-        settled = {"videos": kept[KEPT], "annotations": given} | SettleAnnotations(2)
+        settled = {"videos": kept.kept, "annotations": given} | SettleAnnotations(2)
         expected = [stored(name, *found) for name, found in left.items() if found]
-        assert_that(kept[KEPT], equal_to(expected), label="videos")
-        assert_that(settled[KEPT] | beam.FlatMap(pairs_of), equal_to(labels), label="labels")
+        assert_that(kept.kept, equal_to(expected), label="videos")
+        assert_that(settled.kept | beam.FlatMap(pairs_of), equal_to(labels), label="labels")
         assert_that(
-            settled[REJECTS] | "rejects" >> beam.FlatMap(lambda rows: rows["id"].to_pylist()),
+            settled.rejects | "rejects" >> beam.FlatMap(lambda rows: rows["id"].to_pylist()),
             equal_to([name for name, entity in pairs if (name, entity) not in labels]),
             label="rejects",
         )
-        assert_that(kept[COUNTS] | "totals" >> beam.Map(rows_in), equal_to([3]), label="counts")
+        assert_that(kept.counts | "totals" >> beam.Map(rows_in), equal_to([3]), label="counts")
 
 
 def pairs_of(rows: pa.Table) -> list[tuple[str, str]]:

@@ -7,7 +7,6 @@ shards and what encoding cost them.
 
 import csv
 import io
-import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,7 +35,7 @@ from yt8m_pipeline.dataset.typed_json import to_json
 from yt8m_pipeline.dataset.verify import Fault, verify
 from yt8m_pipeline.errors import DataError, UsageError
 from yt8m_pipeline.jobs.build_plan import build_key
-from yt8m_pipeline.store.feature_store import DESCRIPTION, FeatureStore, feature_space
+from yt8m_pipeline.store.feature_store import DESCRIPTION, FeatureStore, describe, feature_space
 
 SHARE = 0.05
 """The share of the shards of each partition that are written again, if not all are; at least one."""
@@ -156,10 +155,9 @@ def _entity_ids(layout: Layout) -> list[str]:
 
 
 def _check_space(built: Built) -> Iterator[Fault]:
-    described = json.loads(files.read_bytes(files.join(built.store.folder, DESCRIPTION)))
     stated = dict(built.manifest.feature_space.more)
-    yield from _compare("feature_space", stated, described)
-    yield from _compare("feature_space.fingerprint", built.store.space, feature_space(described))
+    yield from _compare("feature_space", stated, describe(built.store) or {})
+    yield from _compare("feature_space.fingerprint", built.store.space, feature_space(stated))
 
 
 def _check_features(built: Built) -> Iterator[Fault]:

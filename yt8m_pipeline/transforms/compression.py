@@ -165,15 +165,15 @@ class ImportPca(beam.PTransform[PCollection[StoredVideo], PCollection[Step]]):
         return sample | "import" >> Map(_import_pca, self.fitting, self.config, self.source)
 
 
-def _hashed_id(stored: StoredVideo) -> tuple[int, str]:
-    return salted_hash(PCA, stored.video.video_id), stored.video.video_id
+def _hashed_id(stored: StoredVideo) -> tuple[str, str]:
+    return f"{salted_hash(PCA, stored.video.video_id):016x}", stored.video.video_id
 
 
 def _video_id(stored: StoredVideo) -> str:
     return stored.video.video_id
 
 
-def _import_pca(sample: Sequence[tuple[int, str]], fitting: Fitting, config: PcaConfig, source: PcaImport) -> Step:
+def _import_pca(sample: Sequence[tuple[str, str]], fitting: Fitting, config: PcaConfig, source: PcaImport) -> Step:
     store = fitting.store
     key = step_key(
         PCA, PCA_REVISION, source.files, store.space, source.feature_space, config.model_dump(exclude={"source"})
