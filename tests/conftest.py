@@ -1,10 +1,13 @@
 """A tiny corpus, a tiny network and builds of them, made once per test run."""
 
+import fcntl
 import os
+import pickle
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,21 +84,43 @@ class Workshop:
         return path
 
 
+@contextmanager
+def shared(tmp_path_factory: pytest.TempPathFactory, name: str) -> Iterator[tuple[Path, bool]]:
+    """A folder that all processes of a test run share, and whether it is still to be made; the others wait."""
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+    folder, mark = root / name, root / f"{name}.made"
+    with (root / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        folder.mkdir(exist_ok=True)
+        yield folder, not mark.exists()
+        mark.touch()
+
+
 @pytest.fixture(scope="session")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
-    folder = tmp_path_factory.mktemp("workshop")
+    """The corpus and the network, made once in a test run."""
+    with shared(tmp_path_factory, "workshop") as (folder, is_new):
+        if is_new:
+            _make_workshop(folder)
+        with (folder / "summary.pickle").open("rb") as stream:
+            return Workshop(folder / "corpus", folder / "model", pickle.load(stream))
+
+
+def _make_workshop(folder: Path) -> None:
     quiet = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
     model = subprocess.Popen([sys.executable, "-c", TINY_MODEL, str(folder / "model")], env=quiet)
     summary = write_corpus(folder / "corpus", videos=24, seconds=3.0)
     assert model.wait() == 0
-    return Workshop(folder / "corpus", folder / "model", summary)
+    (folder / "summary.pickle").write_bytes(pickle.dumps(summary))
 
 
 @pytest.fixture(scope="session")
 def built(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with a finished build: config.yaml, features/ and dataset/. Copy it before you change it."""
-    folder = tmp_path_factory.mktemp("built")
-    assert yt8m("build", str(workshop.config(folder))).returncode == 0
+    with shared(tmp_path_factory, "built") as (folder, is_new):
+        if is_new:
+            assert yt8m("build", str(workshop.config(folder))).returncode == 0
     files = published_bytes(folder)
     yield folder
     assert published_bytes(folder) == files, "a test changed the build that all share"

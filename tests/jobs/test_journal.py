@@ -131,3 +131,31 @@ def test_keys_are_equal_where_the_parts_are(first: list[object], second: list[ob
 def test_a_key_depends_neither_on_the_order_of_a_mapping_nor_on_the_kind_of_a_sequence() -> None:
     assert step_key({"a": 1, "b": (1, 2)}) == step_key({"b": [1, 2], "a": 1})
     assert step_key("ab", "c") != step_key("a", "bc")
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"null", b"\0" * 300, b'{"name": "pca"}'])
+def test_a_step_that_does_not_parse_was_not_done(layout: Layout, step: Step, text: bytes) -> None:
+    """A power failure may leave a file empty, cut or full of zeros."""
+    journal = Journal(layout)
+    journal.record(step)
+    (path,) = Path(layout.path(".journal")).iterdir()
+    path.write_bytes(text)
+    assert journal.find(step.name, step.key) is None
+    assert journal.record(step) == journal.find(step.name, step.key)
+
+
+def test_a_step_that_was_begun_is_not_done(layout: Layout, step: Step) -> None:
+    journal = Journal(layout)
+    assert not journal.has_news
+    journal.record(step)
+    journal.forget(step.name)
+    assert journal.find(step.name, step.key) is None
+    assert journal.has_news
+
+
+def test_bytes_are_looked_at_where_they_must_be_intact(layout: Layout, step: Step) -> None:
+    journal = Journal(layout)
+    journal.record(step)
+    Path(layout.path(step.files[0].path)).write_bytes(b"mead")
+    assert journal.find(step.name, step.key) == step
+    assert journal.find(step.name, step.key, intact=True) is None

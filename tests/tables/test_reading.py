@@ -21,7 +21,7 @@ from yt8m_pipeline.accounting.reasons import Stage
 from yt8m_pipeline.errors import DataError, UsageError
 from yt8m_pipeline.tables import formats as table_formats
 from yt8m_pipeline.tables.cells import LABELS, STRINGS, convert
-from yt8m_pipeline.tables.reading import TableFiles, check_schema, find_files, read_batches, schema
+from yt8m_pipeline.tables.reading import Piece, TableFiles, check_schema, find_files, pieces_of, read_batches, schema
 
 Row = dict[str, Any]
 
@@ -584,3 +584,25 @@ def test_every_row_is_kept_or_rejected_once(tmp_path: Path, lines: list[str]) ->
     rows = [line for line in lines if line != "\n"]
     assert outcome.kept["_row"].to_pylist() == [row for row, line in enumerate(rows, 1) if line == "e,r,3"]
     assert sorted(outcome.rejects["row"].to_pylist()) == [row for row, line in enumerate(rows, 1) if line != "e,r,3"]
+
+
+@pytest.mark.parametrize("rows_per_group", [1, 3, 100])
+def test_the_pieces_of_a_parquet_file_hold_its_rows_once_with_their_numbers(
+    tmp_path: Path, rows_per_group: int
+) -> None:
+    rows = pa.table({"entity_id": ["a", "b", "", "d"], "rater_id": ["x"] * 4, "score": [1.0, 2.0, 3.0, 4.0]})
+    pq.write_table(rows, tmp_path / "ratings.parquet", row_group_size=rows_per_group)
+    source = TableFiles("ratings", str(tmp_path), ("ratings.parquet",))
+    pieces = pieces_of(source, "ratings.parquet")
+    outcomes = [outcome for piece in pieces for outcome in read_batches(source, piece.file, piece.row_group)]
+    whole = read(tmp_path / "ratings.parquet", "ratings")
+    assert len(pieces) == -(-4 // rows_per_group)
+    assert pa.concat_tables([outcome.kept for outcome in outcomes]).equals(whole.kept)
+    assert pa.concat_tables([outcome.rejects for outcome in outcomes]).equals(whole.rejects)
+    assert whole.rejects["row"].to_pylist() == [3]
+
+
+def test_a_text_is_one_piece(tmp_path: Path) -> None:
+    (tmp_path / "ratings.csv").write_text("entity_id,rater_id,score\na,x,1\n")
+    source = TableFiles("ratings", str(tmp_path), ("ratings.csv",))
+    assert pieces_of(source, "ratings.csv") == [Piece("ratings.csv", None)]

@@ -12,7 +12,7 @@ from yt8m_pipeline import files
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.layout import LEVELS, Layout
 from yt8m_pipeline.dataset.manifest import Manifest, mark_complete
-from yt8m_pipeline.dataset.steps import file_entry
+from yt8m_pipeline.dataset.steps import FileEntry, is_intact
 from yt8m_pipeline.errors import DataError, UsageError
 from yt8m_pipeline.jobs.journal import Journal
 from yt8m_pipeline.jobs.refusals import Refusals
@@ -118,16 +118,24 @@ def begin(layout: Layout, anew: Partition | None) -> None:
     files.delete(layout.path(Layout.COMPLETE))
 
 
-def withdraw(layout: Layout, anew: Partition) -> None:
-    """Closes a folder in which a `rebuild-split` was refused: if nothing was written, the dataset is complete again."""
+def withdraw(layout: Layout, anew: Partition | None) -> None:
+    """Closes a folder in which a build was refused: if nothing was written, the dataset is complete again.
+
+    Args:
+        layout: The folder.
+        anew: The one partition that was to be written (`rebuild-split`); None: all of them.
+    """
     manifest = Manifest.find(layout)
-    touched = [file for file in manifest.files if _may_be_touched(file.path, anew)] if manifest else []
-    if all(files.exists(layout.path(file.path)) and file_entry(layout, file.path) == file for file in touched):
+    if manifest and not Journal(layout).has_news and all(_is_untouched(layout, file, anew) for file in manifest.files):
         finish(layout)
 
 
-def _may_be_touched(path: str, anew: Partition) -> bool:
-    return f"/{anew.value}/" in path or "/" not in path or path == Layout.TEST_LABELS
+def _is_untouched(layout: Layout, file: FileEntry, anew: Partition | None) -> bool:
+    """Whether a file is that of the finished dataset. The journal tells of the PCA, the codebook and the shards."""
+    is_table = "/" not in file.path or file.path == Layout.TEST_LABELS
+    if is_table or (anew and f"/{anew.value}/" in file.path):
+        return is_intact(layout, file)
+    return files.file_size(layout.path(file.path)) == file.bytes
 
 
 def is_rebuildable(layout: Layout) -> bool:

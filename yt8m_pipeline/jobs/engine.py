@@ -2,6 +2,7 @@
 
 from argparse import ArgumentError, ArgumentParser
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -87,7 +88,8 @@ def run(arguments: Sequence[str], layout: Layout, add_steps: Callable[[beam.Pipe
         add_steps(root)
     try:
         result = root.run()
-        result.wait_until_finish()
+        with suppress(NotImplementedError):  # of a job that an engine only looks at there is no state
+            result.wait_until_finish()
     except RuntimeError as error:
         raise refusals.first() or _engine_error(str(error)) from error
     if refused := refusals.first():

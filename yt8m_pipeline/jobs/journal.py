@@ -47,6 +47,11 @@ class Journal:
         files.write_bytes(self._path(step.name), json.dumps(step.to_json(), sort_keys=True).encode())
         return step
 
+    @property
+    def has_news(self) -> bool:
+        """Whether any step was begun since the manifest took over."""
+        return bool(files.list_states(self.layout.path(Layout.JOURNAL)))
+
     def clear(self) -> None:
         """Removes what the manifest has taken over."""
         files.delete_folder(self.layout.path(Layout.JOURNAL))

@@ -51,10 +51,17 @@ class RawBatch:
 
 
 class Format(NamedTuple):
-    """The two ways to read files of one format: the header alone, or batches of the wanted columns."""
+    """The ways to read files of one format.
+
+    Attributes:
+        header: Reads what the file says of itself.
+        batches: Reads batches of the wanted columns: of all rows, or of one row group.
+        row_groups: Counts the parts that can be read for themselves; a text has none.
+    """
 
     header: Callable[[IO[bytes]], Header]
-    batches: Callable[[IO[bytes], Sequence[str]], Iterator[RawBatch]]
+    batches: Callable[[IO[bytes], Sequence[str], int | None], Iterator[RawBatch]]
+    row_groups: Callable[[IO[bytes]], int] = lambda _: 0
 
 
 class Malformed(NamedTuple):
@@ -85,7 +92,7 @@ def _csv_header(stream: IO[bytes]) -> Header:
     return Header([(name, pa.string()) for name in names], next(rows, None) is not None)
 
 
-def _csv_batches(stream: IO[bytes], wanted: Sequence[str]) -> Iterator[RawBatch]:
+def _csv_batches(stream: IO[bytes], wanted: Sequence[str], _: int | None) -> Iterator[RawBatch]:
     names, rows = _read_csv(stream)
     indices = {name: names.index(name) for name in wanted if name in names}
 
@@ -126,7 +133,7 @@ def _json_header(stream: IO[bytes]) -> Header:
     return Header([(name, pa.null()) for name in dict.fromkeys(chain.from_iterable(records))], bool(sample))
 
 
-def _json_batches(stream: IO[bytes], wanted: Sequence[str]) -> Iterator[RawBatch]:
+def _json_batches(stream: IO[bytes], wanted: Sequence[str], _: int | None) -> Iterator[RawBatch]:
     def columns(records: Sequence[dict[str, Any]]) -> dict[str, Values]:
         return {name: [record.get(name) for record in records] for name in wanted}
 
@@ -150,14 +157,19 @@ def _parquet_header(stream: IO[bytes]) -> Header:
     return Header([(item.name, item.type) for item in file.schema_arrow], file.metadata.num_rows > 0)
 
 
-def _parquet_batches(stream: IO[bytes], wanted: Sequence[str]) -> Iterator[RawBatch]:
+def _parquet_batches(stream: IO[bytes], wanted: Sequence[str], row_group: int | None) -> Iterator[RawBatch]:
     file = pq.ParquetFile(stream)
     names = [name for name in file.schema_arrow.names if name in wanted]
-    first_row = 1
-    for batch in file.iter_batches(BATCH_ROWS, columns=names):
+    groups = range(file.num_row_groups) if row_group is None else [row_group]
+    first_row = 1 + sum(file.metadata.row_group(group).num_rows for group in range(row_group or 0))
+    for batch in file.iter_batches(BATCH_ROWS, row_groups=groups, columns=names):
         rows = np.arange(first_row, first_row + batch.num_rows)
         yield RawBatch(rows, {name: batch.column(name) for name in names})
         first_row += batch.num_rows
+
+
+def _parquet_row_groups(stream: IO[bytes]) -> int:
+    return int(pq.ParquetFile(stream).num_row_groups)
 
 
 def _batched(
@@ -183,5 +195,5 @@ _FORMATS: Mapping[str, Format] = {
     "json": _JSON_LINES,
     "jsonl": _JSON_LINES,
     "ndjson": _JSON_LINES,
-    "parquet": Format(_parquet_header, _parquet_batches),
+    "parquet": Format(_parquet_header, _parquet_batches, _parquet_row_groups),
 }

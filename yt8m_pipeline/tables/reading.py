@@ -6,8 +6,10 @@ README.md beside this file shows the tables.
 import csv
 import difflib
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import IO, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -221,8 +223,32 @@ def _unreadable(path: str, table: str, error: Exception) -> UsageError:
     )
 
 
-def read_batches(source: TableFiles, name: str) -> Iterator[Outcome]:
-    """Reads one file of a table in batches of at most 65,536 rows.
+class Piece(NamedTuple):
+    """What one worker reads of a table: a file, or one row group of a Parquet file.
+
+    Attributes:
+        file: The file's name.
+        row_group: The row group's number; None for the whole file.
+    """
+
+    file: str
+    row_group: int | None
+
+
+def pieces_of(source: TableFiles, name: str) -> list[Piece]:
+    """Divides one file of a table, so that a large one keeps many workers busy.
+
+    Raises:
+        UsageError: The file has an unknown ending.
+        DataError: The file cannot be read, or is damaged.
+    """
+    count = format_of(source.path(name), source.table).row_groups
+    with _reading(source, name) as stream:
+        return [Piece(name, group) for group in range(count(stream))] or [Piece(name, None)]
+
+
+def read_batches(source: TableFiles, name: str, row_group: int | None = None) -> Iterator[Outcome]:
+    """Reads one file of a table, or one of its row groups, in batches of at most 65,536 rows.
 
     Yields:
         The good rows, in `schema(source.table)`, and the rejects: a cell of the wrong type, missing or out of range,
@@ -232,15 +258,21 @@ def read_batches(source: TableFiles, name: str) -> Iterator[Outcome]:
         UsageError: The file has an unknown ending.
         DataError: The file cannot be read, or is damaged.
     """
-    path, table = source.path(name), source.table
-    read_rows = format_of(path, table).batches
+    read_rows = format_of(source.path(name), source.table).batches
+    with _reading(source, name) as stream:
+        for batch in read_rows(stream, [column.name for column in TABLES[source.table]], row_group):
+            yield _checked(batch, name, source.table)
+
+
+@contextmanager
+def _reading(source: TableFiles, name: str) -> Iterator[IO[bytes]]:
+    path = source.path(name)
     try:
         with files.open_read(path) as stream:
-            for batch in read_rows(stream, [column.name for column in TABLES[table]]):
-                yield _checked(batch, name, table)
+            yield stream
     except (OSError, pa.ArrowException) as error:
         raise DataError(
-            what=f"The {table} table cannot be read to its end",
+            what=f"The {source.table} table cannot be read to its end",
             where=path,
             why=" ".join(str(error).split()),
             fix="replace the damaged file, or check the connection",

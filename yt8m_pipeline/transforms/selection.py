@@ -37,7 +37,7 @@ from yt8m_pipeline.selection.video_sampling import (
     sampling_cut,
 )
 from yt8m_pipeline.selection.vocabulary import filter_by_type, unused_types, used_types
-from yt8m_pipeline.tables.reading import TableFiles, read_batches, schema
+from yt8m_pipeline.tables.reading import Piece, TableFiles, pieces_of, read_batches, schema
 from yt8m_pipeline.transforms.combiners import Sum
 from yt8m_pipeline.transforms.ledger import (
     COUNTS,
@@ -68,16 +68,20 @@ class ReadTable(SeveralOutputs[Pipeline, Outputs[pa.Table]]):
     source: TableFiles
 
     def expand(self, root: Pipeline) -> Outputs[pa.Table]:
-        files = root | beam.Create(self.source.files) | beam.Reshuffle()
-        return outputs_of(files, _Read(self.source), kept=pa.Table)
+        pieces = root | beam.Create(self.source.files) | "pieces" >> FlatMap(_pieces, self.source) | beam.Reshuffle()
+        return outputs_of(pieces, _Read(self.source), kept=pa.Table)
+
+
+def _pieces(file: str, source: TableFiles) -> list[Piece]:
+    return pieces_of(source, file)
 
 
 class _Read(NotingDoFn):
     def __init__(self, source: TableFiles) -> None:
         self._source = source
 
-    def process(self, file: str) -> Iterator[Any]:
-        for outcome in read_batches(self._source, file):
+    def process(self, piece: Piece) -> Iterator[Any]:
+        for outcome in read_batches(self._source, piece.file, piece.row_group):
             yield from settle(outcome)
 
 
