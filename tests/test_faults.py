@@ -506,13 +506,13 @@ BROKEN = {
 def write_broken(bench: Bench, folder: Path) -> Path:
     """The tables of a corpus with a video of every kind that cannot be used, and those videos."""
     planted = {item.reason.value: item.identifier for item in bench.workshop.summary.expected_rejects}
-    films = {row["video_id"]: row for row in read_rows(bench.workshop.corpus / "videos.parquet")}
+    videos = {row["video_id"]: row for row in read_rows(bench.workshop.corpus / "videos.parquet")}
 
-    def film(reason: str) -> str:
-        return str(bench.workshop.corpus / films[planted[reason]]["uri"])
+    def uri_of(reason: str) -> str:
+        return str(bench.workshop.corpus / videos[planted[reason]]["uri"])
 
     corpus = bench.corpus()
-    uris = {"sound": film("no_video_stream"), "cut": film("truncated"), "text": film("not_a_video")}
+    uris = {"sound": uri_of("no_video_stream"), "cut": uri_of("truncated"), "text": uri_of("not_a_video")}
     corpus.videos += [video_row(name, uris.get(name, f"{name}.avi")) for name in BROKEN]
     corpus.annotations += [{"video_id": name, "entity_id": CAT, "score": 1} for name in BROKEN]
     corpus.write(folder)
@@ -536,9 +536,9 @@ def test_a_broken_video_costs_itself_only(bench: Bench, broken: Path) -> None:
     rejects = {row["id"]: row for row in rejects_of(broken / "dataset") if row["stage"] == "decode"}
     assert {name: row["reason"] for name, row in rejects.items()} == {name: BROKEN[name][0] for name in BROKEN}
     assert all(BROKEN[name][1] in row["detail"] for name, row in rejects.items())
-    films = {row["video_id"]: row["uri"] for row in map(json.loads, (broken / "corpus" / "videos.jsonl").open())}
+    videos = {row["video_id"]: row["uri"] for row in map(json.loads, (broken / "corpus" / "videos.jsonl").open())}
     corpus = broken / "corpus"
-    assert {name: row["file"] for name, row in rejects.items()} == {name: str(corpus / films[name]) for name in BROKEN}
+    assert {name: row["file"] for name, row in rejects.items()} == {name: str(corpus / videos[name]) for name in BROKEN}
     kept = pq.read_table(broken / "dataset" / "videos.parquet")["video_id"].to_pylist()
     assert kept == sorted(row["video_id"] for row in bench.corpus().videos)
     assert verify(str(broken / "dataset")) == []
@@ -560,10 +560,10 @@ def test_a_salvaged_video_is_decoded_once_and_kept_or_not_by_the_config_of_the_d
     bench: Bench, tmp_path: Path
 ) -> None:
     planted = {item.reason.value: item.identifier for item in bench.workshop.summary.expected_rejects}
-    films = {row["video_id"]: row["uri"] for row in read_rows(bench.workshop.corpus / "videos.parquet")}
+    videos = {row["video_id"]: row["uri"] for row in read_rows(bench.workshop.corpus / "videos.parquet")}
     corpus = bench.corpus()
     names = [*(row["video_id"] for row in corpus.videos[:9]), planted["truncated"]]
-    corpus.videos = [video_row(name, str(bench.workshop.corpus / films[name])) for name in names]
+    corpus.videos = [video_row(name, str(bench.workshop.corpus / videos[name])) for name in names]
     corpus.annotations = [{"video_id": name, "entity_id": CAT, "score": 1} for name in names]
     config = bench.config(corpus.write(tmp_path / "corpus"), decoding__damage="salvage", pca__components=4)
     dataset = tmp_path / "dataset"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from yt8m_pipeline.jobs.preflight import probe
     from yt8m_pipeline.jobs.progress import Progress
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "BuildResult": "jobs.build",

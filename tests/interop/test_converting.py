@@ -187,10 +187,10 @@ def test_the_vocabulary_has_what_the_protos_tell(tmp_path: Path) -> None:
 
 def test_a_video_without_an_id_is_named_by_its_file(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "my film.features.pb").write_bytes(proto("", 1))
+    (tmp_path / "in" / "my video.features.pb").write_bytes(proto("", 1))
     write_tfrecord(tmp_path / "in" / "many.tfrecord", [proto("named", 2), proto("", 3)])
     to_records(tmp_path / "in", output=tmp_path / "out")
-    assert frame_records(tmp_path / "out").keys() == {"my film.features", "named", "many-00001"}
+    assert frame_records(tmp_path / "out").keys() == {"my video.features", "named", "many-00001"}
 
 
 @pytest.mark.parametrize("partition", ["validate", "test"])

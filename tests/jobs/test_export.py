@@ -370,7 +370,7 @@ class TestBadInput:
         store = FeatureStore(str(copied / "features"), victim.parent.parent.name)
         video = store.open(str(victim)).video
         other = VideoFeatures(video.video_id, video.features + 1, video.pts_seconds)
-        store.write(other, Source("film.mp4", 1, ""), 1.0, Fraction(1))
+        store.write(other, Source("clip.mp4", 1, ""), 1.0, Fraction(1))
         finished = export(copied / "dataset", copied / "export", *from_store(copied))
         what, where, _, fix = self.refused(finished, 1)
         assert (what, where) == ("Stored features are not those that the dataset was built from", str(victim))

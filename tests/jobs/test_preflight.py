@@ -1,4 +1,4 @@
-"""`yt8m probe`, over a few films and over a whole videos table."""
+"""`yt8m probe`, over a few videos and over a whole videos table."""
 
 import csv
 import json
@@ -25,8 +25,8 @@ from yt8m_pipeline.errors import DataError
 from yt8m_pipeline.jobs.preflight import Preflight, Probing, WrongDuration, count_videos, probe_table, prober
 from yt8m_pipeline.tables.reading import TableFiles, find_files
 
-FILM = encode(range(0, 2000, 40), container="matroska")
-BROKEN = {"text.mp4": b"not a film", "audio.mp4": encode_audio(), "cut.mkv": FILM[:-900], "empty.mp4": b""}
+CLIP = encode(range(0, 2000, 40), container="matroska")
+BROKEN = {"text.mp4": b"not a video", "audio.mp4": encode_audio(), "cut.mkv": CLIP[:-900], "empty.mp4": b""}
 REASONS = {
     "text.mp4": DropReason.NOT_A_VIDEO,
     "audio.mp4": DropReason.NO_VIDEO_STREAM,
@@ -40,17 +40,19 @@ PROBING = Probing(Decoding(), frames=False, workers=1)
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with sound and broken films, and tables that list them."""
+    """A folder with sound and broken videos, and tables that list them."""
     folder = tmp_path_factory.mktemp("corpus")
-    (folder / "films" / "folder.mp4").mkdir(parents=True)
-    for name, data in {**BROKEN, "good.mkv": FILM, "[red]good.mkv": FILM}.items():
-        (folder / "films" / name).write_bytes(data)
-    broken = [(name, f"films/{name}", 2.0) for name in REASONS]
-    write_table(folder / "all-1.csv", [("near", "films/good.mkv", 2.9), *broken, ("bad row", "films/good.mkv", "long")])
+    (folder / "videos" / "folder.mp4").mkdir(parents=True)
+    for name, data in {**BROKEN, "good.mkv": CLIP, "[red]good.mkv": CLIP}.items():
+        (folder / "videos" / name).write_bytes(data)
+    broken = [(name, f"videos/{name}", 2.0) for name in REASONS]
     write_table(
-        folder / "all-2.csv", [("far", str(folder / "films" / "good.mkv"), 9.0), ("off", "films/good.mkv", 0.5)]
+        folder / "all-1.csv", [("near", "videos/good.mkv", 2.9), *broken, ("bad row", "videos/good.mkv", "long")]
     )
-    write_table(folder / "sound.csv", [("good", "films/good.mkv", 2.0)])
+    write_table(
+        folder / "all-2.csv", [("far", str(folder / "videos" / "good.mkv"), 9.0), ("off", "videos/good.mkv", 0.5)]
+    )
+    write_table(folder / "sound.csv", [("good", "videos/good.mkv", 2.0)])
     return folder
 
 
@@ -77,30 +79,30 @@ def printed_json(*arguments: str, exit_code: int = 0) -> Any:
     return json.loads(finished.stdout)
 
 
-class TestFilms:
-    def test_each_result_has_its_films_place_in_the_list(self, corpus: Path) -> None:
+class TestFiles:
+    def test_each_result_has_its_videos_place_in_the_list(self, corpus: Path) -> None:
         names = ["good.mkv", *REASONS, "good.mkv"]
         with prober(replace(PROBING, workers=2)) as probe:
-            results = dict(probe([str(corpus / "films" / name) for name in names]))
+            results = dict(probe([str(corpus / "videos" / name) for name in names]))
         assert sorted(results) == list(range(len(names)))
         for number, name in enumerate(names):
             result = results[number]
             found = result.reason if isinstance(result, VideoRejected) else type(result)
             assert found == REASONS.get(name, VideoFacts), (name, result)
 
-    def test_a_film_with_too_few_sound_frames_is_rejected_once_they_are_decoded(self, corpus: Path) -> None:
+    def test_a_video_with_too_few_sound_frames_is_rejected_once_they_are_decoded(self, corpus: Path) -> None:
         decoding = Decoding(damage="salvage", min_decoded_fraction=1.0)
         with prober(Probing(decoding, frames=True, workers=1)) as probe:
-            ((_, result),) = probe([str(corpus / "films" / "cut.mkv")])
+            ((_, result),) = probe([str(corpus / "videos" / "cut.mkv")])
         assert isinstance(result, VideoRejected)
         assert (result.reason, result.decoded_fraction) == (DropReason.TOO_DAMAGED, 0.5)
 
-    def test_a_sandbox_that_does_not_start_is_no_fault_of_a_film(
+    def test_a_sandbox_that_does_not_start_is_no_fault_of_a_video(
         self, corpus: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(sys, "executable", "/bin/false")
         with prober(PROBING) as probe, pytest.raises(DataError, match="The decoding process does not start"):
-            list(probe([str(corpus / "films" / "good.mkv")]))
+            list(probe([str(corpus / "videos" / "good.mkv")]))
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +131,7 @@ class TestTable:
         assert [video["id"] for video in videos] == list(REASONS)
         for video in videos:
             assert (video["stage"], video["table"]) == ("decode", "videos")
-            assert (video["reason"], video["file"]) == (REASONS[video["id"]], str(corpus / "films" / video["id"]))
+            assert (video["reason"], video["file"]) == (REASONS[video["id"]], str(corpus / "videos" / video["id"]))
         assert found.problems == {"wrong_type": 1, **{reason.value: 1 for reason in REASONS.values()}}
 
     def test_every_readable_video_is_counted_and_announced(
@@ -163,23 +165,23 @@ class TestTable:
 
 
 class TestCommand:
-    def test_one_film_is_shown_in_full(self, corpus: Path) -> None:
-        shown = run("probe", str(corpus / "films" / "good.mkv"), "--frames")
+    def test_one_video_is_shown_in_full(self, corpus: Path) -> None:
+        shown = run("probe", str(corpus / "videos" / "good.mkv"), "--frames")
         assert shown.returncode == 0
         lines = shown.stdout.splitlines()
-        assert lines[:2] == ["1 film, none of them unusable", f"file: {corpus / 'films' / 'good.mkv'}"]
+        assert lines[:2] == ["1 video, none of them unusable", f"file: {corpus / 'videos' / 'good.mkv'}"]
         assert {"codec: h264", "width: 64", "duration_seconds_from_content: 2.0", "grid_frames: 2"} <= set(lines)
         assert not [line for line in lines if "None" in line]
         assert sum(line.startswith(("│ 0 ", "│ 1 ")) for line in lines) == 2
 
-    def test_a_bad_film_is_a_row_with_its_reason_and_the_others_go_on(
+    def test_a_bad_video_is_a_row_with_its_reason_and_the_others_go_on(
         self, corpus: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.chdir(corpus / "films")
+        monkeypatch.chdir(corpus / "videos")
         names = [*REASONS, "[red]good.mkv"]
         shown = run("probe", *names)
         assert shown.returncode == 1
-        assert shown.stdout.startswith("7 films, 6 of them unusable\n")
+        assert shown.stdout.startswith("7 videos, 6 of them unusable\n")
         rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown.stdout.splitlines() if "│" in line]
         good, *unusable = rows
         assert good == ["[red]good.mkv", "h264", "64×48", "0", "25/1", "2.0", "2.0", "2"]
@@ -189,17 +191,17 @@ class TestCommand:
 
     def test_json_holds_the_facts_and_the_reasons(self, corpus: Path) -> None:
         names = ["good.mkv", "text.mp4"]
-        facts = printed_json(*(str(corpus / "films" / name) for name in names), "--frames", exit_code=1)
-        good, text = facts["films"]
+        facts = printed_json(*(str(corpus / "videos" / name) for name in names), "--frames", exit_code=1)
+        good, text = facts["videos"]
         assert VideoFacts.from_json({name: value for name, value in good.items() if name != "file"}).grid_frames == 2
         assert [frame["k"] for frame in good["frames"]] == [0, 1]
-        assert (text["file"], text["reason"]) == (str(corpus / "films" / "text.mp4"), "not_a_video")
+        assert (text["file"], text["reason"]) == (str(corpus / "videos" / "text.mp4"), "not_a_video")
 
     def test_the_config_gives_the_grid_and_the_policy(self, corpus: Path, tmp_path: Path) -> None:
         config = config_with(tmp_path, decoding__frames_per_second=4, decoding__damage="salvage")
-        facts = printed_json(*(str(corpus / "films" / name) for name in ("good.mkv", "cut.mkv")), "--config", config)
-        assert facts["films"][0]["grid_frames"] == 8
-        assert 1 < facts["films"][1]["grid_frames"] < 8
+        facts = printed_json(*(str(corpus / "videos" / name) for name in ("good.mkv", "cut.mkv")), "--config", config)
+        assert facts["videos"][0]["grid_frames"] == 8
+        assert 1 < facts["videos"][1]["grid_frames"] < 8
 
     def test_a_table_is_summed_up_by_reason(self, corpus: Path, tmp_path: Path) -> None:
         output = tmp_path / "problems.parquet"
@@ -214,7 +216,7 @@ class TestCommand:
 
     def test_the_table_of_problems_replaces_an_older_one_and_nothing_else(self, corpus: Path, tmp_path: Path) -> None:
         table = tmp_path / "videos.csv"
-        write_table(table, [("v", f"{corpus}/films/good.mkv", 2.0)])
+        write_table(table, [("v", f"{corpus}/videos/good.mkv", 2.0)])
         before = table.read_bytes()
         refused = run("probe", "--table", str(table), "--output", str(table))
         assert refused.returncode == 2
@@ -236,8 +238,8 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("arguments", "what", "why"),
         [
-            ((), "Films and a table exclude each other", "there is neither"),
-            (("film.mp4", "--table", "t.csv"), "Films and a table exclude each other", "there are both"),
+            ((), "Videos and a table exclude each other", "there is neither"),
+            (("video.mp4", "--table", "t.csv"), "Videos and a table exclude each other", "there are both"),
             (("--table", "/nowhere/t.csv"), "The videos table is missing", "no file matches"),
         ],
     )
@@ -247,7 +249,7 @@ class TestCommand:
         assert four_parts(refused)[::2] == (what, why)
 
     def test_ctrl_c_ends_it_at_once_and_leaves_no_file(self, corpus: Path, tmp_path: Path) -> None:
-        write_table(corpus / "many.csv", [(f"v{number}", "films/good.mkv", 2.0) for number in range(20_000)])
+        write_table(corpus / "many.csv", [(f"v{number}", "videos/good.mkv", 2.0) for number in range(20_000)])
         output = tmp_path / "problems.parquet"
         command = [sys.executable, "-m", "yt8m_pipeline", "probe", "--table", str(corpus / "many.csv")]
         with subprocess.Popen(
@@ -261,6 +263,6 @@ class TestCommand:
                 time.sleep(0.05)
             time.sleep(0.5)
             process.send_signal(signal.SIGINT)
-            _, stderr = process.communicate(timeout=60)  # all 20,000 films take minutes
+            _, stderr = process.communicate(timeout=60)  # all 20,000 videos take minutes
         assert (process.returncode, stderr.splitlines()[-1]) == (130, "stopped")
         assert not list(tmp_path.iterdir())

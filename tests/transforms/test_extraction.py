@@ -41,7 +41,7 @@ SLOW = VideoRejected(DropReason.DECODE_TIMEOUT, "the decoder took too long and w
 HALF = VideoRejected(
     DropReason.TOO_DAMAGED, "0.5 of its grid times have a sound frame, min_decoded_fraction asks for 0.6", 0.5
 )
-VIDEO = Video("dog", "film.mp4", Partition.TRAIN, ("/m/a",))
+VIDEO = Video("dog", "dog.mp4", Partition.TRAIN, ("/m/a",))
 PASSED = [StageCount(Stage.DECODE, "videos", 1), StageCount(Stage.EXTRACT, "videos", 1)]
 
 
@@ -58,8 +58,8 @@ def clip(tmp_path: Path) -> Video:
 
 @pytest.fixture
 def video(tmp_path: Path) -> Video:
-    path = tmp_path / "film.mp4"
-    path.write_bytes(b"a film")
+    path = tmp_path / "dog.mp4"
+    path.write_bytes(b"a video")
     return Video("dog", str(path), Partition.TRAIN, ("/m/a",))
 
 
@@ -238,7 +238,7 @@ class TestRefreshing:
         self, store: FeatureStore, video: Video, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         put(store, video, 1.0, STRICT)
-        far, asked = replace(video, uri="gs://bucket/film.mp4"), list[str]()
+        far, asked = replace(video, uri="gs://bucket/dog.mp4"), list[str]()
 
         def describe(uri: str) -> tuple[int, str]:
             asked.append(uri)
@@ -248,7 +248,7 @@ class TestRefreshing:
         assert CHANGED not in look_up(store, far, STRICT, Retry.ALL)
         assert not asked
         assert look_up(store, far, STRICT, Retry.ALL, refresh=True) == {LACKING: [far]}
-        assert asked == ["gs://bucket/film.mp4"]
+        assert asked == ["gs://bucket/dog.mp4"]
 
     def test_a_changed_file_that_has_failed_already_is_rejected_under_refresh(
         self, store: FeatureStore, video: Video
@@ -275,7 +275,7 @@ class TestTryingAgain:
 
     def test_a_changed_file_is_tried_again(self, store: FeatureStore, video: Video) -> None:
         put(store, video, CUT, STRICT)
-        Path(video.uri).write_bytes(b"a mended film")
+        Path(video.uri).write_bytes(b"a mended video")
         assert look_up(store, video, STRICT, Retry.NONE) == {LACKING: [video]}
 
     def test_a_file_that_changed_while_it_was_decoded_is_tried_again(
