@@ -393,7 +393,7 @@ def test_a_store_that_cannot_be_made_is_an_error_of_four_parts(bench: Bench, tmp
     what, where, why, fix = four_parts(stopped := run("build", str(config), "--set", f"store={config}/features"))
     assert (stopped.returncode, what) == (1, "A file cannot be written")
     assert where.startswith(f"{config}/features/")
-    assert "Cannot create directory" in why
+    assert "Not a directory" in why
     assert fix == "free space, or check the permissions of the folder"
 
 

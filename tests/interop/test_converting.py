@@ -581,7 +581,7 @@ def test_damage_in_a_shard_leaves_no_protos(dataset: Path, tmp_path: Path) -> No
     shard = dataset / "frame" / "train" / "train-00001-of-00002.tfrecord"
     shard.write_bytes(shard.read_bytes()[:-1])
     what, where, *_ = refused(1, dataset, "--to", "mediasequence", "--output", tmp_path / "out")
-    assert what == "A TFRecord file is truncated or damaged"
+    assert what == "A shard is truncated or not the one of the manifest"
     assert where.startswith(str(shard))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dataset", "in"]
 

@@ -156,8 +156,8 @@ def _entity_ids(layout: Layout) -> list[str]:
 
 def _check_space(built: Built) -> Iterator[Fault]:
     stated = dict(built.manifest.feature_space.more)
-    yield from _compare("feature_space", stated, describe(built.store) or {})
-    yield from _compare("feature_space.fingerprint", built.store.space, feature_space(stated))
+    false_facts = list(_compare("feature_space", stated, describe(built.store) or {}))
+    yield from false_facts or _compare("feature_space.fingerprint", built.store.space, feature_space(stated))
 
 
 def _check_features(built: Built) -> Iterator[Fault]:

@@ -4,6 +4,7 @@ from argparse import ArgumentError, ArgumentParser
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib import import_module
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import apache_beam as beam
@@ -81,11 +82,16 @@ def run(arguments: Sequence[str], layout: Layout, add_steps: Callable[[beam.Pipe
         DataError: with the last line that the engine gives, if it stopped for another reason.
         KeyboardInterrupt: if a worker was interrupted.
     """
-    refusals = Refusals(layout.path(Layout.REFUSALS))
-    refusals.clear()
-    root = beam_pipeline(arguments)
-    with refusing_to(refusals):
-        add_steps(root)
+    with TemporaryDirectory(prefix="yt8m-") as spare:
+        refusals = Refusals(layout.path(Layout.REFUSALS), spare)
+        refusals.clear()
+        root = beam_pipeline(arguments)
+        with refusing_to(refusals):
+            add_steps(root)
+        return stage_seconds(_run(root, refusals))
+
+
+def _run(root: Any, refusals: Refusals) -> Any:
     try:
         result = root.run()
         with suppress(NotImplementedError):  # of a job that an engine only looks at there is no state
@@ -94,7 +100,7 @@ def run(arguments: Sequence[str], layout: Layout, add_steps: Callable[[beam.Pipe
         raise refusals.first() or _engine_error(str(error)) from error
     if refused := refusals.first():
         raise refused
-    return stage_seconds(result)
+    return result
 
 
 def _engine_error(text: str) -> DataError | KeyboardInterrupt:
