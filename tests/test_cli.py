@@ -55,6 +55,9 @@ class TestUsage:
             (("build", "config.yaml", "--retry", "some"), "'some' is not one of 'transient', 'all', 'none'"),
             (("demo", "corpus", "--videos", "3"), "Invalid value for '--videos'"),
             (("inspect", "file", "--records", "many"), "Invalid value for '--records'"),
+            (("build", "gs://bucket/config.yaml"), "gs://bucket/config.yaml is no path of this machine"),
+            (("config", "init", "smoke", "s3://bucket/config.yaml"), "is no path of this machine"),
+            (("demo", "hf://datasets/demo"), "hf://datasets/demo is no path of this machine"),
         ],
     )
     def test_a_wrong_command_ends_with_2_and_says_what_is_wrong(self, arguments: tuple[str, ...], message: str) -> None:

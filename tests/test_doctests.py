@@ -8,12 +8,29 @@ import numpy as np
 import pytest
 
 import yt8m_pipeline
+from tests.dataset.example import write_example
 
 EXAMPLES = {
+    "yt8m_pipeline.accounting.counts",
+    "yt8m_pipeline.chance",
+    "yt8m_pipeline.compression.eigen",
+    "yt8m_pipeline.compression.exact_products",
+    "yt8m_pipeline.compression.histogram",
     "yt8m_pipeline.compression.moments",
     "yt8m_pipeline.compression.pca",
-    "yt8m_pipeline.compression.histogram",
     "yt8m_pipeline.compression.quantization",
+    "yt8m_pipeline.dataset.reader",
+    "yt8m_pipeline.dataset.tf_reader",
+    "yt8m_pipeline.decoding.codings.bits",
+    "yt8m_pipeline.decoding.frame_times",
+    "yt8m_pipeline.decoding.frames",
+    "yt8m_pipeline.errors",
+    "yt8m_pipeline.extraction.model_files",
+    "yt8m_pipeline.extraction.network_input",
+    "yt8m_pipeline.selection.partitioning",
+    "yt8m_pipeline.store.feature_store",
+    "yt8m_pipeline.store.features",
+    "yt8m_pipeline.store.formats",
 }
 """The modules that must have an example."""
 
@@ -24,15 +41,21 @@ NAMES = sorted(
 )
 
 
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The tiny dataset that the readers' examples call DATASET."""
+    return write_example(tmp_path_factory.mktemp("example"))
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_the_examples_of_a_module_print_what_they_say(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_examples_of_a_module_print_what_they_say(name: str, dataset: str, monkeypatch: pytest.MonkeyPatch) -> None:
     try:
         module = importlib.import_module(name)
     except ModuleNotFoundError as missing:
         if (missing.name or "").startswith("yt8m_pipeline"):
             raise
         pytest.skip(f"{name} needs {missing.name}, which is not installed")
-    found = doctest.DocTestFinder(exclude_empty=True).find(module, name)
+    found = doctest.DocTestFinder(exclude_empty=True).find(module, name, extraglobs={"DATASET": dataset})
     tests = [test for test in found if test.examples]
     assert tests or name not in EXAMPLES
     monkeypatch.setattr(doctest, "ELLIPSIS_MARKER", "…")

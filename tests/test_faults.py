@@ -368,6 +368,14 @@ def test_a_folder_that_is_not_ours_is_left_alone(bench: Bench, tmp_path: Path) -
     assert [path.name for path in theirs.parent.iterdir()] == ["thesis.txt"]
 
 
+def test_the_folder_of_a_build_that_was_killed_at_once_is_ours(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "dataset").mkdir()
+    for name in (".lock", ".unfinished.tmp-elsewhere-00ff"):
+        (tmp_path / "dataset" / name).touch()
+    assert run("build", str(bench.config(bench.corpus().write(tmp_path / "corpus")))).returncode == 0
+    assert verify(str(tmp_path / "dataset")) == []
+
+
 def test_an_output_that_is_a_file_is_refused(bench: Bench, tmp_path: Path) -> None:
     config = bench.config(bench.corpus().write(tmp_path / "corpus"))
     refused = run("build", str(config), "--output", str(config))

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from yt8m_pipeline.cli.console import AsJson, CommandGroup, ConfigPath, Settings, load_config
+from yt8m_pipeline.cli.console import AsJson, CommandGroup, ConfigPath, Settings, load_config, local_path
 from yt8m_pipeline.errors import UsageError
 
 app = typer.Typer(cls=CommandGroup, help="Write, show, check or describe configs.", no_args_is_help=True)
@@ -34,7 +34,8 @@ EXAMPLES = (
 def init(
     example: Annotated[Example, typer.Argument(metavar="NAME", help=EXAMPLES)],
     file: Annotated[
-        Path | None, typer.Argument(metavar="FILE", help="By default NAME.yaml; an existing file is left alone.")
+        Path | None,
+        typer.Argument(parser=local_path, metavar="FILE", help="By default NAME.yaml; an existing file is left alone."),
     ] = None,
 ) -> None:
     """Write a commented config to begin with."""

@@ -31,7 +31,16 @@ def _known(place: str) -> str:
     return require_known(place)
 
 
-ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML config; `yt8m config init` writes one.")]
+def local_path(text: str) -> Path:
+    """Parses an argument that names a file or folder of this machine; to `Path`, `gs://x` is the folder gs:/x."""
+    if "://" in text:
+        raise typer.BadParameter(f"{text} is no path of this machine")
+    return Path(text)
+
+
+ConfigPath = Annotated[
+    Path, typer.Argument(parser=local_path, metavar="CONFIG", help="A YAML config; `yt8m config init` writes one.")
+]
 KNOWN_PLACE: Any = {"callback": _known}
 """Of arguments that name a place."""
 Dataset = Annotated[

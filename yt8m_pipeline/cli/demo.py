@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from yt8m_pipeline.cli.console import AsJson, progress_bars, require_posix, show
+from yt8m_pipeline.cli.console import AsJson, local_path, progress_bars, require_posix, show
 
 
 def demo(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write the corpus.")],
+    folder: Annotated[Path, typer.Argument(parser=local_path, metavar="DIR", help="Where to write the corpus.")],
     videos: Annotated[int, typer.Option(min=24, help="How many videos to encode.")] = 40,
     seconds: Annotated[float, typer.Option(min=2, max=40, help="Their typical length.")] = 10.0,
     seed: Annotated[int, typer.Option(min=0, help="Another seed gives another corpus.")] = 0,

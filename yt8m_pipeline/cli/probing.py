@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from yt8m_pipeline.accounting.reasons import VideoRejected
-from yt8m_pipeline.cli.console import AsJson, load_config, progress_bars, require_posix, show
+from yt8m_pipeline.cli.console import AsJson, load_config, local_path, progress_bars, require_posix, show
 from yt8m_pipeline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,7 +21,9 @@ def probe(
     *,
     table: Annotated[str | None, typer.Option(help="Probe the videos of a videos table; globs allowed.")] = None,
     output: Annotated[str, typer.Option(help="Where the table of problems of --table goes.")] = "problems.parquet",
-    config: Annotated[Path | None, typer.Option(help="Take `decoding` and `tables.root` from a config.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(parser=local_path, help="Take `decoding` and `tables.root` from a config.")
+    ] = None,
     frames: Annotated[bool, typer.Option("--frames", help="Decode all frames that a build would take.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Videos at once; by default one per core.")] = None,
     as_json: AsJson = False,

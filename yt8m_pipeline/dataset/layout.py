@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from yt8m_pipeline.data_model import Partition
-from yt8m_pipeline.files import join
+from yt8m_pipeline.files import TEMPORARY_MARK, join
 
 LEVELS = ("frame", "video")
 """The two levels of the published dataset: one record has all frames of a video, or their mean (paper §4)."""
@@ -59,3 +59,8 @@ class Layout:
     def path(self, name: str) -> str:
         """The full path of a file, given its path in the dataset."""
         return join(self.root, name)
+
+    @staticmethod
+    def is_beginning(name: str) -> bool:
+        """Whether a file is all that a build leaves that was killed before it marked the folder as its own."""
+        return name == Layout.LOCK or name.startswith(f"{Layout.UNFINISHED}{TEMPORARY_MARK}")

@@ -15,6 +15,7 @@ from dataclasses import asdict
 from fractions import Fraction
 from pathlib import PurePosixPath
 from typing import Any, TypeAlias
+from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
@@ -155,7 +156,7 @@ def _new_folder(output: str) -> Iterator[str]:
     A bucket cannot rename a folder: there `output` is filled in place, and emptied again if the block fails.
     """
     filesystem, path = _require_empty(output)
-    owner = f"{socket.gethostname()}-{os.getpid()}"
+    owner = f"{socket.gethostname()}-{uuid4().hex}"
     if files.is_local(output):
         path = os.path.realpath(path)
     working = f"{path}{files.TEMPORARY_MARK}{owner}" if files.is_local(output) else output

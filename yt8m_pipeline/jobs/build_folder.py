@@ -152,7 +152,7 @@ def is_complete(layout: Layout, manifest: Manifest) -> bool:
 
 
 def finish(layout: Layout) -> None:
-    """Removes the shards of earlier builds and the journal, and marks the dataset complete.
+    """Removes the shards of earlier builds, the journal and what killed writers left, and marks the dataset complete.
 
     Raises:
         DataError: if the build left no manifest.
@@ -165,11 +165,10 @@ def finish(layout: Layout) -> None:
             why="the pipeline ended early",
             fix="run the same command again",
         )
-    listed = {file.path for file in manifest.files}
-    for level in LEVELS:
-        for name in files.list_files(layout.path(level)):
-            if f"{level}/{name}" not in listed:
-                files.delete(layout.path(f"{level}/{name}"))
+    listed, levels = {file.path for file in manifest.files}, tuple(f"{level}/" for level in LEVELS)
+    for name in files.list_files(layout.root):
+        if name not in listed and (name.startswith(levels) or files.TEMPORARY_MARK in name):
+            files.delete(layout.path(name))
     Journal(layout).clear()
     Refusals(layout.path(Layout.REFUSALS)).clear()
     files.delete(layout.path(Layout.UNFINISHED))

@@ -256,8 +256,8 @@ def require_own_folder(layout: Layout) -> None:
         raise UsageError(
             what="The output is no folder", where=layout.root, why="it is a file", fix="give a new folder with --output"
         )
-    names = files.list_files(layout.root)
-    if names and names != [Layout.LOCK] and not {Layout.MANIFEST, Layout.UNFINISHED} & set(names):
+    names = [name for name in files.list_files(layout.root) if not layout.is_beginning(name)]
+    if names and not {Layout.MANIFEST, Layout.UNFINISHED} & set(names):
         raise UsageError(
             what="The output folder is not empty and not a dataset",
             where=layout.root,
