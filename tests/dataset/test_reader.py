@@ -239,7 +239,7 @@ def test_a_partition_may_be_given_by_its_name(damaged: Dataset, partition: Parti
     folder = str(damaged.root)
     assert ids(read_frames(folder, name)) == ids(read_videos(folder, name)) == ids(expected_videos(partition))
     for read in (frame_dataset, video_dataset):
-        found = [example["id"].decode() for example in read(folder, name).as_numpy_iterator()]
+        found = [example["video_id"].decode() for example in read(folder, name).as_numpy_iterator()]
         assert found == ids(expected_videos(partition))
 
 
@@ -262,14 +262,14 @@ def test_an_example_shows_its_shapes_and_no_data(damaged: Dataset) -> None:
 @pytest.mark.parametrize("partition", Partition)
 def test_tensorflow_reads_the_same_values_in_the_same_order(tf: Any, dataset: Dataset, partition: Partition) -> None:
     frames, videos = frame_dataset(str(dataset.root), partition), video_dataset(str(dataset.root), partition)
-    assert frames.element_spec["rgb"] == tf.TensorSpec((None, DIMENSIONS), tf.float32)
+    assert frames.element_spec["features"] == tf.TensorSpec((None, DIMENSIONS), tf.float32)
     assert videos.element_spec["mean_rgb"] == tf.TensorSpec((DIMENSIONS,), tf.float32)
     for found, frame in zip(frames.as_numpy_iterator(), dataset.frames(partition), strict=True):
-        assert found["id"].decode() == frame.video_id
+        assert found["video_id"].decode() == frame.video_id
         np.testing.assert_array_equal(found["labels"], frame.labels, strict=True)
-        np.testing.assert_array_equal(found["rgb"], frame.features, strict=True)
+        np.testing.assert_array_equal(found["features"], frame.features, strict=True)
     for found, video in zip(videos.as_numpy_iterator(), dataset.videos(partition), strict=True):
-        assert found["id"].decode() == video.video_id
+        assert found["video_id"].decode() == video.video_id
         np.testing.assert_array_equal(found["labels"], video.labels, strict=True)
         np.testing.assert_array_equal(found["mean_rgb"], video.mean_rgb, strict=True)
 

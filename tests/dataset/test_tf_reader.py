@@ -27,11 +27,11 @@ def elements(found: Any) -> list[dict[str, Any]]:
 def test_a_batch_of_frames_is_padded_and_says_how_many_are_real(dataset: str) -> None:
     a, b, c = read_frames(dataset, "train")
     first, last = elements(frame_dataset(dataset, "train", batch=2))
-    assert first["id"].tolist() == [b"a", b"b"]
+    assert first["video_id"].tolist() == [b"a", b"b"]
     assert first["frames"].tolist() == [3, 2]
-    np.testing.assert_array_equal(first["rgb"][0], a.features, strict=True)
-    np.testing.assert_array_equal(first["rgb"][1], np.concatenate([b.features, np.zeros_like(b.features[:1])]))
-    np.testing.assert_array_equal(last["rgb"], c.features[None], strict=True)
+    np.testing.assert_array_equal(first["features"][0], a.features, strict=True)
+    np.testing.assert_array_equal(first["features"][1], np.concatenate([b.features, np.zeros_like(b.features[:1])]))
+    np.testing.assert_array_equal(last["features"], c.features[None], strict=True)
 
 
 def test_a_batch_of_videos_is_parsed_at_once(dataset: str) -> None:
@@ -64,17 +64,17 @@ def test_labels_may_be_multi_hot(dataset: str, read: Any) -> None:
 @pytest.mark.parametrize("read", READERS)
 def test_a_shuffled_epoch_has_every_video_once_in_an_order_of_its_own(dataset: str, read: Any) -> None:
     shuffled = read(dataset, "train", shuffle=3, seed=7)
-    orders = [tuple(video["id"] for video in elements(shuffled)) for _ in range(20)]
+    orders = [tuple(video["video_id"] for video in elements(shuffled)) for _ in range(20)]
     assert {tuple(sorted(order)) for order in orders} == {(b"a", b"b", b"c")}
     assert len(set(orders)) > 1
     again = read(dataset, "train", shuffle=3, seed=7)
-    assert [tuple(video["id"] for video in elements(again)) for _ in range(20)] == orders
+    assert [tuple(video["video_id"] for video in elements(again)) for _ in range(20)] == orders
 
 
 @pytest.mark.parametrize("read", READERS)
 def test_workers_share_the_shards(dataset: str, read: Any) -> None:
     parts = [elements(read(dataset, "train", shards=slice(worker, None, 2))) for worker in range(3)]
-    assert [[video["id"] for video in part] for part in parts] == [[b"a", b"b"], [b"c"], []]
+    assert [[video["video_id"] for video in part] for part in parts] == [[b"a", b"b"], [b"c"], []]
 
 
 COMBINED = """
@@ -93,7 +93,8 @@ combine = {
 for name, combined in combine.items():
     for read in (frame_dataset, video_dataset):
         for options in ({}, {"batch": 1}, {"shuffle": 3}):
-            found = [element["id"] for element in combined(read(sys.argv[1], "train", **options)).as_numpy_iterator()]
+            elements = combined(read(sys.argv[1], "train", **options)).as_numpy_iterator()
+            found = [element["video_id"] for element in elements]
             print(read.__name__, name, options, len(found), found, flush=True)
 """
 

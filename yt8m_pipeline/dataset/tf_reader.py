@@ -5,7 +5,7 @@ Other faults are TensorFlow's errors, raised while it reads: `DataLossError` for
 shard is read if errors are ignored, and `InvalidArgumentError` for a record of another encoding.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -35,11 +35,11 @@ def frame_dataset(
     """Reads every video of a partition, frame by frame.
 
     >>> for video in frame_dataset(DATASET, "train").take(2).as_numpy_iterator():
-    ...     print(video["id"], video["labels"], video["rgb"].shape)
+    ...     print(video["video_id"], video["labels"], video["features"].shape)
     b'a' [0 2] (3, 4)
     b'b' [1] (2, 4)
     >>> (two, one) = frame_dataset(DATASET, "train", batch=2).as_numpy_iterator()
-    >>> two["labels"].tolist(), two["frames"].tolist(), two["rgb"].shape
+    >>> two["labels"].tolist(), two["frames"].tolist(), two["features"].shape
     ([[0, 2], [1, -1]], [3, 2], (2, 3, 4))
 
     Records are shuffled as they stand in the files, at a quarter of their decoded size. How many elements there are is
@@ -56,9 +56,10 @@ def frame_dataset(
         multi_hot: Whether labels are a vector with a 1 for each label of the video, rather than indices.
 
     Returns:
-        A dataset of `id` (string, ()), `labels` (int64, (labels,)) and `rgb` (float32, (frames, dimensions),
-        de-quantized). If multi_hot, `labels` is float32, (classes,). In batches each has one more, first axis; `rgb` is
-        padded with zeros, `labels` with -1, and `frames` (int64, (batch,)) is the number of frames of each video.
+        A dataset of `video_id` (string, ()), `labels` (int64, (labels,)) and `features` (float32, (frames, dimensions),
+        de-quantized). If multi_hot, `labels` is float32, (classes,). In batches each has one more, first axis;
+        `features` is padded with zeros, `labels` with -1, and `frames` (int64, (batch,)) is the number of frames of
+        each video.
 
     Raises:
         UsageError: at once, if there is no such folder or partition.
@@ -73,11 +74,11 @@ def frame_dataset(
     def parse(record: Tensor) -> dict[str, Tensor]:
         sequence = {name: tf.io.FixedLenSequenceFeature([], tf.string)}
         context, frames = tf.io.parse_single_sequence_example(record, _id_and_labels(), sequence)
-        facts = {"id": context["id"], "labels": label_values(context["labels"]), "rgb": decode(frames[name])}
+        facts = {**_facts(context, label_values), "features": decode(frames[name])}
         return {**facts, "frames": tf.size(frames[name], tf.int64)} if batch else facts
 
     no_label = tf.constant(0, tf.float32) if multi_hot else tf.constant(NO_LABEL, tf.int64)
-    padding = {"id": "", "labels": no_label, "rgb": 0.0, "frames": tf.constant(0, tf.int64)}
+    padding = {"video_id": "", "labels": no_label, "features": 0.0, "frames": tf.constant(0, tf.int64)}
     records = _records(opened.shards("frame", partition)[shards], shuffle, seed)
     videos = records.map(parse, num_parallel_calls=tf.data.AUTOTUNE)
     return videos.padded_batch(batch, padding_values=padding) if batch else videos
@@ -95,8 +96,8 @@ def video_dataset(
 ) -> TfDataset:
     """Reads every video of a partition as the mean of its frames.
 
-    An element has `id`, `labels` and `mean_rgb` (float32, (dimensions,)). The arguments, the batches and the errors are
-    those of `frame_dataset`.
+    An element has `video_id`, `labels` and `mean_rgb` (float32, (dimensions,)). The arguments, the batches and the
+    errors are those of `frame_dataset`.
     """
     import tensorflow as tf  # noqa: PLC0415
 
@@ -106,7 +107,7 @@ def video_dataset(
 
     def parse(records: Tensor) -> dict[str, Tensor]:
         example = tf.io.parse_example(records, features)
-        return {**example, "labels": label_values(example["labels"])}
+        return {**_facts(example, label_values), "mean_rgb": example["mean_rgb"]}
 
     records = _records(opened.shards("video", partition)[shards], shuffle, seed)
     return (records.batch(batch) if batch else records).map(parse, num_parallel_calls=tf.data.AUTOTUNE)
@@ -153,6 +154,10 @@ def _id_and_labels() -> dict[str, Any]:
     import tensorflow as tf  # noqa: PLC0415
 
     return {"id": tf.io.FixedLenFeature([], tf.string), "labels": tf.io.VarLenFeature(tf.int64)}
+
+
+def _facts(parsed: Mapping[str, Tensor], label_values: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+    return {"video_id": parsed["id"], "labels": label_values(parsed["labels"])}
 
 
 def _records(shards: Sequence[ShardFile], shuffle: int | None, seed: int | None) -> TfDataset:
