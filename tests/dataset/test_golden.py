@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ from yt8m_pipeline.dataset.verify import verify
 from yt8m_pipeline.errors import PipelineError
 
 GOLDEN = TESTS / "golden_formats"
-VERSIONS = sorted(path.name for path in GOLDEN.iterdir())
+VERSIONS = sorted(path.name for path in GOLDEN.iterdir() if path.is_dir())
 DATASET = GOLDEN / "0.1.0" / "dataset"
 VIDEOS = {Partition.TRAIN: (11, 37), Partition.VALIDATE: (2, 8), Partition.TEST: (2, 7)}
 """How many videos and frames the dataset of version 0.1.0 has."""
@@ -47,8 +48,10 @@ def test_the_values_are_those_that_were_written() -> None:
 
 
 def test_its_manifest_is_written_as_it_was(tmp_path: Path) -> None:
+    """But for what is counted since: overload, which it has nothing of."""
     write_manifest(Layout(str(tmp_path)), Manifest.of(Layout(str(DATASET))).to_json())
-    assert (tmp_path / "manifest.json").read_bytes() == (DATASET / "manifest.json").read_bytes()
+    written = (tmp_path / "manifest.json").read_text()
+    assert re.sub(r'\n *"overload(ed|_error)": 0(\.0)?,', "", written) == (DATASET / "manifest.json").read_text()
 
 
 # Damage ---------------------------------------------------------------------------------------------------------------

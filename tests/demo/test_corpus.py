@@ -213,6 +213,7 @@ class TestSummary:
         reasons = {item.reason for item in corpus.summary.expected_rejects}
         assert reasons == set(DropReason) - {
             DropReason.UNKNOWN_VIDEO,
+            DropReason.LOW_SCORE,
             DropReason.ENTITY_NOT_KEPT,
             DropReason.VIDEO_NOT_KEPT,
             DropReason.IO_ERROR,
