@@ -41,9 +41,9 @@ def nal_units(data: bytes, size_of_length: int | None) -> Iterator[bytes]:
         yield data[begin:place]
 
 
-PARAMETER_BYTES, SLICE_BYTES = 512, 32
+PARAMETER_BYTES, SLICE_BYTES = 4096, 32
 """The fields of a parameter set and of a slice header that are read here fit in this many bytes, with emulation
-prevention bytes."""
+prevention bytes: 480 scaling factors of at most 17 bits and 255 offsets of 63 are 3 KB (ITU-T H.264 §7.3.2.1.1)."""
 
 
 def payload(unit: bytes, begin: int, end: int = PARAMETER_BYTES) -> Bits:
