@@ -61,6 +61,7 @@ class StoredEntry:
         sha256: The SHA-256 of its features and presentation times, in hexadecimal.
         decoded_fraction: The share of its grid times whose frame is sound, in [0, 1].
         deviation_seconds: The largest distance of a frame's presentation time from its grid time, in seconds.
+        transfer: "PQ" or "HLG" for a video of high dynamic range, whose frames are not tone-mapped; '' for others.
     """
 
     frames: int
@@ -68,6 +69,7 @@ class StoredEntry:
     sha256: str
     decoded_fraction: float
     deviation_seconds: float
+    transfer: str = ""
 
     def __post_init__(self) -> None:
         if self.frames < 1 or not (0 <= self.magnitude < inf and 0 <= self.deviation_seconds < inf):

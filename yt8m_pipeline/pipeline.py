@@ -44,7 +44,7 @@ from yt8m_pipeline.transforms.exporting import (
 )
 from yt8m_pipeline.transforms.extraction import ExtractFeatures
 from yt8m_pipeline.transforms.ledger import Ledger, Outputs
-from yt8m_pipeline.transforms.lookup import FindInStore, RecallVideos
+from yt8m_pipeline.transforms.lookup import FindInStore, RecallVideos, WarnOfHighDynamicRange
 from yt8m_pipeline.transforms.selection import (
     AssignPartitions,
     AttachLabels,
@@ -150,6 +150,7 @@ def write_dataset(selected: Selected, stored: PCollection[StoredVideo], plan: Bu
     entities, stored = count_again(selected, stored, plan, ledger)  # pa.Table, StoredVideo
     lacking = stored | FindLackingEntities(entities)  # {str: [str]}
     ledger.warn(lacking | WarnOfLackingEntities(entities))  # str
+    ledger.warn(stored | WarnOfHighDynamicRange())  # str
     counts = ledger.counts()  # [StageCount]
 
     # Nothing is compressed unless there is enough, and all rejects are written down

@@ -9,7 +9,7 @@ from random import Random
 
 import av
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from yt8m_pipeline.decoding.codings.av1 import PER_FRAME
@@ -412,7 +412,12 @@ def annex_b(*units: bytes) -> bytes:
     return b"".join(b"\0\0\1" + unit for unit in units)
 
 
+LONGEST = Sequence(244, 3, False, ((240,) * 64,) * 12, 16, 1, (2**31 - 1,) * 255, True)
+"""Every field that may be there is there, in nearly as many bits as it may have."""
+
+
 @given(SEQUENCES, st.integers(0, 2**16 - 1))
+@example(LONGEST, 0)
 def test_field_pictures_are_refused_and_frames_of_the_same_stream_are_read(sequence: Sequence, number: int) -> None:
     frame_num = number % 2**sequence.frame_num_bits
     coding = H264(annex_b(sequence.unit()), is_reordered=True)

@@ -150,6 +150,21 @@ def test_what_is_kept_of_a_damaged_and_uneven_video_comes_back(store: FeatureSto
     assert look(store) == entry
 
 
+@pytest.mark.parametrize("transfer", ["", "PQ", "HLG"])
+def test_a_high_dynamic_range_is_kept_and_changes_the_bytes_of_no_other_video(
+    store: FeatureStore, transfer: str
+) -> None:
+    entry = store.write(video(), SOURCE, 1.0, Fraction(3), transfer)
+    assert look(store) == shelved(store) == entry
+    assert entry.transfer == transfer
+    with np.load(store.path("dog")) as arrays:
+        assert json.loads(arrays["header"].tobytes()).get("transfer", "") == transfer
+        assert ("transfer" in json.loads(arrays["header"].tobytes())) == bool(transfer)
+    values = json.loads(index_of(store).read_bytes().splitlines()[1])[-1]
+    assert len(values) == (6 if transfer else 5)
+    assert shelved(store) == entry
+
+
 def test_numpy_alone_opens_a_stored_file(store: FeatureStore) -> None:
     with np.load(write(store, video()), allow_pickle=False) as arrays:
         np.testing.assert_array_equal(arrays["features"], video().features)

@@ -17,6 +17,7 @@ from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.typehints.decorators import TypeCheckError
 
 from tests.decoding.clips import encode
+from tests.transforms.harness import run
 from yt8m_pipeline import files
 from yt8m_pipeline.accounting.counts import StageCount
 from yt8m_pipeline.accounting.outcome import reject_video
@@ -30,9 +31,17 @@ from yt8m_pipeline.extraction.inception import ANY_DIMENSIONS, FeatureExtractor
 from yt8m_pipeline.store.feature_store import FeatureStore, place
 from yt8m_pipeline.store.index import IndexedFile
 from yt8m_pipeline.transforms import extraction
+from yt8m_pipeline.transforms.coders import StoredVideoCoder
 from yt8m_pipeline.transforms.extraction import WRITTEN, ExtractFeatures, ExtractVideo, remember
 from yt8m_pipeline.transforms.ledger import COUNTS, KEPT, REJECTS
-from yt8m_pipeline.transforms.lookup import CHANGED, LACKING, LookUp, changed_warning
+from yt8m_pipeline.transforms.lookup import (
+    CHANGED,
+    LACKING,
+    LookUp,
+    WarnOfHighDynamicRange,
+    changed_warning,
+    high_dynamic_range_warning,
+)
 from yt8m_pipeline.transforms.video_features import Watch, extract_video
 
 STRICT, LENIENT = Decoding(min_decoded_fraction=0.6), Decoding(min_decoded_fraction=0.4)
@@ -103,13 +112,13 @@ def stored_entry(store: FeatureStore) -> StoredEntry:
 class Network:
     """A sandbox and a network in one: what they give for a video, without either."""
 
-    def __init__(self, result: float | VideoRejected, value: float) -> None:
-        self.result, self.value, self.decoded = result, value, list[str]()
+    def __init__(self, result: float | VideoRejected, value: float, transfer: str = "") -> None:
+        self.result, self.value, self.transfer, self.decoded = result, value, transfer, list[str]()
 
     def decode(self, uri: str) -> Generator[SampledFrame, None, float]:
         """Two frames, and then the share of sound ones or why the video is rejected."""
         self.decoded.append(uri)
-        yield from (SampledFrame(k, 0.75 * k, np.zeros((1, 1, 3), np.uint8)) for k in range(2))
+        yield from (SampledFrame(k, 0.75 * k, np.zeros((1, 1, 3), np.uint8), self.transfer) for k in range(2))
         if isinstance(self.result, VideoRejected):
             raise self.result
         return self.result
@@ -263,6 +272,27 @@ class TestRefreshing:
         assert warning.startswith("stored videos whose files have changed since")
         assert "modification time: 2, first a; `yt8m build --refresh` extracts them again" in warning
         assert changed_warning([]) == []
+
+
+class TestHighDynamicRange:
+    def test_it_is_known_of_fresh_and_of_stored_videos(self, store: FeatureStore, video: Video) -> None:
+        (fresh,) = outputs(extraction_by(Network(1.0, 1.0, "PQ"), store, STRICT), [video])[KEPT]
+        (stored,) = look_up(store, video, STRICT, Retry.ALL)[KEPT]
+        assert fresh == stored
+        assert stored.entry.transfer == "PQ"
+        assert StoredVideoCoder().decode(StoredVideoCoder().encode(stored)) == stored
+
+    @pytest.mark.parametrize("bright", ["", "ca"])
+    def test_one_warning_counts_the_videos_and_names_the_first(self, bright: str) -> None:
+        entry = StoredEntry(1, 1.0, "sha256", 1.0, 0.0)
+        videos = [
+            StoredVideo(Video(name, "", Partition.TRAIN, ("/m/a",)), replace(entry, transfer="HLG" * (name in bright)))
+            for name in "dcba"
+        ]
+        warnings = run(lambda stored: stored | WarnOfHighDynamicRange(), stored=videos)
+        assert warnings == high_dynamic_range_warning(bright)
+        assert len(warnings) == bool(bright)
+        assert all("not tone-mapped and look dull: 2, first a; " in warning for warning in warnings)
 
 
 class TestTryingAgain:

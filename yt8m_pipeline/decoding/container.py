@@ -20,7 +20,7 @@ import av.subtitles.codeccontext
 import av.subtitles.stream  # PyAV imports these two on first use, when a sandbox can open no file any more
 from av.container import InputContainer
 from av.index import IndexEntries
-from av.packet import Packet
+from av.packet import Packet, PktSideDataT
 from av.stream import Discard, Disposition
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
@@ -175,7 +175,7 @@ class OpenedVideo:
         with suppress(IndexError):
             packets = (packet for packet in self.container.demux(self.stream) if packet.size)
             for packet in in_one_timeline(packets, self.tick) if self.is_joinable else packets:
-                if packet.has_sidedata("encryption_info"):
+                if has_side_data(packet, "encryption_info"):
                     raise VideoRejected(DropReason.ENCRYPTED, f"the packet with pts {packet.pts} is encrypted")
                 yield packet
 
@@ -183,6 +183,11 @@ class OpenedVideo:
         """Yields the frames that the decoder still holds, and empties it so that decoding can begin anew."""
         yield from self.decoder.decode(None)
         self.decoder.flush_buffers()
+
+
+def has_side_data(packet: VideoPacket, kind: PktSideDataT) -> bool:
+    """Whether a packet has side data of a kind. Few packets have any, which PyAV tells faster than it finds a kind."""
+    return next(packet.iter_sidedata(), None) is not None and packet.has_sidedata(kind)
 
 
 class Fragments:

@@ -2,12 +2,16 @@
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
 
 from yt8m_pipeline.data_model import UInt8Array
+
+TRANSFERS: Mapping[int, Literal["PQ", "HLG"]] = {16: "PQ", 18: "HLG"}
+"""The transfer characteristics of high dynamic range, by their code points (ITU-T H.273 §8.2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +24,14 @@ class SampledFrame:
             except under keyframe sampling and for the first sound frame of a damaged video, which stands for those
             before it.
         rgb: The pixels: uint8, (height, width, 3).
+        transfer: The transfer function of a frame of high dynamic range, "PQ" or "HLG" (ITU-R BT.2100), which is not
+            tone-mapped; '' for other frames.
     """
 
     index: int
     pts_seconds: float
     rgb: UInt8Array
+    transfer: str = ""
 
     def __post_init__(self) -> None:
         if self.rgb.dtype != np.uint8 or self.rgb.ndim != 3 or self.rgb.shape[2] != 3:

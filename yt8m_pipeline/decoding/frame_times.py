@@ -63,9 +63,11 @@ class Grid:
 
     def between(self, begin: Time, end: Time) -> range:
         """Every k with begin ≤ k / rate < end, both counted from the video's start."""
-        numerator, denominator = self.rate.numerator, self.rate.denominator
-        first, stop = -(-begin * numerator // denominator), -(-end * numerator // denominator)
-        return range(min(self.count, first), min(self.count, stop))
+        return range(self.first_from(begin), self.first_from(end))
+
+    def first_from(self, time: Time) -> int:
+        """The first k with k / rate ≥ time, which is counted from the video's start; `count` if there is none."""
+        return min(self.count, -(-time * self.rate.numerator // self.rate.denominator))
 
 
 class Screen(Generic[Time]):
@@ -89,16 +91,17 @@ class Screen(Generic[Time]):
         self._grid = grid
         self._start: Time = start
         self._gap: Time = start - start
+        self._next = 0
         self.pts: Time = start
         self.is_complete = False
 
     def show(self, pts: Time) -> range:
         """Shows the next frame. Returns the grid times of the frame before it."""
         until = max(pts, self.pts)
-        times = self._grid.between(self.pts - self._start, until - self._start)
+        begin, self._next = self._next, self._grid.first_from(until - self._start)
         self._gap, self.pts = until - self.pts, until
-        self.is_complete = times.stop == self._grid.count
-        return times
+        self.is_complete = self._next == self._grid.count
+        return range(begin, self._next)
 
     def end(self, duration: Time) -> range:
         """Takes the last frame, which lasts so long (0: unknown), off the screen. Returns its grid times."""

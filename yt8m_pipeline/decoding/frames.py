@@ -29,7 +29,7 @@ from yt8m_pipeline.decoding.account import Account, OnScreen
 from yt8m_pipeline.decoding.codings.picture import Unplannable
 from yt8m_pipeline.decoding.container import ChosenFrame, OpenedVideo, open_video, rejecting
 from yt8m_pipeline.decoding.display import Display, display_of
-from yt8m_pipeline.decoding.facts import SampledFrame
+from yt8m_pipeline.decoding.facts import TRANSFERS, SampledFrame
 from yt8m_pipeline.decoding.keyframe_decoder import decode_keyframes
 from yt8m_pipeline.decoding.plain_decoder import decode_plainly
 from yt8m_pipeline.decoding.sparing_decoder import decode_sparingly
@@ -92,7 +92,8 @@ def _converted(chosen: Generator[ChosenFrame, None, float], size: int | None) ->
     try:
         while True:
             item = next(chosen)
-            yield SampledFrame(item.index, float(item.pts_seconds), convert(item.frame))
+            transfer = TRANSFERS.get(item.frame.color_trc, "")
+            yield SampledFrame(item.index, float(item.pts_seconds), convert(item.frame), transfer)
     except StopIteration as end:
         return float(end.value)
 

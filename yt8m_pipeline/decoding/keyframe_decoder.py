@@ -10,7 +10,7 @@ from yt8m_pipeline.accounting.reasons import VideoRejected
 from yt8m_pipeline.decoding.account import Account, OnScreen
 from yt8m_pipeline.decoding.codings.coding import coding_of
 from yt8m_pipeline.decoding.codings.picture import Unplannable
-from yt8m_pipeline.decoding.container import OpenedVideo, VideoPacket, rejecting
+from yt8m_pipeline.decoding.container import OpenedVideo, VideoPacket, has_side_data, rejecting
 
 
 def decode_keyframes(video: OpenedVideo, account: Account) -> Iterator[tuple[int, OnScreen]]:
@@ -66,7 +66,7 @@ class _Parameters:
             self._coding = coding_of(decoder.codec.canonical_name, decoder.extradata or b"", is_reordered=True)
 
     def note(self, packet: VideoPacket) -> None:
-        self.have_changed |= packet.has_sidedata("new_extradata")
+        self.have_changed |= has_side_data(packet, "new_extradata")
         if not self.have_changed and self._coding is not None:
             with self._watching():
                 self._coding.read(bytes(packet), is_keyframe=packet.is_keyframe)

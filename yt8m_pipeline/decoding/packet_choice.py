@@ -11,9 +11,9 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from heapq import heappop, heappush, heappushpop
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
-from yt8m_pipeline.decoding.codings.picture import Picture, Unplannable
+from yt8m_pipeline.decoding.codings.picture import ALL_SLOTS, Picture, Unplannable
 from yt8m_pipeline.decoding.frame_times import Grid, Screen
 
 Packet = TypeVar("Packet")
@@ -52,8 +52,7 @@ class CodedFrame(Generic[Packet]):
     is_settled: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Step(Generic[Packet]):
+class Step(NamedTuple, Generic[Packet]):
     """What a decoder gets next.
 
     Attributes:
@@ -87,11 +86,12 @@ def needed_packets(frames: Iterable[CodedFrame[Packet]], grid: Grid, *, max_byte
     undecided: _Undecided[Packet] = _Undecided()
     for frame in frames:
         undecided.add(frame)
-        for settled in timeline.add(frame):
+        if settled := timeline.add(frame):
             undecided.settle(settled)
         if undecided.bytes > max_bytes:
             undecided.need_what_lives()
-        yield from undecided.decided()
+        if undecided.is_changed:
+            yield from undecided.decided()
         if timeline.is_complete:
             break
     for settled in timeline.finish():
@@ -115,35 +115,35 @@ class _Timeline(Generic[Packet]):
         """Whether every grid time belongs to a frame."""
         return self._screen is not None and self._screen.is_complete
 
-    def add(self, frame: CodedFrame[Packet]) -> Iterator[CodedFrame[Packet]]:
-        """Yields the frames whose grid times are settled now."""
+    def add(self, frame: CodedFrame[Packet]) -> CodedFrame[Packet] | None:
+        """Takes a frame up, and returns one whose grid times are settled now; None: there is none."""
         if frame.pts is None:
-            yield frame
-            return
+            return frame
         self._added += 1
         item = (frame.pts, self._added, frame)
         if len(self._window) < REORDERING:
             heappush(self._window, item)
-        else:
-            yield from self._follow(*heappushpop(self._window, item))
+            return None
+        return self._follow(*heappushpop(self._window, item))
 
     def finish(self) -> Iterator[CodedFrame[Packet]]:
         """Yields the frames that are left: there are no more."""
         while self._window:
-            yield from self._follow(*heappop(self._window))
+            if settled := self._follow(*heappop(self._window)):
+                yield settled
         if self._shown is not None and self._screen is not None:
             self._shown.grid = self._screen.end(self._shown.duration)
             yield self._shown
 
-    def _follow(self, pts: int, _: int, frame: CodedFrame[Packet]) -> Iterator[CodedFrame[Packet]]:
+    def _follow(self, pts: int, _: int, frame: CodedFrame[Packet]) -> CodedFrame[Packet] | None:
         shown, self._shown = self._shown, frame
         if shown is None or self._screen is None:
             self._screen = Screen(self._grid, pts)
-            return
+            return None
         if pts <= self._screen.pts:
             raise Unplannable(f"the frame at {pts} follows that at {self._screen.pts}")
         shown.grid = self._screen.show(pts)
-        yield shown
+        return shown
 
 
 class _Undecided(Generic[Packet]):
@@ -154,7 +154,7 @@ class _Undecided(Generic[Packet]):
         self._slots: dict[int, CodedFrame[Packet]] = {}
         self._entry_pts: int | None = None
         self._before_entry: tuple[CodedFrame[Packet], ...] = ()
-        self._is_changed = False
+        self.is_changed = False
         self.bytes = 0
 
     def add(self, frame: CodedFrame[Packet]) -> None:
@@ -166,7 +166,8 @@ class _Undecided(Generic[Packet]):
         picture, slots = frame.picture, self._slots
         self._frames.append(frame)
         self.bytes += frame.size
-        frame.parents = tuple({slots[slot]: None for slot in picture.reads if slot in slots})
+        found = slots.values() if picture.reads == ALL_SLOTS else map(slots.__getitem__, picture.reads & slots.keys())
+        frame.parents = tuple(dict.fromkeys(found))
         if picture.is_entry:
             frame.replaced = tuple(dict.fromkeys(slots.values()))
             self._entry_pts, self._before_entry = frame.pts, frame.replaced
@@ -187,7 +188,7 @@ class _Undecided(Generic[Packet]):
         frame.is_settled = True
         if frame.grid:
             _need(frame)
-            self._is_changed = True
+            self.is_changed = True
         elif not frame.is_needed and not frame.picture.writes:
             self._frames.remove(frame)
             self.bytes -= frame.size
@@ -196,17 +197,15 @@ class _Undecided(Generic[Packet]):
         """Gives up waiting: everything that a later frame may depend on counts as needed."""
         for frame in self._roots():
             _need(frame)
-        self._is_changed = True
+        self.is_changed = True
 
     def forget_references(self) -> None:
         """Is called when no more frames come that could depend on these."""
-        self._slots, self._before_entry, self._is_changed = {}, (), True
+        self._slots, self._before_entry, self.is_changed = {}, (), True
 
     def decided(self) -> Iterator[Step[Packet]]:
         """Yields the needed frames up to the first one that is still undecided."""
-        if not self._is_changed:
-            return
-        self._is_changed = False
+        self.is_changed = False
         live: set[CodedFrame[Packet]] | None = None
         while self._frames and self._frames[0].is_settled:
             frame = self._frames[0]

@@ -4,12 +4,12 @@ Everything here may crash or hang on hostile bytes: run it in a `Sandbox`.
 """
 
 import hashlib
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, suppress
 from fractions import Fraction
 from heapq import nlargest
 from itertools import chain
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
 import av
 from av.video.frame import VideoFrame
@@ -18,12 +18,9 @@ from yt8m_pipeline.accounting.reasons import DropReason, VideoRejected
 from yt8m_pipeline.config import Decoding
 from yt8m_pipeline.decoding.container import OpenedVideo, VideoPacket, open_video, rejecting
 from yt8m_pipeline.decoding.display import Display, display_of
-from yt8m_pipeline.decoding.facts import ProbedFrame, SampledFrame, VideoFacts
+from yt8m_pipeline.decoding.facts import TRANSFERS, ProbedFrame, SampledFrame, VideoFacts
 from yt8m_pipeline.decoding.frame_times import Grid
 from yt8m_pipeline.decoding.frames import decode_frames
-
-TRANSFERS: Mapping[int, Literal["PQ", "HLG"]] = {16: "PQ", 18: "HLG"}
-"""The transfer characteristics of high dynamic range, by their code points (ITU-T H.273 §8.2)."""
 
 
 def probe(file: BinaryIO, decoding: Decoding, *, frames: bool) -> VideoFacts:

@@ -13,7 +13,7 @@ from av.video.frame import VideoFrame
 
 from yt8m_pipeline.decoding.codings.coding import coding_of
 from yt8m_pipeline.decoding.codings.picture import Picture, Unplannable
-from yt8m_pipeline.decoding.container import ChosenFrame, Fragments, OpenedVideo, VideoPacket
+from yt8m_pipeline.decoding.container import ChosenFrame, Fragments, OpenedVideo, VideoPacket, has_side_data
 from yt8m_pipeline.decoding.packet_choice import REORDERING, CodedFrame, Step, needed_packets
 
 MAX_HELD_BYTES = 64 * 2**20
@@ -67,7 +67,7 @@ def _coded_frames(video: OpenedVideo) -> Iterator[CodedFrame[VideoPacket]]:
             raise Unplannable("a fragment is lost")
         if packet.is_corrupt or packet.pts is None or video.hole():
             raise Unplannable("a packet is incomplete, has no time, or has lost the one before")
-        if packet.has_sidedata("new_extradata"):
+        if has_side_data(packet, "new_extradata"):
             raise Unplannable("its parameters change")
         picture = coding.read(bytes(packet), is_keyframe=packet.is_keyframe)
         times.check(packet, picture)

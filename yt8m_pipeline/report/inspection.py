@@ -171,7 +171,7 @@ def _inspect_features(uri: str, rows: int) -> Facts:
         {"k": k, "pts_seconds": float(video.pts_seconds[k]), "features": _start_of(video.features[k])}
         for k in range(min(rows, frames))
     ]
-    facts = {"kind": "features of one video", **asdict(stored.header), "dtype": str(video.features.dtype)}
+    facts = {"kind": "features of one video", **stored.header.to_json(), "dtype": str(video.features.dtype)}
     return {**facts, "frames": frames, "dimensions": dimensions, "first": first}
 
 

@@ -116,7 +116,9 @@ class FeatureStore:
         """Lists one of the `SHELVES`. With `verify`, every file that is asked for is read, whatever the index knows."""
         return Shelf(self, name, verify=verify)
 
-    def write(self, video: VideoFeatures, source: Source, decoded_fraction: float, rate: Fraction) -> StoredEntry:
+    def write(
+        self, video: VideoFeatures, source: Source, decoded_fraction: float, rate: Fraction, transfer: str = ""
+    ) -> StoredEntry:
         """Stores a video's features, whole or not at all, and deletes the record of its failure.
 
         The same arguments make the same bytes.
@@ -126,6 +128,7 @@ class FeatureStore:
             source: The video's file as it was before it was decoded.
             decoded_fraction: The share of the video's grid times whose frame is sound.
             rate: The number of grid times per second.
+            transfer: The transfer function of a video of high dynamic range: "PQ" or "HLG".
 
         Returns:
             The entry that stands for the video in the index and in Beam.
@@ -138,8 +141,8 @@ class FeatureStore:
         if not np.isfinite(largest):
             raise VideoRejected(DropReason.NON_FINITE_FEATURES, f"the largest absolute feature is {largest}")
         origin = (source.uri, source.size, source.modified)
-        deviation_seconds = largest_deviation_seconds(video.pts_seconds, rate)
-        header = Header(video.video_id, self.space, *origin, digest(video), decoded_fraction, deviation_seconds)
+        sha256, deviation_seconds = digest(video), largest_deviation_seconds(video.pts_seconds, rate)
+        header = Header(video.video_id, self.space, *origin, sha256, decoded_fraction, deviation_seconds, transfer)
         files.write_bytes(self.path(video.video_id), seal_video(video, header))
         files.delete(self.failure_path(video.video_id))
         return brief(header, video, largest)

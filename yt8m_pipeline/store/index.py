@@ -57,9 +57,15 @@ def write_index(uri: str, space: str, known: Mapping[str, IndexedFile]) -> None:
     Raises:
         DataError: if the file cannot be written.
     """
-    rows = [[name, file.state, astuple(file.source), astuple(file.entry)] for name, file in sorted(known.items())]
+    rows = [[name, file.state, astuple(file.source), _values(file.entry)] for name, file in sorted(known.items())]
     body = "".join(f"{json.dumps(line)}\n" for line in ({KEY: FORMAT}, *rows)).encode()
     files.write_bytes(uri, body + json.dumps(_seal(space, body)).encode() + b"\n", durable=False)
+
+
+def _values(entry: StoredEntry) -> tuple[object, ...]:
+    """The values of an entry, without the transfer function where it has none: version 0.1.0 knows of none."""
+    values = astuple(entry)
+    return values if entry.transfer else values[:-1]
 
 
 def _parse(uri: str, data: bytes, space: str) -> dict[str, IndexedFile]:

@@ -51,6 +51,8 @@ class Header:
         sha256: The SHA-256 of the features and presentation times (`digest`), hexadecimal.
         decoded_fraction: The share of the video's grid times whose frame is sound, 0 to 1.
         deviation_seconds: The largest distance of a presentation time from its grid time.
+        transfer: The transfer function of a video of high dynamic range, "PQ" or "HLG"; '' for others, whose headers
+            have no such field, and for videos that were stored by version 0.1.0.
     """
 
     video_id: str
@@ -61,6 +63,11 @@ class Header:
     sha256: str
     decoded_fraction: float
     deviation_seconds: float
+    transfer: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields by name."""
+        return {name: value for name, value in asdict(self).items() if name != "transfer" or value}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +82,7 @@ class StoredFile:
 def seal_video(video: VideoFeatures, header: Header) -> bytes:
     """Makes the bytes of a stored file. The same arguments make the same bytes, because no clock stands in them."""
     arrays: dict[str, npt.NDArray[Any]] = {
-        "header": np.frombuffer(json.dumps({KEY: FORMAT, **asdict(header)}).encode(), np.uint8),
+        "header": np.frombuffer(json.dumps({KEY: FORMAT, **header.to_json()}).encode(), np.uint8),
         "pts_seconds": np.ascontiguousarray(video.pts_seconds, np.float64),
         "features": np.ascontiguousarray(video.features),
     }
@@ -126,7 +133,8 @@ def read_stored(uri: str) -> bytes:
 
 def brief(header: Header, video: VideoFeatures, magnitude: float) -> StoredEntry:
     """The entry that stands for a stored video in the index and in Beam."""
-    return StoredEntry(len(video.features), magnitude, header.sha256, header.decoded_fraction, header.deviation_seconds)
+    facts = (header.sha256, header.decoded_fraction, header.deviation_seconds, header.transfer)
+    return StoredEntry(len(video.features), magnitude, *facts)
 
 
 def magnitude(video: VideoFeatures) -> float:

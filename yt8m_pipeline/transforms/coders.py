@@ -30,7 +30,7 @@ class StoredVideoCoder(Coder):
     def encode(self, value: StoredVideo) -> bytes:
         entry = value.entry
         numbers = (entry.frames, entry.magnitude, entry.sha256, entry.decoded_fraction, entry.deviation_seconds)
-        return _pack((*_video_values(value.video), *numbers))
+        return _pack((*_video_values(value.video), *numbers, entry.transfer))
 
     def decode(self, encoded: bytes) -> StoredVideo:
         values = json.loads(encoded)

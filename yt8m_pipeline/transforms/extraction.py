@@ -105,7 +105,8 @@ class ExtractVideo(NotingDoFn):
             watch.decoded()
             observe(Stage.DECODE, watch.decode_seconds)
             observe(Stage.EXTRACT, watch.network_seconds)
-        return self._store.write(extracted.features, source, extracted.decoded_fraction, self._decoding.rate)
+        facts = (extracted.decoded_fraction, self._decoding.rate, extracted.transfer)
+        return self._store.write(extracted.features, source, *facts)
 
     def _extractor(self) -> FeatureExtractor:
         """The network that all threads of this process share; the first that needs it loads it."""

@@ -155,6 +155,32 @@ def changed_warning(video_ids: Sequence[str]) -> list[str]:
     ]
 
 
+@dataclass
+class WarnOfHighDynamicRange(beam.PTransform[PCollection[StoredVideo], PCollection[str]]):
+    """PCollection[StoredVideo] → one warning for all videos of high dynamic range; none where there is none.
+
+    Videos that were stored by version 0.1.0, and those of splits that are not rebuilt, do not tell and do not count.
+    """
+
+    def expand(self, stored: PCollection[StoredVideo]) -> PCollection[str]:
+        ids = stored | "high dynamic range" >> FlatMap(_id_of_high_dynamic_range)
+        return ids | "their ids" >> ToList() | "their warning" >> FlatMap(high_dynamic_range_warning)
+
+
+def _id_of_high_dynamic_range(stored: StoredVideo) -> list[str]:
+    return [stored.video.video_id] if stored.entry.transfer else []
+
+
+def high_dynamic_range_warning(video_ids: Sequence[str]) -> list[str]:
+    """One warning for all videos of these ids; none where there are none."""
+    if not video_ids:
+        return []
+    return [
+        f"videos of high dynamic range (PQ or HLG), whose frames are not tone-mapped and look dull: {len(video_ids)}, "
+        f"first {min(video_ids)}; `yt8m probe` names the transfer function"
+    ]
+
+
 class _Recall(NotingDoFn):
     def __init__(self, layout: Layout, decoding: Decoding) -> None:
         self._layout, self._decoding = layout, decoding

@@ -27,10 +27,12 @@ class ExtractedVideo:
     Attributes:
         features: Its features and presentation times.
         decoded_fraction: The share of its grid times whose frame is sound.
+        transfer: The transfer function of its frames: "PQ", "HLG" or ''.
     """
 
     features: VideoFeatures
     decoded_fraction: float
+    transfer: str = ""
 
 
 class Watch:
@@ -78,17 +80,19 @@ def extract_video(
     """
     features: list[npt.NDArray[np.floating]] = []
     pts_seconds: list[float] = []
+    transfer = ""
     with closing(sandbox.decode(video.uri)) as decoding:
         frames = DecodedFrames(decoding)
         for batch in frame_batches(frames, inception.batch_size):
             watch.decoded()
             features.append(extractor(batch.frames).astype(inception.dtype))
             pts_seconds += batch.pts_seconds
+            transfer = transfer or batch.transfer
             watch.computed()
     found = np.concatenate(features)
     _require_finite(found, frames.decoded_fraction)
     stored = VideoFeatures(video.video_id, found, np.array(pts_seconds))
-    return ExtractedVideo(stored, frames.decoded_fraction)
+    return ExtractedVideo(stored, frames.decoded_fraction, transfer)
 
 
 def _require_finite(features: npt.NDArray[np.floating], decoded_fraction: float) -> None:
@@ -106,10 +110,12 @@ class FrameBatch:
     Attributes:
         frames: uint8, (frames, height, width, 3).
         pts_seconds: The presentation time of each.
+        transfer: The transfer function of the first: "PQ", "HLG" or ''.
     """
 
     frames: UInt8Array
     pts_seconds: list[float]
+    transfer: str = ""
 
 
 class DecodedFrames:
@@ -137,6 +143,7 @@ def frame_batches(frames: Iterable[SampledFrame], max_frames: int) -> Iterator[F
 
 def _taken(waiting: list[SampledFrame]) -> FrameBatch:
     """A batch of the frames that wait; then none does."""
-    batch = FrameBatch(np.stack([frame.rgb for frame in waiting]), [frame.pts_seconds for frame in waiting])
+    rgb, pts_seconds = np.stack([frame.rgb for frame in waiting]), [frame.pts_seconds for frame in waiting]
+    batch = FrameBatch(rgb, pts_seconds, waiting[0].transfer)
     waiting.clear()
     return batch

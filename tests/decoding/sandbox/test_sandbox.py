@@ -126,6 +126,14 @@ class TestFrames:
         assert all(np.array_equal(a.rgb, b.rgb) for a, b in zip(boxed, direct, strict=True))
         assert numbers(iter(boxed)) == NUMBERS
 
+    @pytest.mark.parametrize(("code", "name"), [(16, "PQ"), (18, "HLG"), (1, "")])
+    def test_each_tells_a_high_dynamic_range(self, sandbox: Sandbox, tmp_path: Path, code: int, name: str) -> None:
+        def transfer(stream: VideoStream) -> None:
+            stream.codec_context.color_trc = code
+
+        (tmp_path / "video.mp4").write_bytes(encode(range(0, 3500, 100), prepare=transfer))
+        assert [frame.transfer for frame in sandbox.decode(str(tmp_path / "video.mp4"))] == [name] * 4
+
     def test_the_config_reaches_the_decoder(self, video: str) -> None:
         with Sandbox(Decoding(frames_per_second=2, max_seconds=1.2), 32) as sandbox:
             frames = list(sandbox.decode(video))
@@ -567,7 +575,8 @@ class TestHostileAnswers:
             "Answer(FRAME, 0, 0.0, BLACK[:-1], 48, 48).send(parent)",
             "Answer(FRAME, 0, 0.0, BLACK + b'x', 48, 48).send(parent)",
             "Answer(FRAME, 0, nan, BLACK, 48, 48).send(parent)",
-            "parent.sendall(HEADER.pack(FRAME, 0, 0.0, 48, 48, 2**32 - 1))",
+            "parent.sendall(HEADER.pack(FRAME, 0, 0.0, 48, 48, 2**32 - 1, b''))",
+            "Answer(FRAME, 0, 0.0, BLACK, 48, 48, 'P').send(parent)",
             "Answer(FRAME, 0, 0.0, BLACK, 96, 24).send(parent)",
             "Answer(FRAME, 0, 0.0, b'', 0, 48).send(parent)",
             "Answer(b'?').send(parent)",
@@ -592,7 +601,7 @@ class TestHostileAnswers:
             "Answer(FACTS, payload=b'{}').send(parent)",
             "Answer(FACTS, payload=b'[' * 200_000).send(parent)",
             "Answer(FACTS, payload=b'\\xff').send(parent)",
-            "parent.sendall(HEADER.pack(FACTS, 0, 0.0, 0, 0, MAX_FACTS_BYTES + 1))",
+            "parent.sendall(HEADER.pack(FACTS, 0, 0.0, 0, 0, MAX_FACTS_BYTES + 1, b''))",
             "Answer(FRAME, 0, 0.0, BLACK, 48, 48).send(parent)",
             "Answer(IDLE, value=1.0).send(parent)",
         ],

@@ -12,7 +12,7 @@ class Bits:
     """
 
     def __init__(self, data: bytes) -> None:
-        self._value, self._left = int.from_bytes(data, "big"), 8 * len(data)
+        self._rest, self._left = int.from_bytes(data, "big"), 8 * len(data)
 
     def u(self, count: int) -> int:
         """An unsigned number of `count` bits.
@@ -23,12 +23,13 @@ class Bits:
         self._left -= count
         if self._left < 0:
             raise Unplannable("a header ends early")
-        return (self._value >> self._left) & ((1 << count) - 1)
+        number = self._rest >> self._left
+        self._rest -= number << self._left
+        return number
 
     def ue(self) -> int:
         """An unsigned Exp-Golomb number (ITU-T H.264 §9.1)."""
-        rest = self._value & ((1 << self._left) - 1)
-        zeros = self._left - rest.bit_length()
+        zeros = self._left - self._rest.bit_length()
         return self.u(2 * zeros + 1) - 1
 
     def se(self) -> int:

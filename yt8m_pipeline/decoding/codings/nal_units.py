@@ -41,13 +41,15 @@ def nal_units(data: bytes, size_of_length: int | None) -> Iterator[bytes]:
         yield data[begin:place]
 
 
-def payload(unit: bytes, begin: int) -> Bits:
-    """Returns the first bits of a NAL unit from byte `begin` on, without emulation prevention bytes (§7.3.1)."""
-    return Bits(unit[begin : begin + 512].replace(b"\0\0\3", b"\0\0"))
+PARAMETER_BYTES, SLICE_BYTES = 4096, 32
+"""The fields of a parameter set and of a slice header that are read here fit in this many bytes, with emulation
+prevention bytes: 480 scaling factors of at most 17 bits and 255 offsets of 63 are 3 KB (ITU-T H.264 §7.3.2.1.1)."""
 
 
-SLICE_BYTES = 32
-"""The fields of a slice header that are read here fit in this many bytes, with emulation prevention bytes."""
+def payload(unit: bytes, begin: int, end: int = PARAMETER_BYTES) -> Bits:
+    """Returns the bits of a NAL unit from byte `begin` to `end`, without emulation prevention bytes (§7.3.1)."""
+    return Bits(unit[begin:end].replace(b"\0\0\3", b"\0\0"))
+
 
 LASTING_MESSAGES = frozenset({19, 47})
 """These messages of supplemental enhancement information hold for later pictures too, and FFmpeg obeys them: film
@@ -144,13 +146,14 @@ class H264:
             kind = unit[0] & 31
             kinds.add(kind)
             is_reference |= bool(unit[0] & 0x60)
-            self._note_parameters(unit)
-            if kind == self.SEI:
-                refuse_lasting_messages(unit[1:])
             if kind in (self.SLICE, self.IDR):
                 self._parameters.close()
-                numbers = self._read_slice(payload(unit[:SLICE_BYTES], 1), is_idr=kind == self.IDR)
+                numbers = self._read_slice(payload(unit, 1, SLICE_BYTES), is_idr=kind == self.IDR)
                 order = self._order(unit, numbers) if order is None else order
+            elif kind == self.SEI:
+                refuse_lasting_messages(unit[1:])
+            else:
+                self._note_parameters(unit)
         if self.IDR in kinds and self.SLICE not in kinds:
             return ENTRY.at(order)
         is_plain_slice = self.SLICE in kinds <= {self.SLICE, self.SEI, self.DELIMITER, self.FILLER}
@@ -207,7 +210,7 @@ class H264:
         if self._sequence is None:
             return None
         bits.ue()  # pic_parameter_set_id
-        bits.skip(self._sequence.plane_bits)  # colour_plane_id
+        bits.u(self._sequence.plane_bits)  # colour_plane_id
         frame_num = bits.u(self._sequence.frame_num_bits)
         if self._sequence.may_have_fields and bits.u(1):  # field_pic_flag
             raise Unplannable("its pictures are fields")
@@ -323,7 +326,7 @@ class Hevc:
         """Reads the first slice_segment_header of a picture (§7.3.6.1) up to `slice_pic_order_cnt_lsb`."""
         if kind in self.DROPPING:
             self._orders.restart()
-        bits = payload(unit[:SLICE_BYTES], 2)
+        bits = payload(unit, 2, SLICE_BYTES)
         with suppress(Unplannable):
             bits.skip(1, kind in self.RANDOM_ACCESS)  # first_slice_segment_in_pic_flag, no_output_of_prior_pics_flag
             parameters = bits.ue()  # slice_pic_parameter_set_id

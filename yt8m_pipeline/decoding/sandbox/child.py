@@ -153,7 +153,8 @@ def _send_frames(parent: socket.socket, frames: Generator[SampledFrame, None, fl
         if frame.rgb.nbytes > MAX_FRAME_BYTES:
             detail = f"a frame of {width} × {height} pixels has {frame.rgb.nbytes} bytes, above {MAX_FRAME_BYTES}"
             raise VideoRejected(DropReason.FRAME_TOO_LARGE, detail)
-        Answer(FRAME, frame.index, frame.pts_seconds, frame.rgb.data.cast("B"), height, width).send(parent)
+        pixels = frame.rgb.data.cast("B")
+        Answer(FRAME, frame.index, frame.pts_seconds, pixels, height, width, frame.transfer).send(parent)
 
 
 def _fetch(parent: socket.socket, size: int, number: int) -> bytes:

@@ -35,7 +35,7 @@ from pyarrow import ArrowException
 from yt8m_pipeline import files
 from yt8m_pipeline.accounting.reasons import DropReason, VideoRejected
 from yt8m_pipeline.config import Decoding
-from yt8m_pipeline.decoding.facts import SampledFrame, VideoFacts
+from yt8m_pipeline.decoding.facts import TRANSFERS, SampledFrame, VideoFacts
 from yt8m_pipeline.decoding.frame_times import Grid
 from yt8m_pipeline.decoding.sandbox.protocol import (
     BLOCK_BYTES,
@@ -316,10 +316,10 @@ class _Child:
             self._seconds_left = self._deadline - monotonic()
 
     def _receive(self) -> Answer:
-        kind, number, value, height, width, length = HEADER.unpack(self._read(HEADER.size))
+        kind, number, value, height, width, length, transfer = HEADER.unpack(self._read(HEADER.size))
         if length > self._payload_limits.get(kind, -1):
             raise ValueError(length)
-        return Answer(kind, number, value, self._read(length), height, width)
+        return Answer(kind, number, value, self._read(length), height, width, transfer.rstrip(b"\0").decode())
 
     def _read(self, count: int) -> bytearray:
         data = bytearray(count)
@@ -388,7 +388,9 @@ def _frame(answer: Answer, index: int, size: int | None) -> SampledFrame:
     shape = (answer.height, answer.width, 3)
     if shape != (size or answer.height, size or answer.width, 3) or not 0 < prod(shape) == len(answer.payload):
         raise ValueError(f"{len(answer.payload)} bytes are no frame of {shape}")
-    return SampledFrame(index, answer.value, np.frombuffer(answer.payload, np.uint8).reshape(shape))
+    if answer.transfer not in ("", *TRANSFERS.values()):
+        raise ValueError(f"there is no transfer function {answer.transfer!r}")
+    return SampledFrame(index, answer.value, np.frombuffer(answer.payload, np.uint8).reshape(shape), answer.transfer)
 
 
 def _rejection(answer: Answer) -> VideoRejected:

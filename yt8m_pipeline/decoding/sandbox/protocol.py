@@ -15,8 +15,9 @@ JOB = Struct("!cQ")
 
 DECODE, PROBE, PROBE_FRAMES = b"d", b"p", b"P"
 
-HEADER = Struct("!cIdIII")
-"""An answer begins with its kind, number, value, height and width, and the size of its payload in bytes."""
+HEADER = Struct("!cIdIII3s")
+"""An answer begins with its kind, number, value, height and width, the size of its payload in bytes, and the name of a
+transfer function."""
 
 IDLE, FRAME, FACTS, REJECTED, READ = b"i", b"f", b"j", b"r", b"b"
 
@@ -44,6 +45,7 @@ class Answer(NamedTuple):
         payload: The frame's RGB bytes; the facts as JSON; the rejection's reason and detail.
         height: The height of a FRAME, in pixels.
         width: The width of a FRAME, in pixels.
+        transfer: The transfer function of a FRAME of high dynamic range: PQ or HLG.
     """
 
     kind: bytes
@@ -52,9 +54,11 @@ class Answer(NamedTuple):
     payload: bytes | bytearray | memoryview = b""
     height: int = 0
     width: int = 0
+    transfer: str = ""
 
     def send(self, parent: socket) -> None:
-        parent.sendall(HEADER.pack(self.kind, self.number, self.value, self.height, self.width, len(self.payload)))
+        sizes = (self.height, self.width, len(self.payload))
+        parent.sendall(HEADER.pack(self.kind, self.number, self.value, *sizes, self.transfer.encode()))
         parent.sendall(self.payload)
 
 
