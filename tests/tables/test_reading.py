@@ -131,7 +131,7 @@ def test_a_missing_table_is_a_usage_error(tmp_path: Path, pattern: str) -> None:
 
 
 def test_a_filesystem_that_does_not_exist_is_a_usage_error() -> None:
-    with pytest.raises(UsageError, match="The videos table cannot be read") as caught:
+    with pytest.raises(UsageError, match="This is no place for files") as caught:
         find_files("/", "nowhere://bucket/v.csv", "videos")
     assert "nowhere" in caught.value.why
 
