@@ -19,7 +19,7 @@ from yt8m_pipeline.dataset.verify import verify
 from yt8m_pipeline.errors import PipelineError
 
 GOLDEN = TESTS / "golden_formats"
-VERSIONS = sorted(path.name for path in GOLDEN.iterdir())
+VERSIONS = sorted(path.name for path in GOLDEN.iterdir() if path.is_dir())
 DATASET = GOLDEN / "0.1.0" / "dataset"
 VIDEOS = {Partition.TRAIN: (11, 37), Partition.VALIDATE: (2, 8), Partition.TEST: (2, 7)}
 """How many videos and frames the dataset of version 0.1.0 has."""
