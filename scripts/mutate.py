@@ -74,7 +74,7 @@ GROUPS: Mapping[str, Group] = {
         "transforms/combiners.py transforms/monitoring.py transforms/video_features.py jobs/journal.py "
         "jobs/sufficiency.py jobs/refusals.py jobs/progress.py jobs/build_folder.py",
         "test_errors.py jobs/test_journal.py jobs/test_sufficiency.py jobs/test_build_folder.py "
-        "cli/test_progress.py transforms/test_combiners.py transforms/test_[dmv]*.py",
+        "jobs/test_progress.py cli/test_progress.py transforms/test_combiners.py transforms/test_[dmv]*.py",
     ),
 }
 
