@@ -1,5 +1,6 @@
 """One build at a time in a folder, and what opening and closing a folder does to it."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -114,6 +115,21 @@ class TestExclusive:
             (tmp_path / ".lock").write_text("")
             with pytest.raises(UsageError, match="only just started"):
                 take(tmp_path)
+
+    def test_a_lock_file_that_its_holder_removes_while_it_is_taken_does_not_count(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        lock = fcntl.flock
+
+        def lock_late(descriptor: int, operation: int) -> None:
+            """The holder ends between the opening of the file and its locking."""
+            monkeypatch.setattr(fcntl, "flock", lock)
+            (tmp_path / ".lock").unlink()
+            lock(descriptor, operation)
+
+        monkeypatch.setattr(fcntl, "flock", lock_late)
+        with exclusive(Layout(str(tmp_path))), pytest.raises(UsageError, match="Another build"):
+            take(tmp_path)
 
     def test_a_folder_that_cannot_be_made_is_an_error(self, tmp_path: Path) -> None:
         touch(tmp_path / "file")
