@@ -5,6 +5,8 @@ import random
 import re
 import shutil
 from collections.abc import Iterator
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.manifest import Manifest, write_manifest
 from yt8m_pipeline.dataset.reader import open_dataset, open_pca, read_frames, read_videos
 from yt8m_pipeline.dataset.verify import verify
-from yt8m_pipeline.errors import PipelineError
+from yt8m_pipeline.errors import DataError, PipelineError
 
 GOLDEN = TESTS / "golden_formats"
 VERSIONS = sorted(path.name for path in GOLDEN.iterdir() if path.is_dir())
@@ -54,6 +56,14 @@ def test_its_manifest_is_written_as_it_was(tmp_path: Path) -> None:
     assert re.sub(r'\n *"overload(ed|_error)": 0(\.0)?,', "", written) == (DATASET / "manifest.json").read_text()
 
 
+def test_its_vocabulary_is_read() -> None:
+    lines = (DATASET / "vocabulary.csv").read_text().splitlines()[1:]
+    vocabulary = open_dataset(str(DATASET)).vocabulary
+    assert [f"{entity.index},{entity.entity_id},{entity.name}" for entity in vocabulary] == [
+        re.sub(r"^(\d+),\d+,([^,]*,[^,]*),.*", r"\1,\2", line) for line in lines
+    ]
+
+
 # Damage ---------------------------------------------------------------------------------------------------------------
 
 
@@ -63,6 +73,19 @@ def places(values: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
     for step, item in items:
         yield (*path, step)
         yield from places(item, (*path, step))
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../../x", "/x", "x/../../y"])
+def test_no_name_in_a_manifest_leads_elsewhere(name: str, tmp_path: Path) -> None:
+    values = json.loads((DATASET / "manifest.json").read_bytes())
+    named = [place for place in places(values) if place[-1] == "path" or place == ("feature_space", "fingerprint")]
+    assert len(named) > 10
+    for *parents, last in named:
+        damaged = json.loads(json.dumps(values))
+        reduce(getitem, parents, damaged)[last] = name
+        (tmp_path / "manifest.json").write_text(json.dumps(damaged))
+        with pytest.raises(DataError):
+            Manifest.of(Layout(str(tmp_path)))
 
 
 NUMBERS = [-1, 2**70, 0.5, float("nan"), float("inf")]

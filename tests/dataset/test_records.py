@@ -16,6 +16,7 @@ from yt8m_pipeline.dataset.records import (
     FrameRecord,
     VideoRecord,
     frame_record,
+    level_of,
     parse_frame_record,
     parse_video_record,
     video_record,
@@ -61,6 +62,17 @@ def test_a_video_record_reads_back(video_id: str, labels: list[int], mean_rgb: F
     record = parse_video_record(video_record(video_id, labels, mean_rgb), "x")
     assert (record.video_id, record.labels) == (video_id, tuple(labels))
     np.testing.assert_array_equal(record.mean_rgb, mean_rgb, strict=True)
+
+
+@given(video_ids, label_lists, code_arrays, means)
+def test_a_record_tells_its_level(video_id: str, labels: list[int], codes: UInt8Array, mean_rgb: Float32Array) -> None:
+    assert level_of(frame_record(video_id, labels, codes, "rgb")) == "frame"
+    assert level_of(video_record(video_id, labels, mean_rgb)) == "video"
+
+
+@pytest.mark.parametrize("data", [b"\xff", b"a record of something else", frame_record("v", [1], CODES, "rgb")[:-1]])
+def test_bytes_that_are_no_record_count_as_frame_level(data: bytes) -> None:
+    assert level_of(data) == "frame"
 
 
 @with_module_fixture

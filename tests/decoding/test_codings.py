@@ -1,4 +1,5 @@
 import io
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
@@ -286,7 +287,7 @@ class Writer:
         self.bits = ""
 
     def u(self, count: int, value: int) -> "Writer":
-        self.bits += f"{value:0{count}b}" if count else ""
+        self.bits += f"{value:0{int(count)}b}" if count else ""
         return self
 
     def ue(self, *values: int) -> "Writer":
@@ -339,6 +340,10 @@ def test_bits_beyond_the_end_are_unplannable() -> None:
         Bits(bytes(4)).ue()
 
 
+ORDER_BITS = 6
+"""How many bits picture order counts have in the H.264 sequences written here."""
+
+
 @dataclass(frozen=True)
 class Sequence:
     """The fields of an H.264 sequence parameter set that stand before and at `frame_mbs_only_flag`."""
@@ -359,7 +364,7 @@ class Sequence:
             self._write_chroma(writer)
         writer.ue(self.frame_num_bits - 4, self.order_kind)
         if self.order_kind == 0:
-            writer.ue(2)
+            writer.ue(ORDER_BITS - 4)
         elif self.order_kind == 1:
             writer.u(1, 0).se(-3).se(2).ue(len(self.order_offsets))
             for offset in self.order_offsets:
@@ -387,11 +392,16 @@ class Sequence:
             if not scale:
                 return
 
-    def slice(self, frame_num: int, *, is_field: bool) -> bytes:
-        """§7.3.3."""
+    def slice(self, frame_num: int, *, is_field: bool, header: int = 0x01, order: int = 0) -> bytes:
+        """§7.3.3. The unit has the header 0x65 for an IDR picture, 0x21 for another reference, 0x01 for none."""
         planes = 2 if self.profile in H264.HIGH_PROFILES and self.chroma_format == 3 and self.has_separate_planes else 0
         writer = Writer().ue(0, 5, 0).u(planes, 0).u(self.frame_num_bits, frame_num)
-        return writer.u(1 if self.has_fields else 0, is_field).u(1, 1).ue(77, 7).to_unit(0x01)
+        writer.u(1 if self.has_fields else 0, is_field).u(is_field, 1)
+        if header == 0x65:
+            writer.ue(3)
+        if self.order_kind == 0:
+            writer.u(ORDER_BITS, order % 2**ORDER_BITS)
+        return writer.ue(77, 7).to_unit(header)
 
 
 SCALING_LIST = st.none() | st.integers(0, 5).map(lambda seed: tuple(Random(seed).choices((-9, -8, 1, 3, 240), k=64)))
@@ -425,6 +435,40 @@ def test_field_pictures_are_refused_and_frames_of_the_same_stream_are_read(seque
     if sequence.has_fields:
         with pytest.raises(Unplannable, match="its pictures are fields"):
             coding.read(annex_b(sequence.slice(frame_num, is_field=True)), is_keyframe=False)
+
+
+STEPS = st.lists(st.tuples(st.booleans(), st.floats(-1, 1, exclude_min=True)), max_size=20)
+"""Pictures: whether one is a reference, and how far it is shown from the last one, in halves of the counts' range."""
+
+
+def counts(steps: Iterable[tuple[bool, float]], bits: int) -> Iterator[tuple[bool, int]]:
+    """Whether each picture is a reference, and its whole picture order count."""
+    before = 0
+    for is_reference, distance in steps:
+        count = before + math.floor(distance * 2 ** (bits - 1))
+        count += count - before == -(2 ** (bits - 1))
+        yield is_reference, count
+        before = count if is_reference else before
+
+
+@given(SEQUENCES, STEPS)
+def test_the_order_of_h264_pictures_is_the_one_in_their_headers(
+    sequence: Sequence, steps: list[tuple[bool, float]]
+) -> None:
+    coding, range_of_numbers = H264(annex_b(sequence.unit()), is_reordered=True), 2**sequence.frame_num_bits
+
+    def order(frame_num: int, header: int, count: int) -> tuple[int, int] | None:
+        unit = sequence.slice(frame_num % range_of_numbers, is_field=False, header=header, order=count)
+        return coding.read(annex_b(unit), is_keyframe=False).order
+
+    for restart in (1, 2):
+        assert order(0, 0x65, 0) == (None if sequence.order_kind else (restart, 0))
+        number = 1
+        for is_reference, count in counts(steps, ORDER_BITS):
+            known_order = None if sequence.order_kind else (restart, count)
+            assert order(number, 0x21 if is_reference else 0x01, count) == known_order
+            number += is_reference
+    assert order(number + 1, 0x01, 0) is None  # a reference was lost
 
 
 @given(SEQUENCES, st.sampled_from([0, 1, 2, 3]))
@@ -483,6 +527,75 @@ def test_hevc_pictures_are_told_by_their_nal_units_and_layers(units: tuple[bytes
     sequence_of_three_layers = bytes([33 << 1, 1, 2 << 1, 0])
     coding = known("hevc", annex_b(sequence_of_three_layers))
     assert coding.read(annex_b(*units), is_keyframe=True) == picture
+
+
+@dataclass(frozen=True)
+class HevcStream:
+    """The fields of HEVC parameter sets that stand before those that slice headers are read by."""
+
+    profile: int
+    sub_layers: tuple[tuple[bool, bool], ...]
+    chroma_format: int
+    has_separate_planes: bool
+    has_window: bool
+    order_bits: int
+    number: int
+    is_output_told: bool
+    reserved_bits: int
+
+    @property
+    def tells_order(self) -> bool:
+        return not (self.chroma_format == 3 and self.has_separate_planes)
+
+    def units(self) -> bytes:
+        """seq_parameter_set_rbsp and pic_parameter_set_rbsp (§7.3.2.2.1, §7.3.2.3.1, §7.3.3)."""
+        writer = Writer().u(4, 0).u(3, len(self.sub_layers)).u(1, 1).u(88, self.profile).u(8, 93)
+        for has_profile, has_level in self.sub_layers:
+            writer.u(1, has_profile).u(1, has_level)
+        writer.u(2 * (8 - len(self.sub_layers)) if self.sub_layers else 0, 0)
+        for has_profile, has_level in self.sub_layers:
+            writer.u(88 * has_profile, self.profile).u(8 * has_level, 93)
+        writer.ue(0, self.chroma_format).u(self.chroma_format == 3, self.has_separate_planes)
+        writer.ue(640, 479).u(1, self.has_window)
+        writer.ue(*(3, 2, 1, 0) if self.has_window else ()).ue(2, 0, self.order_bits - 4)
+        pps = Writer().ue(self.number, 0).u(1, 0).u(1, self.is_output_told).u(3, self.reserved_bits).u(5, 9)
+        return annex_b(bytes([33 << 1]) + writer.u(9, 77).to_unit(1), bytes([34 << 1]) + pps.to_unit(1))
+
+    def slice(self, kind: int, order: int) -> bytes:
+        """slice_segment_header (§7.3.6.1)."""
+        writer = Writer().u(1, 1).u(16 <= kind < 24, 0).ue(self.number).u(self.reserved_bits, 0).ue(1)
+        writer.u(self.is_output_told, 1)
+        if kind not in (19, 20):
+            writer.u(self.order_bits, order % 2**self.order_bits)
+        return annex_b(bytes([kind << 1]) + writer.u(9, 77).to_unit(1))
+
+
+HEVC_STREAMS = st.builds(
+    HevcStream,
+    profile=st.integers(0, 2**88 - 1),
+    sub_layers=st.lists(st.tuples(st.booleans(), st.booleans()), max_size=6).map(tuple),
+    chroma_format=st.integers(0, 3),
+    has_separate_planes=st.booleans(),
+    has_window=st.booleans(),
+    order_bits=st.integers(4, 16),
+    number=st.integers(0, 63),
+    is_output_told=st.booleans(),
+    reserved_bits=st.integers(0, 7),
+)
+
+
+@given(HEVC_STREAMS, STEPS, st.sampled_from([0, 6, 8]), st.sampled_from([1, 21]))
+def test_the_order_of_hevc_pictures_is_the_one_in_their_headers(
+    stream: HevcStream, steps: list[tuple[bool, float]], other: int, reference: int
+) -> None:
+    coding = known("hevc", stream.units())
+    for restart, idr in ((1, 19), (2, 20)):
+        assert coding.read(stream.slice(idr, 0), is_keyframe=True).order == (
+            (restart, 0) if stream.tells_order else None
+        )
+        for is_reference, count in counts(steps, stream.order_bits):
+            picture = coding.read(stream.slice(reference if is_reference else other, count), is_keyframe=False)
+            assert picture.order == ((restart, count) if stream.tells_order else None)
 
 
 @pytest.mark.parametrize(

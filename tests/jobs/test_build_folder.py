@@ -1,5 +1,6 @@
 """One build at a time in a folder, and what opening and closing a folder does to it."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -11,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
@@ -115,6 +115,21 @@ class TestExclusive:
             (tmp_path / ".lock").write_text("")
             with pytest.raises(UsageError, match="only just started"):
                 take(tmp_path)
+
+    def test_a_lock_file_that_its_holder_removes_while_it_is_taken_does_not_count(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        lock = fcntl.flock
+
+        def lock_late(descriptor: int, operation: int) -> None:
+            """The holder ends between the opening of the file and its locking."""
+            monkeypatch.setattr(fcntl, "flock", lock)
+            (tmp_path / ".lock").unlink()
+            lock(descriptor, operation)
+
+        monkeypatch.setattr(fcntl, "flock", lock_late)
+        with exclusive(Layout(str(tmp_path))), pytest.raises(UsageError, match="Another build"):
+            take(tmp_path)
 
     def test_a_folder_that_cannot_be_made_is_an_error(self, tmp_path: Path) -> None:
         touch(tmp_path / "file")
@@ -231,15 +246,15 @@ class TestBegin:
         assert [journal.find(step.name, "key") for step in folder.steps] == folder.steps
 
     def test_a_killed_build_goes_on_with_its_own_journal(self, folder: Folder) -> None:
-        """The manifest of an unfinished folder may be older than its shards: what the journal says goes before."""
+        """The manifest of an unfinished folder may be older than its shards."""
         begin(folder.layout, None)
-        assert Journal(folder.layout).find("pca", "key") == folder.manifest.pca
         newer = Journal(folder.layout).record(replace(folder.manifest.pca, key="newer"))
         begin(folder.layout, None)
         assert Journal(folder.layout).find("pca", "newer") == newer
+        assert Journal(folder.layout).find("pca", "key") is None
 
     def test_what_a_killed_writer_left_goes(self, folder: Folder) -> None:
-        leftover = folder.root / "frame" / "train" / f"x.tfrecord.tmp-{socket.gethostname()}-{uuid4().hex}"
+        leftover = folder.root / "frame" / "train" / f"x.tfrecord.tmp-{socket.gethostname()}-{'0' * 32}"
         touch(leftover)
         begin(folder.layout, None)
         assert not leftover.exists()

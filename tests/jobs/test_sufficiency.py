@@ -103,6 +103,18 @@ class TestTrainFrames:
         assert caught.value.why == "16 train frames of 3 videos cannot fit 16 components, at least 17 are needed"
         assert caught.value.fix == "give more videos, or set pca.components below 16"
 
+    @pytest.mark.parametrize(
+        ("frames", "fix"),
+        [(0, "give more videos"), (1, "give more videos"), (2, "give more videos, or set pca.components below 2")],
+    )
+    def test_fewer_components_are_proposed_where_there_can_be_fewer(self, frames: int, fix: str) -> None:
+        summaries = {"train": PartitionSummary(1, frames)}
+        with pytest.raises(DataError) as caught:
+            check_train_frames(summaries, config(pca={"components": 2}), LAYOUT)
+        assert caught.value.fix == fix
+        if "below" in fix:
+            check_train_frames(summaries, config(pca={"components": frames - 1}), LAYOUT)
+
     def test_other_partitions_do_not_help(self) -> None:
         with pytest.raises(DataError, match="0 train frames of 0 videos"):
             check_train_frames({"validate": PartitionSummary(3, 99)}, config(pca={"components": 1}), LAYOUT)

@@ -106,7 +106,8 @@ def test_the_classes_that_a_partition_lacks_are_found_and_named() -> None:
     ]
 
 
-def test_a_warning_of_many_lacking_classes_names_the_first() -> None:
-    ids = [f"/m/{number:02d}" for number in range(11)]
+@pytest.mark.parametrize(("number", "ending"), [(9, ""), (10, ""), (11, ", …")])
+def test_a_warning_of_lacking_classes_names_the_first_ten(number: int, ending: str) -> None:
+    ids = [f"/m/{index:02d}" for index in range(number)]
     [warning] = lacking_warnings({"test": ids}, dict.fromkeys(ids, "x"))
-    assert warning == f"no test video has 11 of the 11 classes: {', '.join('x' * 10)}, …"
+    assert warning == f"no test video has {number} of the {number} classes: {', '.join('x' * min(number, 10))}{ending}"

@@ -31,12 +31,14 @@ counts = st.builds(
 
 
 def combine(function: beam.CombineFn, bundles: Sequence[Sequence[Any]]) -> Any:
-    """As an engine does: one accumulator per bundle, through its coder, all merged."""
+    """As an engine does: one accumulator per bundle, through its coder, all merged; one alone need not be merged."""
     coder = function.get_accumulator_coder()
     accumulators = []
     for bundle in bundles:
         accumulator = reduce(function.add_input, bundle, function.create_accumulator())
         accumulators.append(coder.decode(coder.encode(accumulator)))
+        alone = function.merge_accumulators([accumulators[-1]])
+        assert function.extract_output(accumulators[-1]) == function.extract_output(alone)
     return function.extract_output(function.merge_accumulators(accumulators))
 
 

@@ -26,7 +26,6 @@ from yt8m_pipeline.config import Decoding, Inception, RandomModel
 from yt8m_pipeline.data_model import Float32Array, Partition, StoredEntry, StoredVideo, UInt8Array, Video
 from yt8m_pipeline.decoding.facts import SampledFrame
 from yt8m_pipeline.decoding.sandbox.parent import Sandbox
-from yt8m_pipeline.errors import UsageError
 from yt8m_pipeline.extraction.inception import ANY_DIMENSIONS, FeatureExtractor
 from yt8m_pipeline.store.feature_store import FeatureStore, place
 from yt8m_pipeline.store.index import IndexedFile
@@ -418,7 +417,10 @@ class TestOneCall:
         opened: list[str] = []
         monkeypatch.setattr(Sandbox, "decode", lambda _, uri: opened.append(uri))
         inception = Inception(model=RandomModel(random=1), image_size=16)
-        with pytest.raises(UsageError, match="cannot be loaded and run"), beam.Pipeline(runner=FnApiRunner()) as root:
+        with (
+            pytest.raises(RuntimeError, match="UsageError: The model cannot be loaded and run"),
+            beam.Pipeline(runner=FnApiRunner()) as root,
+        ):
             _ = root | beam.Create([clip]) | ExtractFeatures(store, Decoding(), inception)
         assert opened == []
 
