@@ -51,7 +51,7 @@ from yt8m_pipeline.compression.histogram import Histogram
 from yt8m_pipeline.compression.moments import Moments, grid_exponent
 from yt8m_pipeline.compression.pca import PUBLISHED_EPSILON, Pca
 from yt8m_pipeline.compression.quantization import Quantizer
-from yt8m_pipeline.compression.whitening import Whitening
+from yt8m_pipeline.compression.whiteness import Whitening
 from yt8m_pipeline.config import Decoding, Inception, KerasModel, RelativeEpsilon
 from yt8m_pipeline.data_model import Float32Array, Float64Array, Int64Array, UInt8Array
 from yt8m_pipeline.decoding.frames import decode_frames

@@ -20,10 +20,10 @@ from yt8m_pipeline.transforms.dataset import (
     CheckBuild,
     CheckOtherSplits,
     CountTrainLabels,
-    Gate,
     GroupByShard,
     IndexLabels,
     ListVideos,
+    OnlyIf,
     SummarizePartitions,
     WriteManifest,
     WriteRejects,
@@ -158,8 +158,8 @@ def write_dataset(selected: Selected, stored: PCollection[StoredVideo], plan: Bu
     unchanged = summaries | CheckOtherSplits(layout, plan.anew, plan.previous_partitions)  # bool
     rejects = ledger.rejects() | WriteRejects(layout, unchanged)  # FileEntry
     passed = counts | CheckBuild(layout, config, summaries, unchanged, rejects)  # bool
-    stored = stored | "Stored enough" >> Gate(passed)  # StoredVideo
-    counts = counts | "Counted enough" >> Gate(passed)  # [StageCount]
+    stored = stored | "Stored enough" >> OnlyIf(passed)  # StoredVideo
+    counts = counts | "Counted enough" >> OnlyIf(passed)  # [StageCount]
 
     # 6. PCA with whitening and 7. optimal 8-bit codebook, fitted on the frames of the train partition (§3.3)
     train = stored | "Train" >> beam.Filter(lambda item: item.video.partition == Partition.TRAIN)  # StoredVideo
@@ -168,7 +168,7 @@ def write_dataset(selected: Selected, stored: PCollection[StoredVideo], plan: Bu
     quantizer = train | FitQuantizer(fitting, config.quantizer, pca)  # Step
 
     # 8. TFRecord shards, frame-level and video-level, and the tables around them (§3.2, §3.4)
-    train_counts = stored | CountTrainLabels() | "Labelled enough" >> Gate(passed)  # Counter
+    train_counts = stored | CountTrainLabels() | "Labelled enough" >> OnlyIf(passed)  # Counter
     indices = train_counts | IndexLabels(entities)  # {str: int}
     groups = stored | GroupByShard(config.shards, passed)  # (Shard, [StoredVideo])
     writing = Writing(plan.store, plan.journal, plan.anew)

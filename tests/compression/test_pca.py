@@ -118,7 +118,7 @@ def test_frames_that_are_all_equal_cannot_be_fitted() -> None:
     same = np.full((9, 4), 1.5, np.float32)
     with pytest.raises(DataError) as caught:
         Pca.fit(moments_of(same), components=4, epsilon=1e-4)
-    assert caught.value.what == "The features of the train split do not vary"
+    assert caught.value.what == "The features of the train partition do not vary"
     assert caught.value.why == "all 9 frames have the same 4 features: their total variance is 0"
 
 
@@ -551,7 +551,7 @@ class TestBuildWithAnImportedPca:
         empty = tmp_path / "empty"
         no_dataset = four_parts(run("export-pca", str(empty), str(tmp_path / "out")))
         assert no_dataset == ("There is no dataset", str(empty), "the folder has no manifest.json",
-                              "give a dataset's folder")  # fmt: skip
+                              "give the folder that `output` in the config names")  # fmt: skip
         shutil.copytree(small / "dataset", tmp_path / "dataset")
         fitted.save(str(tmp_path / "dataset" / "pca"))
         other = four_parts(run("export-pca", str(tmp_path / "dataset"), str(tmp_path / "out"), "--format", "published"))

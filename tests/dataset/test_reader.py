@@ -284,12 +284,26 @@ READERS = [read_frames, read_videos, frame_dataset, video_dataset]
 @pytest.mark.parametrize("read", READERS)
 def test_an_unfinished_dataset_is_refused(damaged: Dataset, name: str, read: Callable[..., object]) -> None:
     damaged.file(name).unlink()
+    damaged.file(".unfinished").touch()
     text = (
         f"This is not a finished dataset\n  where: {damaged.root}\n  why:   it has no {name}: its build has not ended\n"
         "  fix:   run `yt8m build`"
     )
     with pytest.raises(DataError, match=re.escape(text)):
         read(str(damaged.root), Partition.TRAIN)
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_what_is_no_dataset_is_not_called_unfinished(tmp_path: Path, read: Callable[..., object]) -> None:
+    (tmp_path / "thesis.txt").touch()
+    for place, why in (
+        (tmp_path, "the folder has no manifest.json"),
+        (tmp_path / "thesis.txt", "it is a file"),
+        (tmp_path / "nowhere", "the folder has no manifest.json"),
+    ):
+        with pytest.raises(UsageError, match="There is no dataset") as refused:
+            read(str(place), Partition.TRAIN)
+        assert (refused.value.where, refused.value.why) == (str(place), why)
 
 
 @pytest.mark.parametrize("read", READERS)

@@ -307,7 +307,7 @@ class TestTables:
 
     def test_a_published_test_label(self, dataset: Dataset) -> None:
         dataset.change_videos(lambda row: row | {"labels": [0]} if row["partition"] == "test" else row)
-        assert ("videos.parquet", "labels of the test split are published") in dataset.faults()
+        assert ("videos.parquet", "labels of the test partition are published") in dataset.faults()
 
     def test_partitions_that_do_not_add_up(self, dataset: Dataset) -> None:
         usual = dataset.summaries[Partition.VALIDATE]

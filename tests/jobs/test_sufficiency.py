@@ -1,4 +1,4 @@
-"""The gate: what each check lets through, exactly where it stops, and what it then says."""
+"""What each check lets through, exactly where it stops, and what it then says."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -139,13 +139,13 @@ class TestRestUnchanged:
         "now", [PartitionSummary(8, 70, 10, 1), PartitionSummary(7, 71, 10, 1), PartitionSummary(7, 70, 10, 9)]
     )
     def test_train_would_change_the_compression(self, now: PartitionSummary) -> None:
-        with pytest.raises(DataError, match=r"The train split .* the compression would change") as caught:
+        with pytest.raises(DataError, match=r"The train partition .* the compression would change") as caught:
             self.check(Partition.VALIDATE, train=now)
         assert caught.value.where == "/data/set/manifest.json"
         assert caught.value.why == f"7 videos with 10 labels before, {now.videos} with 10 now, or others"
 
     def test_another_split_would_be_out_of_date(self) -> None:
-        with pytest.raises(DataError, match=r"The validate split .* it would be out of date") as caught:
+        with pytest.raises(DataError, match=r"The validate partition .* it would be out of date") as caught:
             self.check(Partition.TEST, validate=PartitionSummary())
         assert "run `yt8m build`" in caught.value.fix
 

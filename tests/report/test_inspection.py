@@ -42,11 +42,17 @@ def test_a_feature_store_and_one_of_its_spaces_are_summed_up(built: Path) -> Non
         assert row["damaged"] == row["temporaries"] == 0 < row["frames"]
 
 
+def test_an_unfinished_dataset_is_told_as_such(tmp_path: Path) -> None:
+    (tmp_path / ".unfinished").touch()
+    refused = run("inspect", str(tmp_path))
+    assert (refused.returncode, four_parts(refused)[0]) == (1, "This is not a finished dataset")
+
+
 @pytest.mark.parametrize("files", [(), ("notes.txt",)])
 def test_another_folder_is_wrong_usage(tmp_path: Path, files: tuple[str, ...]) -> None:
     for name in files:
         (tmp_path / name).write_text("x")
     refused = run("inspect", str(tmp_path))
     assert refused.returncode == 2
-    what = "There is no feature store" if files else "There is no such file"
+    what = "This is neither a dataset nor a feature store" if files else "There is no such file"
     assert four_parts(refused)[:2] == (what, str(tmp_path))

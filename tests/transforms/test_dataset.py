@@ -14,7 +14,7 @@ from yt8m_pipeline.dataset.manifest import PartitionSummary
 from yt8m_pipeline.dataset.shards import shard_of
 from yt8m_pipeline.dataset.steps import FileEntry
 from yt8m_pipeline.jobs.refusals import Refusals
-from yt8m_pipeline.transforms.dataset import CheckBuild, CheckOtherSplits, CountTrainLabels, Gate, GroupByShard
+from yt8m_pipeline.transforms.dataset import CheckBuild, CheckOtherSplits, CountTrainLabels, GroupByShard, OnlyIf
 
 SHARDS = Shards(train=3, validate=2, test=1)
 CONFIG = Config.model_validate(
@@ -36,7 +36,7 @@ def stored(video_id: str, partition: Partition, *entity_ids: str) -> StoredVideo
 
 @pytest.mark.parametrize("verdicts", [[True], [False], []])
 def test_a_gate_lets_elements_pass_on_a_good_verdict_alone(verdicts: list[bool]) -> None:
-    found = run(lambda elements, passed: elements | Gate(passed), elements=[1, 2, 3], passed=verdicts)
+    found = run(lambda elements, passed: elements | OnlyIf(passed), elements=[1, 2, 3], passed=verdicts)
     assert sorted(found) == ([1, 2, 3] if verdicts == [True] else [])
 
 

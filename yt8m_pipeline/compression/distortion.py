@@ -1,4 +1,7 @@
-"""The distortion of quantization: what it costs to keep each coefficient in one byte (paper §3.3)."""
+"""The distortion of quantization: what it costs to keep each coefficient in one byte (paper §3.3).
+
+The paper's "factor of 8" and "less than 1 %" are shown by scripts/prove_compression.py.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

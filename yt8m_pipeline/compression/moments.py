@@ -1,4 +1,7 @@
-"""The mean and covariance of frames in exact integer arithmetic: the same on every engine, machine and thread."""
+"""The mean and covariance of frames in exact integer arithmetic: the same on every engine, machine and thread.
+
+The paper takes them over the frames of all train videos (§3.3); `pipeline.py` chooses these.
+"""
 
 import math
 from collections import Counter

@@ -198,7 +198,7 @@ def noise_level(eigenvalues: Float64Array, dimensions: int) -> float:
 def _require_enough(moments: Moments, components: int) -> None:
     if moments.count <= components:
         raise DataError(
-            what="The train split is too small for this PCA",
+            what="The train partition is too small for this PCA",
             where="pca.components",
             why=f"{moments.count} frames, but {components} components need at least {components + 1}",
             fix="add train videos, or set pca.components below the number of train frames",
@@ -215,7 +215,7 @@ def _require_enough(moments: Moments, components: int) -> None:
 def _require_any_variance(moments: Moments, total_variance: float) -> None:
     if total_variance == 0:
         raise DataError(
-            what="The features of the train split do not vary",
+            what="The features of the train partition do not vary",
             where="train frames",
             why=f"all {moments.count} frames have the same {moments.dimensions} features: their total variance is 0",
             fix="see what the model makes of the videos: it answers the same to each of them",

@@ -92,7 +92,7 @@ def write_vocabulary(layout: Layout, text: bytes, *, frozen: bool) -> FileEntry:
             what="The vocabulary would change",
             where=path,
             why="the entities, or their numbers of train videos, are not those of the dataset",
-            fix="run `yt8m build`, which writes every split that changed",
+            fix="run `yt8m build`, which writes every partition that changed",
         )
     files.write_bytes(path, text)
     return file_entry(layout, Layout.VOCABULARY)

@@ -17,7 +17,7 @@ from yt8m_pipeline.data_model import Partition, StoredVideo
 from yt8m_pipeline.dataset.layout import LEVELS, Layout
 from yt8m_pipeline.dataset.steps import PCA, QUANTIZER, CodebookStep, FileEntry, PcaStep, ShardFacts, ShardStep, Step
 from yt8m_pipeline.dataset.typed_json import JSON_NAME, from_json, json_object, to_json
-from yt8m_pipeline.errors import DataError, UsageError
+from yt8m_pipeline.errors import DataError, PipelineError, UsageError
 
 FORMAT_VERSION = 3
 """The format that this version writes and reads: the first that was released, with version 0.1.0."""
@@ -237,16 +237,11 @@ class Manifest:
 
         Raises:
             UsageError: there is none.
-            DataError: it is damaged, or of another format.
+            DataError: it is damaged, of another format, or not yet written.
         """
         manifest = cls.find(layout)
         if manifest is None:
-            raise UsageError(
-                what="There is no dataset",
-                where=layout.root,
-                why=f"the folder has no {Layout.MANIFEST}",
-                fix="give a dataset's folder",
-            )
+            raise _no_dataset(layout)
         return manifest
 
     @classmethod
@@ -326,6 +321,27 @@ class Manifest:
             for name, pair in pairs
             if len(pair) == len(LEVELS)
         ]
+
+
+def not_finished(layout: Layout, lacks: str) -> DataError:
+    """The error of a dataset that lacks a file because its build has not ended."""
+    return DataError(
+        what="This is not a finished dataset",
+        where=layout.root,
+        why=f"it has no {lacks}: its build has not ended",
+        fix="run `yt8m build` with its config again: it goes on where it stopped",
+    )
+
+
+def _no_dataset(layout: Layout) -> PipelineError:
+    if files.exists(layout.path(Layout.UNFINISHED)):
+        return not_finished(layout, Layout.MANIFEST)
+    return UsageError(
+        what="There is no dataset",
+        where=layout.root,
+        why="it is a file" if files.exists(layout.root) else f"the folder has no {Layout.MANIFEST}",
+        fix="give the folder that `output` in the config names",
+    )
 
 
 def _unflattened(row: Any) -> dict[str, Any]:

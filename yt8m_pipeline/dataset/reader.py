@@ -17,7 +17,7 @@ from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.data_model import Float32Array, Int64Array, Partition
 from yt8m_pipeline.dataset.index import read_parquet
 from yt8m_pipeline.dataset.layout import LEVELS, Layout, Shard
-from yt8m_pipeline.dataset.manifest import Manifest, ShardRow
+from yt8m_pipeline.dataset.manifest import Manifest, ShardRow, not_finished
 from yt8m_pipeline.dataset.records import parse_frame_record, parse_video_record
 from yt8m_pipeline.dataset.tfrecord import read_records
 from yt8m_pipeline.errors import DataError, UsageError
@@ -116,6 +116,9 @@ class FinishedDataset:
     quantizer: Quantizer
     dimensions: int
     rows: Mapping[str, ShardRow]
+
+    def __repr__(self) -> str:
+        return f"FinishedDataset({self.layout.root!r}, videos={len(self)}, dimensions={self.dimensions})"
 
     def frames(self, partition: Partition | str) -> Iterator[FrameExample]:
         """Yields every video of a partition, frame by frame; see `read_frames`."""
@@ -227,22 +230,13 @@ def open_dataset(dataset: str) -> FinishedDataset:
         dataset: The folder, local or gs://.
 
     Raises:
-        UsageError: there is no such folder.
+        UsageError: there is no dataset in the folder.
         DataError: the build is not finished, the manifest is damaged, or the codebook is not the manifest's.
     """
     layout = Layout(dataset)
-    manifest = Manifest.find(layout)
-    if manifest is None and not files.list_states(dataset):
-        raise UsageError(
-            what="There is no dataset", where=dataset, why="no such folder has any file", fix="give a dataset's folder"
-        )
-    if manifest is None or not files.exists(layout.path(Layout.COMPLETE)):
-        raise DataError(
-            what="This is not a finished dataset",
-            where=dataset,
-            why=f"it has no {Layout.MANIFEST if manifest is None else Layout.COMPLETE}: its build has not ended",
-            fix="run `yt8m build` with its config again: it goes on where it stopped",
-        )
+    manifest = Manifest.of(layout)
+    if not files.exists(layout.path(Layout.COMPLETE)):
+        raise not_finished(layout, Layout.COMPLETE)
     quantizer = _load_quantizer(layout, manifest.quantizer.facts.fingerprint)
     rows = {row.path: row for row in manifest.shards}
     return FinishedDataset(layout, quantizer, manifest.pca.facts.components, rows)

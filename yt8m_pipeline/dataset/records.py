@@ -83,7 +83,7 @@ class FrameRecord:
 
     Attributes:
         video_id: The video's id.
-        labels: Indices into vocabulary.csv, ascending; empty in the test partition, whose labels are withheld.
+        labels: Indices into vocabulary.csv, ascending; empty in the test partition, whose labels `shards` withholds.
         codes: uint8, (frames, dimensions), at least one frame.
         feature_name: One of `FRAME_FEATURE_NAMES`.
     """
@@ -109,8 +109,8 @@ class VideoRecord:
 
     Attributes:
         video_id: The video's id.
-        labels: Indices into vocabulary.csv, ascending; empty in the test partition, whose labels are withheld.
-        mean_rgb: float32, (dimensions,), the mean of the de-quantized frames.
+        labels: Indices into vocabulary.csv, ascending; empty in the test partition, whose labels `shards` withholds.
+        mean_rgb: float32, (dimensions,), the mean of the de-quantized frames, which `shards` computes.
     """
 
     video_id: str

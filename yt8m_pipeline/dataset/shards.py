@@ -1,4 +1,4 @@
-"""Writing a shard.
+"""Writing the shards: frame-level records, and video-level records with the mean of each video's frames.
 
 A shard's bytes are a function of its sorted videos, their whitened coefficients and the codebook, and of nothing else:
 any engine, and any run after a crash, writes the same file. Labels of the test partition are withheld: no shard holds

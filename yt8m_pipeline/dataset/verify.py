@@ -156,7 +156,7 @@ def _check_partitions(manifest: Manifest, videos: pa.Table) -> Iterator[Fault]:
             what = f"{rows.num_rows} videos, {frames} frames, {salvaged} videos salvaged"
             yield Fault(Layout.VIDEOS, f"{partition.value}: {what}; the manifest says otherwise")
         if partition not in PUBLISHED and rows["labels"].null_count != rows.num_rows:
-            yield Fault(Layout.VIDEOS, f"labels of the {partition.value} split are published")
+            yield Fault(Layout.VIDEOS, f"labels of the {partition.value} partition are published")
 
 
 def _check_accounting(layout: Layout, manifest: Manifest, videos: pa.Table) -> Iterator[Fault]:

@@ -167,7 +167,7 @@ def plan_build(config: Config, anew: Partition | None = None, retry: Retry = Ret
     previous = Manifest.find(layout)
     if anew and (previous is None or not is_rebuildable(layout)):
         raise UsageError(
-            what=f"There is no finished dataset whose {anew.value} split could be rebuilt",
+            what=f"There is no finished dataset whose {anew.value} partition could be rebuilt",
             where=layout.root,
             why=f"the folder has no {Layout.COMPLETE}",
             fix="run `yt8m build` first",

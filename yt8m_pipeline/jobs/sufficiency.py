@@ -76,15 +76,15 @@ def check_rest_unchanged(
     anew: Partition,
     layout: Layout,
 ) -> None:
-    """Raises a DataError if `rebuild-split` would leave another split out of date."""
+    """Raises a DataError if `rebuild-split` would leave another partition out of date."""
     for partition in sorted(set(Partition) - {anew}):
         before, now = previous[partition], summaries.get(partition.value, PartitionSummary())
         if before != now:
             effect = "the compression would change" if partition == Partition.TRAIN else "it would be out of date"
             raise DataError(
-                what=f"The {partition.value} split is no longer what the dataset holds; {effect}",
+                what=f"The {partition.value} partition is no longer what the dataset holds; {effect}",
                 where=layout.path(Layout.MANIFEST),
                 why=f"{before.videos} videos with {before.labels} labels before, {now.videos} with {now.labels} now, "
                 "or others",
-                fix="run `yt8m build`, which writes every split that changed",
+                fix="run `yt8m build`, which writes every partition that changed",
             )

@@ -2,7 +2,7 @@
 
 import io
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import PurePosixPath
 from typing import Any
@@ -18,7 +18,7 @@ from yt8m_pipeline.compression.artefacts import damage_named
 from yt8m_pipeline.compression.quantization import LEVELS_KEY, Quantizer
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.layout import LEVELS, Layout
-from yt8m_pipeline.dataset.manifest import Manifest
+from yt8m_pipeline.dataset.manifest import Manifest, not_finished
 from yt8m_pipeline.dataset.records import FrameRecord, VideoRecord, level_of, parse_frame_record, parse_video_record
 from yt8m_pipeline.dataset.tfrecord import read_records
 from yt8m_pipeline.errors import DataError, UsageError
@@ -56,7 +56,7 @@ def inspect_path(uri: str, rows: int) -> Facts:
     ending = PurePosixPath(uri).suffix.lower()
     if ending not in _INSPECTORS:
         raise UsageError(
-            what="This file is none of a dataset",
+            what="This is not a file of a dataset",
             where=uri,
             why=f"its ending is '{ending}'",
             fix="give a shard, table or array",
@@ -69,10 +69,23 @@ def _inspect_folder(folder: str) -> Facts:
     manifest = Manifest.find(layout)
     if manifest:
         return _sum_up_dataset(layout, manifest)
-    if not files.list_states(folder) and not files.list_folders(folder):
-        why, fix = "it does not exist, or is a folder without files", "give the path of a file, a dataset or a store"
-        raise UsageError(what="There is no such file", where=folder, why=why, fix=fix)
-    return _sum_up_store(folder)
+    root, _, space = folder.rstrip("/").rpartition("/")
+    if is_space(space):
+        return _sum_up_store([FeatureStore(root, space)])
+    if any(map(is_space, files.list_folders(folder))):
+        return _sum_up_store(find_spaces(folder))
+    if files.exists(layout.path(Layout.UNFINISHED)):
+        raise not_finished(layout, Layout.MANIFEST)
+    raise _nothing_of_ours(folder)
+
+
+def _nothing_of_ours(folder: str) -> UsageError:
+    if files.list_files(folder):
+        what = "This is neither a dataset nor a feature store"
+        why = f"it has no {Layout.MANIFEST}, and no folder named by a feature space, 16 hexadecimal digits"
+    else:
+        what, why = "There is no such file", "it does not exist, or is a folder without files"
+    return UsageError(what=what, where=folder, why=why, fix="give the path of a file, a dataset or a store")
 
 
 def _sum_up_dataset(layout: Layout, manifest: Manifest) -> Facts:
@@ -90,9 +103,7 @@ def _sum_up_dataset(layout: Layout, manifest: Manifest) -> Facts:
     }
 
 
-def _sum_up_store(folder: str) -> Facts:
-    root, _, space = folder.rstrip("/").rpartition("/")
-    spaces = [FeatureStore(root, space)] if is_space(space) else find_spaces(folder)
+def _sum_up_store(spaces: Sequence[FeatureStore]) -> Facts:
     found = [(store.space, survey(store, lambda _: None)) for store in spaces]
     rows = [{"space": space, **stats._asdict(), "failures": stats.failures.total()} for space, stats in found]
     return {"kind": "feature store", "spaces": rows}

@@ -2,14 +2,15 @@
 
 The paper counts videos in two sentences. §3.1 keeps "entities that have more than 200 popular videos, as explained in
 the next section"; that section (§3.2) samples 10 million videos of all visual entities, takes all their labels, and
-then filters out "entities with less than 200 videos, and videos with no remaining entities". There are two readings:
+then filters out "entities with less than 200 videos, and videos with no remaining entities" (the latter is
+`labels.keep_labels`). There are two readings:
 
 1. Both sentences mean one filter, after the draw. This is the default, `popular_videos_above: null`. It fits the
    paper's numbers: 10 million sampled videos became 8,264,650, so that 17 % of them lost all their labels.
 2. §3.1 is a filter of its own, before the draw. `popular_videos_above: 200` is this reading. Hardly a sampled video
    loses its labels then.
 
-README.md has the shares of videos that each reading keeps of a million synthetic candidates.
+selection/README.md has the shares of videos that each reading keeps of a million synthetic candidates.
 """
 
 from collections import Counter

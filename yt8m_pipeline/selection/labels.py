@@ -1,4 +1,8 @@
-"""Stage 3: the labels of videos, from the annotations that they begin as to the labels that a dataset holds."""
+"""Stage 3: the labels of videos, from the annotations that they begin as to the labels that a dataset holds (§3.2).
+
+Annotations are joined before the draw, since only videos with a label are drawn from; `keep_labels` drops those of
+entities that went after it, and "videos with no remaining entities".
+"""
 
 from collections.abc import Collection
 from typing import Any, NamedTuple

@@ -22,7 +22,7 @@ from yt8m_pipeline.compression.moments import Magnitudes, Moments
 from yt8m_pipeline.compression.pca import REVISION as PCA_REVISION
 from yt8m_pipeline.compression.pca import Pca
 from yt8m_pipeline.compression.quantization import FIT_REVISION, Quantizer
-from yt8m_pipeline.compression.whitening import Suitability, Whitening
+from yt8m_pipeline.compression.whiteness import Suitability, Whitening
 from yt8m_pipeline.config import Parallelism, PcaConfig, QuantizerConfig
 from yt8m_pipeline.data_model import StoredVideo
 from yt8m_pipeline.dataset.layout import Layout
@@ -44,7 +44,7 @@ from yt8m_pipeline.jobs.build_plan import PcaImport
 from yt8m_pipeline.jobs.journal import Journal
 from yt8m_pipeline.store.feature_store import FeatureStore
 from yt8m_pipeline.transforms.combiners import AddUp, DigestOfSet, Sum
-from yt8m_pipeline.transforms.monitoring import advance, timed
+from yt8m_pipeline.transforms.monitoring import advance, say, timed
 from yt8m_pipeline.transforms.steps import FlatMap, Map
 
 SAMPLE = 100
@@ -87,7 +87,7 @@ class Fitting:
                 what=f"The {name} would change",
                 where=self.layout.root,
                 why="the train features or the config that it was fitted with are not those of the dataset",
-                fix="run `yt8m build` to fit again and write every split",
+                fix="run `yt8m build` to fit again and write every partition",
             )
         return step
 
@@ -140,7 +140,8 @@ def _fit_pca(key: str, moments: Moments | None, fitting: Fitting, config: PcaCon
     step = fitting.find(PCA, key)
     if step:
         return step
-    assert moments  # noqa: S101  the gate lets no build pass whose train partition has no frames
+    assert moments  # noqa: S101  `TrainIsEnough` lets no build pass whose train partition has no frames
+    say(f"the PCA is fitted to {moments.count} frames, which takes up to a minute at 2,048 dimensions")
     with timed(PCA):
         epsilon, share = config.absolute_epsilon or 0.0, config.relative_epsilon
         pca = Pca.fit(moments, components=config.components, epsilon=epsilon, relative_epsilon=share)

@@ -14,7 +14,7 @@ from apache_beam.transforms.util import WaitOn
 from yt8m_pipeline.accounting.counts import StageCount
 from yt8m_pipeline.accounting.reasons import Stage
 from yt8m_pipeline.compression.histogram import Scope
-from yt8m_pipeline.compression.whitening import Suitability, Whitening, warnings_of_few_frames
+from yt8m_pipeline.compression.whiteness import Suitability, Whitening, warnings_of_few_frames
 from yt8m_pipeline.config import Config, Shards
 from yt8m_pipeline.data_model import Float32Array, Partition, StoredVideo
 from yt8m_pipeline.dataset.index import (
@@ -71,7 +71,7 @@ class GroupByShard(beam.PTransform[PCollection[StoredVideo], PCollection[Group]]
 
     def expand(self, stored: PCollection[StoredVideo]) -> PCollection[Group]:
         sizes = [(part.value, self.shards.of(part)) for part in Partition]
-        partitions = stored.pipeline | "partitions" >> beam.Create(sizes) | Gate(self.passed)
+        partitions = stored.pipeline | "partitions" >> beam.Create(sizes) | OnlyIf(self.passed)
         empty = partitions | "all shards" >> beam.FlatMapTuple(_empty_shards)
         keyed = stored | "shard" >> Map(_with_shard, self.shards)
         return (keyed, empty) | beam.Flatten() | beam.GroupByKey() | "sort" >> beam.MapTuple(_sorted_group)
@@ -134,7 +134,7 @@ def _summary(stored: StoredVideo) -> tuple[str, PartitionSummary]:
 class CheckOtherSplits(beam.PTransform[PCollection[tuple[str, PartitionSummary]], PCollection[bool]]):
     """The summaries of the partitions → PCollection[bool] of one.
 
-    False: `rebuild-split` would leave another split out of date, which is refused.
+    False: `rebuild-split` would leave another partition out of date, which is refused.
 
     Attributes:
         layout: Where the dataset is.
@@ -182,7 +182,7 @@ class CheckBuild(beam.PTransform[PCollection[list[StageCount]], PCollection[bool
     rejects: PCollection[FileEntry]
 
     def expand(self, counts: PCollection[list[StageCount]]) -> PCollection[bool]:
-        written = counts | Gate(self.unchanged) | WaitOn(self.rejects)
+        written = counts | OnlyIf(self.unchanged) | WaitOn(self.rejects)
         return written | Map(_is_enough, AsDict(self.summaries), self.config, self.layout)
 
 
@@ -224,7 +224,7 @@ def _verdict(layout: Layout) -> Iterator[_Verdict]:
 
 
 @dataclass
-class Gate(beam.PTransform[PCollection[T], PCollection[T]]):
+class OnlyIf(beam.PTransform[PCollection[T], PCollection[T]]):
     """PCollection[T] → the same, or nothing where the verdict is bad or there is none."""
 
     passed: PCollection[bool]
@@ -290,10 +290,10 @@ def _write(group: Group, writing: Writing, pca: Step, quantizer: Step, indices: 
 
 def _changed(shard: Shard, layout: Layout) -> DataError:
     return DataError(
-        what="A shard of another split would change",
+        what="A shard of another partition would change",
         where=layout.path(shard.file("frame")),
         why="its videos, labels, features or the number of shards are not those of the dataset, or the file is gone",
-        fix="run `yt8m build`, which writes every split that changed",
+        fix="run `yt8m build`, which writes every partition that changed",
     )
 
 
@@ -335,7 +335,7 @@ class WriteRejects(beam.PTransform[PCollection[pa.Table], PCollection[FileEntry]
     unchanged: PCollection[bool]
 
     def expand(self, rejects: PCollection[pa.Table]) -> PCollection[FileEntry]:
-        layout = rejects.pipeline | beam.Create([self.layout]) | Gate(self.unchanged)
+        layout = rejects.pipeline | beam.Create([self.layout]) | OnlyIf(self.unchanged)
         return layout | Map(write_rejects, AsIter(rejects))
 
 
@@ -352,7 +352,7 @@ class WriteVideos(beam.PTransform[PCollection[pa.Table], PCollection[FileEntry]]
     passed: PCollection[bool]
 
     def expand(self, rows: PCollection[pa.Table]) -> PCollection[FileEntry]:
-        layout = rows.pipeline | beam.Create([self.layout]) | Gate(self.passed)
+        layout = rows.pipeline | beam.Create([self.layout]) | OnlyIf(self.passed)
         return layout | FlatMap(write_videos, AsIter(rows))
 
 

@@ -97,7 +97,7 @@ def _with_shelf(video: Video) -> tuple[str, Video]:
 
 @dataclass
 class RecallVideos(SeveralOutputs[PCollection[Video], Outputs[StoredVideo]]):
-    """PCollection[Video] of splits that stay as they are → the StoredVideos and rejects that the dataset lists."""
+    """PCollection[Video] of partitions that stay as they are → the StoredVideos and rejects that the dataset lists."""
 
     layout: Layout
     decoding: Decoding
@@ -159,7 +159,8 @@ def changed_warning(video_ids: Sequence[str]) -> list[str]:
 class WarnOfHighDynamicRange(beam.PTransform[PCollection[StoredVideo], PCollection[str]]):
     """PCollection[StoredVideo] → one warning for all videos of high dynamic range; none where there is none.
 
-    Videos that were stored by version 0.1.0, and those of splits that are not rebuilt, do not tell and do not count.
+    Videos that were stored by version 0.1.0, and those of partitions that stay as they are, tell nothing and do not
+    count.
     """
 
     def expand(self, stored: PCollection[StoredVideo]) -> PCollection[str]:
@@ -191,10 +192,10 @@ class _Recall(NotingDoFn):
         row = self._rows.get(video.video_id)
         if row is None:
             raise DataError(
-                what=f"The {video.partition.value} split is no longer what the dataset holds; it would be out of date",
+                what=f"The {video.partition} partition is no longer what the dataset holds; it would be out of date",
                 where=f"video {video.video_id}",
                 why="the dataset has no such video: the tables or the config changed",
-                fix="run `yt8m build`, which writes every split that changed",
+                fix="run `yt8m build`, which writes every partition that changed",
             )
         if "reason" in row:
             rejection = VideoRejected(DropReason(row["reason"]), row["detail"], row["decoded_fraction"])

@@ -88,7 +88,7 @@ class Av1:
         self._sequence: Av1Sequence | None = None
         self._parameters = ParameterSets()
         self._key_slots = NO_SLOT
-        self.read(extradata[4:], is_keyframe=False)
+        self.read(extradata[4:], is_keyframe=False)  # configOBUs, after four bytes of fields (AV1 in ISO BMFF §2.3.3)
 
     def read(self, data: bytes, *, is_keyframe: bool) -> Picture:
         reads, writes, begins_with_key = NO_SLOT, NO_SLOT, None

@@ -143,9 +143,9 @@ class H264:
     def read(self, data: bytes, *, is_keyframe: bool) -> Picture:  # noqa: ARG002
         kinds, is_reference, order = set(), False, None
         for unit in filter(None, nal_units(data, self._length_size)):
-            kind = unit[0] & 31
+            kind = unit[0] & 0x1F  # nal_unit_type, after forbidden_zero_bit and nal_ref_idc (H.264 §7.3.1)
             kinds.add(kind)
-            is_reference |= bool(unit[0] & 0x60)
+            is_reference |= bool(unit[0] & 0x60)  # nal_ref_idc
             if kind in (self.SLICE, self.IDR):
                 self._parameters.close()
                 numbers = self._read_slice(payload(unit, 1, SLICE_BYTES), is_idr=kind == self.IDR)
@@ -391,7 +391,7 @@ class Hevc:
     @staticmethod
     def _configured(extradata: bytes) -> Iterator[bytes]:
         """Yields the parameter sets in `hvcC` (ISO/IEC 14496-15 §8.3.3.1.2)."""
-        place = 23
+        place = 23  # of the arrays, after the fields of fixed size, the last of which is numOfArrays
         for _ in range(int.from_bytes(extradata[22:23], "big")):  # numOfArrays; each begins with a kind and a count
             count, place = int.from_bytes(extradata[place + 1 : place + 3], "big"), place + 3
             for _ in range(count):

@@ -1,4 +1,4 @@
-"""How white the coefficients are, and what a manifest should say where they are not (paper §3.3)."""
+"""How white the coefficients are that `Pca.transform` whitens, and what a manifest says of it (paper §3.3)."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass

@@ -5,7 +5,7 @@ import pytest
 
 from yt8m_pipeline.compression.moments import Moments, grid_exponent
 from yt8m_pipeline.compression.pca import Pca
-from yt8m_pipeline.compression.whitening import Suitability, Whitening, warnings_of_few_frames
+from yt8m_pipeline.compression.whiteness import Suitability, Whitening, warnings_of_few_frames
 from yt8m_pipeline.data_model import Float32Array
 from yt8m_pipeline.errors import DataError
 
