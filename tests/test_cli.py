@@ -5,6 +5,7 @@ import importlib.util
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -26,9 +27,11 @@ from tests.command_line import four_parts, listen_to_interrupts, run
 from tests.conftest import CONFIGS, Workshop, yt8m
 from yt8m_pipeline import __version__
 from yt8m_pipeline.cli.configs import Example
+from yt8m_pipeline.config import load
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.steps import file_entry
 from yt8m_pipeline.extraction import networks
+from yt8m_pipeline.jobs.build_plan import plan_build
 
 
 def printed_json(*arguments: str, exit_code: int = 0) -> Any:
@@ -53,6 +56,8 @@ class TestUsage:
             (("build", "config.yaml", "--outptu", "x"), "No such option: --outptu"),
             (("rebuild-split", "dev", "config.yaml"), "'dev' is not one of 'train', 'validate', 'test'"),
             (("build", "config.yaml", "--retry", "some"), "'some' is not one of 'transient', 'all', 'none'"),
+            (("config", "init", "nope"), "Invalid value for 'NAME': 'nope' is not one of 'small', 'paper'"),
+            (("rebuild-split", "dev", "config.yaml"), "Invalid value for 'split': 'dev' is not one of 'train'"),
             (("demo", "corpus", "--videos", "3"), "Invalid value for '--videos'"),
             (("inspect", "file", "--records", "many"), "Invalid value for '--records'"),
             (("build", "gs://bucket/config.yaml"), "gs://bucket/config.yaml is no path of this machine"),
@@ -603,12 +608,47 @@ class TestDemo:
         first = run(*command)
         assert first.returncode == 0, first.stderr
         assert first.stdout.startswith(f"The demo corpus is in {tmp_path}/corpus; ")
-        assert first.stderr.splitlines()[-1] == "encode: 28/28 videos, 0 s left"
+        assert first.stderr.splitlines()[-1] == "encode: 28/28 files, 0 s left"
         before = {path: path.stat().st_mtime_ns for path in (tmp_path / "corpus").rglob("*")}
         again = run(*command, "--json")
         assert (again.returncode, again.stderr) == (0, "")
         assert json.loads(again.stdout)["videos"] == 24
         assert {path: path.stat().st_mtime_ns for path in (tmp_path / "corpus").rglob("*")} == before
+
+    @pytest.mark.parametrize(
+        ("folder", "nested"),
+        [("yt8m_demo/corpus", False), ("my demo", False), ("7", False), ("yt8m_demo/corpus", True)],
+    )
+    def test_the_commands_that_it_names_find_its_tables(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str, nested: bool
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr("yt8m_pipeline.demo.corpus._write_file", lambda path, *_: path.write_text("a video"))
+        shown = run("demo", folder, "--videos", "24", *["--nested-labels"] * nested).stdout
+        init, build = map(shlex.split, re.findall("`(yt8m [^`]+)`", shown))
+        assert run(*init[1:]).returncode == 0
+        assert build[:3] == ["yt8m", "build", "smoke.yaml"]
+        plan = plan_build(load(build[2], build[4::2]))
+        assert {source.root for source in plan.sources.values()} == {str(tmp_path / folder)}
+        assert ("annotations" in plan.sources) == (not nested)
+        assert build[3::2] == ["--set"] * (nested or folder != "yt8m_demo/corpus")
+
+    def test_a_file_is_no_folder(self, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+            refused = run("demo", str(folder))
+            assert refused.returncode == 2
+            assert four_parts(refused)[:3] == ("The demo corpus needs a folder", str(folder), "Not a directory")
+
+    def test_a_folder_that_cannot_be_made_or_written_falls_short(self, tmp_path: Path) -> None:
+        (tmp_path / "corpus" / "demo.json").mkdir(parents=True)
+        why = {f"{tmp_path}/{'x' * 300}": "File name too long", f"{tmp_path}/corpus": "Is a directory"}
+        for folder, reason in why.items():
+            refused = run("demo", folder)
+            assert refused.returncode == 1
+            what, where, said, _ = four_parts(refused)
+            assert (what, said) == ("The demo corpus cannot be written", reason)
+            assert where.startswith(folder)
 
     def test_a_folder_with_something_else_is_left_alone(self, tmp_path: Path) -> None:
         (tmp_path / "thesis.txt").write_text("all I have")

@@ -33,6 +33,7 @@ def test_it_is_wrong_usage(place: str) -> None:
     with pytest.raises(UsageError, match="This is no place for files") as refused:
         files.require_known(place)
     assert refused.value.where == place
+    assert "required" not in refused.value.why
     assert "\n" not in refused.value.why
 
 

@@ -49,8 +49,10 @@ def resolve(uri: str) -> tuple[fs.FileSystem, str]:
         return LOCAL, os.path.abspath(uri)
     try:
         return cast(tuple[fs.FileSystem, str], fs.FileSystem.from_uri(uri))
-    except (ValueError, ArrowException, ImportError) as error:
-        raise _unknown_place(uri, error) from None
+    except ImportError:
+        raise _unknown_place(uri, f"the scheme {uri.partition('://')[0]}:// is not supported") from None
+    except (ValueError, ArrowException) as error:
+        raise _unknown_place(uri, str(error)) from None
 
 
 def require_known(uri: str) -> str:
@@ -62,12 +64,12 @@ def require_known(uri: str) -> str:
     try:
         resolve(uri)
     except OSError as error:
-        raise _unknown_place(uri, error) from None
+        raise _unknown_place(uri, str(error)) from None
     return uri
 
 
-def _unknown_place(uri: str, error: Exception) -> UnknownPlace:
-    why = str(error).strip().partition("\n")[0]  # hdfs:// appends a line for each folder that holds no Java
+def _unknown_place(uri: str, said: str) -> UnknownPlace:
+    why = said.strip().partition("\n")[0]  # hdfs:// appends a line for each folder that holds no Java
     fix = "give a local path, or gs://BUCKET/PATH"
     return UnknownPlace(what="This is no place for files", where=uri, why=why, fix=fix)
 

@@ -78,6 +78,21 @@ class TestPlainLines:
             bars.update("write", done=1)
         assert [line.split()[1] for line in printed.getvalue().splitlines()] == ["40/81", "80/81", "81/81"]
 
+    def test_a_line_is_shown_once_whatever_comes_after_the_end(
+        self, bars: StageProgress, clock: Clock, printed: io.StringIO
+    ) -> None:
+        bars.update("look", total=2)
+        bars.update("look", done=2)
+        bars.update("look", done=0)
+        bars.update("look", total=2)
+        clock.seconds = 2 * PLAIN_SECONDS
+        bars.update("look", done=0)
+        assert printed.getvalue() == "look: 2/2 videos, 0 s left\n"
+
+    def test_what_is_no_video_is_not_called_one(self, bars: StageProgress, printed: io.StringIO) -> None:
+        bars.update("delete", total=2, done=2)
+        assert printed.getvalue() == "delete: 2/2 files, 0 s left\n"
+
     def test_the_time_to_load_the_network_counts_for_no_video(
         self, bars: StageProgress, clock: Clock, printed: io.StringIO
     ) -> None:

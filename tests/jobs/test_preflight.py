@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ REASONS = {
     "audio.mp4": DropReason.NO_VIDEO_STREAM,
     "cut.mkv": DropReason.TRUNCATED,
     "empty.mp4": DropReason.EMPTY_FILE,
-    "folder.mp4": DropReason.IO_ERROR,
+    "folder.mp4": DropReason.NOT_A_VIDEO,
     "none.mp4": DropReason.MISSING_FILE,
 }
 PROBING = Probing(Decoding(), frames=False, workers=1)
@@ -132,7 +133,7 @@ class TestTable:
         for video in videos:
             assert (video["stage"], video["table"]) == ("decode", "videos")
             assert (video["reason"], video["file"]) == (REASONS[video["id"]], str(corpus / "videos" / video["id"]))
-        assert found.problems == {"wrong_type": 1, **{reason.value: 1 for reason in REASONS.values()}}
+        assert found.problems == Counter(["wrong_type", *REASONS.values()])
 
     def test_every_readable_video_is_counted_and_announced(
         self, source: TableFiles, finished: tuple[Preflight, Path, int]
@@ -169,10 +170,14 @@ class TestCommand:
         shown = run("probe", str(corpus / "videos" / "good.mkv"), "--frames")
         assert shown.returncode == 0
         lines = shown.stdout.splitlines()
-        assert lines[:2] == ["1 video, none of them unusable", f"file: {corpus / 'videos' / 'good.mkv'}"]
+        assert lines[:2] == ["1 video, usable", f"file: {corpus / 'videos' / 'good.mkv'}"]
         assert {"codec: h264", "width: 64", "duration_seconds_from_content: 2.0", "grid_frames: 2"} <= set(lines)
         assert not [line for line in lines if "None" in line]
         assert sum(line.startswith(("│ 0 ", "│ 1 ")) for line in lines) == 2
+
+    def test_one_bad_video_is_called_unusable(self, corpus: Path) -> None:
+        shown = run("probe", str(corpus / "videos" / "text.mp4"))
+        assert (shown.returncode, shown.stdout.splitlines()[0]) == (1, "1 video, unusable")
 
     def test_a_bad_video_is_a_row_with_its_reason_and_the_others_go_on(
         self, corpus: Path, monkeypatch: pytest.MonkeyPatch
@@ -238,7 +243,7 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("arguments", "what", "why"),
         [
-            ((), "Videos and a table exclude each other", "there is neither"),
+            ((), "Nothing to probe", "there is neither a video nor a table"),
             (("video.mp4", "--table", "t.csv"), "Videos and a table exclude each other", "there are both"),
             (("--table", "/nowhere/t.csv"), "The videos table is missing", "no file matches"),
         ],

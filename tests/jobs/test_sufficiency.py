@@ -56,6 +56,13 @@ class TestVideosLeft:
         assert caught.value.why == f"stage eligibility kept 0 of 5 {table} (too_few_views 2, too_short 3)"
         assert "relax that filter in the config" in caught.value.fix
 
+    @pytest.mark.parametrize("stage", [Stage.DECODE, Stage.EXTRACT])
+    def test_where_all_videos_fail_no_filter_is_to_blame(self, stage: Stage) -> None:
+        with pytest.raises(DataError) as caught:
+            check_videos_left([StageCount(stage, "videos", 0, (("io_error", 3),))], LAYOUT)
+        assert "yt8m probe --table" in caught.value.fix
+        assert "filter" not in caught.value.fix
+
 
 class TestFailures:
     @pytest.mark.parametrize(

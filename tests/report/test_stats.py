@@ -90,7 +90,12 @@ def test_the_table_has_a_row_for_each_measure_of_held_out_frames(built: Path) ->
     for name in ("distortion", "effective_bits", "ratio_to_uniform", "ratio_to_min_max_uniform", "clipped_by_uniform"):
         assert name in finished.stdout
     assert "optimal, shared, 256 levels" in finished.stdout
-    assert re.search(r"measure: (\d+)/\1 videos", finished.stderr)
+    videos, frames = (re.search(rf"^{name}: (\d+)$", finished.stdout, re.M) for name in ("videos", "frames"))
+    assert videos
+    assert frames
+    for stage in ("range", "measure"):
+        [line] = [line for line in finished.stderr.splitlines() if line.startswith(f"{stage}: {videos[1]}/{videos[1]}")]
+        assert line.startswith(f"{stage}: {videos[1]}/{videos[1]} videos, {frames[1]} frames, ")
 
 
 @pytest.mark.parametrize("scope", ["shared", "per_dimension"])

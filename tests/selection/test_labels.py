@@ -112,8 +112,8 @@ def test_an_annotation_that_is_dropped_says_why() -> None:
     names = ("video_id", "entity_id", "score")
     rejects = _attach(table([dict(zip(names, row, strict=True)) for row in rows], ANNOTATIONS))
     assert rejects.annotations.rejects["detail"].to_pylist() == [
-        "z is not in the videos table",
-        "y is not in the entities table",
+        "z is in no valid row of the videos table",
+        "y is in no valid row of the entities table",
         "score 0.25 is below min_score 0.5",
         "the first row with the same video_id and entity_id is kept: table.csv, row 6",
         "d was dropped by an earlier stage",

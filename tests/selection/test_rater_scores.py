@@ -150,7 +150,7 @@ def test_the_reasons_are_told_with_their_numbers() -> None:
     assert sorted(pruned.ratings.rejects["detail"].to_pylist()) == [
         "d was dropped by an earlier stage",
         "score 6 is not in 1.0 … 5.0",
-        "z is not in the entities table",
+        "z is in no valid row of the entities table",
     ]
 
 

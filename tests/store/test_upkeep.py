@@ -209,6 +209,17 @@ class TestGarbage:
         assert gone(one) == {name_of(path) for path in (old, dead, superseded, damaged, unreadable)}
         assert gone(one) == set()
 
+    def test_it_offers_to_delete_what_there_is(self, one: FeatureStore) -> None:
+        titles = [report("gc", one.root)["title"]]
+        for video_id in ("a", "b"):
+            fail(one, video_id)
+            titles.append(report("gc", one.root)["title"])
+        assert [title.removeprefix(f"{one.root}: ") for title in titles] == [
+            "0 files can go",
+            "1 file can go; --delete removes it",
+            "2 files can go; --delete removes them",
+        ]
+
     def test_of_videos_go_those_that_no_table_lists(self, one: FeatureStore, tmp_path: Path) -> None:
         assert gone(one, table(tmp_path, *KEPT), table(tmp_path, "b", "x")) == {
             name_of(one.path("c")),

@@ -54,7 +54,17 @@ PIPED_WIDTH = 10_000
 
 
 class CommandGroup(TyperGroup):
-    """A group of commands whose help wraps the first sentence of each command. Typer's own cuts it to one line."""
+    """A group of commands whose help wraps the first sentence of each command. Typer's own cuts it to one line.
+
+    Typer's own also says "Value error, " before what is wrong with an argument, as pydantic does.
+    """
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = error.message.removeprefix("Value error, ")
+            raise
 
     def format_commands(self, _: Any, formatter: Any) -> None:
         with formatter.section("Commands"):

@@ -1,11 +1,15 @@
 """`yt8m demo`: writes a tiny corpus."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from yt8m_pipeline.cli.console import AsJson, local_path, progress_bars, require_posix, show
+
+SMOKE_ROOT = Path("yt8m_demo/corpus")
+"""Where `configs/smoke.yaml` expects the corpus."""
 
 
 def demo(
@@ -29,5 +33,8 @@ def demo(
             nested_labels=nested_labels,
             progress=lambda _, total: bars.update("encode", total=total, done=1),
         )
-    title = f"The demo corpus is in {folder}; `yt8m config init smoke` writes a config that builds a dataset of it"
+    settings = [] if folder.absolute() == SMOKE_ROOT.absolute() else [f"tables.root={folder.absolute()}"]
+    settings += ["tables.annotations=null"] if nested_labels else []
+    build = shlex.join(["yt8m", "build", "smoke.yaml", *(word for setting in settings for word in ("--set", setting))])
+    title = f"The demo corpus is in {folder}; `yt8m config init smoke`, then `{build}` builds a dataset of it"
     show(summary.to_json(), as_json, title)

@@ -22,7 +22,12 @@ def probe(
     table: Annotated[str | None, typer.Option(help="Probe the videos of a videos table; globs allowed.")] = None,
     output: Annotated[str, typer.Option(help="Where the table of problems of --table goes.")] = "problems.parquet",
     config: Annotated[
-        Path | None, typer.Option(parser=local_path, help="Take `decoding` and `tables.root` from a config.")
+        Path | None,
+        typer.Option(
+            parser=local_path,
+            help="Take `decoding` from a config, and `tables.root`, to which URIs of --table then are relative; "
+            "by default they are to the table's folder.",
+        ),
     ] = None,
     frames: Annotated[bool, typer.Option("--frames", help="Decode all frames that a build would take.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Videos at once; by default one per core.")] = None,
@@ -34,11 +39,11 @@ def probe(
     from yt8m_pipeline.jobs.preflight import Probing
 
     if bool(videos) == bool(table):
-        why = "there are both" if videos else "there is neither"
+        what = "Videos and a table exclude each other" if videos else "Nothing to probe"
         raise UsageError(
-            what="Videos and a table exclude each other",
+            what=what,
             where="yt8m probe",
-            why=why,
+            why="there are both" if videos else "there is neither a video nor a table",
             fix="give FILE... or --table TABLE",
         )
     loaded = load_config(config, None, None) if config else None
@@ -83,7 +88,9 @@ def _probe_videos(uris: Sequence[str], probing: "Probing", as_json: bool) -> boo
     results = probe_all(uris, probing.decoding, frames=probing.frames, workers=probing.workers)
     videos = [{"file": uri, **_video_facts(result)} for uri, result in zip(uris, results, strict=True)]
     rejected = [video for video in videos if "reason" in video]
-    title = f"{len(videos)} video{'s' * (len(videos) != 1)}, {len(rejected) or 'none'} of them unusable"
+    title = f"{len(videos)} videos, {len(rejected) or 'none'} of them unusable"
+    if len(videos) == 1:
+        title = f"1 video, {'unusable' if rejected else 'usable'}"
     if as_json or len(videos) == 1:
         show({"videos": videos} if as_json else _readable(videos[0]), as_json, title)
     else:

@@ -12,6 +12,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 PLAIN_SECONDS = 5.0
 """Plain lines come at most this often, and at the end of a stage."""
 
+UNITS = {"encode": "files", "delete": "files"}
+"""What a stage counts, where it is not videos: `yt8m demo` writes broken files too, `yt8m store gc` deletes any."""
+
 
 class ProgressConsole(Console):
     """The console of stderr. Where nobody reads it any more, progress falls silent, and what it tells of goes on."""
@@ -33,7 +36,7 @@ class StageProgress(logging.Handler):
             TextColumn("{task.description:>10}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("videos  {task.fields[rate]}"),
+            TextColumn("{task.fields[unit]}  {task.fields[rate]}"),
             TimeRemainingColumn(compact=True),
             console=console,
             disable=not console.is_terminal,
@@ -56,7 +59,9 @@ class StageProgress(logging.Handler):
         """Shows that a stage has `total` videos before it, and has finished `done` more of them with so many frames."""
         stage = self._stages.get(name)
         if stage is None:
-            stage = self._stages[name] = _Stage(name, self._bars.add_task(name, total=None, rate=""))
+            unit = UNITS.get(name, "videos")
+            task = self._bars.add_task(name, total=None, unit=unit, rate="")
+            stage = self._stages[name] = _Stage(name, unit, task)
         stage.total = stage.total if total is None else total
         stage.count(done, frames)
         self._bars.update(stage.task, completed=stage.done, total=stage.total, rate=stage.rate)
@@ -84,11 +89,11 @@ class _Stage:
     loaded): neither the wait for the stage before it nor such a preparation is taken for the time of a video.
     """
 
-    def __init__(self, name: str, task: TaskID) -> None:
-        self.name, self.task = name, task
+    def __init__(self, name: str, unit: str, task: TaskID) -> None:
+        self.name, self.unit, self.task = name, unit, task
         self.total: int | None = None
         self.done = self.frames = 0
-        self._shown = time.monotonic()
+        self._shown_at, self._shown_done = time.monotonic(), 0
         self._started_at: float | None = None
         self._done_before = self._frames_before = 0
 
@@ -106,8 +111,8 @@ class _Stage:
 
     @property
     def rate(self) -> str:
-        """The frames per second, or the videos where a stage counts no frames; "" where no rate is known yet."""
-        done, unit = (self.frames - self._frames_before, "frames") if self.frames else (self._timed, "videos")
+        """The frames per second, or what is counted where a stage counts no frames; "" where no rate is known yet."""
+        done, unit = (self.frames - self._frames_before, "frames") if self.frames else (self._timed, self.unit)
         return f"{done / self._elapsed:,.1f} {unit}/s" if done else ""
 
     @property
@@ -119,14 +124,18 @@ class _Stage:
         return max(time.monotonic() - (self._started_at or 0), 1e-3)
 
     def is_due(self) -> bool:
-        due = self.done == self.total or time.monotonic() - self._shown >= PLAIN_SECONDS
-        self._shown = time.monotonic() if due else self._shown
-        return due and self.done > 0
+        """Whether a line is to be shown now: it has another count than the last one, and its time has come."""
+        now = time.monotonic()
+        is_time = self.done == self.total or now - self._shown_at >= PLAIN_SECONDS
+        if self.done == self._shown_done or not is_time:
+            return False
+        self._shown_at, self._shown_done = now, self.done
+        return True
 
     def line(self) -> str:
         of = "" if self.total is None else f"/{self.total}"
         frames = [f"{self.frames} frames", *filter(None, [self.rate])] if self.frames else []
-        return ", ".join([f"{self.name}: {self.done}{of} videos", *frames, *self._time_left()])
+        return ", ".join([f"{self.name}: {self.done}{of} {self.unit}", *frames, *self._time_left()])
 
     def _time_left(self) -> list[str]:
         if self.total is None or not (self._timed or self.done == self.total):

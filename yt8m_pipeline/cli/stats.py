@@ -75,12 +75,17 @@ def _format(plot: str) -> "Format":
 
 
 def _measure(found: "StoredCoefficients", codebook: "Quantizer") -> "QuantizerStatistics":
-    """Measures in two passes, with progress."""
+    """Measures, and shows the progress of each pass."""
     from yt8m_pipeline.report.quantizer_statistics import PASSES, measure
 
+    total = len(found.digests)
+    stages = (name for name in PASSES for _ in range(total))
     with progress_bars() as bars:
-        bars.update("measure", total=PASSES * len(found.digests))
-        return measure(replace(found, advance=lambda frames: bars.update("measure", done=1, frames=frames)), codebook)
+
+        def advance(frames: int) -> None:
+            bars.update(next(stages), total=total, done=1, frames=frames)
+
+        return measure(replace(found, advance=advance), codebook)
 
 
 def _tables(measured: "QuantizerStatistics", as_json: bool) -> dict[str, Any]:

@@ -96,8 +96,9 @@ def gc(
             store, keep or (), drop_spaces=drop_space or (), delete=delete, on_progress=on_progress
         )
     rows = [row for name, found in removed.items() for row in _summaries(name, found)]
-    title = "removed" if delete else "can go; --delete removes it"
     total = sum(map(len, removed.values()))
+    offer = f"; --delete removes {'it' if total == 1 else 'them'}" if total else ""
+    title = "removed" if delete else f"can go{offer}"
     show({"files": rows}, as_json, f"{store}: {total} file{'s' * (total != 1)} {title}")
 
 

@@ -5,6 +5,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from yt8m_pipeline.demo.entities import ENTITIES
 from yt8m_pipeline.demo.scenes import frames
 from yt8m_pipeline.demo.signatures import SIGNATURES
 from yt8m_pipeline.demo.videos import Defect, DemoVideo, plan_videos
-from yt8m_pipeline.errors import UsageError
+from yt8m_pipeline.errors import DataError, UsageError
 
 MIN_VIDEOS = 24
 MARK = "demo.json"
@@ -83,7 +84,8 @@ def write_corpus(
         progress: Called with (videos written, videos in all).
 
     Raises:
-        UsageError: if the folder holds something else, or there are too few videos.
+        UsageError: if the folder holds something else or is a file, or there are too few videos.
+        DataError: if the folder or a file in it cannot be made, read or removed.
     """
     if videos < MIN_VIDEOS:
         raise UsageError(
@@ -95,22 +97,37 @@ def write_corpus(
     planned = plan_videos(videos, seconds, seed)
     summary = _summarize(planned)
     mark = json.dumps({"videos": videos, "seconds": seconds, "seed": seed, "nested_labels": nested_labels})
-    if _holds(root, mark):
-        return summary
-    root.mkdir(parents=True, exist_ok=True)
-    (root / MARK).touch()
-    (root / "videos").mkdir()
-    _write_entities(root / "entities.csv")
-    _write_ratings(root / "ratings.jsonl")
-    _write_videos_table(root / "videos.parquet", planned, nested_labels)
-    if not nested_labels:
-        _write_annotations(root / "annotations.csv", planned)
-    for index, video in enumerate(planned):
-        _write_file(root / video.uri, video, [seed, index])
-        if progress:
-            progress(index + 1, len(planned))
-    (root / MARK).write_text(mark)
+    with _writing(root):
+        if _holds(root, mark):
+            return summary
+        _write_tables(root, planned, nested_labels)
+        for index, video in enumerate(planned):
+            _write_file(root / video.uri, video, [seed, index])
+            if progress:
+                progress(index + 1, len(planned))
+        (root / MARK).write_text(mark)
     return summary
+
+
+@contextmanager
+def _writing(root: Path) -> Iterator[None]:
+    """Turns what the system says of the folder and its files into an error with four parts."""
+    try:
+        yield
+    except (NotADirectoryError, FileExistsError) as error:
+        raise UsageError(
+            what="The demo corpus needs a folder",
+            where=str(root),
+            why=error.strerror or str(error),
+            fix="give a new or empty folder",
+        ) from error
+    except OSError as error:
+        raise DataError(
+            what="The demo corpus cannot be written",
+            where=str(error.filename or root),
+            why=error.strerror or str(error),
+            fix="free space, check the permissions of the folder, or give another one",
+        ) from error
 
 
 def _holds(root: Path, mark: str) -> bool:
@@ -128,6 +145,18 @@ def _holds(root: Path, mark: str) -> bool:
         shutil.rmtree(root)
         return False
     return bool(names)
+
+
+def _write_tables(root: Path, planned: Sequence[DemoVideo], nested_labels: bool) -> None:
+    """Makes the folder, marks it as ours, and writes the tables."""
+    root.mkdir(parents=True, exist_ok=True)
+    (root / MARK).touch()
+    (root / "videos").mkdir()
+    _write_entities(root / "entities.csv")
+    _write_ratings(root / "ratings.jsonl")
+    _write_videos_table(root / "videos.parquet", planned, nested_labels)
+    if not nested_labels:
+        _write_annotations(root / "annotations.csv", planned)
 
 
 def _summarize(planned: Sequence[DemoVideo]) -> CorpusSummary:

@@ -14,6 +14,8 @@ from yt8m_pipeline.errors import DataError
 
 def check_videos_left(counts: Sequence[StageCount], layout: Layout) -> None:
     """Raises a DataError that names the first filter that let nothing through, and what it took."""
+    relax = "relax that filter in the config, or correct the table"
+    mend = "see what is wrong with the videos: `yt8m probe --table TABLE`"
     of_interest = [count for count in counts if count.table in ("entities", "videos") and count.rows_in]
     for count in sorted(of_interest, key=lambda count: list(Stage).index(count.stage)):
         if not count.kept:
@@ -22,7 +24,8 @@ def check_videos_left(counts: Sequence[StageCount], layout: Layout) -> None:
                 what="No video is left",
                 where=layout.path(Layout.REJECTS),
                 why=f"stage {count.stage} kept 0 of {count.rows_in} {count.table} ({reasons})",
-                fix="relax that filter in the config, or correct the table; each row's reason is in rejects.parquet",
+                fix=f"{mend if count.stage in (Stage.DECODE, Stage.EXTRACT) else relax}; "
+                "each row's reason is in rejects.parquet",
             )
 
 

@@ -19,8 +19,8 @@ within it."""
 LEAST_BINS = 10
 """A density needs this many bins, hence 1,000 values, to say anything about the bound of Panter and Dite."""
 
-PASSES = 2
-"""How often `measure` reads the coefficients."""
+PASSES = ("range", "measure")
+"""The passes in which `measure` reads the coefficients: for their least and greatest values, then for all else."""
 
 HIGHER_IS_BETTER = frozenset({"effective_bits"})
 """The measures of which the best dimension has the greatest; of all others it has the least."""

@@ -57,8 +57,10 @@ def _known(annotations: pa.Table, config: VideoSampling, video_ids: pa.Array, en
     """Keeps the annotations of videos and entities that are in the tables, and with a score that is high enough."""
     low = pc.less(annotations["score"], pa.scalar(config.min_score, pa.float64()))
     drops = [
-        _not_in(annotations, "video_id", video_ids, DropReason.UNKNOWN_VIDEO, "is not in the videos table"),
-        _not_in(annotations, "entity_id", entity_ids, DropReason.UNKNOWN_ENTITY, "is not in the entities table"),
+        _not_in(annotations, "video_id", video_ids, DropReason.UNKNOWN_VIDEO, "is in no valid row of the videos table"),
+        _not_in(
+            annotations, "entity_id", entity_ids, DropReason.UNKNOWN_ENTITY, "is in no valid row of the entities table"
+        ),
         Drop(DropReason.LOW_SCORE, mask(low), f"score {{score}} is below min_score {config.min_score}"),
     ]
     return split(annotations, drops, Stage.LABELS, "annotations")

@@ -89,7 +89,7 @@ def _of_kept_entities(ratings: pa.Table, entities: pa.Table, all_entity_ids: pa.
         Drop(
             DropReason.UNKNOWN_ENTITY,
             ~mask(pc.is_in(ids, value_set=all_entity_ids)),
-            "{entity_id} is not in the entities table",
+            "{entity_id} is in no valid row of the entities table",
         ),
         Drop(
             DropReason.ENTITY_NOT_KEPT,

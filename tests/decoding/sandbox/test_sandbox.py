@@ -212,15 +212,15 @@ class TestOpening:
         empty = rejection(sandbox, tmp_path / "empty.mp4")
         assert (empty.reason, empty.detail) == (DropReason.EMPTY_FILE, f"{tmp_path}/empty.mp4: 0 bytes")
 
-    def test_a_folder_a_pipe_and_a_bad_uri_are_io_errors_and_never_block(
-        self, sandbox: Sandbox, tmp_path: Path
-    ) -> None:
+    def test_what_can_never_be_a_video_is_none_and_never_blocks(self, sandbox: Sandbox, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "pipe.mp4")
         for uri in (str(tmp_path), str(tmp_path / "pipe.mp4")):
             refused = rejection(sandbox, uri)
-            assert refused.reason is DropReason.IO_ERROR
-            assert "not a regular file" in refused.detail
-        assert rejection(sandbox, "nowhere://bucket/video.mp4").reason is DropReason.IO_ERROR
+            assert (refused.reason, refused.detail) == (DropReason.NOT_A_VIDEO, f"{uri}: not a regular file")
+        refused = rejection(sandbox, "nowhere://bucket/video.mp4")
+        assert refused.reason is DropReason.NOT_A_VIDEO
+        assert refused.detail.startswith("nowhere://bucket/video.mp4: Unrecognized filesystem type")
+        assert "\n" not in refused.detail
         assert rejection(sandbox, f"{tmp_path}/nul\0.mp4").reason is DropReason.IO_ERROR
 
 

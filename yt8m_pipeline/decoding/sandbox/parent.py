@@ -426,7 +426,7 @@ def require_readable(uri: str) -> None:
 def _open(uri: str, stack: ExitStack) -> _Video:
     """Opens a video that has bytes, at their start."""
     with _reading(uri):
-        opened = _open_local(files.resolve(uri)[1]) if files.is_local(uri) else files.open_read(uri)
+        opened = _open_local(uri) if files.is_local(uri) else files.open_read(uri)
         file = stack.enter_context(opened)
         size = file.seek(0, io.SEEK_END)
         file.seek(0)
@@ -435,20 +435,22 @@ def _open(uri: str, stack: ExitStack) -> _Video:
     return _Video(uri, file, size)
 
 
-def _open_local(path: str) -> io.FileIO:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+def _open_local(uri: str) -> io.FileIO:
+    descriptor = os.open(files.resolve(uri)[1], os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError("not a regular file")
+        raise VideoRejected(DropReason.NOT_A_VIDEO, f"{uri}: not a regular file")
     return io.FileIO(descriptor)
 
 
 @contextmanager
 def _reading(uri: str) -> Iterator[None]:
-    """Turns errors of reading a video's bytes into rejections that may pass."""
+    """Turns errors of reading a video's bytes into rejections that may pass, but for a place that can never be read."""
     try:
         yield
     except (FileNotFoundError, NotADirectoryError):
         raise VideoRejected(DropReason.MISSING_FILE, f"{uri}: no such file") from None
+    except files.UnknownPlace as error:
+        raise VideoRejected(DropReason.NOT_A_VIDEO, f"{uri}: {_printable(error.why)}") from error
     except (OSError, ValueError, ArrowException) as error:
         raise VideoRejected(DropReason.IO_ERROR, f"{uri}: {_printable(str(error))}") from error
