@@ -1,5 +1,6 @@
 """A failure stands for another attempt only as long as nothing that decided it has changed."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,21 @@ class TestSource:
     def test_a_file_that_is_not_there_has_none(self, tmp_path: Path, uri: str) -> None:
         uri = uri.format(tmp_path)
         assert Source.of(uri) == Source(uri, 0, "")
+
+    def test_a_file_has_changed_if_its_size_or_time_has_but_not_if_it_is_gone(self, tmp_path: Path) -> None:
+        path = tmp_path / "video.mp4"
+        path.write_bytes(b"12345")
+        os.utime(path, (1, 1))
+        before = Source.of(str(path))
+        assert not before.has_changed(Source.of(str(path)))
+        os.utime(path, (2, 2))
+        assert before.has_changed(Source.of(str(path)))
+        for content in (b"123456", b""):
+            path.write_bytes(content)
+            os.utime(path, (1, 1))
+            assert before.has_changed(Source.of(str(path)))
+        path.unlink()
+        assert not before.has_changed(Source.of(str(path)))
 
 
 @given(st.floats(0, 1), st.floats(0, 1))
