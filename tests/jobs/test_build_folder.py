@@ -225,9 +225,7 @@ class TestBegin:
         assert Journal(folder.layout).find("pca", "newer") == newer
 
     def test_what_a_killed_writer_left_goes(self, folder: Folder) -> None:
-        process = subprocess.Popen([sys.executable, "-S", "-c", ""])
-        process.wait()
-        leftover = folder.root / "frame" / "train" / f"x.tfrecord.tmp-{socket.gethostname()}-{process.pid}"
+        leftover = folder.root / "frame" / "train" / f"x.tfrecord.tmp-{socket.gethostname()}-{'0' * 32}"
         touch(leftover)
         begin(folder.layout, None, None)
         assert not leftover.exists()
