@@ -189,12 +189,13 @@ def _local_file(path: str, temporary: str, *, durable: bool) -> Iterator[IO[byte
 
 
 def _make_folder(folder: str) -> None:
-    """Makes a folder and those above it, and writes their names to the disk."""
-    if not os.path.isdir(folder):
-        _make_folder(os.path.dirname(folder))
-        with suppress(FileExistsError):
-            os.mkdir(folder)
-        _sync_folder(os.path.dirname(folder))
+    """Makes a folder and those above it, and writes the names of the new ones to the disk."""
+    parents = [folder]
+    while not os.path.isdir(parents[-1]):
+        parents.append(os.path.dirname(parents[-1]))
+    LOCAL.create_dir(folder, recursive=True)
+    for parent in reversed(parents[1:]):
+        _sync_folder(parent)
 
 
 def _sync_folder(folder: str) -> None:
