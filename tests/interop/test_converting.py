@@ -577,11 +577,18 @@ def test_a_vocabulary_that_cannot_be_read_is_an_error(dataset: Path, tmp_path: P
     assert (what, where, fix) == ("The vocabulary cannot be read", str(path), "build the dataset again")
 
 
-def test_damage_in_a_shard_leaves_no_protos(dataset: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("last", "expected"),
+    [
+        (b"", "A shard is truncated or not the one of the manifest"),
+        (b"?", "A TFRecord file is truncated or damaged"),
+    ],
+)
+def test_damage_in_a_shard_leaves_no_protos(dataset: Path, tmp_path: Path, last: bytes, expected: str) -> None:
     shard = dataset / "frame" / "train" / "train-00001-of-00002.tfrecord"
-    shard.write_bytes(shard.read_bytes()[:-1])
+    shard.write_bytes(shard.read_bytes()[:-1] + last)
     what, where, *_ = refused(1, dataset, "--to", "mediasequence", "--output", tmp_path / "out")
-    assert what == "A TFRecord file is truncated or damaged"
+    assert what == expected
     assert where.startswith(str(shard))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dataset", "in"]
 
