@@ -166,13 +166,12 @@ def test_the_records_equal_numpy_on_the_store(
 ) -> None:
     dataset = built / "dataset"
     mean, values, vectors = (np.load(dataset / "pca" / f"{name}.npy") for name in ("mean", "eigenvals", "eigenvecs"))
-    scales = np.sqrt(values.T + json.loads((dataset / "pca" / "pca.json").read_text())["epsilon"])
-    levels = np.load(dataset / "quantizer.npz")["levels"].astype(float)
+    levels, epsilon = np.load(dataset / "quantizer.npz")["levels"].astype(float), 0.01 * values[-1]
     means = {example.video_id: example.mean_rgb for part in Partition for example in read_videos(str(dataset), part)}
     seen = set()
     for part in Partition:
         for example in read_frames(str(dataset), part):
-            whitened = (stored[example.video_id] - mean.T) @ vectors.T / scales
+            whitened = (stored[example.video_id] - mean.T) @ vectors.T / np.sqrt(values.T + epsilon)
             nearest = levels[np.abs(whitened[..., None] - levels).argmin(axis=-1)]
             near_tie = np.abs(np.abs(whitened[..., None] - levels).min(axis=-1) - np.abs(whitened - example.features))
             assert (near_tie < 1e-5).all()
