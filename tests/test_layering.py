@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -132,3 +133,16 @@ def test_help_answers_at_once() -> None:
     after = os.times()
     spent = after.children_user + after.children_system - before.children_user - before.children_system
     assert 0 < spent < 1.0
+
+
+WHERE = re.findall(r"\]\((\S+\.py)\) `(\w+)`", (PACKAGE.parent / "CONTRIBUTING.md").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(("path", "name"), WHERE)
+def test_each_sentence_of_the_paper_is_where_the_guide_says(path: str, name: str) -> None:
+    tree = ast.parse((PACKAGE.parent / path).read_text(encoding="utf-8"))
+    assert name in {node.name for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
+
+
+def test_the_guide_names_a_place_for_each_sentence() -> None:
+    assert len(WHERE) >= 16
