@@ -478,8 +478,8 @@ class TestInspect:
         [
             ("absent.npz", "There is no such file"),
             ("folder.npz", "There is no such file"),
-            ("notes.txt", "This file is none of a dataset"),
-            ("COMPLETE", "This file is none of a dataset"),
+            ("notes.txt", "This is not a file of a dataset"),
+            ("COMPLETE", "This is not a file of a dataset"),
         ],
     )
     def test_what_is_no_file_of_a_dataset_is_wrong_usage(self, tmp_path: Path, name: str, what: str) -> None:
