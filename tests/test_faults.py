@@ -392,7 +392,7 @@ def test_an_output_that_cannot_be_made_is_an_error_of_four_parts(bench: Bench, t
     config = bench.config(bench.corpus().write(tmp_path / "corpus"))
     what, where, why, fix = four_parts(stopped := run("build", str(config), "--output", f"{config}/dataset"))
     assert (stopped.returncode, what, where) == (1, "The output folder cannot be written", f"{config}/dataset/.lock")
-    assert "Cannot create directory" in why
+    assert "Not a directory" in why
     assert fix == "check its permissions, or give another --output"
 
 
