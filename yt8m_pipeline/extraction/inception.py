@@ -1,7 +1,7 @@
 """Stage 5: the features of frames, which are the activations of the last hidden layer of Inception-V3 (paper §3.3).
 
-That layer is called `pool_3` in the graph of 2015: 2,048 ReLU activations, averaged over the picture. Frames go through
-the network in micro-batches of a fixed size.
+That layer is called `pool_3` in the graph of 2015: 2,048 ReLU activations, averaged over the picture. `networks` and
+`inception_2015` choose it. Frames go through the network in micro-batches of a fixed size.
 """
 
 import logging
