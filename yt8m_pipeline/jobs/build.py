@@ -11,9 +11,8 @@ from yt8m_pipeline.config import Config
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.manifest import Manifest
 from yt8m_pipeline.dataset.reader import FinishedDataset, open_dataset
-from yt8m_pipeline.errors import DataError, PipelineError
 from yt8m_pipeline.files import delete_temporaries
-from yt8m_pipeline.jobs.build_folder import begin, exclusive, finish, withdraw
+from yt8m_pipeline.jobs.build_folder import exclusive, written
 from yt8m_pipeline.jobs.build_plan import BuildPlan, plan_build
 from yt8m_pipeline.jobs.progress import OnProgress, observed
 from yt8m_pipeline.store.feature_store import open_store
@@ -103,28 +102,10 @@ def _carried_out(plan: BuildPlan, beam_arguments: Sequence[str]) -> BuildResult:
     start = time.monotonic()
     with exclusive(plan.layout):
         plan = replace(plan, previous=Manifest.find(plan.layout))
-        begin(plan.layout, plan.anew)
-        delete_temporaries(open_store(plan.store.root, plan.space).folder)
-        try:
+        with written(plan.layout, plan.anew):
+            delete_temporaries(open_store(plan.store.root, plan.space).folder)
             seconds = _run_through_damage(plan, beam_arguments)
-            _require_manifest(plan)
-        except PipelineError:
-            withdraw(plan.layout, plan.anew)
-            raise
-        finish(plan.layout)
     return BuildResult(plan, is_new=True, elapsed_seconds=time.monotonic() - start, stage_seconds=seconds)
-
-
-def _require_manifest(plan: BuildPlan) -> None:
-    """Refuses to take a job for done that an engine has only looked at, such as a dry run."""
-    manifest = Manifest.find(plan.layout)
-    if manifest is None or manifest.build_key != plan.key:
-        raise DataError(
-            what="The engine has not built the dataset",
-            where=plan.layout.root,
-            why="it took the job, and has written no manifest of it",
-            fix="leave --dry_run out, or see the engine's log; the same command goes on from here",
-        )
 
 
 def _run_through_damage(plan: BuildPlan, beam_arguments: Sequence[str]) -> dict[str, float]:

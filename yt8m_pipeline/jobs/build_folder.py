@@ -13,7 +13,8 @@ from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.layout import LEVELS, Layout
 from yt8m_pipeline.dataset.manifest import Manifest, mark_complete
 from yt8m_pipeline.dataset.steps import FileEntry, is_intact
-from yt8m_pipeline.errors import DataError, UsageError
+from yt8m_pipeline.errors import DataError, PipelineError, UsageError
+from yt8m_pipeline.files import FileState
 from yt8m_pipeline.jobs.journal import Journal
 from yt8m_pipeline.jobs.refusals import Refusals
 
@@ -118,6 +119,35 @@ def begin(layout: Layout, anew: Partition | None) -> None:
     files.delete(layout.path(Layout.COMPLETE))
 
 
+@contextmanager
+def written(layout: Layout, anew: Partition | None) -> Iterator[None]:
+    """Opens a folder that this process holds, lets the block write the dataset, and closes it.
+
+    Raises:
+        DataError: if the folder cannot be written, or if the block has written no manifest: an engine that only looks
+            at a job, in a dry run, has done nothing.
+    """
+    begin(layout, anew)
+    before = files.state(layout.path(Layout.MANIFEST))
+    try:
+        yield
+        _require_news(layout, before)
+    except PipelineError:
+        withdraw(layout, anew)
+        raise
+    finish(layout)
+
+
+def _require_news(layout: Layout, before: FileState | None) -> None:
+    if files.state(layout.path(Layout.MANIFEST)) == before:
+        raise DataError(
+            what="The engine has not built the dataset",
+            where=layout.root,
+            why="it took the job, and has written no manifest of it",
+            fix="leave --dry_run out, or see the engine's log; the same command goes on from here",
+        )
+
+
 def withdraw(layout: Layout, anew: Partition | None) -> None:
     """Closes a folder in which a build was refused: if nothing was written, the dataset is complete again.
 
@@ -139,7 +169,7 @@ def _is_untouched(layout: Layout, file: FileEntry, anew: Partition | None) -> bo
 
 
 def is_rebuildable(layout: Layout) -> bool:
-    """Whether every split, but for one that a killed `rebuild-split` left, is as the manifest says."""
+    """Whether every partition, but for one that a killed `rebuild-split` left, is as the manifest says."""
     if files.exists(layout.path(Layout.COMPLETE)):
         return True
     path = layout.path(Layout.UNFINISHED)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from yt8m_pipeline.jobs.build_folder import begin, exclusive, finish
+from yt8m_pipeline.jobs.build_folder import exclusive, written
 from yt8m_pipeline.jobs.export_plan import ExportPlan, plan_export
 from yt8m_pipeline.jobs.progress import OnProgress, observed
 
@@ -54,8 +54,6 @@ def export(
 
     start = time.monotonic()
     beam_pipeline(beam_arguments)
-    with observed(on_progress), exclusive(plan.layout):
-        begin(plan.layout, None)
+    with observed(on_progress), exclusive(plan.layout), written(plan.layout, None):
         run(beam_arguments, plan.layout, partial(export_dataset, plan=plan))
-        finish(plan.layout)
     return ExportResult(plan, is_new=True, elapsed_seconds=time.monotonic() - start)
