@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,7 +12,7 @@ import pyarrow.parquet as pq
 from yt8m_pipeline import files
 from yt8m_pipeline.accounting.outcome import REJECTS
 from yt8m_pipeline.accounting.reasons import Stage
-from yt8m_pipeline.data_model import Partition, StoredVideo
+from yt8m_pipeline.data_model import Partition, StoredEntry, StoredVideo
 from yt8m_pipeline.dataset.layout import Layout, Shard
 from yt8m_pipeline.dataset.shards import PUBLISHED
 from yt8m_pipeline.dataset.steps import FileEntry, file_entry
@@ -115,6 +116,17 @@ def video_rows(shard: Shard, members: Sequence[StoredVideo], indices: Mapping[st
         for member in members
     ]
     return pa.Table.from_pylist(rows, schema=VIDEOS)
+
+
+def recorded_entry(row: Mapping[str, Any]) -> StoredEntry:
+    """What a row of videos.parquet says of the stored features. It does not tell the transfer function."""
+    return StoredEntry(
+        frames=row["frames"],
+        magnitude=row["features_magnitude"],
+        sha256=row["features_sha256"],
+        decoded_fraction=row["decoded_fraction"],
+        deviation_seconds=row["deviation_seconds"],
+    )
 
 
 def write_videos(layout: Layout, tables: Iterable[pa.Table]) -> list[FileEntry]:

@@ -24,8 +24,8 @@ from yt8m_pipeline.compression.histogram import Histogram
 from yt8m_pipeline.compression.moments import Magnitudes, Moments
 from yt8m_pipeline.compression.pca import Pca
 from yt8m_pipeline.compression.quantization import Quantizer
-from yt8m_pipeline.data_model import Float32Array, Partition, StoredEntry, StoredVideo, Video
-from yt8m_pipeline.dataset.index import read_parquet
+from yt8m_pipeline.data_model import Float32Array, Partition, StoredVideo, Video
+from yt8m_pipeline.dataset.index import read_parquet, recorded_entry
 from yt8m_pipeline.dataset.layout import Layout, Shard
 from yt8m_pipeline.dataset.manifest import Manifest, PartitionSummary, distortion_facts, total_distortion
 from yt8m_pipeline.dataset.reader import open_dataset, open_pca
@@ -171,20 +171,10 @@ def _check_features(built: Built) -> Iterator[Fault]:
         except DataError as error:
             yield Fault(Layout.VIDEOS, f"{name}: {error.what}: {error.why}")
             continue
-        said = replace(_entry(row), transfer=found.transfer)  # the table does not tell the transfer function
+        said = replace(recorded_entry(row), transfer=found.transfer)
         if found != said:
             yield Fault(Layout.VIDEOS, f"{name}: the store has {found}, the table says {said}")
         built.advance("features")
-
-
-def _entry(row: Mapping[str, Any]) -> StoredEntry:
-    return StoredEntry(
-        frames=row["frames"],
-        magnitude=row["features_magnitude"],
-        sha256=row["features_sha256"],
-        decoded_fraction=row["decoded_fraction"],
-        deviation_seconds=row["deviation_seconds"],
-    )
 
 
 # Against the tables ---------------------------------------------------------------------------------------------------
@@ -215,7 +205,7 @@ def _total(built: Built, partition: Partition) -> PartitionSummary:
     total = PartitionSummary()
     for row in built.of(partition):
         labels = tuple(sorted(built.entity_ids[label] for label in row["labels"]))
-        total += PartitionSummary.of(StoredVideo(Video(row["video_id"], "", partition, labels), _entry(row)))
+        total += PartitionSummary.of(StoredVideo(Video(row["video_id"], "", partition, labels), recorded_entry(row)))
     return total
 
 

@@ -15,7 +15,7 @@ from yt8m_pipeline.accounting.outcome import reject_video
 from yt8m_pipeline.accounting.reasons import DropReason, Retry, Stage, VideoRejected
 from yt8m_pipeline.config import Decoding
 from yt8m_pipeline.data_model import StoredEntry, StoredVideo, Video
-from yt8m_pipeline.dataset.index import failed_videos, read_parquet
+from yt8m_pipeline.dataset.index import failed_videos, read_parquet, recorded_entry
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.decoding.damage import check_damage, conditions
 from yt8m_pipeline.errors import DataError
@@ -201,12 +201,7 @@ class _Recall(NotingDoFn):
             rejection = VideoRejected(DropReason(row["reason"]), row["detail"], row["decoded_fraction"])
             yield from rejected(video, rejection)
             return
-        yield from settled(video, _recorded_entry(row), self._decoding)
-
-
-def _recorded_entry(row: dict[str, Any]) -> StoredEntry:
-    features = (row["features_magnitude"], row["features_sha256"])
-    return StoredEntry(row["frames"], *features, row["decoded_fraction"], row["deviation_seconds"])
+        yield from settled(video, recorded_entry(row), self._decoding)
 
 
 def _recorded(layout: Layout) -> dict[str, dict[str, Any]]:
