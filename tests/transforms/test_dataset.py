@@ -15,6 +15,7 @@ from yt8m_pipeline.dataset.shards import shard_of
 from yt8m_pipeline.dataset.steps import FileEntry
 from yt8m_pipeline.jobs.refusals import Refusals
 from yt8m_pipeline.transforms.dataset import CheckBuild, CheckOtherSplits, CountTrainLabels, GroupByShard, OnlyIf
+from yt8m_pipeline.transforms.steps import refusing_to
 
 SHARDS = Shards(train=3, validate=2, test=1)
 CONFIG = Config.model_validate(
@@ -69,16 +70,18 @@ def check(
 ) -> tuple[list[bool], str | None]:
     """The verdict, and what is refused."""
     layout = Layout(str(folder))
-    found = run(
-        lambda counts, summaries, unchanged, rejects: (
-            counts | CheckBuild(layout, CONFIG, summaries, unchanged, rejects)
-        ),
-        counts=[counts],
-        summaries=summaries.items(),
-        unchanged=[unchanged],
-        rejects=[REJECTS],
-    )
-    refused = Refusals(layout.path(Layout.REFUSALS)).first()
+    refusals = Refusals(layout.path(Layout.REFUSALS))
+    with refusing_to(refusals):
+        found = run(
+            lambda counts, summaries, unchanged, rejects: (
+                counts | CheckBuild(layout, CONFIG, summaries, unchanged, rejects)
+            ),
+            counts=[counts],
+            summaries=summaries.items(),
+            unchanged=[unchanged],
+            rejects=[REJECTS],
+        )
+    refused = refusals.first()
     return found, refused.what if refused else None
 
 
@@ -105,6 +108,23 @@ def test_the_other_splits_must_be_those_of_the_dataset(tmp_path: Path, anew: Par
     layout = Layout(str(tmp_path))
     before = {part: FULL[part.value] for part in Partition}
     now = {**FULL, "train": PartitionSummary(videos=3, frames=9, labels=3, digest=7)}
-    found = run(lambda summaries: summaries | CheckOtherSplits(layout, anew, before), summaries=now.items())
+    refusals = Refusals(layout.path(Layout.REFUSALS))
+    with refusing_to(refusals):
+        found = run(lambda summaries: summaries | CheckOtherSplits(layout, anew, before), summaries=now.items())
     assert found == [is_good]
-    assert (Refusals(layout.path(Layout.REFUSALS)).first() is None) == is_good
+    assert (refusals.first() is None) == is_good
+
+
+def test_a_bad_verdict_is_written_down_elsewhere_where_the_output_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "full").touch()
+    refusals = Refusals(f"{tmp_path}/full/refusals", str(tmp_path / "spare"))
+    before = {part: FULL[part.value] for part in Partition}
+    layout, now = (
+        Layout(f"{tmp_path}/full"),
+        {**FULL, "train": PartitionSummary(videos=3, frames=9, labels=3, digest=7)},
+    )
+    with refusing_to(refusals):
+        found = run(lambda rows: rows | CheckOtherSplits(layout, Partition.TEST, before), rows=now.items())
+    assert found == [False]
+    refused = refusals.first()
+    assert refused and refused.what.startswith("The train partition is no longer what the dataset holds")

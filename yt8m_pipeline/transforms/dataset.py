@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar, cast
 
@@ -31,7 +30,6 @@ from yt8m_pipeline.dataset.shards import Member, shard_key, shard_of, write_shar
 from yt8m_pipeline.dataset.steps import PCA, QUANTIZER, CodebookFacts, CodebookStep, FileEntry, PcaFacts, PcaStep, Step
 from yt8m_pipeline.errors import DataError
 from yt8m_pipeline.jobs.journal import Journal
-from yt8m_pipeline.jobs.refusals import Refusals
 from yt8m_pipeline.jobs.sufficiency import (
     check_failures,
     check_partitions,
@@ -43,7 +41,7 @@ from yt8m_pipeline.store.feature_store import FeatureStore
 from yt8m_pipeline.transforms.combiners import Sum
 from yt8m_pipeline.transforms.compression import load_pca, load_quantizer
 from yt8m_pipeline.transforms.monitoring import advance, announce, timed
-from yt8m_pipeline.transforms.steps import FlatMap, Map
+from yt8m_pipeline.transforms.steps import FlatMap, Map, Passes
 
 T = TypeVar("T")
 
@@ -51,8 +49,6 @@ WRITE = "write"
 FEATURES = "features"
 """What a dataset is encoded from, in its manifest: the features of the store, not the codes of another dataset."""
 
-ShardKey: TypeAlias = tuple[str, int, int]
-"""A `Shard` as a key that every engine encodes alike: partition, index, of."""
 Group: TypeAlias = tuple[Shard, list[StoredVideo]]
 """The videos of a shard, sorted by id."""
 
@@ -72,25 +68,24 @@ class GroupByShard(beam.PTransform[PCollection[StoredVideo], PCollection[Group]]
     def expand(self, stored: PCollection[StoredVideo]) -> PCollection[Group]:
         sizes = [(part.value, self.shards.of(part)) for part in Partition]
         partitions = stored.pipeline | "partitions" >> beam.Create(sizes) | OnlyIf(self.passed)
-        empty = partitions | "all shards" >> beam.FlatMapTuple(_empty_shards)
+        empty = partitions | "all shards" >> beam.FlatMapTuple(empty_shards)
         keyed = stored | "shard" >> Map(_with_shard, self.shards)
         return (keyed, empty) | beam.Flatten() | beam.GroupByKey() | "sort" >> beam.MapTuple(_sorted_group)
 
 
-def _empty_shards(partition: str, of: int) -> Iterator[tuple[ShardKey, StoredVideo | None]]:
+def empty_shards(partition: str, of: int) -> Iterator[tuple[str, None]]:
+    """The name of each shard of a partition, with nothing in it. A name is a key that every engine encodes alike."""
     for index in range(of):
-        yield (partition, index, of), None
+        yield Shard(Partition(partition), index, of).name, None
 
 
-def _with_shard(stored: StoredVideo, shards: Shards) -> tuple[ShardKey, StoredVideo | None]:
+def _with_shard(stored: StoredVideo, shards: Shards) -> tuple[str, StoredVideo | None]:
     video = stored.video
-    shard = shard_of(video.video_id, video.partition, shards.of(video.partition), shards.salt)
-    return (shard.partition.value, shard.index, shard.of), stored
+    return shard_of(video.video_id, video.partition, shards.of(video.partition), shards.salt).name, stored
 
 
-def _sorted_group(key: ShardKey, items: Iterable[StoredVideo | None]) -> Group:
-    shard = Shard(Partition(key[0]), key[1], key[2])
-    return shard, sorted((item for item in items if item), key=lambda item: item.video.video_id)
+def _sorted_group(name: str, items: Iterable[StoredVideo | None]) -> Group:
+    return Shard.of_name(name), sorted((item for item in items if item), key=lambda item: item.video.video_id)
 
 
 class CountTrainLabels(beam.PTransform[PCollection[StoredVideo], PCollection[Counter[str]]]):
@@ -148,19 +143,17 @@ class CheckOtherSplits(beam.PTransform[PCollection[tuple[str, PartitionSummary]]
 
     def expand(self, summaries: PCollection[tuple[str, PartitionSummary]]) -> PCollection[bool]:
         start = summaries.pipeline | beam.Create([self.anew])
-        return start | Map(_is_unchanged, AsDict(summaries), self.previous, self.layout)
+        return start | Passes(_check_others, AsDict(summaries), self.previous, self.layout)
 
 
-def _is_unchanged(
+def _check_others(
     anew: Partition | None,
     summaries: Mapping[str, PartitionSummary],
     previous: Mapping[Partition, PartitionSummary],
     layout: Layout,
-) -> bool:
-    with _verdict(layout) as verdict:
-        if anew:
-            check_rest_unchanged(summaries, previous, anew, layout)
-    return verdict.is_good
+) -> None:
+    if anew:
+        check_rest_unchanged(summaries, previous, anew, layout)
 
 
 @dataclass
@@ -183,19 +176,17 @@ class CheckBuild(beam.PTransform[PCollection[list[StageCount]], PCollection[bool
 
     def expand(self, counts: PCollection[list[StageCount]]) -> PCollection[bool]:
         written = counts | OnlyIf(self.unchanged) | WaitOn(self.rejects)
-        return written | Map(_is_enough, AsDict(self.summaries), self.config, self.layout)
+        return written | Passes(_check_enough, AsDict(self.summaries), self.config, self.layout)
 
 
-def _is_enough(
+def _check_enough(
     counts: Sequence[StageCount], summaries: Mapping[str, PartitionSummary], config: Config, layout: Layout
-) -> bool:
-    with _verdict(layout) as verdict:
-        check_failures(counts, config, layout)
-        check_videos_left(counts, layout)
-        check_train_frames(summaries, config, layout)
-        check_partitions(summaries, config, layout)
-        _announce_work(summaries, config)
-    return verdict.is_good
+) -> None:
+    check_failures(counts, config, layout)
+    check_videos_left(counts, layout)
+    check_train_frames(summaries, config, layout)
+    check_partitions(summaries, config, layout)
+    _announce_work(summaries, config)
 
 
 def _announce_work(summaries: Mapping[str, PartitionSummary], config: Config) -> None:
@@ -205,22 +196,6 @@ def _announce_work(summaries: Mapping[str, PartitionSummary], config: Config) ->
     if config.quantizer.method == "optimal":
         announce(QUANTIZER, train)
     announce(WRITE, sum(summary.videos for summary in summaries.values()))
-
-
-@dataclass(slots=True)
-class _Verdict:
-    is_good: bool = True
-
-
-@contextmanager
-def _verdict(layout: Layout) -> Iterator[_Verdict]:
-    """Books a refusal as a verdict: an engine may try a step that raises again, up to four times."""
-    verdict = _Verdict()
-    try:
-        yield verdict
-    except DataError as error:
-        Refusals(layout.path(Layout.REFUSALS)).write(error)
-        verdict.is_good = False
 
 
 @dataclass

@@ -26,7 +26,7 @@ from yt8m_pipeline.jobs.export_plan import UNIFORM
 from yt8m_pipeline.jobs.journal import Journal, finished_steps
 from yt8m_pipeline.store.feature_store import FeatureStore
 from yt8m_pipeline.transforms.compression import load_pca, quantizer_key, save_quantizer
-from yt8m_pipeline.transforms.dataset import FEATURES, WRITE
+from yt8m_pipeline.transforms.dataset import FEATURES, WRITE, empty_shards
 from yt8m_pipeline.transforms.monitoring import advance, announce, timed
 from yt8m_pipeline.transforms.steps import FlatMap, Map
 
@@ -74,14 +74,9 @@ class ReadMembers(beam.PTransform[Pipeline, PCollection[Group]]):
 
     def expand(self, root: Pipeline) -> PCollection[Group]:
         sizes = [(part.value, of) for part, of in self.sizes.items()]
-        empty = root | "partitions" >> beam.Create(sizes) | "all shards" >> beam.FlatMapTuple(_empty_shards)
+        empty = root | "partitions" >> beam.Create(sizes) | "all shards" >> beam.FlatMapTuple(empty_shards)
         members = root | "source" >> beam.Create([self.source]) | "members" >> FlatMap(_read_members, self.videos)
         return (members, empty) | beam.Flatten() | beam.GroupByKey() | "sort" >> beam.MapTuple(_sorted_group)
-
-
-def _empty_shards(partition: str, of: int) -> Iterator[tuple[str, Member | None]]:
-    for index in range(of):
-        yield Shard(Partition(partition), index, of).name, None
 
 
 def _read_members(layout: Layout, videos: FileEntry) -> Iterator[tuple[str, Member | None]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import apache_beam as beam
 
-from yt8m_pipeline.errors import PipelineError
+from yt8m_pipeline.errors import DataError, PipelineError
 from yt8m_pipeline.jobs.refusals import Refusals
 
 _REFUSALS: ContextVar[Refusals | None] = ContextVar("refusals", default=None)
@@ -33,6 +33,26 @@ def Map(function: Callable[..., Any], *arguments: Any, **named: Any) -> beam.Par
 def FlatMap(function: Callable[..., Any], *arguments: Any, **named: Any) -> beam.ParDo:  # noqa: N802
     """A `beam.FlatMap` that writes its errors down."""
     return beam.FlatMap(_noting(function), *arguments, **named)
+
+
+def Passes(check: Callable[..., None], *arguments: Any) -> beam.ParDo:  # noqa: N802
+    """A `beam.Map` to whether a check passes.
+
+    What it refuses is written down and becomes a verdict: an engine may try a step that raises again, up to four times.
+    """
+    refusals = _REFUSALS.get()
+
+    def passes(*given: Any) -> bool:
+        try:
+            check(*given)
+        except DataError as error:
+            if refusals is None:
+                raise
+            refusals.write(error)
+            return False
+        return True
+
+    return beam.Map(passes, *arguments)
 
 
 class NotingDoFn(beam.DoFn):
