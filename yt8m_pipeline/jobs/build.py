@@ -1,22 +1,28 @@
-"""The life of a build: plan it, take the folder, run the pipeline, and close the folder."""
+"""The life of a build: plan it, take the folder, run the pipeline, and close the folder.
+
+What plans and what runs is imported where a build needs it: this module itself is a front door, and takes 0.2 s.
+"""
 
 import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from yt8m_pipeline.accounting.reasons import Retry
-from yt8m_pipeline.config import Config
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.manifest import Manifest
 from yt8m_pipeline.dataset.reader import FinishedDataset, open_dataset
 from yt8m_pipeline.files import delete_temporaries
 from yt8m_pipeline.jobs.build_folder import exclusive, written
-from yt8m_pipeline.jobs.build_plan import BuildPlan, plan_build
 from yt8m_pipeline.jobs.progress import OnProgress, observed
 from yt8m_pipeline.store.feature_store import open_store
 from yt8m_pipeline.store.stored_file import DamagedFile
+
+if TYPE_CHECKING:
+    from yt8m_pipeline.config import Config
+    from yt8m_pipeline.jobs.build_plan import BuildPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +36,7 @@ class BuildResult:
         stage_seconds: What workers spent in each stage, summed over the workers.
     """
 
-    plan: BuildPlan
+    plan: "BuildPlan"
     is_new: bool
     elapsed_seconds: float = 0.0
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
@@ -42,7 +48,7 @@ class BuildResult:
 
 
 def build(
-    config: Config,
+    config: "Config",
     beam_arguments: Sequence[str] = (),
     *,
     retry: Retry | None = None,
@@ -64,6 +70,8 @@ def build(
             build holds the folder.
         DataError: if the data fell short, or the engine stopped.
     """
+    from yt8m_pipeline.jobs.build_plan import plan_build  # with PyAV, SciPy and all readers of tables
+
     plan = replace(plan_build(config, None, retry or Retry.TRANSIENT), refresh=refresh)
     if plan.is_done and not refresh and not (retry and plan.has_failures_to_retry):
         return BuildResult(plan, is_new=False)
@@ -72,7 +80,7 @@ def build(
 
 
 def rebuild_split(
-    config: Config,
+    config: "Config",
     partition: Partition | str,
     beam_arguments: Sequence[str] = (),
     *,
@@ -90,12 +98,14 @@ def rebuild_split(
         UsageError: as `build` does, and if there is no finished dataset.
         DataError: as `build` does, and if another partition, the PCA or the codebook would change.
     """
+    from yt8m_pipeline.jobs.build_plan import plan_build
+
     plan = plan_build(config, Partition(partition))
     with observed(on_progress):
         return _carried_out(plan, beam_arguments)
 
 
-def _carried_out(plan: BuildPlan, beam_arguments: Sequence[str]) -> BuildResult:
+def _carried_out(plan: "BuildPlan", beam_arguments: Sequence[str]) -> BuildResult:
     from yt8m_pipeline.jobs.engine import beam_pipeline  # Beam takes seconds to import: only where there is work
 
     beam_pipeline(beam_arguments)
@@ -108,7 +118,7 @@ def _carried_out(plan: BuildPlan, beam_arguments: Sequence[str]) -> BuildResult:
     return BuildResult(plan, is_new=True, elapsed_seconds=time.monotonic() - start, stage_seconds=seconds)
 
 
-def _run_through_damage(plan: BuildPlan, beam_arguments: Sequence[str]) -> dict[str, float]:
+def _run_through_damage(plan: "BuildPlan", beam_arguments: Sequence[str]) -> dict[str, float]:
     """As `_run`; where a stored file proves damaged when it is needed, once more, with all of them verified."""
     try:
         return _run(plan, beam_arguments)
@@ -117,7 +127,7 @@ def _run_through_damage(plan: BuildPlan, beam_arguments: Sequence[str]) -> dict[
         return _run(replace(plan, verify=True), beam_arguments)
 
 
-def _run(plan: BuildPlan, beam_arguments: Sequence[str]) -> dict[str, float]:
+def _run(plan: "BuildPlan", beam_arguments: Sequence[str]) -> dict[str, float]:
     from yt8m_pipeline.jobs.engine import run
     from yt8m_pipeline.pipeline import build_dataset
 

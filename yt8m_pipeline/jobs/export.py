@@ -4,10 +4,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 from yt8m_pipeline.jobs.build_folder import exclusive, written
-from yt8m_pipeline.jobs.export_plan import ExportPlan, plan_export
 from yt8m_pipeline.jobs.progress import OnProgress, observed
+
+if TYPE_CHECKING:
+    from yt8m_pipeline.jobs.export_plan import ExportPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +23,7 @@ class ExportResult:
         elapsed_seconds: By the clock on the wall.
     """
 
-    plan: ExportPlan
+    plan: "ExportPlan"
     is_new: bool
     elapsed_seconds: float = 0.0
 
@@ -46,6 +49,8 @@ def export(
         DataError: if the dataset is not finished or damaged, or the store lacks videos of it.
         UsageError: if it is uniform already, or a folder or an option of Beam is wrong.
     """
+    from yt8m_pipeline.jobs.export_plan import plan_export  # with PyAV and SciPy
+
     plan = plan_export(dataset, output, store)
     if plan.is_done:
         return ExportResult(plan, is_new=False)
