@@ -15,7 +15,7 @@ from yt8m_pipeline.config import GraphModel, RandomModel, SavedModel
 from yt8m_pipeline.errors import UsageError
 from yt8m_pipeline.extraction import identity as identity_module
 from yt8m_pipeline.extraction.identity import identity_of, require_same_identity
-from yt8m_pipeline.extraction.model_files import _sha256
+from yt8m_pipeline.extraction.model_files import model_sha256
 
 DECODER = "PyAV 18, libavcodec 62.28"
 
@@ -37,12 +37,12 @@ def test_another_model_at_the_same_path_is_refused_with_both_digests(tmp_path: P
     path = tmp_path / "classify_image_graph_def.pb"
     inception = config(GraphModel(graph=str(path)))
     path.write_bytes(b"the planned one")
-    planned, before = identity_of(inception, DECODER), _sha256(str(path))
+    planned, before = identity_of(inception, DECODER), model_sha256(str(path))
     path.write_bytes(b"one of a worker")
     error = refusal(planned, identity_of(inception, DECODER))
     assert error.where == f"process {os.getpid()} on {socket.gethostname()}"
     assert error.why.startswith(f"model: {{'source': 'graph', 'sha256': '{before}'}} planned, ")
-    assert error.why.endswith(f"'sha256': '{_sha256(str(path))}'}} here")
+    assert error.why.endswith(f"'sha256': '{model_sha256(str(path))}'}} here")
     assert error.fix == "give every worker the same installation and the same model, then run the build again"
 
 

@@ -123,7 +123,7 @@ def test_a_hub_handle_is_downloaded_once(
     folder = locate(model)
     pages.clear()
     assert locate(model) == folder
-    assert model_files._sha256(folder) == model_files._sha256(mean_colour)
+    assert model_files.model_sha256(folder) == model_files.model_sha256(mean_colour)
     assert [path.name for path in (tmp_path / "cache").iterdir()] == [Path(folder).name]
 
 

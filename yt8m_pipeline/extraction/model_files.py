@@ -62,7 +62,7 @@ def identity(model: Model) -> dict[str, Any]:
         return {"source": "random", "network": "InceptionV3", "weights": "he_normal", "seed": model.random}
     architecture = {"architecture": model.architecture} if isinstance(model, KerasModel) else {}
     source = next(iter(type(model).model_fields))
-    return {"source": source, **architecture, "sha256": _sha256(locate(model))}
+    return {"source": source, **architecture, "sha256": model_sha256(locate(model))}
 
 
 def locate(model: Model) -> str:
@@ -91,7 +91,7 @@ def locate(model: Model) -> str:
 
 
 def _checked(path: str, expected: str | None) -> str:
-    if expected and (found := _sha256(path)) != expected:
+    if expected and (found := model_sha256(path)) != expected:
         raise UsageError(
             what="The model is not the one that the config names",
             where=path,
@@ -101,7 +101,7 @@ def _checked(path: str, expected: str | None) -> str:
     return path
 
 
-def _sha256(path: str) -> str:
+def model_sha256(path: str) -> str:
     """The SHA-256 of a file, or of the list that `sha256sum` prints for the files of a folder, sorted by name."""
     if files.exists(path):
         return files.sha256(path)
@@ -189,8 +189,8 @@ def _keep(folder: Path) -> str:
 
     A folder that is there already is replaced if it is damaged: a power failure may have cut its files short.
     """
-    place = _cache() / _sha256(str(folder))
-    if place.is_dir() and _sha256(str(place)) != place.name:
+    place = _cache() / model_sha256(str(folder))
+    if place.is_dir() and model_sha256(str(place)) != place.name:
         shutil.rmtree(place)
     _move(folder, place)
     return str(place)
