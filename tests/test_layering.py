@@ -146,3 +146,10 @@ def test_each_sentence_of_the_paper_is_where_the_guide_says(path: str, name: str
 
 def test_the_guide_names_a_place_for_each_sentence() -> None:
     assert len(WHERE) >= 16
+
+
+def test_a_readme_names_modules_that_are_there() -> None:
+    readme = PACKAGE / "compression" / "README.md"
+    table = readme.read_text(encoding="utf-8").partition("| module |")[2].partition("\n\n")[0]
+    named = [name for row in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", row.split("|")[1])]
+    assert sorted(named) == sorted(file.stem for file in readme.parent.glob("[a-z]*.py"))
