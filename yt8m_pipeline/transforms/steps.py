@@ -9,6 +9,7 @@ from typing import Any
 
 import apache_beam as beam
 
+import yt8m_pipeline.transforms.coders  # noqa: F401  registers them
 from yt8m_pipeline.errors import DataError, PipelineError
 from yt8m_pipeline.jobs.refusals import Refusals
 
