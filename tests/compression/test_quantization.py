@@ -434,6 +434,11 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     ("arrays", "why"),
     [
         ({"levels": float32s([2, 1]), "name": "optimal"}, "strictly increasing"),
+        ({"levels": float32s([1, 1]), "name": "optimal"}, "strictly increasing"),
+        (
+            {"levels": float32s([1, np.nextafter(np.float32(1), np.float32(0))]), "name": "optimal"},
+            "strictly increasing",
+        ),
         ({"levels": float32s([1, np.inf]), "name": "optimal"}, "finite"),
         ({"levels": np.array([1.0, 2.0]), "name": "optimal"}, "float64"),
         ({"levels": np.arange(257, dtype=np.float32), "name": "optimal"}, r"\(257,\)"),
