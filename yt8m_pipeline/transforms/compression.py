@@ -6,7 +6,7 @@ sums are exact, so that neither the units nor the order of merging change a bit 
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from itertools import chain
 from typing import Any, TypeAlias
 
@@ -31,6 +31,7 @@ from yt8m_pipeline.dataset.steps import (
     QUANTIZER,
     CodebookFacts,
     CodebookStep,
+    FileEntry,
     PcaFacts,
     PcaStep,
     Step,
@@ -275,24 +276,34 @@ def unit_histogram(unit: Sequence[StoredVideo], fitting: Fitting, scope: Scope, 
 
 
 def load_pca(layout: Layout, step: Step) -> Pca:
-    """The PCA of a dataset, of which each file is what the step wrote.
+    """The PCA of a dataset, of which each file is what the step wrote; a process reads and checks it once.
 
     Raises:
         DataError: if a file is damaged.
     """
-    for file in step.files:
-        require_intact(layout, file)
-    return Pca.load(layout.path(Layout.PCA), epsilon=step.facts.epsilon)
+    return _checked_pca(layout, step.files, step.facts.epsilon)
+
+
+@lru_cache(maxsize=1)
+def _checked_pca(layout: Layout, entries: tuple[FileEntry, ...], epsilon: float) -> Pca:
+    for entry in entries:
+        require_intact(layout, entry)
+    return Pca.load(layout.path(Layout.PCA), epsilon=epsilon)
 
 
 def load_quantizer(layout: Layout, step: Step) -> Quantizer:
-    """The codebook of a dataset, whose file is what the step wrote.
+    """The codebook of a dataset, whose file is what the step wrote; a process reads and checks it once.
 
     Raises:
         DataError: if the file is damaged.
     """
-    for file in step.files:
-        require_intact(layout, file)
+    return _checked_quantizer(layout, step.files)
+
+
+@lru_cache(maxsize=1)
+def _checked_quantizer(layout: Layout, entries: tuple[FileEntry, ...]) -> Quantizer:
+    for entry in entries:
+        require_intact(layout, entry)
     return Quantizer.load(layout.path(Layout.QUANTIZER))
 
 
