@@ -7,10 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.dataset.example import write_example
+from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.dataset.reader import read_frames, read_videos
-from yt8m_pipeline.dataset.tf_reader import frame_dataset, video_dataset
+from yt8m_pipeline.dataset.tf_reader import _decoder, frame_dataset, video_dataset
 
 READERS = [frame_dataset, video_dataset]
 
@@ -75,6 +79,40 @@ def test_a_shuffled_epoch_has_every_video_once_in_an_order_of_its_own(dataset: s
 def test_workers_share_the_shards(dataset: str, read: Any) -> None:
     parts = [elements(read(dataset, "train", shards=slice(worker, None, 2))) for worker in range(3)]
     assert [[video["video_id"] for video in part] for part in parts] == [[b"a", b"b"], [b"c"], []]
+
+
+DIMENSIONS = 5
+
+
+def rising(shape: tuple[int, ...]) -> Any:
+    """Random levels, a negative zero among them."""
+    levels = np.sort(np.random.default_rng(0).standard_normal(shape).astype(np.float32))
+    levels[..., np.argmin(np.abs(levels.reshape(-1, shape[-1])[0]))] = -0.0
+    return np.sort(levels)
+
+
+QUANTIZERS = {
+    "uniform": Quantizer.uniform(),
+    "shared": Quantizer(rising((256,)), "optimal"),
+    "per_dimension": Quantizer(rising((DIMENSIONS, 256)), "optimal"),
+}
+DECODERS = {kind: _decoder(quantizer, DIMENSIONS) for kind, quantizer in QUANTIZERS.items()}
+
+
+@pytest.mark.parametrize("kind", QUANTIZERS)
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 12), min_size=1, max_size=4), st.integers(0, 2**32 - 1))
+def test_features_are_the_levels_of_the_codebook_bit_for_bit(kind: str, frames: list[int], seed: int) -> None:
+    """Of one video, and of a batch of videos, where every frame beyond the last is positive zero."""
+    codes = np.random.default_rng(seed).integers(0, 256, (len(frames), max(frames), DIMENSIONS), np.uint8)
+    expected = QUANTIZERS[kind].decode(codes)
+    one = DECODERS[kind](tf.constant(codes[0]), tf.constant(codes.shape[1], tf.int64)).numpy()
+    assert one.tobytes() == expected[0].tobytes()
+    for row, length in zip(expected, frames, strict=True):
+        row[length:] = 0
+    batch = DECODERS[kind](tf.constant(codes), tf.constant(frames, tf.int64)).numpy()
+    assert batch.shape == expected.shape
+    assert batch.tobytes() == expected.tobytes()
 
 
 COMBINED = """
