@@ -29,8 +29,7 @@ class Bits:
 
     def ue(self) -> int:
         """An unsigned Exp-Golomb number (ITU-T H.264 §9.1)."""
-        zeros = self._left - self._rest.bit_length()
-        return self.u(2 * zeros + 1) - 1
+        return self.u(2 * (self._left - self._rest.bit_length()) + 1) - 1
 
     def se(self) -> int:
         """A signed Exp-Golomb number (ITU-T H.264 §9.1.1)."""
