@@ -20,11 +20,11 @@ class Bits:
         Raises:
             Unplannable: at the end of the data.
         """
-        self._left -= count
-        if self._left < 0:
+        left = self._left - count
+        if left < 0:
             raise Unplannable("a header ends early")
-        number = self._rest >> self._left
-        self._rest -= number << self._left
+        number = self._rest >> left
+        self._rest, self._left = self._rest - (number << left), left
         return number
 
     def ue(self) -> int:

@@ -125,7 +125,8 @@ class H264:
     SLICE, IDR, SEI, SPS, PPS, DELIMITER, FILLER = 1, 5, 6, 7, 8, 9, 12
     """Values of `nal_unit_type` (Table 7-1)."""
 
-    SLICES = frozenset({SLICE, IDR})
+    SLICES, LONE = frozenset({SLICE, IDR}), frozenset({SLICE, SEI, DELIMITER, FILLER})
+    """Values of `nal_unit_type`: slices; what a picture may consist of that can be left out."""
 
     HIGH_PROFILES = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135})
     """The values of `profile_idc` whose sequence parameter sets tell the chroma format (§7.3.2.1.1)."""
@@ -160,8 +161,8 @@ class H264:
             kinds.add(kind)
         if self.IDR in kinds and self.SLICE not in kinds:
             return ENTRY.at(order)
-        is_plain_slice = self.SLICE in kinds <= {self.SLICE, self.SEI, self.DELIMITER, self.FILLER}
-        return (DISPOSABLE if is_plain_slice and not is_reference else REFERENCE).at(order)
+        is_disposable = not is_reference and self.SLICE in kinds <= self.LONE
+        return (DISPOSABLE if is_disposable else REFERENCE).at(order)
 
     def _order(self, unit: bytes, numbers: tuple[int, int] | None) -> tuple[int, int] | None:
         """Returns the order of a picture, from its first slice. It is called once for each.
