@@ -14,10 +14,8 @@ from av.video.frame import PictureType
 from yt8m_pipeline.accounting.reasons import VideoRejected
 from yt8m_pipeline.config import Decoding
 from yt8m_pipeline.decoding import frames as decoding_module
-from yt8m_pipeline.decoding import packet_choice
 from yt8m_pipeline.decoding.account import Account
-from yt8m_pipeline.decoding.codings.nal_units import H264
-from yt8m_pipeline.decoding.codings.picture import Picture, Unplannable
+from yt8m_pipeline.decoding.codings.picture import Unplannable
 from yt8m_pipeline.decoding.container import open_video
 from yt8m_pipeline.decoding.frames import decode_frames
 from yt8m_pipeline.decoding.plain_decoder import decode_plainly
@@ -103,62 +101,6 @@ def test_fewer_packets_are_decoded_than_there_are(name: str) -> None:
     assert sent(video(name), Decoding(frames_per_second=25.0)) == FRAMES
 
 
-@pytest.fixture
-def short_chain(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Planning ends early."""
-    monkeypatch.setattr(packet_choice, "LONG_CHAIN", 5)
-
-
-def planned(file: bytes, decoding: Decoding) -> int:
-    """How many packets are sent by plan."""
-    with open_video(io.BytesIO(file), decoding) as opened:
-        return sum(step.screen is None for step in steps(opened))
-
-
-def headers_read(file: bytes, decoding: Decoding, monkeypatch: pytest.MonkeyPatch) -> int:
-    """Of how many packets the headers are read while a video is decoded sparingly."""
-    read, sizes = H264.read, list[int]()
-
-    def counting(coding: H264, data: bytes, *, is_keyframe: bool) -> Picture:
-        sizes.append(len(data))
-        return read(coding, data, is_keyframe=is_keyframe)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(H264, "read", counting)
-        sparingly(file, decoding)
-    return len(sizes)
-
-
-def test_a_video_of_one_long_chain_is_not_planned_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    chain = in_25ths("mp4", "libx264", {"g": "999", "bf": "0", "sc_threshold": "0"}, frames=500)
-    read = headers_read(chain, Decoding(), monkeypatch)
-    assert packet_choice.LONG_CHAIN < read < packet_choice.LONG_CHAIN + 2 * 25
-    assert sent(chain, Decoding()) == 500
-    assert sparingly(chain, Decoding()) == plainly(chain, Decoding())
-    account = outcome(chain, Decoding())
-    assert len(account.frames) == 20
-    monkeypatch.setattr(decoding_module, "decode_sparingly", refuse)
-    assert account == outcome(chain, Decoding())
-
-
-@pytest.mark.parametrize("options", [{"g": "50", "bf": "0"}, {"g": "999", "bf": "2"}])
-def test_a_video_of_which_packets_can_be_left_out_is_planned_to_its_end(
-    options: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = in_25ths("mp4", "libx264", {**options, "sc_threshold": "0"}, frames=500)
-    assert headers_read(file, Decoding(), monkeypatch) == 500
-    assert sent(file, Decoding()) < 490
-
-
-@pytest.mark.usefixtures("short_chain")
-@pytest.mark.parametrize("rate", RATES)
-@pytest.mark.parametrize("name", VIDEOS)
-def test_the_frames_are_those_of_a_plain_decode_also_after_the_end_of_the_plan(name: str, rate: float) -> None:
-    for decoding in (Decoding(frames_per_second=rate), Decoding(frames_per_second=rate, max_seconds=3.1)):
-        assert sparingly(video(name), decoding) == plainly(video(name), decoding)
-    assert rate < 25 or planned(video(name), decoding) < 5 + 2 * packet_choice.REORDERING
-
-
 def test_a_video_whose_first_frames_an_edit_list_hides_gives_the_frames_of_a_plain_decode() -> None:
     ticks = range(-520, 4000, 40)
     edited = encode(ticks, options=CLOSED)
@@ -199,17 +141,12 @@ def as_they_are(_: Random, times: list[int]) -> list[int]:
 REMUXABLE = sorted(name for name in VIDEOS if not name.startswith(("AV1", "Sorenson")))  # not without their encoder
 
 
-@pytest.mark.parametrize("long_chain", [5, packet_choice.LONG_CHAIN])
 @pytest.mark.parametrize("change", [swapped, one_swapped, repeated, as_they_are])
 @pytest.mark.parametrize("name", REMUXABLE)
 def test_whatever_the_order_of_the_times_both_ways_give_the_same_frames_or_the_sparing_one_refuses(
-    name: str,
-    change: Callable[[Random, list[int]], list[int]],
-    long_chain: int,
-    monkeypatch: pytest.MonkeyPatch,
+    name: str, change: Callable[[Random, list[int]], list[int]]
 ) -> None:
     """The plain way's rule is that a frame that comes late is shown at once."""
-    monkeypatch.setattr(packet_choice, "LONG_CHAIN", long_chain)
     for seed in range(3):
         random = Random(f"{name} {seed}")
         file = with_times(video(name), lambda times, random=random: change(random, times))  # type: ignore[misc]
@@ -285,8 +222,8 @@ def damaged(file: bytes, packet: int) -> bytes:
     return bytes(data)
 
 
-def in_25ths(container: str, codec: str, options: dict[str, str], frames: int = FRAMES) -> bytes:
-    return encode(range(frames), container=container, codec=codec, options=options, time_base=Fraction(1, 25))
+def in_25ths(container: str, codec: str, options: dict[str, str]) -> bytes:
+    return encode(range(FRAMES), container=container, codec=codec, options=options, time_base=Fraction(1, 25))
 
 
 def restarted() -> bytes:
@@ -395,17 +332,5 @@ def test_a_video_that_cannot_be_planned_is_decoded_plainly(
         sparingly(file, decoding)
     found = outcome(file, decoding)
     assert found.frames
-    monkeypatch.setattr(decoding_module, "decode_sparingly", refuse)
-    assert found == outcome(file, decoding)
-
-
-@pytest.mark.usefixtures("short_chain")
-@pytest.mark.parametrize("damage", ["strict", "salvage"])
-@pytest.mark.parametrize("case", UNPLANNABLE)
-def test_what_goes_amiss_after_the_end_of_the_plan_costs_what_it_costs_a_plain_decode(
-    case: str, damage: Literal["strict", "salvage"], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file, decoding = UNPLANNABLE[case][0](), Decoding(damage=damage, frames_per_second=25.0)
-    found = outcome(file, decoding)
     monkeypatch.setattr(decoding_module, "decode_sparingly", refuse)
     assert found == outcome(file, decoding)

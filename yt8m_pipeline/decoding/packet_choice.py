@@ -8,7 +8,7 @@ is on screen at each grid time. A packet is let go as soon as it is known whethe
 """
 
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from heapq import heappop, heappush, heappushpop
 from typing import Generic, NamedTuple, TypeVar
@@ -21,10 +21,6 @@ Packet = TypeVar("Packet")
 REORDERING = 16
 """At most this many pictures precede another one in decoding order and follow it in presentation order, because a
 decoded picture buffer holds no more (ITU-T H.264 §A.3.1, ITU-T H.265 §A.4.2)."""
-
-LONG_CHAIN = 250
-"""Planning ends after this many packets in a row that were all needed: what it costs will hardly come in again. x264
-and x265 begin a group of pictures at least so often if nothing is said, and often the end of a group is left out."""
 
 
 @dataclass(eq=False, slots=True)
@@ -64,20 +60,15 @@ class Step(NamedTuple, Generic[Packet]):
         pts: The frame's presentation time, in ticks; None: it is never on screen.
         grid: The grid times, k, at which the frame is on screen.
         is_fresh: Whether decoding begins anew here: the decoder must be drained and emptied before.
-        screen: The on-screen rule as far as the plan has followed it; None where all is planned. From the first step
-            with a screen on, the decoder gets every packet, and frames after `screen.pts` are chosen as they come out.
     """
 
     packet: Packet
     pts: int | None
     grid: range
     is_fresh: bool
-    screen: Screen[int] | None = None
 
 
-def needed_packets(
-    frames: Iterable[CodedFrame[Packet]], grid: Grid, *, max_bytes: int
-) -> Generator[Step[Packet], None, Screen[int] | None]:
+def needed_packets(frames: Iterable[CodedFrame[Packet]], grid: Grid, *, max_bytes: int) -> Iterator[Step[Packet]]:
     """Yields, in decoding order, the packets that the frames of a grid depend on.
 
     B-frames, and all other packets that no chosen frame depends on, are left out. The frames of the grid are those of
@@ -87,10 +78,6 @@ def needed_packets(
         frames: The coded frames of a video, in decoding order, read until the last grid time is settled.
         grid: Grid times per tick.
         max_bytes: When the undecided packets have more bytes than this, the decoder gets them, needed or not.
-
-    Returns:
-        The on-screen rule as far as it was followed, where planning has ended because the last `LONG_CHAIN` packets
-        were all needed: the decoder should get every packet that follows. None where the grid is planned to its end.
 
     Raises:
         Unplannable: if two frames have the same time, or one comes later than pictures can be reordered.
@@ -107,14 +94,10 @@ def needed_packets(
             yield from undecided.decided()
         if timeline.is_complete:
             break
-        if undecided.needed_in_a_row >= LONG_CHAIN:
-            yield from (step._replace(screen=timeline.screen) for step in undecided.all())
-            return timeline.screen
     for settled in timeline.finish():
         undecided.settle(settled)
     undecided.forget_references()
     yield from undecided.decided()
-    return None
 
 
 class _Timeline(Generic[Packet]):
@@ -124,13 +107,13 @@ class _Timeline(Generic[Packet]):
         self._grid = grid
         self._window: list[tuple[int, int, CodedFrame[Packet]]] = []
         self._added = 0
-        self.screen: Screen[int] | None = None
+        self._screen: Screen[int] | None = None
         self._shown: CodedFrame[Packet] | None = None
 
     @property
     def is_complete(self) -> bool:
         """Whether every grid time belongs to a frame."""
-        return self.screen is not None and self.screen.is_complete
+        return self._screen is not None and self._screen.is_complete
 
     def add(self, frame: CodedFrame[Packet]) -> CodedFrame[Packet] | None:
         """Takes a frame up, and returns one whose grid times are settled now; None: there is none."""
@@ -148,18 +131,18 @@ class _Timeline(Generic[Packet]):
         while self._window:
             if settled := self._follow(*heappop(self._window)):
                 yield settled
-        if self._shown is not None and self.screen is not None:
-            self._shown.grid = self.screen.end(self._shown.duration)
+        if self._shown is not None and self._screen is not None:
+            self._shown.grid = self._screen.end(self._shown.duration)
             yield self._shown
 
     def _follow(self, pts: int, _: int, frame: CodedFrame[Packet]) -> CodedFrame[Packet] | None:
         shown, self._shown = self._shown, frame
-        if shown is None or self.screen is None:
-            self.screen = Screen(self._grid, pts)
+        if shown is None or self._screen is None:
+            self._screen = Screen(self._grid, pts)
             return None
-        if pts <= self.screen.pts:
-            raise Unplannable(f"the frame at {pts} follows that at {self.screen.pts}")
-        shown.grid = self.screen.show(pts)
+        if pts <= self._screen.pts:
+            raise Unplannable(f"the frame at {pts} follows that at {self._screen.pts}")
+        shown.grid = self._screen.show(pts)
         return shown
 
 
@@ -174,7 +157,6 @@ class _Undecided(Generic[Packet]):
         self._before_entry: tuple[CodedFrame[Packet], ...] = ()
         self.is_changed = False
         self.bytes = 0
-        self.needed_in_a_row = 0
 
     def add(self, frame: CodedFrame[Packet]) -> None:
         """Takes a frame up, and finds its parents.
@@ -213,13 +195,12 @@ class _Undecided(Generic[Packet]):
         elif not frame.is_needed and not frame.picture.writes:
             self._frames.remove(frame)
             self.bytes -= frame.size
-            self.needed_in_a_row = 0
 
     def need_what_lives(self) -> None:
         """Gives up waiting: everything that a later frame may depend on counts as needed."""
         for frame in self._roots():
             _need(frame)
-        self.is_changed, self.needed_in_a_row = True, 0
+        self.is_changed = True
 
     def forget_references(self) -> None:
         """Is called when no more frames come that could depend on these."""
@@ -237,16 +218,9 @@ class _Undecided(Generic[Packet]):
                     return
             self._frames.popleft()
             self.bytes -= frame.size
-            self.needed_in_a_row = self.needed_in_a_row + 1 if frame.is_needed else 0
             if frame.is_needed:
                 yield _step(frame)
             frame.parents = frame.replaced = ()
-
-    def all(self) -> Iterator[Step[Packet]]:
-        """Yields all frames, needed or not."""
-        for frame in self._frames:
-            frame.is_needed = True
-            yield _step(frame)
 
     def _roots(self) -> Iterator[CodedFrame[Packet]]:
         """Yields the frames that later ones may depend on, and those that may still be chosen."""

@@ -14,7 +14,6 @@ from av.video.frame import VideoFrame
 from yt8m_pipeline.decoding.codings.coding import coding_of
 from yt8m_pipeline.decoding.codings.picture import Picture, Unplannable
 from yt8m_pipeline.decoding.container import ChosenFrame, Fragments, OpenedVideo, VideoPacket, has_side_data
-from yt8m_pipeline.decoding.frame_times import Screen
 from yt8m_pipeline.decoding.packet_choice import REORDERING, CodedFrame, Step, needed_packets
 
 MAX_HELD_BYTES = 64 * 2**20
@@ -31,15 +30,12 @@ def decode_sparingly(video: OpenedVideo) -> Iterator[ChosenFrame]:
     awaited = _Awaited(video.tick)
     try:
         for step in steps(video):
-            if step.screen and step.screen.is_complete:
-                break
             if step.is_fresh:
                 yield from awaited.among(video.drained())
                 awaited.is_fresh = True
             awaited.add(step)
             yield from awaited.among(_decoded(video, step.packet))
         yield from awaited.among(video.drained())
-        yield from awaited.last()
     except MemoryError:
         raise
     except (av.FFmpegError, OSError) as error:
@@ -56,33 +52,21 @@ def _decoded(video: OpenedVideo, packet: VideoPacket) -> list[VideoFrame]:
 
 
 def steps(video: OpenedVideo) -> Iterator[Step[VideoPacket]]:
-    """Yields the packets that the frames of the grid depend on, in decoding order.
-
-    Where so many in a row were needed that planning does not pay, all that follow are yielded.
-    """
-    packets, grid = _whole_packets(video), video.grid.in_ticks(video.tick)
-    screen = yield from needed_packets(_coded_frames(video, packets), grid, max_bytes=MAX_HELD_BYTES)
-    if screen:
-        yield from (Step(packet, None, range(0), is_fresh=False, screen=screen) for packet in packets)
+    """Yields the packets that the frames of the grid depend on, in decoding order."""
+    return needed_packets(_coded_frames(video), video.grid.in_ticks(video.tick), max_bytes=MAX_HELD_BYTES)
 
 
-def _whole_packets(video: OpenedVideo) -> Iterator[VideoPacket]:
-    fragments = Fragments(video)
+def _coded_frames(video: OpenedVideo) -> Iterator[CodedFrame[VideoPacket]]:
+    decoder = video.decoder
+    coding = coding_of(decoder.codec.canonical_name, decoder.extradata or b"", is_reordered=decoder.has_b_frames)
+    if coding is None:
+        raise Unplannable("of this codec, only decoding everything is known to be exact")
+    times, fragments = _Times(is_reordered=decoder.has_b_frames), Fragments(video)
     for packet in video.packets():
         if fragments.is_lost_before(packet):
             raise Unplannable("a fragment is lost")
         if packet.is_corrupt or packet.pts is None or video.hole():
             raise Unplannable("a packet is incomplete, has no time, or has lost the one before")
-        yield packet
-
-
-def _coded_frames(video: OpenedVideo, packets: Iterable[VideoPacket]) -> Iterator[CodedFrame[VideoPacket]]:
-    decoder = video.decoder
-    coding = coding_of(decoder.codec.canonical_name, decoder.extradata or b"", is_reordered=decoder.has_b_frames)
-    if coding is None:
-        raise Unplannable("of this codec, only decoding everything is known to be exact")
-    times = _Times(is_reordered=decoder.has_b_frames)
-    for packet in packets:
         if has_side_data(packet, "new_extradata"):
             raise Unplannable("its parameters change")
         picture = coding.read(bytes(packet), is_keyframe=packet.is_keyframe)
@@ -144,10 +128,7 @@ class _Times:
 
 
 class _Awaited:
-    """Holds the chosen frames that have not come out of the decoder yet, by time.
-
-    After the end of the plan it chooses frames itself, by the on-screen rule.
-    """
+    """Holds the chosen frames that have not come out of the decoder yet, by time."""
 
     def __init__(self, tick: Fraction) -> None:
         self._tick = tick
@@ -156,11 +137,8 @@ class _Awaited:
         self.next_index = 0
         self.is_fresh = False
         self._latest: int | None = None
-        self._before: VideoFrame | None = None
-        self._screen: Screen[int] | None = None
 
     def add(self, step: Step[VideoPacket]) -> None:
-        self._screen = step.screen
         if step.pts is not None and step.grid:
             insort(self.steps, (step.pts, step.grid), key=lambda item: item[0])
 
@@ -173,20 +151,9 @@ class _Awaited:
             self.is_fresh, self._latest = False, frame.pts
             if self.steps and frame.pts >= self.steps[0][0]:
                 yield from self._chosen(frame, *self.steps.pop(0))
-            if self._screen and frame.pts > self._screen.pts:
-                yield from self._chosen(self._before, self._screen.pts, self._screen.show(frame.pts))
-            self._before = frame
 
-    def last(self) -> Iterator[ChosenFrame]:
-        """Is called when no more frames come out."""
-        if self._screen and self._before:
-            grid = self._screen.end(max(self._before.duration or 0, 0))
-            yield from self._chosen(self._before, self._screen.pts, grid)
-
-    def _chosen(self, frame: VideoFrame | None, pts: int, grid: range) -> Iterator[ChosenFrame]:
-        if not grid:
-            return
-        if frame is None or frame.pts != pts:
+    def _chosen(self, frame: VideoFrame, pts: int, grid: range) -> Iterator[ChosenFrame]:
+        if frame.pts != pts:
             raise Unplannable(f"there is no frame with the pts {pts}")
         self._start = pts if self._start is None else self._start
         self.next_index = grid.stop
