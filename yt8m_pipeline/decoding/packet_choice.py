@@ -152,6 +152,7 @@ class _Undecided(Generic[Packet]):
     def __init__(self) -> None:
         self._frames: deque[CodedFrame[Packet]] = deque()
         self._slots: dict[int, CodedFrame[Packet]] = {}
+        self._holders: tuple[CodedFrame[Packet], ...] = ()
         self._entry_pts: int | None = None
         self._before_entry: tuple[CodedFrame[Packet], ...] = ()
         self.is_changed = False
@@ -166,17 +167,19 @@ class _Undecided(Generic[Packet]):
         picture, slots = frame.picture, self._slots
         self._frames.append(frame)
         self.bytes += frame.size
-        found = slots.values() if picture.reads == ALL_SLOTS else map(slots.__getitem__, picture.reads & slots.keys())
-        frame.parents = tuple(dict.fromkeys(found))
+        reads_all = picture.reads is ALL_SLOTS
+        frame.parents = self._holders if reads_all else _distinct(slots[one] for one in picture.reads & slots.keys())
         if picture.is_entry:
-            frame.replaced = tuple(dict.fromkeys(slots.values()))
+            frame.replaced = self._holders
             self._entry_pts, self._before_entry = frame.pts, frame.replaced
         elif frame.pts is not None and self._entry_pts is not None:
             if frame.pts < self._entry_pts:
                 self._add_leading(frame)
                 return
             self._entry_pts, self._before_entry = None, ()
-        slots.update(dict.fromkeys(picture.writes, frame))
+        if picture.writes:
+            slots.update(dict.fromkeys(picture.writes, frame))
+            self._holders = (frame,) if picture.writes is ALL_SLOTS else _distinct(slots.values())
 
     def _add_leading(self, frame: CodedFrame[Packet]) -> None:
         frame.parents += self._before_entry
@@ -201,7 +204,7 @@ class _Undecided(Generic[Packet]):
 
     def forget_references(self) -> None:
         """Is called when no more frames come that could depend on these."""
-        self._slots, self._before_entry, self.is_changed = {}, (), True
+        self._holders, self._before_entry, self.is_changed = (), (), True
 
     def decided(self) -> Iterator[Step[Packet]]:
         """Yields the needed frames up to the first one that is still undecided."""
@@ -221,9 +224,13 @@ class _Undecided(Generic[Packet]):
 
     def _roots(self) -> Iterator[CodedFrame[Packet]]:
         """Yields the frames that later ones may depend on, and those that may still be chosen."""
-        yield from self._slots.values()
+        yield from self._holders
         yield from self._before_entry
         yield from (frame for frame in self._frames if not frame.is_settled)
+
+
+def _distinct(frames: Iterable[CodedFrame[Packet]]) -> tuple[CodedFrame[Packet], ...]:
+    return tuple(dict.fromkeys(frames))
 
 
 def _step(frame: CodedFrame[Packet]) -> Step[Packet]:

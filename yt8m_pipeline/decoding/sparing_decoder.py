@@ -89,7 +89,7 @@ class _Times:
         self._is_reordered = is_reordered
         self._latest: int | None = None
         self._latest_disposable: int | None = None
-        self._ordered: list[tuple[tuple[int, int], int]] = []
+        self._ordered: list[tuple[int, int, int]] = []
 
     def check(self, packet: VideoPacket, picture: Picture) -> None:
         """Raises `Unplannable` if a packet's time is not that of its frame."""
@@ -108,11 +108,12 @@ class _Times:
             self._check_order(picture.order, packet.pts)
 
     def _check_order(self, order: tuple[int, int], pts: int) -> None:
-        place = bisect(self._ordered, (order, pts))
-        lower, higher = self._ordered[:place][-1:], self._ordered[place : place + 1]
-        if any(one[1] >= pts for one in lower) or any(one[1] <= pts for one in higher):
+        one = (*order, pts)
+        place = bisect(self._ordered, one)
+        self._ordered.insert(place, one)
+        beside = [time for _, _, time in self._ordered[max(place - 1, 0) : place + 2]]
+        if beside != sorted(set(beside)):
             raise Unplannable(f"the frame at {pts} is not in the decoder's order")
-        self._ordered.insert(place, (order, pts))
         del self._ordered[: -2 * REORDERING]
 
     def _check_reordered(self, pts: int, *, is_disposable: bool) -> None:

@@ -20,17 +20,16 @@ class Bits:
         Raises:
             Unplannable: at the end of the data.
         """
-        self._left -= count
-        if self._left < 0:
+        left = self._left - count
+        if left < 0:
             raise Unplannable("a header ends early")
-        number = self._rest >> self._left
-        self._rest -= number << self._left
+        number = self._rest >> left
+        self._rest, self._left = self._rest - (number << left), left
         return number
 
     def ue(self) -> int:
         """An unsigned Exp-Golomb number (ITU-T H.264 §9.1)."""
-        zeros = self._left - self._rest.bit_length()
-        return self.u(2 * zeros + 1) - 1
+        return self.u(2 * (self._left - self._rest.bit_length()) + 1) - 1
 
     def se(self) -> int:
         """A signed Exp-Golomb number (ITU-T H.264 §9.1.1)."""

@@ -125,6 +125,9 @@ class H264:
     SLICE, IDR, SEI, SPS, PPS, DELIMITER, FILLER = 1, 5, 6, 7, 8, 9, 12
     """Values of `nal_unit_type` (Table 7-1)."""
 
+    SLICES, LONE = frozenset({SLICE, IDR}), frozenset({SLICE, SEI, DELIMITER, FILLER})
+    """Values of `nal_unit_type`: slices; what a picture may consist of that can be left out."""
+
     HIGH_PROFILES = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135})
     """The values of `profile_idc` whose sequence parameter sets tell the chroma format (§7.3.2.1.1)."""
 
@@ -141,26 +144,28 @@ class H264:
             self._note_parameters(unit)
 
     def read(self, data: bytes, *, is_keyframe: bool) -> Picture:  # noqa: ARG002
-        kinds, is_reference, order = set(), False, None
+        kinds, is_reference, order = set[int](), False, None
         for unit in filter(None, nal_units(data, self._length_size)):
             kind = unit[0] & 0x1F  # nal_unit_type, after forbidden_zero_bit and nal_ref_idc (H.264 §7.3.1)
-            kinds.add(kind)
             is_reference |= bool(unit[0] & 0x60)  # nal_ref_idc
-            if kind in (self.SLICE, self.IDR):
+            if kind in self.SLICES:
                 self._parameters.close()
-                numbers = self._read_slice(payload(unit, 1, SLICE_BYTES), is_idr=kind == self.IDR)
-                order = self._order(unit, numbers) if order is None else order
+                slice_header = payload(unit, 1, SLICE_BYTES)
+                self._check_slice_type(slice_header)
+                if kinds.isdisjoint(self.SLICES):  # the slices of a picture have the same numbers
+                    order = self._order(unit, self._read_numbers(slice_header, is_idr=kind == self.IDR))
             elif kind == self.SEI:
                 refuse_lasting_messages(unit[1:])
             else:
                 self._note_parameters(unit)
+            kinds.add(kind)
         if self.IDR in kinds and self.SLICE not in kinds:
             return ENTRY.at(order)
-        is_plain_slice = self.SLICE in kinds <= {self.SLICE, self.SEI, self.DELIMITER, self.FILLER}
-        return (DISPOSABLE if is_plain_slice and not is_reference else REFERENCE).at(order)
+        is_disposable = not is_reference and self.SLICE in kinds <= self.LONE
+        return (DISPOSABLE if is_disposable else REFERENCE).at(order)
 
     def _order(self, unit: bytes, numbers: tuple[int, int] | None) -> tuple[int, int] | None:
-        """Returns the order of a picture, from its first slice.
+        """Returns the order of a picture, from its first slice. It is called once for each.
 
         A slice whose `frame_num` is not the one after the last reference's (§7.4.3) is damaged or follows a gap: its
         order is not believed.
@@ -196,17 +201,20 @@ class H264:
         if kind == self.SPS:
             self._read_sps(unit)
 
-    def _read_slice(self, bits: Bits, *, is_idr: bool) -> tuple[int, int] | None:
-        """Reads slice_header (§7.3.3) up to `pic_order_cnt_lsb`, and refuses fields.
+    def _check_slice_type(self, bits: Bits) -> None:
+        """Reads slice_header (§7.3.3) up to `slice_type`."""
+        bits.ue()  # first_mb_in_slice
+        if bits.ue() % self.SLICE_TYPES == self.B:  # slice_type
+            refuse_unannounced_bidirectional(is_reordered=self._is_reordered)
+
+    def _read_numbers(self, bits: Bits, *, is_idr: bool) -> tuple[int, int] | None:
+        """Reads slice_header on, up to `pic_order_cnt_lsb`, and refuses fields.
 
         A packet may hold one field of a frame, or both, and those are not told apart here.
 
         Returns:
             `frame_num` and `pic_order_cnt_lsb`; None where the latter is not coded.
         """
-        bits.ue()  # first_mb_in_slice
-        if bits.ue() % self.SLICE_TYPES == self.B:  # slice_type
-            refuse_unannounced_bidirectional(is_reordered=self._is_reordered)
         if self._sequence is None:
             return None
         bits.ue()  # pic_parameter_set_id

@@ -40,7 +40,7 @@ class Picture:
 
     def at(self, order: tuple[int, int] | None) -> "Picture":
         """The same picture with an order."""
-        return Picture(self.reads, self.writes, self.is_entry, self.is_shown, order)
+        return self if order is None else Picture(self.reads, self.writes, self.is_entry, self.is_shown, order)
 
 
 ENTRY = Picture(NO_SLOT, ALL_SLOTS, is_entry=True)
