@@ -102,12 +102,12 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
     """The corpus and the network, made once in a test run."""
     with shared(tmp_path_factory, "workshop") as (folder, is_new):
         if is_new:
-            _make_workshop(folder)
+            make_workshop(folder)
         with (folder / "summary.pickle").open("rb") as stream:
             return Workshop(folder / "corpus", folder / "model", pickle.load(stream))
 
 
-def _make_workshop(folder: Path) -> None:
+def make_workshop(folder: Path) -> None:
     quiet = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
     model = subprocess.Popen([sys.executable, "-c", TINY_MODEL, str(folder / "model")], env=quiet)
     summary = write_corpus(folder / "corpus", videos=24, seconds=3.0)
