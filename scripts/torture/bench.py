@@ -70,13 +70,13 @@ class Bench:
     seconds: dict[str, float]
 
     @classmethod
-    def of(cls, folder: Path) -> "Bench":
-        """The bench in a folder, made there if it is not there yet."""
+    def of(cls, folder: Path, features: int = 40) -> "Bench":
+        """The bench in a folder, made there if it is not there yet, with a network of so many features."""
         mark = folder / "seconds.json"
         if not mark.exists():
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
-            make_workshop(folder)
+            make_workshop(folder, features)
             bench = cls(_workshop(folder), folder, {})
             mark.write_text(json.dumps(bench._measure()))
         return cls(_workshop(folder), folder, json.loads(mark.read_text()))
