@@ -46,9 +46,9 @@ def output(bench: Bench, folder: Path, random: Random) -> str:
     name = random.choice(list(OUTPUTS))
     job = bench.build(folder, stored=True)
     ended = yt8m(job.arguments, folder, ["bash", "-c", OUTPUTS[name]])
-    if ended.code < 0 or "Traceback" in ended.err or (ended.code not in (0, 1, 2, CLOSED_PIPE)):
-        raise NotHeld(f"{name}: exit code {ended.code}, {ended.last}")
     require_finished(job, folder)
+    if ended.code < 0 or "Traceback" in ended.err or (ended.code not in (0, 1, 2, CLOSED_PIPE)):
+        raise NotHeld(f"{name}: exit code {ended.code}, {ended.last}; the same command then went on")
     return f"{name}: exit code {ended.code}"
 
 
@@ -67,9 +67,9 @@ def disk(bench: Bench, folder: Path, random: Random) -> str:
 def _disk(bench: Bench, folder: Path, place: str) -> str:
     job = bench.build(folder, stored=place == "dataset")
     full = yt8m(job.arguments, folder)
-    require_orderly(full)
     subprocess.run(["mount", "-o", "remount,size=1g,nr_inodes=100k", folder / place], check=True)
     require_finished(job, folder)
+    require_orderly(full)
     return f"exit code {full.code}"
 
 
@@ -99,9 +99,9 @@ def _under(bench: Bench, folder: Path, random: Random, prefix: Sequence[str]) ->
     job: Job = bench.build(folder, stored=stored)
     said = f"ulimit {' '.join(prefix[-2:])}, {'filled' if stored else 'empty'} store"
     ended = yt8m(job.arguments, folder, prefix)
+    require_finished(job, folder)
     try:
         require_orderly(ended)
     except NotHeld as broken:
-        raise NotHeld(f"{said}: {broken}") from None
-    require_finished(job, folder)
+        raise NotHeld(f"{said}: {broken}; the same command then went on") from None
     return f"{said}: exit code {ended.code}"
