@@ -3,13 +3,16 @@
 import os
 import shutil
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
+from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 from random import Random
 from types import MappingProxyType
 from typing import Any
 
+import av
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,6 +31,27 @@ def _zip(path: Path, _: int) -> None:
         archive.writestr("x.mp4", bytes(10_000_000))
 
 
+def _bomb(path: Path, _: int) -> None:
+    """A film of 144 KiB whose frames have 400 million pixels, and whose container says 64 × 64."""
+    packet = av.Packet(_picture(20_000))
+    with av.open(str(path), "w", format="mov") as container:
+        packet.stream = stream = container.add_stream("png", 1)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "rgb24"
+        packet.pts, packet.dts, packet.time_base, packet.is_keyframe = 0, 0, Fraction(1), True
+        container.mux(packet)
+
+
+def _picture(side: int) -> bytes:
+    """A black PNG of one bit a pixel."""
+    header = side.to_bytes(4, "big") * 2 + bytes((1, 0, 0, 0, 0))
+    pixels = zlib.compress(bytes(side * (side // 8 + 1)))
+    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", pixels) + _chunk(b"IEND", b"")
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+
+
 def _text(text: str) -> Callable[[Path, int], object]:
     return lambda path, port: path.write_text(text.replace("PORT", str(port)))
 
@@ -39,6 +63,7 @@ STRANGE: Mapping[str, Callable[[Path, int], object]] = MappingProxyType(
         "folder": lambda path, _: path.mkdir(),
         "loop": lambda path, _: path.symlink_to(path.name),
         "zip": _zip,
+        "bomb": _bomb,
         "empty": _text(""),
         "m3u8": _text("#EXTM3U\n#EXT-X-TARGETDURATION:3\n#EXTINF:3,\nhttp://127.0.0.1:PORT/x.ts\n#EXT-X-ENDLIST\n"),
         "ffconcat": _text("ffconcat version 1.0\nfile /etc/passwd\nfile http://127.0.0.1:PORT/x.ts\n"),
