@@ -127,7 +127,7 @@ def _spoiled(bench: Bench, folder: Path, random: Random, port: int) -> tuple[tup
     with socket.socket(socket.AF_UNIX) as unix:
         unix.bind(os.path.relpath(corpus / "socket.mp4"))
     videos: list[Row] = pq.read_table(corpus / "videos.parquet").to_pylist()
-    hostile = [_video(random, number, videos[0], port) for number in range(random.randint(5, 25))]
+    hostile = [_video(random, number, videos[0], port) for number in range(random.randint(20, 60))]
     _write_videos(corpus / "videos.jsonl", [_plain(row) for row in videos] + hostile, random)
     _label(corpus / "annotations.csv", [str(row["video_id"]) for row in hostile], random)
     _append_csv(corpus / "entities.csv", random)
