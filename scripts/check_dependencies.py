@@ -93,7 +93,7 @@ def differences() -> Iterator[str]:
     inside, unknown_inside = used((ROOT / "yt8m_pipeline").rglob("*.py"), owner)
     beside = [path for folder in ("tests", "scripts") for path in (ROOT / folder).rglob("*.py")]
     outside, unknown_outside = used(beside, owner)
-    own = {"yt8m_pipeline", "tests", *(path.stem for path in beside)}
+    own = {"yt8m_pipeline", *(name for path in beside for name in (path.stem, path.parent.name))}
     for name in sorted((needed - inside) | (dev - outside)):
         if name not in NOT_IMPORTED:
             yield f"{name} is declared, and nothing imports it"

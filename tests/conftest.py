@@ -33,7 +33,7 @@ TINY_MODEL = """
 import sys, numpy as np, tensorflow as tf
 random = np.random.default_rng(0)
 kernel = tf.constant(random.standard_normal((5, 5, 3, 24)), tf.float32)
-mixing = tf.constant(random.standard_normal((24 * 4, 40)) / 10, tf.float32)
+mixing = tf.constant(random.standard_normal((24 * 4, int(sys.argv[2]))) / 10, tf.float32)
 class Tiny(tf.Module):
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32)])
     def __call__(self, images):
@@ -42,7 +42,7 @@ class Tiny(tf.Module):
         return tf.nn.relu(pooled @ mixing)
 tf.saved_model.save(Tiny(), sys.argv[1])
 """
-"""A real network, a small one: one convolution, 40 features from images of any size."""
+"""A real network, a small one: one convolution, and so many features from images of any size."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -102,14 +102,15 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
     """The corpus and the network, made once in a test run."""
     with shared(tmp_path_factory, "workshop") as (folder, is_new):
         if is_new:
-            _make_workshop(folder)
+            make_workshop(folder)
         with (folder / "summary.pickle").open("rb") as stream:
             return Workshop(folder / "corpus", folder / "model", pickle.load(stream))
 
 
-def _make_workshop(folder: Path) -> None:
+def make_workshop(folder: Path, features: int = 40) -> None:
+    """Makes the corpus and a network of so many features, and writes down what the corpus holds."""
     quiet = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
-    model = subprocess.Popen([sys.executable, "-c", TINY_MODEL, str(folder / "model")], env=quiet)
+    model = subprocess.Popen([sys.executable, "-c", TINY_MODEL, str(folder / "model"), str(features)], env=quiet)
     summary = write_corpus(folder / "corpus", videos=24, seconds=3.0)
     assert model.wait() == 0
     (folder / "summary.pickle").write_bytes(pickle.dumps(summary))

@@ -9,6 +9,7 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.runners.portability.fn_api_runner import worker_handlers
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
 from yt8m_pipeline.dataset.layout import Layout
@@ -16,6 +17,12 @@ from yt8m_pipeline.errors import DataError, UsageError
 from yt8m_pipeline.jobs.refusals import Refusals
 from yt8m_pipeline.transforms.monitoring import stage_seconds
 from yt8m_pipeline.transforms.steps import refusing_to
+
+worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = 0
+"""The local runner and its threads send each other what they have written when it is large enough, and not every
+second as well. For that Beam 2.77 has a thread that takes no lock against the writer (`data_plane.py`,
+TimeBasedBufferingClosableOutputStream): it cuts an element that is being written, or drops it. Half of one was read as
+1,073,741,824 windows, a list that grew to 21.9 GB."""
 
 
 def beam_pipeline(arguments: Sequence[str]) -> Any:

@@ -1,0 +1,34 @@
+"""What the engine's own workers send arrives whole."""
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import apache_beam as beam
+
+from yt8m_pipeline.dataset.layout import Layout
+from yt8m_pipeline.jobs.engine import run
+
+TWO_THREADS = ("--direct_running_mode=multi_threading", "--direct_num_workers=2")
+
+
+class SlowToPickle:
+    """A value that takes longer to be pickled than Beam's second, after which it sends what a worker has written."""
+
+    def __reduce__(self) -> tuple[type["SlowToPickle"], tuple[()]]:
+        time.sleep(1.2)
+        return SlowToPickle, ()
+
+
+def test_a_large_value_is_not_sent_in_halves(tmp_path: Path) -> None:
+    """Half of a value, read as a whole one, is a list of up to 2**31 windows: 17 GB that no limit of ours held."""
+
+    def count(_: int, values: Iterable[SlowToPickle]) -> None:
+        (tmp_path / "arrived").write_text(str(len(list(values))))
+
+    def add_steps(pipeline: beam.Pipeline) -> None:
+        keyed = pipeline | beam.Create([0]) | beam.Map(lambda key: (key, SlowToPickle()))
+        _ = keyed | beam.GroupByKey() | beam.MapTuple(count)
+
+    run(TWO_THREADS, Layout(str(tmp_path)), add_steps)
+    assert (tmp_path / "arrived").read_text() == "1"
