@@ -688,7 +688,7 @@ import os, socket, subprocess
 from yt8m_pipeline.decoding.sandbox import child
 while os.open(os.devnull, os.O_RDONLY) < 3:
     pass
-child._confine(1024)
+child._limit_resources(1024)
 for reach_out in (lambda: open("/etc/hostname"), socket.socket, lambda: os.dup(0), lambda: subprocess.run(["true"])):
     try:
         reach_out()
