@@ -49,8 +49,8 @@ def renounce() -> list[Protection]:
     os.environ.clear()
     given_up = {Protection.USER: _become_nobody()}
     if sys.platform == "linux":
-        _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)  # nobody but root may trace the process or read its memory
-        _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)  # Landlock and seccomp ask for this
+        _prctl(_PR_SET_DUMPABLE, 0)  # only root may trace the process or read its memory, and no dump of it is kept
+        _prctl(_PR_SET_NO_NEW_PRIVS, 1)  # Landlock and seccomp ask for this
     given_up[Protection.FILES] = _ban_files()
     return [protection for protection, holds in given_up.items() if not holds]
 
@@ -82,7 +82,7 @@ def _become_nobody() -> bool:
     """
     if os.geteuid() != 0:
         return True
-    if sys.platform == "linux" and _libc.prctl(_PR_CAPBSET_READ, _CAP_KILL, 0, 0, 0) != 1:
+    if sys.platform == "linux" and _prctl(_PR_CAPBSET_READ, _CAP_KILL) != 1:
         return False
     try:
         os.setgroups([])
@@ -124,6 +124,10 @@ def _landlock_rights(version: int) -> tuple[int, int, int]:
     bind_and_connect = 2 if version >= 4 else 0
     abstract_sockets_and_signals = 2 if version >= 6 else 0
     return (1 << files) - 1, (1 << bind_and_connect) - 1, (1 << abstract_sockets_and_signals) - 1
+
+
+def _prctl(option: int, value: int) -> int:
+    return int(_libc.prctl(option, *map(ctypes.c_ulong, (value, 0, 0, 0))))
 
 
 def _call(number: int, *arguments: object) -> int:
