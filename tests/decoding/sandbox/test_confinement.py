@@ -8,7 +8,8 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from struct import iter_unpack, pack
 from typing import get_args
@@ -20,7 +21,13 @@ from hypothesis import strategies as st
 from tests.conftest import Workshop
 from tests.decoding.clips import encode
 from tests.decoding.sandbox.taken_over import CALLS, DEADLY, REACHABLE
+from tests.decoding.test_golden_frames import GOLDEN, SIZE, VIDEOS
+from yt8m_pipeline.accounting.reasons import VideoRejected
+from yt8m_pipeline.config import Decoding
+from yt8m_pipeline.decoding.facts import SampledFrame
+from yt8m_pipeline.decoding.frames import decode_frames
 from yt8m_pipeline.decoding.sandbox.confinement import NOBODY, Protection
+from yt8m_pipeline.decoding.sandbox.parent import Sandbox
 from yt8m_pipeline.decoding.sandbox.system_calls import (
     ALLOW,
     AUDIT_ARCH,
@@ -243,6 +250,51 @@ class TestRenouncing:
         assert who.endswith(" {}")
         if os.getuid() == 0:
             assert who == f"{(ids,) * 3} {(ids,) * 3} [] {{}}"
+
+
+# ---------------------------------------------------------------- What decoding needs
+
+DAMAGES: Mapping[str, Callable[[bytes], bytes]] = {
+    "whole": lambda data: data,
+    "cut": lambda data: data[: len(data) * 2 // 3],
+    "with a hole": lambda data: data[: len(data) // 2] + bytes(500) + data[len(data) // 2 + 500 :],
+    "without its beginning": lambda data: data[len(data) // 3 :],
+}
+
+
+@pytest.fixture(scope="module", params=["strict", "salvage"])
+def sandbox(request: pytest.FixtureRequest) -> Iterator[tuple[Sandbox, Decoding]]:
+    decoding = Decoding.model_validate({"damage": request.param, "min_decoded_fraction": 0})
+    with Sandbox(decoding, SIZE) as ready:
+        yield ready, decoding
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("video", VIDEOS)
+def test_frames_and_verdicts_are_those_of_a_process_that_nothing_holds(
+    sandbox: tuple[Sandbox, Decoding], tmp_path: Path, video: str, damage: str
+) -> None:
+    """Of every golden video. So the table of system calls lacks none that decoding needs, on sound and other paths."""
+    confined, decoding = sandbox
+    path = tmp_path / video
+    path.write_bytes(DAMAGES[damage]((GOLDEN / video).read_bytes()))
+    with path.open("rb") as file:
+        expected = decoded(decode_frames(file, decoding, SIZE))
+    assert decoded(confined.decode(str(path))) == expected
+    assert damage != "whole" or isinstance(expected[-1], float)
+
+
+def decoded(frames: Generator[SampledFrame, None, float]) -> list[object]:
+    """Times and digests of a video's frames, and the share that is sound or the reason why not."""
+    found: list[object] = []
+    try:
+        while True:
+            frame = next(frames)
+            found.append((frame.index, frame.pts_seconds, sha256(frame.rgb.tobytes()).hexdigest()))
+    except StopIteration as end:
+        return [*found, end.value]
+    except VideoRejected as rejection:
+        return [*found, (rejection.reason, rejection.detail, rejection.decoded_fraction)]
 
 
 # ---------------------------------------------------------------- Systems that lack a protection

@@ -86,9 +86,9 @@ def _become_nobody() -> bool:
         return False
     try:
         os.setgroups([])
-        os.setresgid(NOBODY, NOBODY, NOBODY)
-        os.setresuid(NOBODY, NOBODY, NOBODY)
-    except (OSError, AttributeError):  # macOS has no setresuid
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)  # who may set any sets the real, effective and saved id at once (POSIX setuid)
+    except OSError:
         return False
     return True
 
