@@ -27,9 +27,10 @@ from tests.command_line import four_parts, listen_to_interrupts, run
 from tests.conftest import CONFIGS, Workshop, yt8m
 from yt8m_pipeline import __version__
 from yt8m_pipeline.cli.configs import Example
-from yt8m_pipeline.config import load
+from yt8m_pipeline.config import Decoding, load
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.steps import file_entry
+from yt8m_pipeline.decoding.sandbox.parent import missing_protections
 from yt8m_pipeline.extraction import networks
 from yt8m_pipeline.jobs.build_plan import plan_build
 
@@ -564,7 +565,9 @@ class TestConfig:
         assert checked.stdout.startswith(expected)
         assert "The network gives 40 features per frame and runs on " in checked.stdout
         assert "It is known by source saved_model, sha256 " in checked.stdout
-        assert "warning" not in checked.stdout
+        lacking = bool(missing_protections(Decoding()))
+        assert ("warning" in checked.stdout) == lacking
+        assert ("Videos are decoded in a sandbox with every protection.\n" not in checked.stdout) == lacking
         assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
 
     def test_check_and_build_say_that_random_features_mean_nothing(

@@ -186,6 +186,11 @@ class Decoding(Section):
         20.0, ge=0, description="How much is added to that limit for each frame of the grid."
     )
     memory_limit_mib: int = Field(4096, ge=256, description="The address space of a decoding child process, MiB.")
+    sandbox: Annotated[Literal["best_effort", "strict"], Changes.NOTHING] = Field(
+        "best_effort",
+        description="best_effort decodes with the protections that the system offers, and names those that it lacks; "
+        "strict decodes nothing where one of them is lacking.",
+    )
 
     @property
     def rate(self) -> Fraction:

@@ -66,7 +66,8 @@ def show(config: ConfigPath, settings: Settings = None, as_json: AsJson = False)
 
 @app.command()
 def check(config: ConfigPath, settings: Settings = None) -> None:
-    """Check a config, its tables' headers and its model, which is loaded; every problem of the config at once."""
+    """Check a config, its tables' headers, its model, which is loaded, and this machine's sandbox for videos."""
+    from yt8m_pipeline.decoding.sandbox.parent import missing_protections
     from yt8m_pipeline.extraction.inception import load
     from yt8m_pipeline.extraction.networks import device
     from yt8m_pipeline.jobs.build_plan import plan_build
@@ -77,6 +78,8 @@ def check(config: ConfigPath, settings: Settings = None) -> None:
     print(f"{config} is sound. Table files: {files}. Feature space: {plan.store.space}.")
     print(f"The network gives {extractor.dimensions} features per frame and runs on {device()}.")
     print(f"It is known by {', '.join(f'{name} {value}' for name, value in plan.space['model'].items())}.")
+    if not missing_protections(plan.config.decoding):
+        print("Videos are decoded in a sandbox with every protection.")
     for warning in plan.warnings:
         print(f"warning: {warning}")
 

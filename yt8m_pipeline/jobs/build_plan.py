@@ -17,6 +17,7 @@ from yt8m_pipeline.dataset.shards import PUBLISHED
 from yt8m_pipeline.dataset.steps import step_key
 from yt8m_pipeline.dataset.typed_json import to_json
 from yt8m_pipeline.decoding.frames import library_version
+from yt8m_pipeline.decoding.sandbox.parent import missing_protections
 from yt8m_pipeline.errors import UsageError
 from yt8m_pipeline.extraction.identity import identity_of
 from yt8m_pipeline.extraction.inception import describe
@@ -108,7 +109,15 @@ class BuildPlan:
     def warnings(self) -> list[str]:
         """What a user of the dataset must know of the plan."""
         of_model = [MEANINGLESS] if isinstance(self.config.inception.model, RandomModel) else []
-        return of_model + (self.pca.warnings if self.pca else [])
+        return of_model + (self.pca.warnings if self.pca else []) + self._warnings_of_sandbox
+
+    @property
+    def _warnings_of_sandbox(self) -> list[str]:
+        """What the sandbox of this machine lacks. `strict` lets no machine decode that lacks anything."""
+        decoding = self.config.decoding
+        missing = missing_protections(decoding) if decoding.sandbox == "best_effort" else ()
+        text = "where the build was planned, the sandbox that decodes videos lacked"
+        return [f"{text} {', '.join(missing)}"] if missing else []
 
     @property
     def for_manifest(self) -> dict[str, Any]:

@@ -33,7 +33,8 @@ from yt8m_pipeline.decoding.probing import probe
 from yt8m_pipeline.decoding.sandbox import child as sandbox_child
 from yt8m_pipeline.decoding.sandbox import parent as sandbox_module
 from yt8m_pipeline.decoding.sandbox.child import RemoteFile
-from yt8m_pipeline.decoding.sandbox.parent import Sandbox
+from yt8m_pipeline.decoding.sandbox.confinement import Protection
+from yt8m_pipeline.decoding.sandbox.parent import Sandbox, missing_protections
 from yt8m_pipeline.decoding.sandbox.protocol import BLOCK_BYTES
 from yt8m_pipeline.errors import DataError
 
@@ -688,7 +689,7 @@ import os, socket, subprocess
 from yt8m_pipeline.decoding.sandbox import child
 while os.open(os.devnull, os.O_RDONLY) < 3:
     pass
-child._confine(1024)
+child._limit_resources(1024)
 for reach_out in (lambda: open("/etc/hostname"), socket.socket, lambda: os.dup(0), lambda: subprocess.run(["true"])):
     try:
         reach_out()
@@ -696,6 +697,14 @@ for reach_out in (lambda: open("/etc/hostname"), socket.socket, lambda: os.dup(0
     except OSError as error:
         print(error.strerror)
 """
+
+
+def require_sight(pid: int) -> None:
+    """Skips a test where the child may not be looked into: only root may, who may trace what is not dumpable."""
+    try:
+        os.listdir(f"/proc/{pid}/fd")
+    except PermissionError:
+        pytest.skip("only root may look into the child")
 
 
 class TestConfinement:
@@ -708,6 +717,7 @@ class TestConfinement:
         frames = sandbox.decode(long_video)
         next(frames)
         pid = the_child(strangers)
+        require_sight(pid)
         limits = " ".join(Path(f"/proc/{pid}/limits").read_text(encoding="ascii").split())
         open_files = {int(fd): os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
         frames.close()
@@ -723,6 +733,7 @@ class TestConfinement:
         self, sandbox: Sandbox, strangers: set[int], video: str
     ) -> None:
         list(sandbox.decode(video))
+        require_sight(the_child(strangers))
         environment = Path(f"/proc/{the_child(strangers)}/environ").read_bytes()
         assert b"PYTHONPATH=" in environment
         assert b"HOME=" not in environment
@@ -860,6 +871,15 @@ BAITS: dict[str, Callable[[Trap], bytes]] = {
 }
 
 
+UNFILTERED = """
+import sys
+from yt8m_pipeline.config import Decoding
+from yt8m_pipeline.decoding.sandbox import child, confinement
+confinement.renounce = confinement.filter_system_calls = list
+child.main(Decoding.model_validate_json(sys.argv[1]), int(sys.argv[2]) or None)
+"""
+"""A child of a system that has neither seccomp nor Landlock."""
+
 only_whitelists_that_allow_all = pytest.mark.parametrize("trap", ["whitelists that allow all"], indirect=True)
 
 
@@ -876,11 +896,27 @@ class TestBaits:
         assert not trap.was_touched()
 
     @only_whitelists_that_allow_all
-    def test_the_limit_of_descriptors_stops_it_where_the_whitelists_do_not(self, trap: Trap) -> None:
+    def test_the_filter_of_system_calls_stops_it_where_the_whitelists_do_not(self, trap: Trap) -> None:
+        if Protection.SYSTEM_CALLS in missing_protections(Decoding()):
+            pytest.skip("this system has no filter of system calls")
         bait = trap.folder / "playlist.mp4"
         for content in (concat("secret.ts"), session(trap.port)):
             bait.write_bytes(content)
-            assert "Too many open files" in rejection(trap.sandbox, bait).detail
+            assert "Operation not permitted" in rejection(trap.sandbox, bait).detail
+
+    @only_whitelists_that_allow_all
+    def test_the_limit_of_descriptors_stops_it_where_there_is_nothing_else(
+        self, trap: Trap, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "unfiltered_child.py").write_text(UNFILTERED)
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.setattr(sandbox_module, "CHILD", "unfiltered_child")
+        bait = trap.folder / "playlist.mp4"
+        with Sandbox(LIBERAL, SIZE) as sandbox:
+            for content in (concat("secret.ts"), session(trap.port)):
+                bait.write_bytes(content)
+                assert "Too many open files" in rejection(sandbox, bait).detail
+        assert not trap.was_touched()
 
     @only_whitelists_that_allow_all
     @pytest.mark.usefixtures("trap")

@@ -1,7 +1,7 @@
 """The child's end of the sandbox: it confines itself, then decodes one video after another. `parent` is the other end.
 
-When FFmpeg sees the first byte, every descriptor that the limit allows is taken, so it can open neither a file nor a
-socket.
+When FFmpeg sees the first byte, the process is held as `confinement` says. Where the system offers less, every
+descriptor that the limit allows is taken, so that FFmpeg can open neither a file nor a socket all the same.
 """
 
 import json
@@ -22,6 +22,8 @@ from yt8m_pipeline.config import Decoding
 from yt8m_pipeline.decoding.facts import SampledFrame
 from yt8m_pipeline.decoding.frames import decode_frames
 from yt8m_pipeline.decoding.probing import probe
+from yt8m_pipeline.decoding.sandbox import confinement
+from yt8m_pipeline.decoding.sandbox.confinement import Protection
 from yt8m_pipeline.decoding.sandbox.protocol import (
     BLOCK_BYTES,
     DECODE,
@@ -44,6 +46,9 @@ if TYPE_CHECKING:
 
 PARENT = 0
 """The socket to the parent has this descriptor, that of the standard input."""
+
+NULL = 1
+"""The null device has this descriptor, that of the standard output."""
 
 DESCRIPTORS = 4
 """The child has this many descriptors: standard input (the socket), output and error, and the video's file or, where
@@ -90,19 +95,26 @@ class RemoteFile(RawIOBase):
 
 
 def main(decoding: Decoding, size: int | None) -> None:
-    """Does jobs until the parent closes the socket."""
-    _confine(decoding.memory_limit_mib)
+    """Confines the process, says what the system lacks for that, and does jobs until the parent closes the socket."""
     with socket.socket(fileno=PARENT) as parent:
-        Answer(IDLE, value=1.0).send(parent)
+        missing = _confine(decoding.memory_limit_mib)
+        Answer(IDLE, value=1.0, payload="\n".join(missing).encode()).send(parent)
         while (job := socket.recv_fds(parent, JOB.size, 1))[0]:
             message, descriptors, *_ = job
             task, file_size = JOB.unpack(message)
-            with open(descriptors[0] if descriptors else os.devnull, "rb", buffering=0) as file:
+            with open(descriptors[0] if descriptors else os.dup(NULL), "rb", buffering=0) as file:
                 video = file if descriptors else RemoteFile(partial(_fetch, parent, file_size), file_size)
                 _work(parent, task, cast(BinaryIO, video), decoding, size)
 
 
-def _confine(memory_limit_mib: int) -> None:
+def _confine(memory_limit_mib: int) -> list[Protection]:
+    missing = confinement.renounce()
+    _limit_resources(memory_limit_mib)
+    missing += confinement.filter_system_calls()
+    return missing if sys.platform == "linux" else [*missing, Protection.MEMORY]
+
+
+def _limit_resources(memory_limit_mib: int) -> None:
     if sys.platform == "linux":  # macOS has no limit of address space
         _limit(resource.RLIMIT_AS, memory_limit_mib * MIB)
     _limit(resource.RLIMIT_CORE, 0)

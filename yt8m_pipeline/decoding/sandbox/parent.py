@@ -1,11 +1,11 @@
 """Decoding in a child process, so that a hostile video costs that video only.
 
-Videos are untrusted input to a C library. The child (`child`) is confined before it sees a byte: a limited address
-space (but on macOS, which has no such limit), no process below it (unless root runs it), no file that grows, no core
-dump, and no descriptor to spare, so that FFmpeg can open neither a file nor a socket, whatever a video names. It gets a
-local video as a descriptor, and asks for the blocks of a remote one; it never gets a name. That holds a library that
-was misled or went astray. It does not hold foreign machine code: against that, run the pipeline in a container or
-virtual machine.
+Videos are untrusted input to a C library. The child (`child`) is confined before it sees a byte (`confinement`): it may
+make only the system calls that decoding needs, is nobody where root runs it, and has a limited address space, an empty
+environment, no process below it, no file that grows, no core dump and no descriptor to spare. It gets a local video as
+a descriptor, and asks for the blocks of a remote one; it never gets a name. That holds a library that was misled, and
+foreign machine code too. A system that offers less than all of this is named, or refused under `decoding.sandbox:
+strict`. decoding/README.md has the threat model.
 
 The pools that exist (pebble, billiard, loky) run pickled Python callables and unpickle what comes back; the
 confinement, the descriptors and the distrust of answers would have to be written all the same, and are most of this.
@@ -21,9 +21,10 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from math import isfinite, isnan, prod
 from time import monotonic
 from types import TracebackType
@@ -37,6 +38,7 @@ from yt8m_pipeline.accounting.reasons import DropReason, VideoRejected
 from yt8m_pipeline.config import Decoding
 from yt8m_pipeline.decoding.facts import TRANSFERS, SampledFrame, VideoFacts
 from yt8m_pipeline.decoding.frame_times import Grid
+from yt8m_pipeline.decoding.sandbox.confinement import Protection
 from yt8m_pipeline.decoding.sandbox.protocol import (
     BLOCK_BYTES,
     DECODE,
@@ -47,6 +49,7 @@ from yt8m_pipeline.decoding.sandbox.protocol import (
     JOB,
     MAX_FACTS_BYTES,
     MAX_FRAME_BYTES,
+    MAX_MISSING_BYTES,
     MAX_REJECTION_BYTES,
     MIB,
     PROBE,
@@ -57,7 +60,7 @@ from yt8m_pipeline.decoding.sandbox.protocol import (
     block_length,
 )
 from yt8m_pipeline.decoding.sandbox.reading_ahead import read_ahead
-from yt8m_pipeline.errors import DataError
+from yt8m_pipeline.errors import DataError, UsageError
 
 CHILD = "yt8m_pipeline.decoding.sandbox.child"
 
@@ -130,6 +133,7 @@ class Sandbox:
                 `decode_frames` finds; FRAME_TOO_LARGE; DECODER_CRASHED, also for frames that are not those of the grid;
                 DECODE_TIMEOUT; INTERNAL_ERROR, for an exception that is no verdict on the video.
             DataError: when no child can be started.
+            UsageError: under `sandbox: strict`, where the system lacks a protection.
         """
         with self._at_work(DECODE, uri) as child:
             return (yield from read_ahead(child.frames(), AHEAD_BYTES, stop=child.stop))
@@ -142,6 +146,7 @@ class Sandbox:
         Raises:
             VideoRejected: as `decode` does.
             DataError: when no child can be started.
+            UsageError: as `decode` does.
         """
         with self._at_work(PROBE_FRAMES if frames else PROBE, uri) as child:
             return child.facts(frames=frames)
@@ -209,7 +214,7 @@ class _Child:
             FRAME: 3 * size * size if size else MAX_FRAME_BYTES,
             FACTS: MAX_FACTS_BYTES,
             REJECTED: MAX_REJECTION_BYTES,
-            IDLE: 0,
+            IDLE: MAX_MISSING_BYTES,
             READ: 0,
         }
         self._video: _Video | None = None
@@ -231,11 +236,18 @@ class _Child:
     def _await_start(self) -> None:
         self._seconds_left = START_SECONDS
         try:
-            self._await(IDLE)
+            ready = self._await(IDLE)
+            with self._watching():
+                self.missing = tuple(map(Protection, bytes(ready.payload).decode().splitlines()))
         except VideoRejected as failure:
             self.kill()
             fix = "raise decoding.memory_limit_mib, or reinstall PyAV (package `av`)"
             raise _not_started(failure.detail, fix) from None
+        if self.missing and self._decoding.sandbox == "strict":
+            self.kill()
+            raise _unprotected(self.missing)
+        if self.missing:
+            _warn(self.missing)
 
     @property
     def is_idle(self) -> bool:
@@ -382,6 +394,22 @@ def _not_started(why: str, fix: str) -> DataError:
     return DataError(what="The decoding process does not start", where=f"{sys.executable} -m {CHILD}", why=why, fix=fix)
 
 
+@lru_cache
+def _warn(missing: tuple[Protection, ...]) -> None:
+    """Says once in each process what its children lack."""
+    logger.warning("the sandbox that decodes videos lacks %s", ", ".join(missing))
+
+
+def _unprotected(missing: Iterable[Protection]) -> UsageError:
+    return UsageError(
+        what="Videos cannot be decoded with every protection",
+        where="decoding.sandbox: strict",
+        why=f"this system ({os.uname().sysname} {os.uname().release}, {os.uname().machine}) lacks {', '.join(missing)}",
+        fix="decode on Linux 5.13 or later, x86-64 or 64-bit ARM, in a container that allows seccomp and Landlock; or "
+        "say best_effort",
+    )
+
+
 def _frame(answer: Answer, index: int, size: int | None) -> SampledFrame:
     if answer.number != index or not isfinite(answer.value):
         raise ValueError(f"frame {answer.number} at {answer.value} s, where frame {index} was due")
@@ -415,6 +443,19 @@ def _child_environment() -> dict[str, str]:
     kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
     path = os.pathsep.join(entry for entry in sys.path if isinstance(entry, str))  # Python passes over others
     return kept | {"PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
+
+
+@lru_cache
+def missing_protections(decoding: Decoding) -> tuple[Protection, ...]:
+    """Starts a child, once in each process, and returns the protections that this system does not offer it.
+
+    Raises:
+        DataError: when no child can be started.
+        UsageError: under `sandbox: strict`, if there are any.
+    """
+    child = _Child(decoding, None)
+    child.kill()
+    return child.missing
 
 
 def require_readable(uri: str) -> None:

@@ -1,8 +1,9 @@
 """What the two ends of the sandbox's socket say to each other: fixed binary headers and bounded payloads, no pickle.
 
-The parent sends a `JOB`: the task, the video's size in bytes and, where the video is a local file, its descriptor. The
-child answers with FRAMEs and IDLE, with FACTS and IDLE, or with REJECTED. Meanwhile it asks for the blocks of a video
-that comes without a descriptor (READ), and each time gets the bytes of the block and nothing else.
+The child begins with IDLE and the protections that it lacks. The parent sends a `JOB`: the task, the video's size in
+bytes and, where the video is a local file, its descriptor. The child answers with FRAMEs and IDLE, with FACTS and IDLE,
+or with REJECTED. Meanwhile it asks for the blocks of a video that comes without a descriptor (READ), and each time gets
+the bytes of the block and nothing else.
 """
 
 from math import nan
@@ -31,6 +32,9 @@ MAX_FRAME_BYTES = 128 * MIB
 MAX_REJECTION_BYTES = 4096
 """The reason and detail of a rejection have at most this many bytes."""
 
+MAX_MISSING_BYTES = 1024
+"""The names of all protections together have at most this many bytes."""
+
 MAX_FACTS_BYTES = 16 * MIB
 """The facts of a video as JSON have at most this many bytes: 360 frames take 60 kB."""
 
@@ -42,7 +46,8 @@ class Answer(NamedTuple):
         kind: IDLE, FRAME, FACTS, REJECTED or READ.
         number: The k of a FRAME; the number of the block to READ.
         value: The decoded fraction of IDLE and REJECTED (NaN: not known); the pts of a FRAME, in seconds.
-        payload: The frame's RGB bytes; the facts as JSON; the rejection's reason and detail.
+        payload: The frame's RGB bytes; the facts as JSON; the rejection's reason and detail; of the first IDLE, the
+            protections that the system does not offer, one a line.
         height: The height of a FRAME, in pixels.
         width: The width of a FRAME, in pixels.
         transfer: The transfer function of a FRAME of high dynamic range: PQ or HLG.
