@@ -24,7 +24,7 @@ import pytest
 import yaml
 
 from tests.command_line import four_parts, listen_to_interrupts, run
-from tests.conftest import CONFIGS, Workshop, yt8m
+from tests.conftest import CONFIGS, Workshop, rejects_of, yt8m
 from yt8m_pipeline import __version__
 from yt8m_pipeline.cli.configs import Example
 from yt8m_pipeline.config import load
@@ -205,7 +205,7 @@ class TestBuild:
         for name, totals in partitions.items():
             assert totals.pop("classes") > 0
             assert totals == {key: manifest["partitions"][name][key] for key in ("videos", "frames", "labels")}
-        assert sum(row["rows"] for row in facts["rejected"]) == pq.read_table(places["rejects"]).num_rows
+        assert sum(row["rows"] for row in facts["rejected"]) == len(rejects_of(places["rejects"].parent))
         assert {"pca", "quantizer", "write"} <= {row["stage"] for row in facts["seconds"]}
         assert (places["dataset"] / "COMPLETE").is_file()
         assert (places["feature store"] / facts["feature_space"]).is_dir()
@@ -231,7 +231,7 @@ class TestBuild:
         for row in manifest["accounting"]:
             for reason, number in row["rejected"].items():
                 assert [row["stage"], row["table"], reason, str(number)] in lines
-        assert ["rejects", f"{built}/dataset/rejects.parquet"] in lines
+        assert ["rejects", f"{built}/dataset/rejects"] in lines
 
     def test_a_finished_dataset_is_built_again_for_failures_of_the_kind_to_retry(self, copied: Path) -> None:
         config = str(copied / "config.yaml")
@@ -241,7 +241,7 @@ class TestBuild:
         assert "look_up" in {row["stage"] for row in facts["seconds"]}  # of the missing file there is nothing to decode
 
     def test_a_finished_dataset_without_failures_of_the_kind_to_retry_is_left_alone(self, copied: Path) -> None:
-        path = copied / "dataset" / "rejects.parquet"
+        path = copied / "dataset" / DECODE_REJECTS
         rejects = pq.read_table(path)
         pq.write_table(rejects.filter(pc.not_equal(rejects["reason"], "missing_file")), path)
         facts = printed_json("build", str(copied / "config.yaml"), "--retry", "transient")
@@ -306,12 +306,14 @@ def mend(dataset: Path, name: str) -> None:
     (dataset / "COMPLETE").write_text(f"{hashlib.sha256(text.encode()).hexdigest()}  manifest.json\n")
 
 
+DECODE_REJECTS = "rejects/decode-00000-of-00001.parquet"
+
 FAULTS: list[tuple[str, Callable[[Path], object], str, str]] = [
     ("a flipped byte", lambda at: flip_a_byte(first_shard(at)), "frame/train/", "the manifest says otherwise"),
     ("a missing shard", lambda at: first_shard(at).unlink(), "frame/train/", "missing"),
     ("an extra file", lambda at: (at / "notes.txt").write_text("x"), "notes.txt", "not in the manifest"),
     ("a changed table", lambda at: drop_a_row(at / "videos.parquet"), "videos.parquet", "the manifest says otherwise"),
-    ("a lost reject", lambda at: drop_a_row(at / "rejects.parquet"), "rejects.parquet", "the manifest says otherwise"),
+    ("a lost reject", lambda at: drop_a_row(at / DECODE_REJECTS), DECODE_REJECTS, "the manifest says otherwise"),
     ("a changed manifest", lambda at: change_a_number(at / "manifest.json"), "manifest.json", "is not the manifest"),
     ("no mark", lambda at: (at / "COMPLETE").unlink(), "COMPLETE", "missing: the build has not ended"),
 ]
@@ -333,7 +335,7 @@ class TestVerify:
     @pytest.mark.parametrize(
         ("name", "what"),
         [
-            ("rejects.parquet", ": 0 rows, the manifest says 1"),
+            (DECODE_REJECTS, ": 0 rows, the manifest says 1"),
             ("videos.parquet", "the frame-level shards have another number"),
         ],
     )
@@ -404,7 +406,8 @@ class TestInspect:
             ("quantizer.npz", "optimal codebook of 256 levels"),
             ("pca/mean.npy", "array"),
             ("videos.parquet", "table"),
-            ("rejects.parquet", "table"),
+            (DECODE_REJECTS, "table"),
+            ("rejects/summary.json", "text"),
             ("vocabulary.csv", "text"),
             ("manifest.json", "text"),
         ],
@@ -466,7 +469,7 @@ class TestInspect:
         assert [row["k"] for row in facts["first"]] == list(range(min(3, facts["frames"])))
 
     def test_a_failed_video_shows_why(self, built: Path) -> None:
-        rejects = pq.read_table(built / "dataset" / "rejects.parquet").to_pylist()
+        rejects = rejects_of(built / "dataset")
         row = next(row for row in rejects if row["reason"] == "truncated")
         (path,) = (built / "features").rglob(f"{row['id']}-*.failed.json")
         facts = printed_json("inspect", str(path))

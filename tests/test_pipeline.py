@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from tests.command_line import four_parts
-from tests.conftest import Workshop, published_bytes, yt8m
+from tests.conftest import Workshop, published_bytes, rejects_of, yt8m
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.reader import read_frames, read_videos
 from yt8m_pipeline.store.failures import Source
@@ -102,7 +102,7 @@ def stored(built: Path) -> dict[str, np.ndarray]:
 
 
 def test_the_selection_equals_plain_python(workshop: Workshop, built: Path, videos: dict[str, dict[str, Any]]) -> None:
-    rejects = pq.read_table(built / "dataset" / "rejects.parquet").to_pylist()
+    rejects = rejects_of(built / "dataset")
     failed = {row["id"] for row in rejects if row["stage"] in ("decode", "extract")}
     expected = selected_videos(workshop.corpus, yaml.safe_load((built / "config.yaml").read_text()), failed)
     with (built / "dataset" / "vocabulary.csv").open() as stream:
@@ -122,7 +122,7 @@ def test_entities_with_too_few_videos_since_some_failed_are_not_in_the_dataset(
     config = workshop.config(tmp_path, stored=built, video_sampling__min_videos_per_entity=4)
     finished = yt8m("build", str(config))
     assert finished.returncode == 0, finished.stderr
-    rejects = pq.read_table(tmp_path / "dataset" / "rejects.parquet").to_pylist()
+    rejects = rejects_of(tmp_path / "dataset")
     failed = {row["id"] for row in rejects if row["stage"] in ("decode", "extract")}
     gone = {row["id"] for row in rejects if (row["stage"], row["table"]) == ("recount", "entities")}
     expected = selected_videos(workshop.corpus, yaml.safe_load(config.read_text()), failed)
@@ -190,14 +190,14 @@ def test_every_row_is_kept_or_rejected(workshop: Workshop, built: Path) -> None:
         assert accounting["read", "annotations"]["rows_in"] == len(list(csv.DictReader(stream)))
     assert accounting["read", "videos"]["rows_in"] == pq.read_table(workshop.corpus / "videos.parquet").num_rows
     rejected = sum(sum(row["rejected"].values()) for row in manifest["accounting"])
-    assert rejected == pq.read_table(built / "dataset" / "rejects.parquet").num_rows
+    assert rejected == len(rejects_of(built / "dataset"))
     assert yt8m("verify", str(built / "dataset")).returncode == 0
 
 
 def test_every_annotation_is_a_label_or_a_reject(
     workshop: Workshop, built: Path, videos: dict[str, dict[str, Any]]
 ) -> None:
-    rejects = pq.read_table(built / "dataset" / "rejects.parquet").to_pylist()
+    rejects = rejects_of(built / "dataset")
     withheld = pq.read_table(built / "dataset" / "withheld" / "test_labels.parquet").to_pylist()
     labels = sum(len(row["labels"] or []) for row in [*videos.values(), *withheld])
     with (workshop.corpus / "annotations.csv").open() as stream:
@@ -219,7 +219,7 @@ def test_classes_that_a_partition_lacks_are_named(built: Path, videos: dict[str,
 
 
 def test_every_planted_defect_is_rejected_for_its_reason(workshop: Workshop, built: Path) -> None:
-    rejects = pq.read_table(built / "dataset" / "rejects.parquet").to_pylist()
+    rejects = rejects_of(built / "dataset")
     found = {(row["table"], row["id"], row["reason"]) for row in rejects}
     assert len(workshop.summary.expected_rejects) >= 15
     for expected in workshop.summary.expected_rejects:

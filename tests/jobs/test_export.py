@@ -229,7 +229,9 @@ class TestAgain:
         assert verify(str(copied / "dataset")) == []
         again = exported(copied / "dataset", tmp_path / "export")
         assert again["title"].startswith("Exported")
-        rejects = [folder / "rejects.parquet" for folder in (copied / "dataset", tmp_path / "export")]
+        rejects = [
+            folder / "rejects/decode-00000-of-00001.parquet" for folder in (copied / "dataset", tmp_path / "export")
+        ]
         assert rejects[0].read_bytes() == rejects[1].read_bytes()
         assert {path: path.stat().st_mtime_ns for path in shards} == shards
         assert verify(str(tmp_path / "export")) == []
@@ -247,7 +249,7 @@ class TestAgain:
 
 def rewrite_rejects(dataset: Path) -> None:
     """The same rows in other bytes, and a manifest that knows them."""
-    path, layout = dataset / "rejects.parquet", Layout(str(dataset))
+    path, layout = dataset / "rejects/decode-00000-of-00001.parquet", Layout(str(dataset))
     pq.write_table(pq.read_table(path), path, compression="none")
     values = manifest_of(dataset)
     tables = [file_entry(layout, row["path"]) for row in values["files"]]
@@ -383,7 +385,7 @@ class TestBadInput:
             ("videos.parquet", ()),
             ("withheld/*", ()),
             ("pca/eigenvecs.npy", ("--store", "features")),
-            ("rejects.parquet", ("--store", "features")),
+            ("rejects/decode-*", ("--store", "features")),
         ],
     )
     def test_a_damaged_file_of_the_dataset(
