@@ -14,7 +14,6 @@ from apache_beam.transforms.util import WaitOn
 
 from yt8m_pipeline.accounting.reasons import Stage
 from yt8m_pipeline.data_model import Partition, StoredVideo, Video
-from yt8m_pipeline.dataset.rejects import WrittenPart
 from yt8m_pipeline.jobs.build_plan import BuildPlan
 from yt8m_pipeline.jobs.export_plan import ExportPlan
 from yt8m_pipeline.transforms.compression import FitPca, FitQuantizer, Fitting, ImportPca
@@ -47,7 +46,7 @@ from yt8m_pipeline.transforms.exporting import (
 from yt8m_pipeline.transforms.extraction import ExtractFeatures
 from yt8m_pipeline.transforms.ledger import Ledger, Outputs
 from yt8m_pipeline.transforms.lookup import FindInStore, RecallVideos, WarnOfHighDynamicRange
-from yt8m_pipeline.transforms.rejects import WriteRejects
+from yt8m_pipeline.transforms.rejects import Parts, WriteRejects
 from yt8m_pipeline.transforms.selection import (
     AssignPartitions,
     AttachLabels,
@@ -80,7 +79,7 @@ class Selected(NamedTuple):
     videos: PCollection[Video]
     entities: PCollection[pa.Table]
     annotations: PCollection[pa.Table]
-    rejects: PCollection[WrittenPart]
+    rejects: Parts
 
 
 def build_dataset(root: Pipeline, plan: BuildPlan) -> None:

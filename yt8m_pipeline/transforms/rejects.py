@@ -24,6 +24,8 @@ from yt8m_pipeline.transforms.steps import FlatMap, Map
 Packed: TypeAlias = tuple[str, int, bytes]
 """Rejected rows of one stage: the stage, how many rows there are, and the rows as a compressed Arrow stream."""
 
+Parts: TypeAlias = PCollection[WrittenPart]
+
 ROWS_PER_PACK = 1 << 16
 TABLES_PER_PACK = 1000
 """How many rows a bundle holds before it packs them, and how many tables, since one of one row takes 22 KiB."""
