@@ -468,6 +468,26 @@ class TestInspect:
         assert (facts["kind"], facts["dimensions"], facts["dtype"]) == ("features of one video", 40, "float16")
         assert [row["k"] for row in facts["first"]] == list(range(min(3, facts["frames"])))
 
+    def test_rejects_are_counted_and_shown_by_id_stage_and_reason(self, built: Path) -> None:
+        dataset, rows = str(built / "dataset"), rejects_of(built / "dataset")
+        row = next(row for row in rows if row["reason"] == "truncated")
+        facts = printed_json("inspect", dataset, "--rejects", "--records", "5")
+        assert (facts["kind"], facts["rows"], len(facts["first"])) == ("rejects of a dataset", len(rows), 5)
+        assert sum(count["rows"] for count in facts["rejected"]) == len(rows)
+        for option, name in (("--id", "id"), ("--stage", "stage"), ("--reason", "reason")):
+            some = [other for other in rows if other[name] == row[name]]
+            facts = printed_json("inspect", dataset, "--rejects", "--records", "1000", option, row[name])
+            assert facts["first"] == some
+        facts = printed_json("inspect", dataset, "--rejects", "--stage", "read", "--id", "nobody's")
+        assert (facts["rows"], facts["rejected"], facts["first"]) == (0, [], [])
+
+    def test_rejects_of_no_dataset_and_filters_of_nothing_are_wrong_usage(self, built: Path, tmp_path: Path) -> None:
+        refused = run("inspect", str(tmp_path), "--rejects")
+        assert (refused.returncode, four_parts(refused)[0]) == (2, "There are no rejects")
+        refused = run("inspect", str(built / "dataset"), "--stage", "decode")
+        assert (refused.returncode, four_parts(refused)[0]) == (2, "Nothing is filtered")
+        assert run("inspect", str(built / "dataset"), "--rejects", "--stage", "decoding").returncode == 2
+
     def test_a_failed_video_shows_why(self, built: Path) -> None:
         rejects = rejects_of(built / "dataset")
         row = next(row for row in rejects if row["reason"] == "truncated")

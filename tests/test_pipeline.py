@@ -191,7 +191,27 @@ def test_every_row_is_kept_or_rejected(workshop: Workshop, built: Path) -> None:
     assert accounting["read", "videos"]["rows_in"] == pq.read_table(workshop.corpus / "videos.parquet").num_rows
     rejected = sum(sum(row["rejected"].values()) for row in manifest["accounting"])
     assert rejected == len(rejects_of(built / "dataset"))
+    counts = Counter((row["stage"], row["table"], row["reason"]) for row in rejects_of(built / "dataset"))
+    assert counts == {(*key, reason): n for key, row in accounting.items() for reason, n in row["rejected"].items()}
+    summary = json.loads((built / "dataset" / "rejects" / "summary.json").read_text())["rejects"]
+    assert counts == {(row["stage"], row["table"], row["reason"]): row["rows"] for row in summary}
+    files = {row["path"] for row in manifest["files"] if row["path"].startswith("rejects/")}
+    parts = {f"rejects/{stage}-00000-of-00001.parquet" for stage, _, _ in counts}
+    assert files == parts | {"rejects/summary.json"}
     assert yt8m("verify", str(built / "dataset")).returncode == 0
+
+
+def test_the_rejects_of_the_selection_are_there_before_the_first_video_is_decoded(
+    workshop: Workshop, built: Path, tmp_path: Path
+) -> None:
+    """A network of 40 features is refused for a PCA of 41 components when a worker loads it, for the first video."""
+    stopped = yt8m("build", str(workshop.config(tmp_path, pca__components=41)))
+    assert stopped.returncode == 2, stopped.stderr
+    assert "40" in stopped.stderr
+    early = [row for row in rejects_of(built / "dataset") if row["stage"] not in ("decode", "extract", "recount")]
+    assert early == rejects_of(tmp_path / "dataset")
+    shown = yt8m("inspect", str(tmp_path / "dataset"), "--rejects", "--json")
+    assert json.loads(shown.stdout)["rows"] == len(early)
 
 
 def test_every_annotation_is_a_label_or_a_reject(
