@@ -30,7 +30,7 @@ RejectKey: TypeAlias = tuple[str, str, str]
 """The stage, the table and the reason that rejects are counted by."""
 
 ROWS_PER_PART = 1 << 18
-"""The rows of a part, on average over the parts of a stage. They are what a worker sorts in memory: about 100 MB."""
+"""The rows of a part, on average over the parts of a stage: what a worker sorts in memory, in about 80 MB."""
 
 ROWS_PER_GROUP = 1 << 14
 """The rows of a row group, which is the least that a reader of one id reads of a part."""
