@@ -17,12 +17,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.command_line import four_parts, run
-from tests.conftest import Workshop, published_bytes
+from tests.conftest import TESTS, Workshop, published_bytes
 from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.manifest import write_manifest
-from yt8m_pipeline.dataset.reader import read_frames, read_videos
+from yt8m_pipeline.dataset.reader import open_dataset, read_frames, read_videos
 from yt8m_pipeline.dataset.steps import file_entry
 from yt8m_pipeline.dataset.verify import verify
 from yt8m_pipeline.jobs.build_folder import exclusive, finish
@@ -235,6 +235,13 @@ class TestAgain:
         assert rejects[0].read_bytes() == rejects[1].read_bytes()
         assert {path: path.stat().st_mtime_ns for path in shards} == shards
         assert verify(str(tmp_path / "export")) == []
+
+    def test_a_dataset_of_format_3_keeps_its_one_table_of_rejects(self, tmp_path: Path) -> None:
+        source = TESTS / "golden_formats" / "0.1.0" / "dataset"
+        exported(source, tmp_path / "export")
+        assert verify(str(tmp_path / "export")) == []
+        rejects = [list(open_dataset(str(folder)).rejects()) for folder in (source, tmp_path / "export")]
+        assert rejects[0] == rejects[1] != []
 
     def test_two_in_one_folder_exclude_each_other(self, built: Path, tmp_path: Path) -> None:
         with exclusive(Layout(str(tmp_path / "export"))):
