@@ -8,6 +8,8 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import and_
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -143,13 +145,16 @@ def count_misplaced(path: str, rows: pa.Table) -> int:
     if path == Layout.REJECTS_TABLE:
         return 0
     part = RejectsPart.of_path(path)
-    return int(
-        np.sum(np.asarray(pc.not_equal(rows["stage"], part.stage)) | (part_indices(rows, part.of) != part.index))
-    )
+    is_elsewhere = np.asarray(pc.not_equal(rows["stage"], part.stage)) | (part_indices(rows, part.of) != part.index)
+    return int(is_elsewhere.sum())
 
 
 def write_summary(layout: Layout, parts: Iterable[WrittenPart]) -> list[FileEntry]:
-    """Writes rejects/summary.json of all parts, and removes the rejects of an earlier build. Returns all files."""
+    """Writes rejects/summary.json, when all parts are written, and removes the rejects of earlier builds.
+
+    Returns:
+        The parts, sorted, and the summary.
+    """
     written = list(parts)
     totals = sum((part.counts for part in written), Counter[RejectKey]())
     summary = RejectsSummary(tuple(RejectCount(*key, rows) for key, rows in sorted(totals.items())))
@@ -210,12 +215,10 @@ def read_rejects(
     Raises:
         DataError: a file is missing or damaged.
     """
-    wanted = [stage.value if isinstance(stage, Stage) else stage for stage in stages]
+    wanted = [str(stage) for stage in stages]
     terms = [pc.field(name) == value for name, value in (("id", video_id), ("reason", reason)) if value is not None]
     terms += [pc.field("stage").isin(wanted)] if wanted else []
-    condition = None
-    for term in terms:
-        condition = term if condition is None else condition & term
+    condition = reduce(and_, terms) if terms else None
     for path in paths:
         if _may_hold(path, video_id, wanted):
             yield from _read_file(layout.path(path), condition, columns)

@@ -25,6 +25,7 @@ Packed: TypeAlias = tuple[str, int, bytes]
 """Rejected rows of one stage: the stage, how many rows there are, and the rows as a compressed Arrow stream."""
 
 Parts: TypeAlias = PCollection[WrittenPart]
+"""The files of rejects that stand on disk."""
 
 ROWS_PER_PACK = 1 << 16
 TABLES_PER_PACK = 1000
