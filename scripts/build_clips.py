@@ -16,6 +16,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import yaml
 
+from yt8m_pipeline import open_dataset
+
 ENTITIES = [("/m/0k4j", "Car"), ("/m/0bt9lr", "Dog")]
 
 
@@ -57,7 +59,7 @@ def write_corpus(clips: list[Path], output: Path) -> Path:
 
 def outcomes(dataset: Path) -> dict[str, str]:
     """Video id → its frames and partition, or the reason and detail of its reject."""
-    rejects = pq.read_table(dataset / "rejects.parquet").to_pylist()
+    rejects = [row for table in open_dataset(str(dataset)).rejects() for row in table.to_pylist()]
     found = {row["id"]: f"{row['reason']}: {row['detail']}" for row in rejects if row["table"] == "videos"}
     for row in pq.read_table(dataset / "videos.parquet").to_pylist():
         found[row["video_id"]] = f"{row['frames']} frames, {row['partition']}"

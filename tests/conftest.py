@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from hypothesis import settings
@@ -141,6 +143,11 @@ def yt8m(*arguments: str, environment: Mapping[str, str] | None = None) -> subpr
     """Runs the command line in a process of its own."""
     command = [sys.executable, "-m", "yt8m_pipeline", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+
+def rejects_of(dataset: Path) -> list[dict[str, Any]]:
+    """The rows of every part of a dataset's rejects."""
+    return [row for path in sorted(dataset.glob("rejects/*.parquet")) for row in pq.read_table(path).to_pylist()]
 
 
 def published_bytes(dataset: Path, keep: Callable[[str], bool] = lambda _: True) -> dict[str, bytes]:

@@ -24,7 +24,7 @@ import pytest
 import yaml
 
 from tests.command_line import four_parts, listen_to_interrupts, run
-from tests.conftest import CONFIGS, Workshop, yt8m
+from tests.conftest import CONFIGS, Workshop, rejects_of, yt8m
 from yt8m_pipeline import __version__
 from yt8m_pipeline.cli.configs import Example
 from yt8m_pipeline.config import Decoding, load
@@ -206,7 +206,7 @@ class TestBuild:
         for name, totals in partitions.items():
             assert totals.pop("classes") > 0
             assert totals == {key: manifest["partitions"][name][key] for key in ("videos", "frames", "labels")}
-        assert sum(row["rows"] for row in facts["rejected"]) == pq.read_table(places["rejects"]).num_rows
+        assert sum(row["rows"] for row in facts["rejected"]) == len(rejects_of(places["rejects"].parent))
         assert {"pca", "quantizer", "write"} <= {row["stage"] for row in facts["seconds"]}
         assert (places["dataset"] / "COMPLETE").is_file()
         assert (places["feature store"] / facts["feature_space"]).is_dir()
@@ -232,7 +232,7 @@ class TestBuild:
         for row in manifest["accounting"]:
             for reason, number in row["rejected"].items():
                 assert [row["stage"], row["table"], reason, str(number)] in lines
-        assert ["rejects", f"{built}/dataset/rejects.parquet"] in lines
+        assert ["rejects", f"{built}/dataset/rejects"] in lines
 
     def test_a_finished_dataset_is_built_again_for_failures_of_the_kind_to_retry(self, copied: Path) -> None:
         config = str(copied / "config.yaml")
@@ -242,7 +242,7 @@ class TestBuild:
         assert "look_up" in {row["stage"] for row in facts["seconds"]}  # of the missing file there is nothing to decode
 
     def test_a_finished_dataset_without_failures_of_the_kind_to_retry_is_left_alone(self, copied: Path) -> None:
-        path = copied / "dataset" / "rejects.parquet"
+        path = copied / "dataset" / DECODE_REJECTS
         rejects = pq.read_table(path)
         pq.write_table(rejects.filter(pc.not_equal(rejects["reason"], "missing_file")), path)
         facts = printed_json("build", str(copied / "config.yaml"), "--retry", "transient")
@@ -307,12 +307,14 @@ def mend(dataset: Path, name: str) -> None:
     (dataset / "COMPLETE").write_text(f"{hashlib.sha256(text.encode()).hexdigest()}  manifest.json\n")
 
 
+DECODE_REJECTS = "rejects/decode-00000-of-00001.parquet"
+
 FAULTS: list[tuple[str, Callable[[Path], object], str, str]] = [
     ("a flipped byte", lambda at: flip_a_byte(first_shard(at)), "frame/train/", "the manifest says otherwise"),
     ("a missing shard", lambda at: first_shard(at).unlink(), "frame/train/", "missing"),
     ("an extra file", lambda at: (at / "notes.txt").write_text("x"), "notes.txt", "not in the manifest"),
     ("a changed table", lambda at: drop_a_row(at / "videos.parquet"), "videos.parquet", "the manifest says otherwise"),
-    ("a lost reject", lambda at: drop_a_row(at / "rejects.parquet"), "rejects.parquet", "the manifest says otherwise"),
+    ("a lost reject", lambda at: drop_a_row(at / DECODE_REJECTS), DECODE_REJECTS, "the manifest says otherwise"),
     ("a changed manifest", lambda at: change_a_number(at / "manifest.json"), "manifest.json", "is not the manifest"),
     ("no mark", lambda at: (at / "COMPLETE").unlink(), "COMPLETE", "missing: the build has not ended"),
 ]
@@ -332,19 +334,19 @@ class TestVerify:
         assert all(fault["where"].startswith(where) for fault in faults)
 
     @pytest.mark.parametrize(
-        ("name", "what"),
+        ("name", "where", "what"),
         [
-            ("rejects.parquet", ": 0 rows, the manifest says 1"),
-            ("videos.parquet", "the frame-level shards have another number"),
+            (DECODE_REJECTS, "rejects", ": 0 rows, the manifest says 1"),
+            ("videos.parquet", "videos.parquet", "the frame-level shards have another number"),
         ],
     )
     def test_a_lost_row_is_found_by_counting_where_the_digests_were_mended(
-        self, dataset: Path, name: str, what: str
+        self, dataset: Path, name: str, where: str, what: str
     ) -> None:
         drop_a_row(dataset / name)
         mend(dataset, name)
         faults = printed_json("verify", str(dataset), exit_code=1)["faults"]
-        assert any(fault["where"] == name and what in fault["what"] for fault in faults), faults
+        assert any(fault["where"] == where and what in fault["what"] for fault in faults), faults
 
     def test_faults_are_a_table_and_exit_code_1(self, dataset: Path) -> None:
         (dataset / "COMPLETE").unlink()
@@ -405,7 +407,8 @@ class TestInspect:
             ("quantizer.npz", "optimal codebook of 256 levels"),
             ("pca/mean.npy", "array"),
             ("videos.parquet", "table"),
-            ("rejects.parquet", "table"),
+            (DECODE_REJECTS, "table"),
+            ("rejects/summary.json", "text"),
             ("vocabulary.csv", "text"),
             ("manifest.json", "text"),
         ],
@@ -466,8 +469,28 @@ class TestInspect:
         assert (facts["kind"], facts["dimensions"], facts["dtype"]) == ("features of one video", 40, "float16")
         assert [row["k"] for row in facts["first"]] == list(range(min(3, facts["frames"])))
 
+    def test_rejects_are_counted_and_shown_by_id_stage_and_reason(self, built: Path) -> None:
+        dataset, rows = str(built / "dataset"), rejects_of(built / "dataset")
+        row = next(row for row in rows if row["reason"] == "truncated")
+        facts = printed_json("inspect", dataset, "--rejects", "--records", "5")
+        assert (facts["kind"], facts["rows"], len(facts["first"])) == ("rejects of a dataset", len(rows), 5)
+        assert sum(count["rows"] for count in facts["rejected"]) == len(rows)
+        for option, name in (("--id", "id"), ("--stage", "stage"), ("--reason", "reason")):
+            some = [other for other in rows if other[name] == row[name]]
+            facts = printed_json("inspect", dataset, "--rejects", "--records", "1000", option, row[name])
+            assert facts["first"] == some
+        facts = printed_json("inspect", dataset, "--rejects", "--stage", "read", "--id", "nobody's")
+        assert (facts["rows"], facts["rejected"], facts["first"]) == (0, [], [])
+
+    def test_rejects_of_no_dataset_and_filters_of_nothing_are_wrong_usage(self, built: Path, tmp_path: Path) -> None:
+        refused = run("inspect", str(tmp_path), "--rejects")
+        assert (refused.returncode, four_parts(refused)[0]) == (2, "There are no rejects")
+        refused = run("inspect", str(built / "dataset"), "--stage", "decode")
+        assert (refused.returncode, four_parts(refused)[0]) == (2, "Nothing is filtered")
+        assert run("inspect", str(built / "dataset"), "--rejects", "--stage", "decoding").returncode == 2
+
     def test_a_failed_video_shows_why(self, built: Path) -> None:
-        rejects = pq.read_table(built / "dataset" / "rejects.parquet").to_pylist()
+        rejects = rejects_of(built / "dataset")
         row = next(row for row in rejects if row["reason"] == "truncated")
         (path,) = (built / "features").rglob(f"{row['id']}-*.failed.json")
         facts = printed_json("inspect", str(path))

@@ -1,4 +1,4 @@
-"""Bad input: each fault gets an error of four parts and an exit code, or a row of rejects.parquet."""
+"""Bad input: each fault gets an error of four parts and an exit code, or a row of the rejects."""
 
 import csv
 import json
@@ -104,7 +104,7 @@ def bench(workshop: Workshop, built: Path) -> Bench:
 
 
 def rejects_of(dataset: Path) -> list[Row]:
-    return read_rows(dataset / "rejects.parquet")
+    return [row for path in sorted(dataset.glob("rejects/*.parquet")) for row in read_rows(path)]
 
 
 def read_rows(table: Path) -> list[Row]:
@@ -318,9 +318,10 @@ def test_where_no_video_is_left_the_error_says_which_filter_took_how_many(
     assert stopped.returncode == 1
     assert four_parts(stopped) == (
         "No video is left",
-        f"{dataset}/rejects.parquet",
+        f"{dataset}/rejects",
         f"stage {why.format(n=len(corpus.videos))}",
-        "relax that filter in the config, or correct the table; each row's reason is in rejects.parquet",
+        "relax that filter in the config, or correct the table; "
+        f"`yt8m inspect {dataset} --rejects` shows the rows and their reasons",
     )
     assert rejects_of(dataset)
     assert not (dataset / "COMPLETE").exists()
@@ -598,10 +599,10 @@ def test_too_many_broken_videos_fail_the_build_after_the_rejects_are_written(ben
     total = len(bench.corpus().videos) + len(BROKEN)
     what, where, why, fix = four_parts(stopped)
     assert (stopped.returncode, what) == (1, f"{len(BROKEN)} of {total} videos failed")
-    assert where == str(tmp_path / "dataset" / "rejects.parquet")
+    assert where == str(tmp_path / "dataset" / "rejects")
     assert why.startswith(f"max_failure_fraction 0.2 allows {0.2 * total:g}; reasons: ")
     assert all(f"{reason} 1" in why for reason, _ in BROKEN.values())
-    assert "mend the videos (rejects.parquet names each)" in fix
+    assert "mend the videos (`yt8m inspect" in fix
     assert {row["id"] for row in rejects_of(tmp_path / "dataset") if row["stage"] == "decode"} == set(BROKEN)
     assert not (tmp_path / "dataset" / "COMPLETE").exists()
     assert not list((tmp_path / "dataset").glob("frame/*/*"))

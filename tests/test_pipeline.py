@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from tests.command_line import four_parts
-from tests.conftest import Workshop, published_bytes, yt8m
+from tests.conftest import Workshop, published_bytes, rejects_of, yt8m
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.reader import read_frames, read_videos
 from yt8m_pipeline.store.failures import Source
@@ -102,7 +102,7 @@ def stored(built: Path) -> dict[str, np.ndarray]:
 
 
 def test_the_selection_equals_plain_python(workshop: Workshop, built: Path, videos: dict[str, dict[str, Any]]) -> None:
-    rejects = pq.read_table(built / "dataset" / "rejects.parquet").to_pylist()
+    rejects = rejects_of(built / "dataset")
     failed = {row["id"] for row in rejects if row["stage"] in ("decode", "extract")}
     expected = selected_videos(workshop.corpus, yaml.safe_load((built / "config.yaml").read_text()), failed)
     with (built / "dataset" / "vocabulary.csv").open() as stream:
@@ -122,7 +122,7 @@ def test_entities_with_too_few_videos_since_some_failed_are_not_in_the_dataset(
     config = workshop.config(tmp_path, stored=built, video_sampling__min_videos_per_entity=4)
     finished = yt8m("build", str(config))
     assert finished.returncode == 0, finished.stderr
-    rejects = pq.read_table(tmp_path / "dataset" / "rejects.parquet").to_pylist()
+    rejects = rejects_of(tmp_path / "dataset")
     failed = {row["id"] for row in rejects if row["stage"] in ("decode", "extract")}
     gone = {row["id"] for row in rejects if (row["stage"], row["table"]) == ("recount", "entities")}
     expected = selected_videos(workshop.corpus, yaml.safe_load(config.read_text()), failed)
@@ -190,14 +190,34 @@ def test_every_row_is_kept_or_rejected(workshop: Workshop, built: Path) -> None:
         assert accounting["read", "annotations"]["rows_in"] == len(list(csv.DictReader(stream)))
     assert accounting["read", "videos"]["rows_in"] == pq.read_table(workshop.corpus / "videos.parquet").num_rows
     rejected = sum(sum(row["rejected"].values()) for row in manifest["accounting"])
-    assert rejected == pq.read_table(built / "dataset" / "rejects.parquet").num_rows
+    assert rejected == len(rejects_of(built / "dataset"))
+    counts = Counter((row["stage"], row["table"], row["reason"]) for row in rejects_of(built / "dataset"))
+    assert counts == {(*key, reason): n for key, row in accounting.items() for reason, n in row["rejected"].items()}
+    summary = json.loads((built / "dataset" / "rejects" / "summary.json").read_text())["rejects"]
+    assert counts == {(row["stage"], row["table"], row["reason"]): row["rows"] for row in summary}
+    files = {row["path"] for row in manifest["files"] if row["path"].startswith("rejects/")}
+    parts = {f"rejects/{stage}-00000-of-00001.parquet" for stage, _, _ in counts}
+    assert files == parts | {"rejects/summary.json"}
     assert yt8m("verify", str(built / "dataset")).returncode == 0
+
+
+def test_the_rejects_of_the_selection_are_there_before_the_first_video_is_decoded(
+    workshop: Workshop, built: Path, tmp_path: Path
+) -> None:
+    """A network of 40 features is refused for a PCA of 41 components when a worker loads it, for the first video."""
+    stopped = yt8m("build", str(workshop.config(tmp_path, pca__components=41)))
+    assert stopped.returncode == 2, stopped.stderr
+    assert "40" in stopped.stderr
+    early = [row for row in rejects_of(built / "dataset") if row["stage"] not in ("decode", "extract", "recount")]
+    assert early == rejects_of(tmp_path / "dataset")
+    shown = yt8m("inspect", str(tmp_path / "dataset"), "--rejects", "--json")
+    assert json.loads(shown.stdout)["rows"] == len(early)
 
 
 def test_every_annotation_is_a_label_or_a_reject(
     workshop: Workshop, built: Path, videos: dict[str, dict[str, Any]]
 ) -> None:
-    rejects = pq.read_table(built / "dataset" / "rejects.parquet").to_pylist()
+    rejects = rejects_of(built / "dataset")
     withheld = pq.read_table(built / "dataset" / "withheld" / "test_labels.parquet").to_pylist()
     labels = sum(len(row["labels"] or []) for row in [*videos.values(), *withheld])
     with (workshop.corpus / "annotations.csv").open() as stream:
@@ -219,7 +239,7 @@ def test_classes_that_a_partition_lacks_are_named(built: Path, videos: dict[str,
 
 
 def test_every_planted_defect_is_rejected_for_its_reason(workshop: Workshop, built: Path) -> None:
-    rejects = pq.read_table(built / "dataset" / "rejects.parquet").to_pylist()
+    rejects = rejects_of(built / "dataset")
     found = {(row["table"], row["id"], row["reason"]) for row in rejects}
     assert len(workshop.summary.expected_rejects) >= 15
     for expected in workshop.summary.expected_rejects:

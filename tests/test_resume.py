@@ -53,7 +53,7 @@ POINTS = {
     "selection": has(".unfinished"),
     "first video": has_stored(1),
     "extraction": has_stored(9),
-    "rejects": has("rejects.parquet"),
+    "rejects": has("rejects/summary.json"),
     "pca": has("pca/eigenvecs.npy"),
     "quantizer": has(".journal/quantizer.json"),
     "first shard": has("frame/*/*.tfrecord"),

@@ -10,6 +10,7 @@ import apache_beam as beam
 import pyarrow as pa
 from apache_beam.pipeline import Pipeline
 from apache_beam.pvalue import PCollection
+from apache_beam.transforms.util import WaitOn
 
 from yt8m_pipeline.accounting.reasons import Stage
 from yt8m_pipeline.data_model import Partition, StoredVideo, Video
@@ -25,8 +26,8 @@ from yt8m_pipeline.transforms.dataset import (
     ListVideos,
     OnlyIf,
     SummarizePartitions,
+    SumUpRejects,
     WriteManifest,
-    WriteRejects,
     WriteShards,
     WriteVideos,
     WriteVocabulary,
@@ -45,6 +46,7 @@ from yt8m_pipeline.transforms.exporting import (
 from yt8m_pipeline.transforms.extraction import ExtractFeatures
 from yt8m_pipeline.transforms.ledger import Ledger, Outputs
 from yt8m_pipeline.transforms.lookup import FindInStore, RecallVideos, WarnOfHighDynamicRange
+from yt8m_pipeline.transforms.rejects import Parts, WriteRejects
 from yt8m_pipeline.transforms.selection import (
     AssignPartitions,
     AttachLabels,
@@ -69,11 +71,15 @@ from yt8m_pipeline.transforms.selection import (
 
 
 class Selected(NamedTuple):
-    """What the selection hands on: the videos, the entities that label them, and the annotations that say so."""
+    """What the selection hands on: the videos, the entities that label them, and the annotations that say so.
+
+    The files of the rows that it rejects are written before any of the videos goes on.
+    """
 
     videos: PCollection[Video]
     entities: PCollection[pa.Table]
     annotations: PCollection[pa.Table]
+    rejects: Parts
 
 
 def build_dataset(root: Pipeline, plan: BuildPlan) -> None:
@@ -123,8 +129,12 @@ def select_videos(root: Pipeline, plan: BuildPlan, ledger: Ledger) -> Selected:
     sampled = ledger.keep(candidates | SampleVideos(sampling))
     frequent = ledger.keep(popular | KeepFrequent(sampling, sampled | "Sampled" >> CountVideos(), Stage.FREQUENCY))
     selected = ledger.keep(sampled | "Frequent" >> KeepLabels(Stage.FREQUENCY, frequent))
-    videos = selected | AssignPartitions(config.partitioning, config.tables.root)
-    return Selected(videos, frequent, attached.annotations)
+    videos = selected | AssignPartitions(config.partitioning, config.tables.root)  # Video
+
+    # Why a row was not selected can be read while videos are decoded; `rebuild-split` may yet be refused, and waits
+    rejected = root | beam.Create([]) if plan.anew else ledger.take_rejects("selection")  # Packed
+    rejects = rejected | "SelectionRejects" >> WriteRejects(plan.layout)  # WrittenPart
+    return Selected(videos | WaitOn(rejects), frequent, attached.annotations, rejects)
 
 
 def extract_features(videos: PCollection[Video], plan: BuildPlan, ledger: Ledger) -> PCollection[StoredVideo]:
@@ -156,7 +166,9 @@ def write_dataset(selected: Selected, stored: PCollection[StoredVideo], plan: Bu
     # Nothing is compressed unless there is enough, and all rejects are written down
     summaries = stored | SummarizePartitions()  # (str, PartitionSummary)
     unchanged = summaries | CheckOtherSplits(layout, plan.anew, plan.previous_partitions)  # bool
-    rejects = ledger.rejects() | WriteRejects(layout, unchanged)  # FileEntry
+    rejected = ledger.take_rejects("extraction") | "Unchanged" >> OnlyIf(unchanged)  # Packed
+    parts = (selected.rejects, rejected | WriteRejects(layout)) | "Parts" >> beam.Flatten()  # WrittenPart
+    rejects = parts | SumUpRejects(layout, unchanged)  # FileEntry
     passed = counts | CheckBuild(layout, config, summaries, unchanged, rejects)  # bool
     stored = stored | "Stored enough" >> OnlyIf(passed)  # StoredVideo
     counts = counts | "Counted enough" >> OnlyIf(passed)  # [StageCount]

@@ -19,7 +19,7 @@ FACTS = {
     "partitions": [{"partition": "train", "videos": 1_234_567, "frames": 283_950_410, "classes": 4_716, "labels": 99}],
     "files": [
         {"what": "dataset", "where": "/" + "a_long_folder/" * 9},
-        {"what": "rejects", "where": "rejects.parquet"},
+        {"what": "rejects", "where": "rejects"},
     ],
 }
 

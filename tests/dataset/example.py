@@ -8,12 +8,14 @@ import numpy as np
 import pyarrow as pa
 
 from yt8m_pipeline.accounting.counts import StageCount
-from yt8m_pipeline.accounting.reasons import Stage
+from yt8m_pipeline.accounting.outcome import reject_video
+from yt8m_pipeline.accounting.reasons import DropReason, Stage, VideoRejected
 from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.data_model import Partition
-from yt8m_pipeline.dataset.index import VIDEOS, write_rejects, write_videos, write_vocabulary
+from yt8m_pipeline.dataset.index import VIDEOS, write_videos, write_vocabulary
 from yt8m_pipeline.dataset.layout import Layout, Shard
 from yt8m_pipeline.dataset.manifest import PartitionSummary, fitted_row, mark_complete, shard_parts, write_manifest
+from yt8m_pipeline.dataset.rejects import write_rejects
 from yt8m_pipeline.dataset.shards import Member, write_shard
 from yt8m_pipeline.dataset.steps import CodebookFacts, CodebookStep, FileEntry, PcaFacts, PcaStep, Step, file_entry
 
@@ -26,6 +28,9 @@ CONTENTS: dict[Shard, list[tuple[str, tuple[int, ...], int]]] = {
 }
 """The id, the labels and the number of frames of each video of each shard."""
 LABELS = 3
+REJECTED = VideoRejected(DropReason.TRUNCATED, "the file ends at byte 100")
+"""Why a sixth video is not in the dataset."""
+COUNT = StageCount(Stage.DECODE, "videos", sum(map(len, CONTENTS.values())), (("truncated", 1),))
 
 
 def write_example(folder: Path) -> str:
@@ -45,7 +50,9 @@ def write_example(folder: Path) -> str:
         "pca": fitted_row(PcaStep("pca", "key", (), pca)),
         "quantizer": fitted_row(CodebookStep("quantizer", "key", codebook, facts)),
         "partitions": {partition.value: _summary(partition).to_json() for partition in Partition},
-        "accounting": [StageCount(Stage.CONVERT, "videos", sum(map(len, CONTENTS.values()))).to_json()],
+        "accounting": [
+            StageCount(Stage.DECODE, "videos", sum(map(len, CONTENTS.values())), (("truncated", 1),)).to_json()
+        ],
         "warnings": [],
         "encoded": {"from": "features"},
         "files": [asdict(entry) for entry in _write_tables(layout)],
@@ -85,5 +92,5 @@ def _write_tables(layout: Layout) -> list[FileEntry]:
     return [
         write_vocabulary(layout, text.encode(), frozen=False),
         *write_videos(layout, [pa.Table.from_pylist(rows, schema=VIDEOS)]),
-        write_rejects(layout, []),
+        *write_rejects(layout, [reject_video(Stage.DECODE, "f", "f.mp4", REJECTED)]),
     ]

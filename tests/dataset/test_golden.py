@@ -50,9 +50,10 @@ def test_the_values_are_those_that_were_written() -> None:
 
 
 def test_its_manifest_is_written_as_it_was(tmp_path: Path) -> None:
-    """But for what is counted since: overload, which it has nothing of."""
+    """But for the number of the format, and what is counted since: overload, which it has nothing of."""
     write_manifest(Layout(str(tmp_path)), Manifest.of(Layout(str(DATASET))).to_json())
     written = (tmp_path / "manifest.json").read_text()
+    written = written.replace('"format": 4', '"format": 3')
     assert re.sub(r'\n *"overload(ed|_error)": 0(\.0)?,', "", written) == (DATASET / "manifest.json").read_text()
 
 

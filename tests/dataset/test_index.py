@@ -7,23 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.selection.rows import STRINGS, table
-from yt8m_pipeline.accounting.outcome import REJECTS, reject_video
-from yt8m_pipeline.accounting.reasons import DropReason, Stage, VideoRejected
 from yt8m_pipeline.data_model import Partition, StoredEntry, StoredVideo, Video
 from yt8m_pipeline.dataset.index import (
     VOCABULARY_COLUMNS,
-    failed_videos,
     label_indices,
     read_parquet,
     video_rows,
     vocabulary_csv,
-    write_rejects,
     write_videos,
     write_vocabulary,
 )
@@ -198,33 +193,3 @@ class TestVideos:
         write_videos(layout, [])
         assert read_parquet(layout, "videos.parquet").num_rows == 0
         assert read_parquet(layout, "withheld/test_labels.parquet").num_rows == 0
-
-
-class TestRejects:
-    def test_they_are_sorted_so_that_their_order_changes_no_byte(self, layout: Layout, tmp_path: Path) -> None:
-        tables = [
-            reject_video(Stage.DECODE, name, "uri", VideoRejected(reason, "detail"))
-            for name, reason in (("b", DropReason.TRUNCATED), ("a", DropReason.NO_FRAMES), ("a", DropReason.DAMAGED))
-        ]
-        tables.append(pa.Table.from_pylist([{"stage": "read", "table": "videos", "row": 2}], schema=REJECTS))
-        entry = write_rejects(layout, tables)
-        assert write_rejects(layout, tables[::-1]) == entry
-        rows = pq.read_table(tmp_path / "rejects.parquet")
-        assert rows.schema == REJECTS
-        assert [(row["id"], row["reason"]) for row in rows.to_pylist()] == [
-            ("a", "damaged"),
-            ("a", "no_frames"),
-            ("b", "truncated"),
-            (None, None),
-        ]
-
-    def test_none_are_an_empty_table(self, layout: Layout) -> None:
-        write_rejects(layout, [])
-        assert read_parquet(layout, "rejects.parquet").schema == REJECTS
-        assert failed_videos(layout).num_rows == 0
-
-    def test_videos_that_failed_are_those_of_the_last_two_stages(self, layout: Layout) -> None:
-        rejection = VideoRejected(DropReason.TOO_DAMAGED, "detail", 0.5)
-        tables = [reject_video(stage, stage, "uri", rejection) for stage in Stage]
-        write_rejects(layout, tables)
-        assert failed_videos(layout)["id"].to_pylist() == ["decode", "extract"]

@@ -243,10 +243,12 @@ class TestManifest:
 
     def test_another_format_is_named(self, layout: Layout, tmp_path: Path) -> None:
         (tmp_path / "manifest.json").write_text('{"format": 1}')
-        with pytest.raises(DataError, match=r"another format[^$]*format 1, this version reads 3"):
+        with pytest.raises(DataError, match=r"another format[^$]*format 1, this version reads 3 to 4"):
             Manifest.find(layout)
 
     def test_a_newer_format_asks_for_an_upgrade(self, layout: Layout, tmp_path: Path) -> None:
-        (tmp_path / "manifest.json").write_text('{"format": 4, "shards": "in a form that nobody knows yet"}')
-        with pytest.raises(DataError, match=r"another format[^$]*format 4, this version reads 3[^$]*fix:   upgrade"):
+        (tmp_path / "manifest.json").write_text('{"format": 5, "shards": "in a form that nobody knows yet"}')
+        with pytest.raises(
+            DataError, match=r"another format[^$]*format 5, this version reads 3 to 4[^$]*fix:   upgrade"
+        ):
             Manifest.find(layout)

@@ -14,6 +14,7 @@ from tests.selection.rows import STRINGS, table
 from yt8m_pipeline.accounting.counts import StageCount
 from yt8m_pipeline.accounting.outcome import reject_video
 from yt8m_pipeline.accounting.reasons import DropReason, Stage, VideoRejected
+from yt8m_pipeline.chance import salted_hash
 from yt8m_pipeline.compression.histogram import Histogram
 from yt8m_pipeline.compression.moments import Moments, grid_exponent
 from yt8m_pipeline.compression.pca import Pca
@@ -24,12 +25,12 @@ from yt8m_pipeline.dataset.index import (
     video_rows,
     vocabulary_csv,
     write_parquet,
-    write_rejects,
     write_videos,
     write_vocabulary,
 )
 from yt8m_pipeline.dataset.layout import Layout, Shard
 from yt8m_pipeline.dataset.manifest import PartitionSummary, fitted_row, shard_parts, write_manifest
+from yt8m_pipeline.dataset.rejects import find_rejects, write_rejects
 from yt8m_pipeline.dataset.shards import Member, write_shard
 from yt8m_pipeline.dataset.steps import CodebookFacts, CodebookStep, PcaFacts, PcaStep, Step, file_entry
 from yt8m_pipeline.dataset.verify import Fault, verify
@@ -43,6 +44,7 @@ SHARDS = {
     Shard(Partition.VALIDATE, 0, 1): ("v1",),
     Shard(Partition.TEST, 0, 1): ("s1",),
 }
+REJECTS, SUMMARY = "rejects/decode-00000-of-00001.parquet", "rejects/summary.json"
 TRAIN, TEST = (f"frame/{part}/{part}-00000-of-0000{of}.tfrecord" for part, of in (("train", 2), ("test", 1)))
 ENTITY_COLUMNS = {
     **dict.fromkeys(("entity_id", "name", "description", "wiki_url", "specificity"), pa.string()),
@@ -102,8 +104,8 @@ class Dataset:
         """Writes the manifest of the files that stand, and the mark."""
         pca = tuple(file_entry(self.layout, f"pca/{name}") for name in Pca.FILES)
         quantizer = file_entry(self.layout, "quantizer.npz")
-        names = ("vocabulary.csv", "videos.parquet", "rejects.parquet", "withheld/test_labels.parquet")
-        tables = [file_entry(self.layout, name) for name in names]
+        names = ("vocabulary.csv", "videos.parquet", SUMMARY, "withheld/test_labels.parquet")
+        tables = [file_entry(self.layout, name) for name in (*names, *find_rejects(self.layout))]
         fingerprint = self.quantizer.fingerprint
         steps = [
             replace(step, files=tuple(file_entry(self.layout, file.path) for file in step.files))
@@ -171,7 +173,7 @@ class TestFiles:
         assert dataset.faults() == [("manifest.json", "is not the manifest that the build completed with")]
 
     @pytest.mark.parametrize(
-        "path", [TRAIN, "pca/mean.npy", "videos.parquet", "quantizer.npz", "rejects.parquet", "vocabulary.csv"]
+        "path", [TRAIN, "pca/mean.npy", "videos.parquet", "quantizer.npz", REJECTS, SUMMARY, "vocabulary.csv"]
     )
     def test_a_missing_file(self, dataset: Dataset, path: str) -> None:
         (dataset.root / path).unlink()
@@ -358,9 +360,27 @@ class TestAccounting:
         write_rejects(dataset.layout, [rejected(Stage.DECODE, "x", DropReason.NO_FRAMES)])
         dataset.restate()
         assert dataset.faults() == [
-            ("rejects.parquet", "decode/videos/no_frames: 1 rows, the manifest says 0"),
-            ("rejects.parquet", "decode/videos/truncated: 0 rows, the manifest says 1"),
+            ("rejects", "decode/videos/no_frames: 1 rows, the manifest says 0"),
+            ("rejects", "decode/videos/truncated: 0 rows, the manifest says 1"),
         ]
+
+    def test_a_summary_of_other_counts(self, dataset: Dataset) -> None:
+        path = dataset.root / SUMMARY
+        path.write_text(path.read_text().replace('"rows": 1', '"rows": 2'))
+        dataset.restate()
+        assert dataset.faults() == [(SUMMARY, "its counts are not those of the parts")]
+
+    def test_a_reject_in_the_part_of_another_stage(self, dataset: Dataset) -> None:
+        (dataset.root / REJECTS).rename(dataset.root / REJECTS.replace("decode", "read"))
+        dataset.restate()
+        assert dataset.faults() == [(REJECTS.replace("decode", "read"), "1 rows belong in other parts")]
+
+    def test_a_reject_in_the_part_of_another_id(self, dataset: Dataset) -> None:
+        names = [f"rejects/decode-0000{index}-of-00002.parquet" for index in range(2)]
+        of_x = salted_hash("yt8m-rejects", "x") % 2
+        (dataset.root / REJECTS).rename(dataset.root / names[1 - of_x])
+        dataset.restate()
+        assert dataset.faults() == [(names[1 - of_x], "1 rows belong in other parts")]
 
     def test_videos_kept_that_are_not_in_the_index(self, dataset: Dataset) -> None:
         dataset.accounting[0] = StageCount(Stage.READ, "videos", 7).to_json()

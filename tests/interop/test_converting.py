@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.command_line import four_parts, run
-from tests.conftest import published_bytes
+from tests.conftest import published_bytes, rejects_of
 from yt8m_pipeline import files
 from yt8m_pipeline.compression.histogram import Histogram
 from yt8m_pipeline.compression.quantization import Quantizer
@@ -105,8 +105,7 @@ def frame_records(dataset: Path, partition: str = "train") -> dict[str, FrameRec
 
 
 def rejects(dataset: Path) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = pq.read_table(dataset / "rejects.parquet").to_pylist()
-    return rows
+    return rejects_of(dataset)
 
 
 @cache

@@ -146,6 +146,7 @@ class TestExclusive:
 
 
 PCA = ("pca/mean.npy", "pca/eigenvals.npy")
+REJECTS = ("rejects/decode-00000-of-00001.parquet", "rejects/summary.json")
 
 
 class Folder:
@@ -153,7 +154,7 @@ class Folder:
 
     def __init__(self, root: Path, of: int) -> None:
         self.root, self.layout = root, Layout(str(root))
-        for path in (*PCA, "quantizer.npz", "vocabulary.csv", "withheld/test_labels.parquet"):
+        for path in (*PCA, *REJECTS, "quantizer.npz", "vocabulary.csv", "withheld/test_labels.parquet"):
             touch(root / path, path)
         shards = [Shard(partition, index, of) for partition in Partition for index in range(of)]
         for shard in shards:
@@ -174,7 +175,7 @@ class Folder:
         return ShardStep(shard.name, "key", self.entries(*(shard.file(level) for level in LEVELS)), facts)
 
     def write_manifest(self) -> None:
-        tables = self.entries("vocabulary.csv", "withheld/test_labels.parquet")
+        tables = self.entries("vocabulary.csv", "withheld/test_labels.parquet", *REJECTS)
         values = {
             "build_key": "key",
             "config": {},
@@ -223,6 +224,14 @@ class TestFinish:
         assert set(before) - set(after) == set(obsolete)
         assert sum("-of-00003" in path for path in after) == 18
         assert set(foreign) < set(after)
+
+    def test_rejects_that_the_manifest_does_not_list_go(self, folder: Folder) -> None:
+        stale = ["rejects.parquet", *(f"rejects/decode-0000{index}-of-00002.parquet" for index in range(2))]
+        for path in stale:
+            touch(folder.root / path)
+        finish(folder.layout)
+        assert set(REJECTS) < set(names(folder.root))
+        assert set(stale).isdisjoint(names(folder.root))
 
     def test_nothing_of_the_build_itself_remains(self, folder: Folder) -> None:
         begin(folder.layout, None)
@@ -284,7 +293,9 @@ class TestRebuilding:
         withdraw(folder.layout, Partition.VALIDATE)
         assert {name: (folder.root / name).read_bytes() for name in names(folder.root)} == before
 
-    @pytest.mark.parametrize("path", ["frame/validate/validate-00001-of-00002.tfrecord", "vocabulary.csv", "videos"])
+    @pytest.mark.parametrize(
+        "path", ["frame/validate/validate-00001-of-00002.tfrecord", "vocabulary.csv", "videos", *REJECTS]
+    )
     def test_a_refused_rebuild_that_wrote_something_does_not(self, folder: Folder, path: str) -> None:
         finish(folder.layout)
         begin(folder.layout, Partition.VALIDATE)

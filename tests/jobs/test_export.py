@@ -17,12 +17,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.command_line import four_parts, run
-from tests.conftest import Workshop, published_bytes
+from tests.conftest import TESTS, Workshop, published_bytes
 from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.manifest import write_manifest
-from yt8m_pipeline.dataset.reader import read_frames, read_videos
+from yt8m_pipeline.dataset.reader import open_dataset, read_frames, read_videos
 from yt8m_pipeline.dataset.steps import file_entry
 from yt8m_pipeline.dataset.verify import verify
 from yt8m_pipeline.jobs.build_folder import exclusive, finish
@@ -229,10 +229,19 @@ class TestAgain:
         assert verify(str(copied / "dataset")) == []
         again = exported(copied / "dataset", tmp_path / "export")
         assert again["title"].startswith("Exported")
-        rejects = [folder / "rejects.parquet" for folder in (copied / "dataset", tmp_path / "export")]
+        rejects = [
+            folder / "rejects/decode-00000-of-00001.parquet" for folder in (copied / "dataset", tmp_path / "export")
+        ]
         assert rejects[0].read_bytes() == rejects[1].read_bytes()
         assert {path: path.stat().st_mtime_ns for path in shards} == shards
         assert verify(str(tmp_path / "export")) == []
+
+    def test_a_dataset_of_format_3_keeps_its_one_table_of_rejects(self, tmp_path: Path) -> None:
+        source = TESTS / "golden_formats" / "0.1.0" / "dataset"
+        exported(source, tmp_path / "export")
+        assert verify(str(tmp_path / "export")) == []
+        rejects = [list(open_dataset(str(folder)).rejects()) for folder in (source, tmp_path / "export")]
+        assert rejects[0] == rejects[1] != []
 
     def test_two_in_one_folder_exclude_each_other(self, built: Path, tmp_path: Path) -> None:
         with exclusive(Layout(str(tmp_path / "export"))):
@@ -247,7 +256,7 @@ class TestAgain:
 
 def rewrite_rejects(dataset: Path) -> None:
     """The same rows in other bytes, and a manifest that knows them."""
-    path, layout = dataset / "rejects.parquet", Layout(str(dataset))
+    path, layout = dataset / "rejects/decode-00000-of-00001.parquet", Layout(str(dataset))
     pq.write_table(pq.read_table(path), path, compression="none")
     values = manifest_of(dataset)
     tables = [file_entry(layout, row["path"]) for row in values["files"]]
@@ -383,7 +392,7 @@ class TestBadInput:
             ("videos.parquet", ()),
             ("withheld/*", ()),
             ("pca/eigenvecs.npy", ("--store", "features")),
-            ("rejects.parquet", ("--store", "features")),
+            ("rejects/decode-*", ("--store", "features")),
         ],
     )
     def test_a_damaged_file_of_the_dataset(

@@ -52,7 +52,7 @@ class TestVideosLeft:
         ]
         with pytest.raises(DataError, match="No video is left") as caught:
             check_videos_left(counts, LAYOUT)
-        assert caught.value.where == "/data/set/rejects.parquet"
+        assert caught.value.where == "/data/set/rejects"
         assert caught.value.why == f"stage eligibility kept 0 of 5 {table} (too_few_views 2, too_short 3)"
         assert "relax that filter in the config" in caught.value.fix
 

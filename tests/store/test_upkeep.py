@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.command_line import four_parts, run
-from tests.conftest import Workshop, published_bytes
+from tests.conftest import Workshop, published_bytes, rejects_of
 from yt8m_pipeline.accounting.reasons import DropReason, VideoRejected
 from yt8m_pipeline.config import Decoding
 from yt8m_pipeline.decoding.damage import conditions
@@ -360,9 +360,7 @@ class TestBuilding:
             assert abandoned.exists()
         assert finished.returncode == 0, finished.stderr
         assert published_bytes(copied / "dataset") == published_bytes(built / "dataset")
-        assert "missing_file" in {
-            row["reason"] for row in pq.read_table(copied / "dataset/rejects.parquet").to_pylist()
-        }
+        assert "missing_file" in {row["reason"] for row in rejects_of(copied / "dataset")}
         assert caplog.text.count("the failures of videos cannot be kept in a feature store") == 1
 
     def test_a_changed_video_is_reported_and_with_refresh_extracted_again(

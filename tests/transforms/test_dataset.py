@@ -25,7 +25,7 @@ CONFIG = Config.model_validate(
         "pca": {"components": 4},
     }
 )
-REJECTS = FileEntry("rejects.parquet", 1, "sha256")
+REJECTS = FileEntry("rejects/summary.json", 1, "sha256")
 FULL = {part.value: PartitionSummary(videos=2, frames=9, labels=2, digest=1) for part in Partition}
 COUNTS = [StageCount(Stage.DECODE, "videos", 6)]
 

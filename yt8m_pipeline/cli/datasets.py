@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from yt8m_pipeline.accounting.reasons import DropReason, Stage
 from yt8m_pipeline.cli.console import KNOWN_PLACE, AsJson, Dataset, progress_bars, show
 from yt8m_pipeline.errors import UsageError
 
@@ -60,10 +61,28 @@ def inspect(
             **KNOWN_PLACE,
         ),
     ],
-    records: Annotated[int, typer.Option(min=0, help="Records of a shard to show.")] = 3,
+    records: Annotated[int, typer.Option(min=0, help="Records of a shard, or rows of a table, to show.")] = 3,
+    *,
+    rejects: Annotated[bool, typer.Option("--rejects", help="Show what is not in the dataset PATH, and why.")] = False,
+    video_id: Annotated[
+        str | None, typer.Option("--id", metavar="ID", help="With --rejects: of this video or entity only.")
+    ] = None,
+    stage: Annotated[Stage | None, typer.Option(help="With --rejects: of this stage only.")] = None,
+    reason: Annotated[DropReason | None, typer.Option(help="With --rejects: for this reason only.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Say what a file is, and show it; sum a dataset or a feature store up."""
-    from yt8m_pipeline.report.inspection import inspect_path
+    from yt8m_pipeline.report.inspection import inspect_path, inspect_rejects
 
-    show(inspect_path(path, records), as_json, path)
+    if not rejects and (video_id, stage, reason) != (None, None, None):
+        raise UsageError(
+            what="Nothing is filtered",
+            where="yt8m inspect",
+            why="--id, --stage and --reason say which rejects are shown",
+            fix="give --rejects as well",
+        )
+    if rejects:
+        facts = inspect_rejects(path, records, video_id=video_id, stage=stage, reason=reason)
+    else:
+        facts = inspect_path(path, records)
+    show(facts, as_json, path)

@@ -1,4 +1,4 @@
-"""The tables of a dataset: vocabulary.csv, videos.parquet, rejects.parquet and the withheld labels of test."""
+"""The tables of a dataset: vocabulary.csv, videos.parquet and the withheld labels of test; rejects.py has the rest."""
 
 import csv
 import io
@@ -10,8 +10,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from yt8m_pipeline import files
-from yt8m_pipeline.accounting.outcome import REJECTS
-from yt8m_pipeline.accounting.reasons import Stage
 from yt8m_pipeline.data_model import Partition, StoredEntry, StoredVideo
 from yt8m_pipeline.dataset.layout import Layout, Shard
 from yt8m_pipeline.dataset.shards import PUBLISHED
@@ -140,19 +138,6 @@ def write_videos(layout: Layout, tables: Iterable[pa.Table]) -> list[FileEntry]:
         write_parquet(layout, Layout.VIDEOS, published.cast(VIDEOS)),
         write_parquet(layout, Layout.TEST_LABELS, withheld),
     ]
-
-
-def write_rejects(layout: Layout, tables: Iterable[pa.Table]) -> FileEntry:
-    """Writes rejects.parquet: one row for each row of a table and each video that is not in the dataset."""
-    rows = pa.concat_tables([REJECTS.empty_table(), *tables])
-    order = [(name, "ascending") for name in ("stage", "table", "id", "file", "row", "reason", "detail")]
-    return write_parquet(layout, Layout.REJECTS, rows.sort_by(order))
-
-
-def failed_videos(layout: Layout) -> pa.Table:
-    """The rows of rejects.parquet, in schema `REJECTS`, of the videos that could not be decoded or extracted."""
-    rejects = read_parquet(layout, Layout.REJECTS)
-    return rejects.filter(pc.is_in(rejects["stage"], pa.array([Stage.DECODE.value, Stage.EXTRACT.value])))
 
 
 def count_classes(layout: Layout) -> dict[Partition, int]:

@@ -19,8 +19,11 @@ from yt8m_pipeline.dataset.steps import PCA, QUANTIZER, CodebookStep, FileEntry,
 from yt8m_pipeline.dataset.typed_json import JSON_NAME, from_json, json_object, to_json
 from yt8m_pipeline.errors import DataError, PipelineError, UsageError
 
-FORMAT_VERSION = 3
-"""The format that this version writes and reads: the first that was released, with version 0.1.0."""
+FORMAT_VERSION = 4
+"""The format that this version writes: the rejects are a folder of parts."""
+
+OLDEST_FORMAT = 3
+"""The oldest format that this version reads: that of version 0.1.0, which has all rejects in one table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +260,7 @@ class Manifest:
         try:
             values = json_object(json.loads(files.read_bytes(path)))
             version = from_json(int, values.get("format"))
-            if version == FORMAT_VERSION:
+            if OLDEST_FORMAT <= version <= FORMAT_VERSION:
                 return cls.from_json(values)
         except (ValueError, RecursionError) as error:
             raise DataError(
@@ -270,7 +273,7 @@ class Manifest:
         raise DataError(
             what="The manifest has another format",
             where=path,
-            why=f"format {version}, this version reads {FORMAT_VERSION}",
+            why=f"format {version}, this version reads {OLDEST_FORMAT} to {FORMAT_VERSION}",
             fix="upgrade yt8m_pipeline: a later version wrote it"
             if newer
             else "use the version that wrote it, or build again in a new folder; the feature store serves both",
@@ -296,6 +299,11 @@ class Manifest:
     def files(self) -> list[FileEntry]:
         """Every file of the dataset but the manifest and the mark of completion, sorted by path."""
         return sorted([*self.pca.files, *self.quantizer.files, *(row.file for row in self.shards), *self.tables])
+
+    @property
+    def rejects(self) -> list[str]:
+        """The paths of the files that hold its rejects, in order."""
+        return sorted(file.path for file in self.tables if Layout.is_rejects(file.path))
 
     @property
     def frames_per_second(self) -> float:

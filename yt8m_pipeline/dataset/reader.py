@@ -8,22 +8,28 @@ import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from enum import StrEnum
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
+import pyarrow as pa
 
 from yt8m_pipeline import files
+from yt8m_pipeline.accounting.reasons import DropReason, Stage
 from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.data_model import Float32Array, Int64Array, Partition
 from yt8m_pipeline.dataset.index import read_parquet
 from yt8m_pipeline.dataset.layout import LEVELS, Layout, Shard
 from yt8m_pipeline.dataset.manifest import Manifest, ShardRow, not_finished
 from yt8m_pipeline.dataset.records import parse_frame_record, parse_video_record
+from yt8m_pipeline.dataset.rejects import read_rejects
 from yt8m_pipeline.dataset.tfrecord import read_records
 from yt8m_pipeline.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from yt8m_pipeline.compression.pca import Pca
+
+Choice = TypeVar("Choice", bound=StrEnum)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -150,6 +156,30 @@ class FinishedDataset:
         text = files.read_bytes(self.layout.path(Layout.VOCABULARY)).decode()
         return [Entity.of_row(row) for row in csv.DictReader(io.StringIO(text, newline=""))]
 
+    def rejects(
+        self, *, video_id: str | None = None, stage: Stage | str | None = None, reason: DropReason | str | None = None
+    ) -> Iterator[pa.Table]:
+        """Yields the rows and videos that are not in the dataset, in tables of the columns `REJECTS`.
+
+        Files, and row groups in them, that cannot match are not read. Memory is bounded whatever their number.
+
+        >>> [table["detail"].to_pylist() for table in open_dataset(DATASET).rejects(video_id="f", stage="decode")]
+        [['the file ends at byte 100']]
+
+        Args:
+            video_id: Only the rows of this video. The rows of other tables have the ids of these: /m/04rlf.
+            stage: Only the rows that this stage rejected.
+            reason: Only the rows that were rejected for this reason.
+
+        Raises:
+            UsageError: at once, if there is no such stage or reason.
+            DataError: at once, if the manifest is damaged; while reading, a file that is missing or damaged.
+        """
+        stages = () if stage is None else (_choice(Stage, stage, "stage").value,)
+        because = None if reason is None else _choice(DropReason, reason, "reason").value
+        paths = Manifest.of(self.layout).rejects
+        return read_rejects(self.layout, paths, video_id=video_id, stages=stages, reason=because)
+
     @property
     def pca(self) -> "Pca":
         """The PCA that the coefficients were made with; see `open_pca`."""
@@ -163,7 +193,7 @@ class FinishedDataset:
             DataError: the manifest or the folder lacks a shard of the set, or one has another size than the manifest
                 says, as a file has that was cut between two records.
         """
-        part = _partition(partition)
+        part = _choice(Partition, partition, "partition")
         folder = f"{level}/{part.value}"
         listed = {path for path in self.rows if path.startswith(f"{folder}/")}
         paths = [Shard(part, index, len(listed)).file(level) for index in range(len(listed))]
@@ -205,15 +235,15 @@ class FinishedDataset:
                 )
 
 
-def _partition(name: Partition | str) -> Partition:
+def _choice(kind: type[Choice], name: str, what: str) -> Choice:
     try:
-        return Partition(name)
+        return kind(name)
     except ValueError:
         raise UsageError(
-            what="There is no such partition",
+            what=f"There is no such {what}",
             where=repr(name),
-            why=f"the partitions of a dataset are {', '.join(Partition)}",
-            fix="give one of these names, or a `Partition`",
+            why=f"the {what}s of a dataset are {', '.join(kind)}",
+            fix=f"give one of these names, or a `{kind.__name__}`",
         ) from None
 
 

@@ -21,13 +21,22 @@ from yt8m_pipeline.dataset.index import read_parquet
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.manifest import Manifest, ShardRow
 from yt8m_pipeline.dataset.records import FrameRecord, parse_frame_record, parse_video_record
+from yt8m_pipeline.dataset.rejects import (
+    RejectKey,
+    RejectsSummary,
+    count_misplaced,
+    count_rejects,
+    read_rejects,
+)
 from yt8m_pipeline.dataset.shards import PUBLISHED
 from yt8m_pipeline.dataset.steps import file_entry
 from yt8m_pipeline.dataset.tfrecord import read_records
 from yt8m_pipeline.errors import DataError
 
-REQUIRED = {Layout.VIDEOS, Layout.QUANTIZER, Layout.REJECTS, Layout.VOCABULARY}
-"""The files that the contents of all others are compared with."""
+REQUIRED = {Layout.VIDEOS, Layout.QUANTIZER, Layout.VOCABULARY}
+"""The files that the contents of all others are compared with, beside the rejects."""
+
+SUMMARY = Layout.REJECTS_SUMMARY
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -52,9 +61,14 @@ def verify(dataset: str) -> list[Fault]:
     manifest = Manifest.of(layout)
     faults = [*_check_completion(layout), *_check_files(layout, manifest)]
     damaged = {fault.where for fault in faults}
-    if not damaged & REQUIRED:
+    if not damaged & {*REQUIRED, *_rejects_files(manifest)}:
         faults += _check_contents(layout, manifest, damaged)
     return sorted(faults)
+
+
+def _rejects_files(manifest: Manifest) -> set[str]:
+    """The files of the rejects: the parts and their summary, or the one table of format 3."""
+    return {*manifest.rejects} if Layout.REJECTS_TABLE in manifest.rejects else {*manifest.rejects, SUMMARY}
 
 
 def _check_completion(layout: Layout) -> Iterator[Fault]:
@@ -69,7 +83,8 @@ def _check_completion(layout: Layout) -> Iterator[Fault]:
 
 def _check_files(layout: Layout, manifest: Manifest) -> Iterator[Fault]:
     known = {entry.path: entry for entry in manifest.files}
-    yield from (Fault(path, "the manifest does not list it") for path in sorted(REQUIRED - known.keys()))
+    required = REQUIRED | _rejects_files(manifest)
+    yield from (Fault(path, "the manifest does not list it") for path in sorted(required - known.keys()))
     present = set(files.list_files(layout.root)) - {Layout.MANIFEST, Layout.COMPLETE, Layout.LOCK}
     yield from (Fault(path, "missing") for path in known.keys() - present)
     yield from (Fault(path, "not in the manifest") for path in present - known.keys())
@@ -162,11 +177,13 @@ def _check_partitions(manifest: Manifest, videos: pa.Table) -> Iterator[Fault]:
 def _check_accounting(layout: Layout, manifest: Manifest, videos: pa.Table) -> Iterator[Fault]:
     """Checks that no row vanished.
 
-    At every stage rows in = rows kept + rows rejected, each stage gets the rows that the one before it kept,
-    rejects.parquet has as many rows as were rejected, and the last stage kept the videos of the dataset.
+    At every stage rows in = rows kept + rows rejected, each stage gets the rows that the one before it kept, there
+    are as many rejects as were rejected, each in its part, and the last stage kept the videos of the dataset.
     """
-    rejects = read_parquet(layout, Layout.REJECTS).group_by(["stage", "table", "reason"]).aggregate([([], "count_all")])
-    found = {(row["stage"], row["table"], row["reason"]): row["count_all"] for row in rejects.to_pylist()}
+    found, misplaced = _count_rejects(layout, manifest.rejects)
+    yield from (Fault(path, f"{rows} rows belong in other parts") for path, rows in misplaced.items())
+    if SUMMARY in {file.path for file in manifest.tables} and RejectsSummary.of(layout).totals != found:
+        yield Fault(SUMMARY, "its counts are not those of the parts")
     counted: dict[tuple[str, str, str], int] = {}
     left: dict[str, int] = {}
     for row in manifest.accounting:
@@ -177,10 +194,20 @@ def _check_accounting(layout: Layout, manifest: Manifest, videos: pa.Table) -> I
         if left.get(table, row.rows_in) != row.rows_in:
             yield Fault(Layout.MANIFEST, f"{stage}: got {row.rows_in} {table}, {left[table]} were left")
         left[table] = row.kept
+    place = Layout.REJECTS_TABLE if Layout.REJECTS_TABLE in manifest.rejects else Layout.REJECTS
     for key in sorted(counted.keys() | found.keys()):
-        if counted.get(key, 0) != found.get(key, 0):
-            yield Fault(
-                Layout.REJECTS, f"{'/'.join(key)}: {found.get(key, 0)} rows, the manifest says {counted.get(key, 0)}"
-            )
+        if counted.get(key, 0) != found[key]:
+            yield Fault(place, f"{'/'.join(key)}: {found[key]} rows, the manifest says {counted.get(key, 0)}")
     if left.get("videos", 0) != videos.num_rows:
         yield Fault(Layout.VIDEOS, f"{videos.num_rows} rows, but {left.get('videos', 0)} videos were kept")
+
+
+def _count_rejects(layout: Layout, paths: Iterable[str]) -> tuple[Counter[RejectKey], Counter[str]]:
+    """How many rejects there are by stage, table and reason, and how many of each file belong in another part."""
+    found: Counter[RejectKey] = Counter()
+    misplaced: Counter[str] = Counter()
+    for path in paths:
+        for table in read_rejects(layout, [path]):
+            found += count_rejects(table)
+            misplaced[path] += count_misplaced(path, table)
+    return found, +misplaced

@@ -28,7 +28,7 @@ from yt8m_pipeline.accounting.reasons import Stage
 from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.config import Shards
 from yt8m_pipeline.data_model import Int64Array, Partition
-from yt8m_pipeline.dataset.index import VIDEOS, VOCABULARY_COLUMNS, write_rejects, write_videos
+from yt8m_pipeline.dataset.index import VIDEOS, VOCABULARY_COLUMNS, write_videos
 from yt8m_pipeline.dataset.layout import Layout, Shard
 from yt8m_pipeline.dataset.manifest import (
     Manifest,
@@ -39,6 +39,7 @@ from yt8m_pipeline.dataset.manifest import (
     write_manifest,
 )
 from yt8m_pipeline.dataset.reader import FrameExample, open_dataset, read_frames
+from yt8m_pipeline.dataset.rejects import write_rejects
 from yt8m_pipeline.dataset.shards import PUBLISHED, shard_key, shard_of, write_shard
 from yt8m_pipeline.dataset.steps import (
     PCA,
@@ -301,7 +302,7 @@ def _write_tables(layout: Layout, intake: Intake, groups: Groups) -> list[FileEn
     files.write_bytes(layout.path(Layout.VOCABULARY), _vocabulary_csv(labels, intake.names, train_counts))
     videos = write_videos(layout, [_video_rows(shard, protos) for shard, protos in groups.items()])
     rejects = write_rejects(layout, [pa.Table.from_pylist(intake.rejects, schema=REJECTS)])
-    return [file_entry(layout, Layout.VOCABULARY), *videos, rejects]
+    return [file_entry(layout, Layout.VOCABULARY), *videos, *rejects]
 
 
 def _video_rows(shard: Shard, protos: Iterable[Proto]) -> pa.Table:

@@ -162,7 +162,7 @@ def withdraw(layout: Layout, anew: Partition | None) -> None:
 
 def _is_untouched(layout: Layout, file: FileEntry, anew: Partition | None) -> bool:
     """Whether a file is that of the finished dataset. The journal tells of the PCA, the codebook and the shards."""
-    is_table = "/" not in file.path or file.path == Layout.TEST_LABELS
+    is_table = "/" not in file.path or file.path == Layout.TEST_LABELS or file.path.startswith(f"{Layout.REJECTS}/")
     if is_table or (anew and f"/{anew.value}/" in file.path):
         return is_intact(layout, file)
     return files.file_size(layout.path(file.path)) == file.bytes
@@ -182,7 +182,7 @@ def is_complete(layout: Layout, manifest: Manifest) -> bool:
 
 
 def finish(layout: Layout) -> None:
-    """Removes the shards of earlier builds, the journal and what killed writers left, and marks the dataset complete.
+    """Marks the dataset complete. What earlier builds and killed writers left goes: shards, rejects, the journal.
 
     Raises:
         DataError: if the build left no manifest.
@@ -195,9 +195,9 @@ def finish(layout: Layout) -> None:
             why="the pipeline ended early",
             fix="run the same command again",
         )
-    listed, levels = {file.path for file in manifest.files}, tuple(f"{level}/" for level in LEVELS)
-    for name in files.list_files(layout.root):
-        if name not in listed and (name.startswith(levels) or files.TEMPORARY_MARK in name):
+    listed, ours = {file.path for file in manifest.files}, tuple(f"{folder}/" for folder in (*LEVELS, Layout.REJECTS))
+    for name in set(files.list_files(layout.root)) - listed:
+        if name.startswith(ours) or name == Layout.REJECTS_TABLE or files.TEMPORARY_MARK in name:
             files.delete(layout.path(name))
     Journal(layout).clear()
     Refusals(layout.path(Layout.REFUSALS)).clear()

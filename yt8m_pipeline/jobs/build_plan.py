@@ -10,9 +10,9 @@ from yt8m_pipeline import __version__, files
 from yt8m_pipeline.accounting.reasons import DropReason, Retry
 from yt8m_pipeline.config import FIT, Config, KerasModel, Model, RandomModel, features_recipe, recipe
 from yt8m_pipeline.data_model import Partition
-from yt8m_pipeline.dataset.index import failed_videos
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.manifest import Manifest, PartitionSummary
+from yt8m_pipeline.dataset.rejects import failed_videos
 from yt8m_pipeline.dataset.shards import PUBLISHED
 from yt8m_pipeline.dataset.steps import step_key
 from yt8m_pipeline.dataset.typed_json import to_json
@@ -152,8 +152,8 @@ class BuildPlan:
     @property
     def has_failures_to_retry(self) -> bool:
         """Whether the finished dataset lacks a video that is to be tried again."""
-        reasons = failed_videos(self.layout)["reason"].unique().to_pylist()
-        return any(self.retry.covers(DropReason(reason)) for reason in reasons)
+        failed = failed_videos(self.layout, self.previous.rejects) if self.previous else ()
+        return any(self.retry.covers(DropReason(row["reason"])) for row in failed)
 
 
 def plan_build(config: Config, anew: Partition | None = None, retry: Retry = Retry.TRANSIENT) -> BuildPlan:

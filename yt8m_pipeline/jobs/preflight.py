@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from yt8m_pipeline import files
-from yt8m_pipeline.accounting.outcome import REJECTS, Outcome, reject_video
+from yt8m_pipeline.accounting.outcome import REJECTS, Outcome, reject_videos
 from yt8m_pipeline.accounting.reasons import Stage, VideoRejected
 from yt8m_pipeline.config import Decoding
 from yt8m_pipeline.decoding.damage import check_damage
@@ -209,13 +209,13 @@ def _probe_rows(
 ) -> pa.Table:
     """The videos that cannot be used: schema `REJECTS`."""
     uris = [files.absolute(row["uri"], root) for row in rows]
-    rejected: dict[int, pa.Table] = {}
+    rejected: dict[int, tuple[str, str, VideoRejected]] = {}
     for number, result in probe(uris):
         video_id = rows[number]["video_id"]
         if isinstance(result, VideoRejected):
-            rejected[number] = reject_video(Stage.DECODE, video_id, uris[number], result)
+            rejected[number] = (video_id, uris[number], result)
         else:
             found.compare_durations(video_id, rows[number]["duration_seconds"], result.duration_seconds_from_content)
         progress()
     found.videos += len(rows)
-    return pa.concat_tables([REJECTS.empty_table(), *(rejected[number] for number in sorted(rejected))])
+    return reject_videos(Stage.DECODE, (rejected[number] for number in sorted(rejected)))

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from yt8m_pipeline import files
 from yt8m_pipeline.config import absolute_path
-from yt8m_pipeline.dataset.index import failed_videos, read_parquet
+from yt8m_pipeline.dataset.index import read_parquet
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.manifest import Manifest
+from yt8m_pipeline.dataset.rejects import failed_videos
 from yt8m_pipeline.errors import UsageError
 from yt8m_pipeline.store.garbage import Needs
 from yt8m_pipeline.tables.reading import check_schema, find_files, read_batches
@@ -35,7 +36,7 @@ def find_needs(uris: Iterable[str]) -> Needs:
             raise UsageError(what="The dataset is not finished", where=uri, why=why, fix="finish it with `yt8m build`")
         ids = needs.of_datasets.setdefault(manifest.feature_space.fingerprint, set())
         ids.update(read_parquet(layout, Layout.VIDEOS)["video_id"].to_pylist())
-        ids.update(failed_videos(layout)["id"].to_pylist())
+        ids.update(row["id"] for row in failed_videos(layout, manifest.rejects))
     return needs
 
 

@@ -25,7 +25,7 @@ def check_videos_left(counts: Sequence[StageCount], layout: Layout) -> None:
                 where=layout.path(Layout.REJECTS),
                 why=f"stage {count.stage} kept 0 of {count.rows_in} {count.table} ({reasons})",
                 fix=f"{mend if count.stage in (Stage.DECODE, Stage.EXTRACT) else relax}; "
-                "each row's reason is in rejects.parquet",
+                f"`yt8m inspect {layout.root} --rejects` shows the rows and their reasons",
             )
 
 
@@ -41,7 +41,8 @@ def check_failures(counts: Sequence[StageCount], config: Config, layout: Layout)
             what=f"{failed} of {attempted} videos failed",
             where=layout.path(Layout.REJECTS),
             why=f"max_failure_fraction {config.max_failure_fraction:g} allows {float(allowed):g}; reasons: {reasons}",
-            fix="mend the videos (rejects.parquet names each) and build again, or raise max_failure_fraction",
+            fix=f"mend the videos (`yt8m inspect {layout.root} --rejects` names them) and build again, "
+            "or raise max_failure_fraction",
         )
 
 

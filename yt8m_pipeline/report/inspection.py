@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import PurePosixPath
@@ -13,13 +14,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from yt8m_pipeline import files
-from yt8m_pipeline.accounting.reasons import VideoRejected
+from yt8m_pipeline.accounting.reasons import DropReason, Stage, VideoRejected
 from yt8m_pipeline.compression.artefacts import damage_named
 from yt8m_pipeline.compression.quantization import LEVELS_KEY, Quantizer
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.layout import LEVELS, Layout
 from yt8m_pipeline.dataset.manifest import Manifest, not_finished
 from yt8m_pipeline.dataset.records import FrameRecord, VideoRecord, level_of, parse_frame_record, parse_video_record
+from yt8m_pipeline.dataset.rejects import RejectKey, count_rejects, find_rejects, read_rejects
 from yt8m_pipeline.dataset.tfrecord import read_records
 from yt8m_pipeline.errors import DataError, UsageError
 from yt8m_pipeline.interop.matrix_data import matrix_from_bytes
@@ -77,6 +79,58 @@ def _inspect_folder(folder: str) -> Facts:
     if files.exists(layout.path(Layout.UNFINISHED)):
         raise not_finished(layout, Layout.MANIFEST)
     raise _nothing_of_ours(folder)
+
+
+def inspect_rejects(
+    folder: str,
+    rows: int,
+    *,
+    video_id: str | None = None,
+    stage: Stage | None = None,
+    reason: DropReason | None = None,
+) -> Facts:
+    """Counts the rows and videos that are not in a dataset, and shows the first of them.
+
+    While a build runs, or if it was refused, these are the rejects that it has written so far.
+
+    Args:
+        folder: The folder of a dataset, finished or not.
+        rows: How many rows to show.
+        video_id: Only the rows of this video, or with this id in another table.
+        stage: Only the rows that this stage rejected.
+        reason: Only the rows that were rejected for this reason.
+
+    Raises:
+        UsageError: if the folder has no rejects.
+        DataError: if a file is missing or damaged.
+    """
+    layout = Layout(folder)
+    paths = _files_with_rejects(layout)
+    stages = () if stage is None else (stage,)
+    counts: Counter[RejectKey] = Counter()
+    first: list[Facts] = []
+    for table in read_rejects(layout, paths, video_id=video_id, stages=stages, reason=reason):
+        counts += count_rejects(table)
+        first += table.slice(0, rows - len(first)).to_pylist()
+    names = ("stage", "table", "reason", "rows")
+    rejected = [dict(zip(names, (*key, number), strict=True)) for key, number in sorted(counts.items())]
+    return {"kind": "rejects of a dataset", "rows": counts.total(), "rejected": rejected, "first": first}
+
+
+def _files_with_rejects(layout: Layout) -> list[str]:
+    """The files that the manifest of a finished dataset lists; of an unfinished one those that stand in its folder."""
+    manifest = Manifest.find(layout)
+    if manifest and files.exists(layout.path(Layout.COMPLETE)):
+        return manifest.rejects
+    found = find_rejects(layout)
+    if not found:
+        raise UsageError(
+            what="There are no rejects",
+            where=layout.root,
+            why="it is not the folder of a dataset, or its build has not yet selected the videos",
+            fix="give the folder that `output` in the config names",
+        )
+    return found
 
 
 def _nothing_of_ours(folder: str) -> UsageError:

@@ -9,6 +9,8 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.coders import PickleCoder
 from apache_beam.pvalue import PCollection
+from apache_beam.transforms.window import GlobalWindows
+from apache_beam.utils.windowed_value import WindowedValue
 
 from yt8m_pipeline.accounting.counts import StageCount, total_counts
 
@@ -76,6 +78,24 @@ class PickForBundle(beam.DoFn):
 
     def process(self, value: Any) -> Iterator[tuple[int, Any]]:
         yield self._key, value
+
+
+class AddCounts(beam.DoFn):
+    """StageCounts → their totals in each bundle, since a stage may count every video by itself."""
+
+    def __init__(self) -> None:
+        self.start_bundle()
+
+    def start_bundle(self) -> None:
+        self._totals: dict[tuple[str, str], StageCount] = {}
+
+    def process(self, count: StageCount) -> None:
+        key = count.stage, count.table
+        known = [self._totals[key]] if key in self._totals else []
+        (self._totals[key],) = total_counts([*known, count])
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        yield from map(GlobalWindows.windowed_value, self._totals.values())
 
 
 class SumByStage(beam.CombineFn):

@@ -20,12 +20,12 @@ from yt8m_pipeline.dataset.index import (
     label_indices,
     video_rows,
     vocabulary_csv,
-    write_rejects,
     write_videos,
     write_vocabulary,
 )
 from yt8m_pipeline.dataset.layout import Layout, Shard
 from yt8m_pipeline.dataset.manifest import PartitionSummary, fitted_row, shard_parts, write_manifest
+from yt8m_pipeline.dataset.rejects import WrittenPart, write_summary
 from yt8m_pipeline.dataset.shards import Member, shard_key, shard_of, write_shard
 from yt8m_pipeline.dataset.steps import PCA, QUANTIZER, CodebookFacts, CodebookStep, FileEntry, PcaFacts, PcaStep, Step
 from yt8m_pipeline.errors import DataError
@@ -298,8 +298,8 @@ def _rows(group: Group, indices: Mapping[str, int]) -> pa.Table:
 
 
 @dataclass
-class WriteRejects(beam.PTransform[PCollection[pa.Table], PCollection[FileEntry]]):
-    """PCollection[pa.Table] of rejected rows → PCollection[FileEntry] of one: rejects.parquet.
+class SumUpRejects(beam.PTransform[PCollection[WrittenPart], PCollection[FileEntry]]):
+    """PCollection[WrittenPart] of all rejects → PCollection[FileEntry]: the parts, and rejects/summary.json.
 
     Attributes:
         layout: Where the dataset is.
@@ -309,9 +309,9 @@ class WriteRejects(beam.PTransform[PCollection[pa.Table], PCollection[FileEntry]
     layout: Layout
     unchanged: PCollection[bool]
 
-    def expand(self, rejects: PCollection[pa.Table]) -> PCollection[FileEntry]:
-        layout = rejects.pipeline | beam.Create([self.layout]) | OnlyIf(self.unchanged)
-        return layout | Map(write_rejects, AsIter(rejects))
+    def expand(self, parts: PCollection[WrittenPart]) -> PCollection[FileEntry]:
+        layout = parts.pipeline | beam.Create([self.layout]) | OnlyIf(self.unchanged)
+        return layout | FlatMap(write_summary, AsIter(parts))
 
 
 @dataclass

@@ -10,7 +10,8 @@ from apache_beam.typehints.decorators import IOTypeHints
 
 from yt8m_pipeline.accounting.counts import StageCount, total_counts
 from yt8m_pipeline.accounting.outcome import Outcome
-from yt8m_pipeline.transforms.combiners import SumByStage
+from yt8m_pipeline.transforms.combiners import AddCounts, SumByStage
+from yt8m_pipeline.transforms.rejects import Packed, PackRejects
 from yt8m_pipeline.transforms.steps import NotingDoFn
 
 KEPT = "kept"
@@ -109,9 +110,15 @@ class Ledger:
         """Books what a stage says to the user."""
         self._warnings.append(warnings)
 
-    def rejects(self) -> PCollection[pa.Table]:
-        """Every rejected row."""
-        return tuple(self._rejects) | "all rejects" >> beam.Flatten()
+    def take_rejects(self, whose: str) -> PCollection[Packed]:
+        """The rejected rows that have been booked since the last call, packed where they are made.
+
+        Args:
+            whose: The acts that they are of, for the names of the steps.
+        """
+        taken, self._rejects = self._rejects, []
+        packed = [rows | f"pack {whose} {number}" >> beam.ParDo(PackRejects()) for number, rows in enumerate(taken)]
+        return tuple(packed) | f"rejects of {whose}" >> beam.Flatten()
 
     def warnings(self) -> PCollection[str]:
         """Every warning."""
@@ -119,4 +126,7 @@ class Ledger:
 
     def counts(self) -> PCollection[list[StageCount]]:
         """The totals for each stage and table, in one element."""
-        return tuple(self._counts) | "all counts" >> beam.Flatten() | beam.CombineGlobally(SumByStage())
+        added = [
+            counts | f"add counts {number}" >> beam.ParDo(AddCounts()) for number, counts in enumerate(self._counts)
+        ]
+        return tuple(added) | "all counts" >> beam.Flatten() | beam.CombineGlobally(SumByStage())

@@ -15,8 +15,9 @@ from yt8m_pipeline.accounting.outcome import reject_video
 from yt8m_pipeline.accounting.reasons import DropReason, Retry, Stage, VideoRejected
 from yt8m_pipeline.config import Decoding
 from yt8m_pipeline.data_model import StoredEntry, StoredVideo, Video
-from yt8m_pipeline.dataset.index import failed_videos, read_parquet, recorded_entry
+from yt8m_pipeline.dataset.index import read_parquet, recorded_entry
 from yt8m_pipeline.dataset.layout import Layout
+from yt8m_pipeline.dataset.rejects import failed_videos, find_rejects
 from yt8m_pipeline.decoding.damage import check_damage, conditions
 from yt8m_pipeline.errors import DataError
 from yt8m_pipeline.store.failures import Source
@@ -206,7 +207,7 @@ class _Recall(NotingDoFn):
 
 def _recorded(layout: Layout) -> dict[str, dict[str, Any]]:
     """What a finished dataset says of each video that was selected for it: a row of videos.parquet or of rejects."""
-    rows = {row["id"]: row for row in failed_videos(layout).to_pylist()}
+    rows = {row["id"]: row for row in failed_videos(layout, find_rejects(layout))}
     return rows | {row["video_id"]: row for row in read_parquet(layout, Layout.VIDEOS).to_pylist()}
 
 
