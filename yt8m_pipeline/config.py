@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.errors import UsageError
+from yt8m_pipeline.places import Places
 
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
@@ -73,6 +74,21 @@ class Tables(Section):
         "annotations.csv",
         description="null means that the labels are nested in the videos table, in the column `labels`.",
     )
+    uri_schemes: tuple[Literal["gs", "s3"], ...] = Field(
+        ("gs",),
+        description="The object stores whose URIs rows of the videos table may name, beside local paths. [] allows "
+        "local paths only. A row of any other scheme is rejected, and no row gives a filesystem an option.",
+    )
+    allow_outside_root: bool = Field(
+        True,
+        description="Whether rows may name videos outside of root: by absolute paths, symbolic links, .. or URIs. A "
+        "service that builds from the tables of others sets it to false.",
+    )
+
+    @property
+    def places(self) -> Places:
+        """What the rows of the videos table may name."""
+        return Places(self.root, self.uri_schemes, self.allow_outside_root)
 
 
 class Vocabulary(Section):

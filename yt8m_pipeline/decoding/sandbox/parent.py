@@ -18,7 +18,6 @@ import os
 import re
 import signal
 import socket
-import stat
 import subprocess
 import sys
 from collections.abc import Generator, Iterator
@@ -37,6 +36,7 @@ from yt8m_pipeline.accounting.reasons import DropReason, VideoRejected
 from yt8m_pipeline.config import Decoding
 from yt8m_pipeline.decoding.facts import TRANSFERS, SampledFrame, VideoFacts
 from yt8m_pipeline.decoding.frame_times import Grid
+from yt8m_pipeline.decoding.sandbox.local_files import open_local, require_accepted
 from yt8m_pipeline.decoding.sandbox.protocol import (
     BLOCK_BYTES,
     DECODE,
@@ -58,6 +58,7 @@ from yt8m_pipeline.decoding.sandbox.protocol import (
 )
 from yt8m_pipeline.decoding.sandbox.reading_ahead import read_ahead
 from yt8m_pipeline.errors import DataError
+from yt8m_pipeline.places import Places
 
 CHILD = "yt8m_pipeline.decoding.sandbox.child"
 
@@ -98,10 +99,11 @@ class Sandbox:
     Args:
         decoding: The sampling rate and the limits.
         size: Height and width of the frames, in pixels; None: each frame has its own size.
+        places: What a uri may name; None: anything, for callers whose uris are their own word.
     """
 
-    def __init__(self, decoding: Decoding, size: int | None) -> None:
-        self._decoding, self._size = decoding, size
+    def __init__(self, decoding: Decoding, size: int | None, places: Places | None = None) -> None:
+        self._decoding, self._size, self._places = decoding, size, places
         self._idle: _Child | None = None
 
     def __enter__(self) -> Self:
@@ -126,9 +128,9 @@ class Sandbox:
             The share of the video's grid times whose frame is sound.
 
         Raises:
-            VideoRejected: MISSING_FILE, EMPTY_FILE; IO_ERROR, also where reading fails half-way; whatever
-                `decode_frames` finds; FRAME_TOO_LARGE; DECODER_CRASHED, also for frames that are not those of the grid;
-                DECODE_TIMEOUT; INTERNAL_ERROR, for an exception that is no verdict on the video.
+            VideoRejected: URI_NOT_ACCEPTED, MISSING_FILE, EMPTY_FILE; IO_ERROR, also where reading fails half-way;
+                whatever `decode_frames` finds; FRAME_TOO_LARGE; DECODER_CRASHED, also for frames that are not those of
+                the grid; DECODE_TIMEOUT; INTERNAL_ERROR, for an exception that is no verdict on the video.
             DataError: when no child can be started.
         """
         with self._at_work(DECODE, uri) as child:
@@ -149,7 +151,7 @@ class Sandbox:
     @contextmanager
     def _at_work(self, task: bytes, uri: str) -> "Iterator[_Child]":
         with ExitStack() as stack:
-            video = _open(uri, stack)
+            video = _open(uri, stack, self._places)
             child = self._take()
             stack.callback(self._give_back, child)
             child.hand_over(task, video)
@@ -417,30 +419,23 @@ def _child_environment() -> dict[str, str]:
     return kept | {"PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
 
 
-def require_readable(uri: str) -> None:
+def require_readable(uri: str, places: Places | None = None) -> None:
     """Raises what `Sandbox.decode` raises for a video that is missing, empty or out of reach, without a child."""
     with ExitStack() as stack:
-        _open(uri, stack)
+        _open(uri, stack, places)
 
 
-def _open(uri: str, stack: ExitStack) -> _Video:
-    """Opens a video that has bytes, at their start."""
+def _open(uri: str, stack: ExitStack, places: Places | None) -> _Video:
+    """Opens a video that has bytes, at their start. No filesystem is made of a uri that is refused."""
+    require_accepted(uri, places)
     with _reading(uri):
-        opened = _open_local(uri) if files.is_local(uri) else files.open_read(uri)
+        opened = open_local(uri, places) if files.is_local(uri) else files.open_read(uri)
         file = stack.enter_context(opened)
         size = file.seek(0, io.SEEK_END)
         file.seek(0)
     if size == 0:
         raise VideoRejected(DropReason.EMPTY_FILE, f"{uri}: 0 bytes")
     return _Video(uri, file, size)
-
-
-def _open_local(uri: str) -> io.FileIO:
-    descriptor = os.open(files.resolve(uri)[1], os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise VideoRejected(DropReason.NOT_A_VIDEO, f"{uri}: not a regular file")
-    return io.FileIO(descriptor)
 
 
 @contextmanager
