@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, Validatio
 from pydantic.fields import FieldInfo
 
 from yt8m_pipeline.data_model import Partition
-from yt8m_pipeline.errors import UsageError
+from yt8m_pipeline.errors import CONTINUED, UsageError
 from yt8m_pipeline.places import Places
 
 Count = Annotated[int, Field(ge=0)]
@@ -645,7 +645,7 @@ def _all_problems(error: ValidationError, path: Path) -> UsageError:
     return UsageError(
         what=f"The config has {len(problems)} problem{'s' * (len(problems) != 1)}",
         where=str(path),
-        why="\n         ".join(problems),
+        why=CONTINUED.join(problems),
         fix="correct these fields; `yt8m config schema` lists every field",
     )
 

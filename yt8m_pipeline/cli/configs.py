@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from yt8m_pipeline.cli.console import AsJson, CommandGroup, ConfigPath, Settings, load_config, local_path
-from yt8m_pipeline.errors import UsageError
+from yt8m_pipeline.errors import UsageError, printable
 
 app = typer.Typer(cls=CommandGroup, help="Write, show, check or describe configs.", no_args_is_help=True)
 
@@ -74,11 +74,11 @@ def check(config: ConfigPath, settings: Settings = None) -> None:
     plan = plan_build(load_config(config, settings, None))
     extractor = load(plan.config.inception, plan.dimensions)
     files = ", ".join(f"{table}: {len(source.files)}" for table, source in plan.sources.items())
-    print(f"{config} is sound. Table files: {files}. Feature space: {plan.store.space}.")
+    print(printable(f"{config} is sound. Table files: {files}. Feature space: {plan.store.space}."))
     print(f"The network gives {extractor.dimensions} features per frame and runs on {device()}.")
     print(f"It is known by {', '.join(f'{name} {value}' for name, value in plan.space['model'].items())}.")
     for warning in plan.warnings:
-        print(f"warning: {warning}")
+        print(f"warning: {printable(warning)}")
 
 
 @app.command()

@@ -19,7 +19,7 @@ import numpy as np
 from yt8m_pipeline import files
 from yt8m_pipeline.accounting.reasons import DropReason, VideoRejected
 from yt8m_pipeline.data_model import Float64Array, StoredEntry
-from yt8m_pipeline.errors import DataError
+from yt8m_pipeline.errors import CONTINUED, DataError
 from yt8m_pipeline.store.failures import Failure, Source, open_failure
 from yt8m_pipeline.store.features import VideoFeatures
 from yt8m_pipeline.store.formats import FORMAT, KEY, require_readable
@@ -342,7 +342,7 @@ def open_store(root: str, description: Mapping[str, Any]) -> FeatureStore:
         raise DataError(
             what="A feature store's description does not fit its name",
             where=uri,
-            why=f"it says\n{found}but space {store.space} is\n{wanted.rstrip()}",
+            why=f"it says\n{found}but space {store.space} is\n{wanted.rstrip()}".replace("\n", CONTINUED),
             fix="restore the file, or use another store folder",
         )
     return store

@@ -57,7 +57,7 @@ from yt8m_pipeline.decoding.sandbox.protocol import (
     block_length,
 )
 from yt8m_pipeline.decoding.sandbox.reading_ahead import read_ahead
-from yt8m_pipeline.errors import DataError
+from yt8m_pipeline.errors import DataError, printable
 from yt8m_pipeline.places import Places
 
 CHILD = "yt8m_pipeline.decoding.sandbox.child"
@@ -362,7 +362,7 @@ class _Child:
         is_traceback = status == UNEXPECTED_EXCEPTION and any(map(TRACEBACK.match, lines))
         if self._video is not None and is_traceback and not OUT_OF_MEMORY.match(said):
             detail = f"{said}: this is a fault of yt8m_pipeline or PyAV and not of the video; please report it"
-            logger.error("decoding %s: %s", self._video.uri, detail)
+            logger.error("decoding %s: %s", printable(self._video.uri), detail)
             return VideoRejected(DropReason.INTERNAL_ERROR, detail)
         names = {number.value: number.name for number in signal.Signals}
         ended = f"signal {names.get(-status, -status)}" if status < 0 else f"exit status {status}"
