@@ -555,8 +555,24 @@ def features_recipe(section: Section) -> dict[str, Any]:
     return {name: getattr(section, name) for name, field in fields if Changes.of(field) == Changes.FEATURES}
 
 
+MAX_CONFIG_BYTES = 1 << 20
+"""A config may have this many bytes. The longest that the package brings has 4 kB; entity types add more."""
+
+MAX_BITS = 63
+"""A whole number in a config may have this many bits beside its sign: it goes into columns and counters of 64 bits."""
+
+UNREADABLE = (OSError, OverflowError, RecursionError, ValueError, yaml.YAMLError)
+"""The exceptions of PyYAML, also for deep nesting, an integer of more than 4,300 digits and an impossible date."""
+
+
 class _Loader(yaml.SafeLoader):
     """Reads YAML in which a key may stand only once; PyYAML takes the last of several without a word."""
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        value = int(super().construct_yaml_int(node))
+        if value.bit_length() > MAX_BITS:
+            raise yaml.constructor.ConstructorError(None, None, "a whole number is too large", node.start_mark)
+        return value
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [key.value for key, _ in node.value]
@@ -566,9 +582,24 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
+
+
+def _parse_yaml(text: str) -> Any:
+    return yaml.load(text, _Loader)  # noqa: S506  a SafeLoader
+
+
+def _read_text(path: Path) -> str:
+    with path.open("rb") as stream:
+        data = stream.read(MAX_CONFIG_BYTES + 1)
+    if len(data) > MAX_CONFIG_BYTES:
+        raise ValueError(f"it has more than {MAX_CONFIG_BYTES:,} bytes")
+    return data.decode()
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506  a SafeLoader
+        values = _parse_yaml(_read_text(path))
     except FileNotFoundError:
         raise UsageError(
             what="The config file does not exist",
@@ -576,7 +607,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
             why="no such file",
             fix="give the path of a YAML config",
         ) from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except UNREADABLE as error:
         reason = " ".join(str(error).split())
         raise UsageError(
             what="The config cannot be read as YAML", where=str(path), why=reason, fix="correct the file"
@@ -625,8 +656,8 @@ def _apply(values: dict[str, Any], setting: str) -> None:
             fix="see config schema",
         )
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        value = _parse_yaml(text)
+    except UNREADABLE as error:
         reason = " ".join(str(error).split())
         raise UsageError(
             what="A setting cannot be read as YAML", where=f"--set {setting}", why=reason, fix="quote the value"
