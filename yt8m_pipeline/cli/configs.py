@@ -68,6 +68,7 @@ def show(config: ConfigPath, settings: Settings = None, as_json: AsJson = False)
 def check(config: ConfigPath, settings: Settings = None) -> None:
     """Check a config, its tables' headers and its model, which is loaded; every problem of the config at once."""
     from yt8m_pipeline.extraction.inception import load
+    from yt8m_pipeline.extraction.model_files import is_program
     from yt8m_pipeline.extraction.networks import device
     from yt8m_pipeline.jobs.build_plan import plan_build
 
@@ -77,6 +78,8 @@ def check(config: ConfigPath, settings: Settings = None) -> None:
     print(printable(f"{config} is sound. Table files: {files}. Feature space: {plan.store.space}."))
     print(f"The network gives {extractor.dimensions} features per frame and runs on {device()}.")
     print(f"It is known by {', '.join(f'{name} {value}' for name, value in plan.space['model'].items())}.")
+    if is_program(plan.config.inception.model):
+        print("It is a program: it can read, write and send what you can. Take it from whom you trust.")
     for warning in plan.warnings:
         print(f"warning: {printable(warning)}")
 
