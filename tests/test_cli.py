@@ -593,6 +593,19 @@ class TestConfig:
         assert ("Videos are decoded in a sandbox with every protection.\n" not in checked.stdout) == lacking
         assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
 
+    def test_check_says_that_a_model_is_a_program_and_warns_of_one_that_is_not_pinned(
+        self, workshop: Workshop, tmp_path: Path
+    ) -> None:
+        config = str(workshop.config(tmp_path))
+        checked = run("config", "check", config).stdout
+        (warning,) = [line for line in checked.splitlines() if line.startswith("warning: ")]
+        sha256 = warning.rpartition(" ")[2]
+        assert f"It is known by source saved_model, sha256 {sha256}." in checked
+        pinned = run("config", "check", config, "--set", f"inception.model.sha256={sha256}").stdout
+        assert "warning" not in pinned
+        for printed in (checked, pinned):
+            assert "It is a program: it can read, write and send what you can." in printed
+
     def test_check_and_build_say_that_random_features_mean_nothing(
         self, workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

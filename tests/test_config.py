@@ -156,6 +156,38 @@ def test_a_malformed_setting_is_a_usage_error(tmp_path: Path, setting: str, what
         load(written(tmp_path, {**MINIMAL, "pca": {"components": 4}}), [setting])
 
 
+HOSTILE = {
+    "levels in brackets": "[" * 20_000 + "]" * 20_000,
+    "levels in braces": "{a: " * 20_000 + "}" * 20_000,
+    "levels by dashes": "- " * 20_000 + "a",
+    "levels by indents": "\n".join(" " * level + "a:" for level in range(1000)),
+    "digits": "1" * 10_000,
+    "digits in base 16": "0x" + "f" * 10_000,
+    "digits in base 60": "1" + ":59" * 5_000,
+    "a number of 65 bits": str(2**64),
+    "an impossible date": "2026-99-99",
+    "digits of a fraction": "1" * 10_000 + ".5e99999",
+    "a tag": "!!python/object/apply:os.system [true]",
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
+def test_hostile_yaml_is_a_usage_error(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "config.yaml"
+    for written_text in (text, f"store:\n {text}".replace("\n", "\n "), f"max_failure_fraction: {text}"):
+        path.write_text(written_text)
+        with pytest.raises(UsageError) as refused:
+            load(path)
+        assert len(str(refused.value)) < 2_000
+    with pytest.raises(UsageError):
+        load(written(tmp_path, MINIMAL), [f"max_failure_fraction={text}"])
+
+
+def test_a_config_without_end_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="it has more than 1,048,576 bytes"):
+        load("/dev/zero")
+
+
 def test_the_resolved_config_reads_back_the_same(tmp_path: Path) -> None:
     config = load(CONFIGS / "smoke.yaml")
     path = tmp_path / "again.yaml"
@@ -187,6 +219,7 @@ def test_the_keys_of_builds_and_of_feature_spaces_stay(name: str) -> None:
     config = load(CONFIGS / f"{name}.yaml", ["inception.model={random: 8}", old, "pca.epsilon=0.0001"])
     values = recipe(config)
     assert (values["video_sampling"].pop("min_score"), values["decoding"].pop("max_streams")) == (None, 64)
+    assert (values["tables"].pop("uri_schemes"), values["tables"].pop("allow_outside_root")) == (["gs"], True)
     assert build_key("1", values, {}, "space") == RECIPES[name]
     space = {**describe(config.inception), **features_recipe(config.decoding)}
     space |= {"decoder": "av 18", "resize": "decoder, area, 299x299"}

@@ -54,6 +54,7 @@ from yt8m_pipeline.selection.vocabulary import filter_by_type
 from yt8m_pipeline.store.feature_store import FeatureStore, open_store
 from yt8m_pipeline.store.stored_file import open_stored
 from yt8m_pipeline.tables.reading import TableFiles, read_batches, schema
+from yt8m_pipeline.tables.uris import accept_uris
 from yt8m_pipeline.transforms.combiners import AddUp, PickForBundle
 from yt8m_pipeline.transforms.compression import IntoUnits
 from yt8m_pipeline.transforms.ledger import Ledger
@@ -134,6 +135,8 @@ COMPRESSION: Mapping[str, Any] = {
 }
 ALONE: Mapping[str, Any] = {
     "tables.root": "other_corpus",
+    "tables.uri_schemes": ["gs", "s3"],
+    "tables.allow_outside_root": False,
     "store": "other_features",
     "output": "other_dataset",
     "inception.batch_size": 3,
@@ -625,6 +628,25 @@ ON_DISK: Mapping[str, Callable[[Path, Any, Path], bool]] = {
 
 def test_the_root_is_where_the_tables_are(bench: Bench) -> None:
     assert select(bench.config({"tables.root": ALONE["tables.root"]})) != select(bench.config({}))
+
+
+def test_the_schemes_decide_which_uris_rows_may_name(bench: Bench) -> None:
+    usual, changed = bench.config({}), bench.config({"tables.uri_schemes": ALONE["tables.uri_schemes"]})
+    rows = pa.table({"video_id": ["a"], "uri": ["s3://bucket/a.mp4"], "_file": ["videos.csv"], "_row": [1]})
+    assert accept_uris(rows, usual.tables.places).rejects["reason"].to_pylist() == ["uri_not_accepted"]
+    assert accept_uris(rows, changed.tables.places).kept == rows
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_video_outside_of_the_root_is_extracted_only_where_the_config_allows_it(
+    bench: Bench, clip: str, allowed: bool
+) -> None:
+    changes = {"store": f"outside_{allowed}", "output": "none", "tables.allow_outside_root": allowed}
+    plan = plan_build(bench.config(changes))
+    with beam.Pipeline(runner=FnApiRunner()) as root:
+        video = Video("a video", clip, Partition.TRAIN, ("/m/0k4j",))
+        extract_features(root | beam.Create([video]), plan, Ledger())
+    assert (plan.store.find("a video") is not None) == allowed
 
 
 def test_the_store_and_the_dataset_are_where_the_config_says(bench: Bench) -> None:

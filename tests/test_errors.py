@@ -14,7 +14,7 @@ import pytest
 from yt8m_pipeline import chance, errors
 from yt8m_pipeline.accounting import counts
 from yt8m_pipeline.dataset.layout import Layout
-from yt8m_pipeline.errors import DataError, PipelineError, UsageError
+from yt8m_pipeline.errors import CONTINUED, DataError, PipelineError, UsageError
 from yt8m_pipeline.jobs.engine import run
 from yt8m_pipeline.jobs.refusals import Refusals
 from yt8m_pipeline.store.stored_file import DamagedFile
@@ -28,6 +28,18 @@ def test_an_error_shows_its_four_parts_in_order() -> None:
     text = "A table is empty\n  where: videos.csv\n  why:   it has no rows\n  fix:   give a file with rows"
     assert str(UsageError(**PARTS)) == text
     assert UsageError(**PARTS).parts == PARTS
+
+
+HOSTILE = "dog\x1b]0;x\x07\x1b[2J\r\nerror: all is lost \u202e\x9b31m\udcff"
+SHOWN = r"dog\x1b]0;x\x07\x1b[2J\r\nerror: all is lost \u202e\x9b31m\udcff"
+
+
+def test_an_error_shows_names_of_strangers_escaped() -> None:
+    """An id of a table can clear no screen, set no title and add no line, and foreign letters stay as they are."""
+    error = DataError(**{**PARTS, "where": HOSTILE, "why": f"é 東京 {HOSTILE}"})
+    assert str(error).splitlines()[1:3] == [f"  where: {SHOWN}", f"  why:   é 東京 {SHOWN}"]
+    assert error.where == HOSTILE
+    assert len(str(DataError(**{**PARTS, "why": f"two{CONTINUED}lines"})).splitlines()) == 5
 
 
 @pytest.mark.parametrize("kind", KINDS)

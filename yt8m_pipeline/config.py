@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, Validatio
 from pydantic.fields import FieldInfo
 
 from yt8m_pipeline.data_model import Partition
-from yt8m_pipeline.errors import UsageError
+from yt8m_pipeline.errors import CONTINUED, UsageError
+from yt8m_pipeline.places import Places
 
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
@@ -73,6 +74,21 @@ class Tables(Section):
         "annotations.csv",
         description="null means that the labels are nested in the videos table, in the column `labels`.",
     )
+    uri_schemes: tuple[Literal["gs", "s3"], ...] = Field(
+        ("gs",),
+        description="The object stores whose URIs rows of the videos table may name, beside local paths. [] allows "
+        "local paths only. A row of any other scheme is rejected, and no row gives a filesystem an option.",
+    )
+    allow_outside_root: bool = Field(
+        True,
+        description="Whether rows may name videos outside of root: by absolute paths, symbolic links, .. or URIs. A "
+        "service that builds from the tables of others sets it to false.",
+    )
+
+    @property
+    def places(self) -> Places:
+        """What the rows of the videos table may name."""
+        return Places(self.root, self.uri_schemes, self.allow_outside_root)
 
 
 class Vocabulary(Section):
@@ -544,8 +560,24 @@ def features_recipe(section: Section) -> dict[str, Any]:
     return {name: getattr(section, name) for name, field in fields if Changes.of(field) == Changes.FEATURES}
 
 
+MAX_CONFIG_BYTES = 1 << 20
+"""A config may have this many bytes. The longest that the package brings has 4 kB; entity types add more."""
+
+MAX_BITS = 63
+"""A whole number in a config may have this many bits beside its sign: it goes into columns and counters of 64 bits."""
+
+UNREADABLE = (OSError, OverflowError, RecursionError, ValueError, yaml.YAMLError)
+"""The exceptions of PyYAML, also for deep nesting, an integer of more than 4,300 digits and an impossible date."""
+
+
 class _Loader(yaml.SafeLoader):
     """Reads YAML in which a key may stand only once; PyYAML takes the last of several without a word."""
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        value = int(super().construct_yaml_int(node))
+        if value.bit_length() > MAX_BITS:
+            raise yaml.constructor.ConstructorError(None, None, "a whole number is too large", node.start_mark)
+        return value
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [key.value for key, _ in node.value]
@@ -555,9 +587,24 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
+
+
+def _parse_yaml(text: str) -> Any:
+    return yaml.load(text, _Loader)  # noqa: S506  a SafeLoader
+
+
+def _read_text(path: Path) -> str:
+    with path.open("rb") as stream:
+        data = stream.read(MAX_CONFIG_BYTES + 1)
+    if len(data) > MAX_CONFIG_BYTES:
+        raise ValueError(f"it has more than {MAX_CONFIG_BYTES:,} bytes")
+    return data.decode()
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506  a SafeLoader
+        values = _parse_yaml(_read_text(path))
     except FileNotFoundError:
         raise UsageError(
             what="The config file does not exist",
@@ -565,7 +612,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
             why="no such file",
             fix="give the path of a YAML config",
         ) from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except UNREADABLE as error:
         reason = " ".join(str(error).split())
         raise UsageError(
             what="The config cannot be read as YAML", where=str(path), why=reason, fix="correct the file"
@@ -614,8 +661,8 @@ def _apply(values: dict[str, Any], setting: str) -> None:
             fix="see config schema",
         )
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        value = _parse_yaml(text)
+    except UNREADABLE as error:
         reason = " ".join(str(error).split())
         raise UsageError(
             what="A setting cannot be read as YAML", where=f"--set {setting}", why=reason, fix="quote the value"
@@ -634,7 +681,7 @@ def _all_problems(error: ValidationError, path: Path) -> UsageError:
     return UsageError(
         what=f"The config has {len(problems)} problem{'s' * (len(problems) != 1)}",
         where=str(path),
-        why="\n         ".join(problems),
+        why=CONTINUED.join(problems),
         fix="correct these fields; `yt8m config schema` lists every field",
     )
 

@@ -51,6 +51,10 @@ class Video:
             raise ValueError(f"a selected video needs an id and at least one label, got {self}")
 
 
+MAX_FRAMES = 1 << 31
+"""The frames of a stored video are fewer, so that sums of them fit the 64-bit columns of tables."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoredEntry:
     """What the feature store says of one video.
@@ -72,8 +76,8 @@ class StoredEntry:
     transfer: str = ""
 
     def __post_init__(self) -> None:
-        if self.frames < 1 or not (0 <= self.magnitude < inf and 0 <= self.deviation_seconds < inf):
-            raise ValueError(f"a stored video has frames, and its magnitude and deviation are finite, got {self}")
+        if not 1 <= self.frames < MAX_FRAMES or not (0 <= self.magnitude < inf and 0 <= self.deviation_seconds < inf):
+            raise ValueError(f"a stored video has 1 … 2³¹ - 1 frames, and finite magnitude and deviation, got {self}")
         if not 0 <= self.decoded_fraction <= 1:
             raise ValueError(f"a decoded fraction is in 0 … 1, got {self}")
 

@@ -11,6 +11,24 @@ A table is empty
 from collections.abc import Callable
 from functools import partial
 
+CONTINUED = "\n" + 9 * " "
+"""What stands between the lines of a part that has several. It is as far in as the parts themselves."""
+
+
+def printable(text: str) -> str:
+    r"""A text as it may be shown on a terminal or in a log.
+
+    Characters that Python does not call printable (control characters, and those that change the direction of writing
+    or are invisible) become escapes, so that no name of a stranger clears a screen, adds a line to a log or hides what
+    it is. (CWE-150, Improper Neutralization of Escape, Meta, or Control Sequences.)
+
+    >>> print(printable("dog\x1b[2J\nerror: é"))
+    dog\x1b[2J\nerror: é
+    """
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+
 
 class PipelineError(Exception):
     """An error with four parts. Subclasses choose the exit code of the command line.
@@ -38,7 +56,8 @@ class PipelineError(Exception):
         return {"what": self.what, "where": self.where, "why": self.why, "fix": self.fix}
 
     def __str__(self) -> str:
-        return f"{self.what}\n  where: {self.where}\n  why:   {self.why}\n  fix:   {self.fix}"
+        what, where, why, fix = (CONTINUED.join(map(printable, part.split(CONTINUED))) for part in self.args)
+        return f"{what}\n  where: {where}\n  why:   {why}\n  fix:   {fix}"
 
 
 class UsageError(PipelineError):

@@ -12,6 +12,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import IO, NamedTuple, cast
+from urllib.parse import quote
 from uuid import uuid4
 
 from pyarrow import ArrowException, fs
@@ -48,11 +49,18 @@ def resolve(uri: str) -> tuple[fs.FileSystem, str]:
     if "://" not in uri:
         return LOCAL, os.path.abspath(uri)
     try:
-        return cast(tuple[fs.FileSystem, str], fs.FileSystem.from_uri(uri))
+        return cast(tuple[fs.FileSystem, str], fs.FileSystem.from_uri(_escaped(uri)))
     except ImportError:
         raise _unknown_place(uri, f"the scheme {uri.partition('://')[0]}:// is not supported") from None
     except (ValueError, ArrowException) as error:
         raise _unknown_place(uri, str(error)) from None
+
+
+def _escaped(uri: str) -> str:
+    """A URI whose path has spaces and foreign letters, as people name objects, as RFC 3986 §2 writes it."""
+    server = re.match(r"[^/]*://[^/]*/?", uri)
+    end = server.end() if server else 0
+    return uri[:end] + quote(uri[end:], safe="%/:?#@!$&'()*+,;=~")
 
 
 def require_known(uri: str) -> str:
@@ -80,11 +88,6 @@ def is_local(uri: str) -> bool:
 
 def join(root: str, *parts: str) -> str:
     return "/".join([root.rstrip("/"), *parts])
-
-
-def absolute(uri: str, root: str) -> str:
-    """A URI or an absolute path as it is, a relative path from a root folder."""
-    return uri if "://" in uri or uri.startswith("/") else join(root, uri)
 
 
 def file_size(uri: str) -> int | None:

@@ -118,7 +118,7 @@ def select_videos(root: Pipeline, plan: BuildPlan, ledger: Ledger) -> Selected:
     visual = ledger.keep(rated | PruneByRaterScore(config.rater_scores, buckets))
 
     # 3. Video sampling and partitioning (§3.1, §3.2)
-    rows = ledger.keep(root | "Videos" >> ReadTable(plan.sources["videos"]))
+    rows = ledger.keep(root | "Videos" >> ReadTable(plan.sources["videos"], config.tables.places))
     videos = ledger.keep(rows | "UniqueVideos" >> DropDuplicates("videos", "video_id", buckets))
     eligible = ledger.keep(videos | FilterEligible(sampling))
     annotated = {"videos": videos, "eligible": eligible, "annotations": ledger.keep(_annotations(root, videos, plan))}
@@ -129,7 +129,7 @@ def select_videos(root: Pipeline, plan: BuildPlan, ledger: Ledger) -> Selected:
     sampled = ledger.keep(candidates | SampleVideos(sampling))
     frequent = ledger.keep(popular | KeepFrequent(sampling, sampled | "Sampled" >> CountVideos(), Stage.FREQUENCY))
     selected = ledger.keep(sampled | "Frequent" >> KeepLabels(Stage.FREQUENCY, frequent))
-    videos = selected | AssignPartitions(config.partitioning, config.tables.root)  # Video
+    videos = selected | AssignPartitions(config.partitioning, config.tables.places)  # Video
 
     # Why a row was not selected can be read while videos are decoded; `rebuild-split` may yet be refused, and waits
     rejected = root | beam.Create([]) if plan.anew else ledger.take_rejects("selection")  # Packed
@@ -146,7 +146,8 @@ def extract_features(videos: PCollection[Video], plan: BuildPlan, ledger: Ledger
     ledger.warn(found.warnings)  # str
 
     # 4. One frame per second of the first 360 s, and 5. Inception pool_3 of each (§3.3): one call for each video
-    extract = ExtractFeatures(plan.store, config.decoding, config.inception, plan.dimensions, plan.identity)
+    places = config.tables.places
+    extract = ExtractFeatures(plan.store, config.decoding, config.inception, plan.dimensions, plan.identity, places)
     extracted = ledger.keep(found.lacking | extract)  # StoredVideo
     recalled = ledger.keep(others | RecallVideos(plan.layout, config.decoding))  # StoredVideo
     return (ledger.keep(found.outputs), extracted, recalled) | "Stored" >> beam.Flatten()

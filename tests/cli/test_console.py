@@ -10,6 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.command_line import run
+from tests.test_errors import HOSTILE
+from tests.test_errors import SHOWN as SHOWN_HOSTILE
 from yt8m_pipeline.cli.console import partition_rows, show
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.layout import Layout
@@ -22,6 +24,14 @@ FACTS = {
         {"what": "rejects", "where": "rejects"},
     ],
 }
+
+
+def test_names_of_strangers_are_shown_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+    show({SHOWN_HOSTILE: HOSTILE, "rows": [{"id": HOSTILE, "é": 1}]}, False, HOSTILE)
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    assert shown.count(SHOWN_HOSTILE) == 4
+    assert "é" in shown
 
 
 class TestWidth:

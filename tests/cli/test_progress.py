@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from rich.console import Console
 
+from tests.test_errors import HOSTILE, SHOWN
 from yt8m_pipeline.cli import progress
 from yt8m_pipeline.cli.progress import PLAIN_SECONDS, ProgressConsole, StageProgress
 from yt8m_pipeline.transforms.monitoring import announce, say
@@ -59,6 +60,11 @@ class TestPlainLines:
             "extract: 2/8 videos, 90 frames",
             "extract: 4/8 videos, 120 frames, 3.0 frames/s, 20 s left",
         ]
+
+    def test_what_steps_say_is_escaped(self, bars: StageProgress, printed: io.StringIO) -> None:
+        del bars
+        say(HOSTILE)
+        assert printed.getvalue() == f"{SHOWN}\n"
 
     def test_a_stage_without_a_total_or_frames_says_what_it_knows(
         self, bars: StageProgress, clock: Clock, printed: io.StringIO

@@ -253,6 +253,56 @@ def test_an_archive_that_reaches_outside_is_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("escaped"))
 
 
+def many(tar: tarfile.TarFile) -> None:
+    for number in range(60):
+        tar.addfile(tarfile.TarInfo(f"{number}"))
+
+
+def large(tar: tarfile.TarFile) -> None:
+    member = tarfile.TarInfo("saved_model.pb")
+    member.size = 3 << 20
+    tar.addfile(member, io.BytesIO(bytes(member.size)))
+
+
+def long_name(tar: tarfile.TarFile) -> None:
+    tar.addfile(tarfile.TarInfo("x" * (2 << 20)))
+
+
+def sparse(tar: tarfile.TarFile) -> None:
+    member = tarfile.TarInfo("saved_model.pb")
+    member.type = tarfile.GNUTYPE_SPARSE
+    tar.addfile(member)
+
+
+@pytest.mark.parametrize("kind", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
+@pytest.mark.parametrize(
+    ("add", "why"),
+    [
+        (many, "files or more"),
+        (large, "2,097,152 bytes in 50 files are the most"),
+        (long_name, "it has a header of"),
+        (sparse, "it has a sparse file"),
+    ],
+)
+def test_an_archive_that_would_unpack_to_too_much_is_refused_and_leaves_nothing(
+    tmp_path: Path,
+    cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    add: Callable[[tarfile.TarFile], None],
+    why: str,
+    kind: int,
+) -> None:
+    monkeypatch.setattr(model_files, "MAX_UNPACKED_BYTES", 2 << 20)
+    monkeypatch.setattr(model_files, "MAX_MEMBERS", 50)
+    path = tmp_path / "model.tar.gz"
+    with tarfile.open(path, "w:gz", format=kind) as tar:
+        add(tar)
+    assert path.stat().st_size < 1 << 14
+    with pytest.raises(UsageError, match=rf"(?s)model cannot be fetched.*{why}"):
+        locate(SavedModel(saved_model=str(path)))
+    assert list(cache.iterdir()) == []
+
+
 def test_an_archive_of_two_models_or_of_none_is_refused(saved: Path, tmp_path: Path, cache: Path) -> None:
     two, none = tmp_path / "two", tmp_path / "none"
     for name in ("a", "b"):

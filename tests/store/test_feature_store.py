@@ -237,6 +237,19 @@ FIELDS = (
 )
 HEADER = np.frombuffer(FIELDS, np.uint8)
 TOO_SOUND = np.frombuffer(FIELDS.replace(b"1.0", b"1.5"), np.uint8)
+DEEP = np.frombuffer(FIELDS.replace(b'"u"', b"[" * 20_000 + b"]" * 20_000), np.uint8)
+
+
+def zipped(frames: int, compression: int) -> bytes:
+    """An archive whose features say that they are so many times 2²⁰ numbers, of which there are a row of zeros."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
+        archive.comment = bytes(SEAL_BYTES)
+        head = io.BytesIO()
+        shape = {"descr": "<f4", "fortran_order": False, "shape": (frames, 1 << 20)}
+        np.lib.format.write_array_header_1_0(head, shape)
+        archive.writestr("features.npy", head.getvalue() + bytes(4 << 20))
+    return buffer.getvalue()[:-SEAL_BYTES]
 
 
 @pytest.mark.parametrize(
@@ -254,6 +267,9 @@ TOO_SOUND = np.frombuffer(FIELDS.replace(b"1.0", b"1.5"), np.uint8)
         archive_of(header=HEADER, features=np.zeros((1, 0)), pts_seconds=np.zeros(1)),
         archive_of(header=HEADER, features=np.array([[np.nan, 1]]), pts_seconds=np.zeros(1)),
         archive_of(header=TOO_SOUND, features=np.zeros((1, 2)), pts_seconds=np.zeros(1)),
+        archive_of(header=DEEP, features=np.zeros((1, 2)), pts_seconds=np.zeros(1)),
+        zipped(1_000_000_000_000, zipfile.ZIP_STORED),
+        zipped(1, zipfile.ZIP_DEFLATED),
     ],
 )
 def test_a_sealed_file_of_another_kind_is_damaged(tmp_path: Path, body: bytes) -> None:

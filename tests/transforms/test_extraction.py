@@ -133,6 +133,11 @@ def extraction_by(network: Network, store: FeatureStore, decoding: Decoding, dty
     return step
 
 
+def extraction_step(store: FeatureStore, videos: Sequence[Video]) -> Outputs:
+    """What the step answers for videos of which none is to be decoded."""
+    return outputs(extraction_by(Network(1.0, 1.0), store, Decoding()), videos)
+
+
 def put(
     store: FeatureStore,
     video: Video,
@@ -206,6 +211,16 @@ class TestIndices:
         assert look_up(store, video, STRICT, Retry.ALL) == fresh
         monkeypatch.setattr(FeatureStore, "open", None)
         assert look_up(store, video, STRICT, Retry.ALL) == fresh
+
+    def test_the_log_shows_an_id_escaped(
+        self, store: FeatureStore, video: Video, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        hostile = replace(video, video_id="dog\x1b[2J\nerror: é")
+        put(store, hostile, 1.0, STRICT)
+        rot(Path(store.path(hostile.video_id)))
+        look_up(store, hostile, STRICT, Retry.ALL, verify=True)
+        warning = next(record for record in caplog.records if record.levelname == "WARNING")
+        assert warning.getMessage().startswith(r"stored features of dog\x1b[2J\nerror: é are damaged")
 
     def test_damage_that_left_size_and_time_alone_is_found_by_verifying(
         self, store: FeatureStore, video: Video, caplog: pytest.LogCaptureFixture

@@ -35,6 +35,7 @@ class DropReason(StrEnum):
     WRONG_TYPE = "wrong_type"
     OUT_OF_RANGE = "out_of_range"
     DUPLICATE = "duplicate"
+    URI_NOT_ACCEPTED = "uri_not_accepted"
     # 1 Vocabulary
     NO_WHITELISTED_TYPE = "no_whitelisted_type"
     BLACKLISTED_TYPE = "blacklisted_type"

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from yt8m_pipeline.cli.console import AsJson, CommandGroup, ConfigPath, Settings, load_config, local_path
-from yt8m_pipeline.errors import UsageError
+from yt8m_pipeline.errors import UsageError, printable
 
 app = typer.Typer(cls=CommandGroup, help="Write, show, check or describe configs.", no_args_is_help=True)
 
@@ -69,19 +69,22 @@ def check(config: ConfigPath, settings: Settings = None) -> None:
     """Check a config, its tables' headers, its model, which is loaded, and this machine's sandbox for videos."""
     from yt8m_pipeline.decoding.sandbox.parent import missing_protections
     from yt8m_pipeline.extraction.inception import load
+    from yt8m_pipeline.extraction.model_files import is_program
     from yt8m_pipeline.extraction.networks import device
     from yt8m_pipeline.jobs.build_plan import plan_build
 
     plan = plan_build(load_config(config, settings, None))
     extractor = load(plan.config.inception, plan.dimensions)
     files = ", ".join(f"{table}: {len(source.files)}" for table, source in plan.sources.items())
-    print(f"{config} is sound. Table files: {files}. Feature space: {plan.store.space}.")
+    print(printable(f"{config} is sound. Table files: {files}. Feature space: {plan.store.space}."))
     print(f"The network gives {extractor.dimensions} features per frame and runs on {device()}.")
     print(f"It is known by {', '.join(f'{name} {value}' for name, value in plan.space['model'].items())}.")
     if not missing_protections(plan.config.decoding):
         print("Videos are decoded in a sandbox with every protection.")
+    if is_program(plan.config.inception.model):
+        print("It is a program: it can read, write and send what you can. Take it from whom you trust.")
     for warning in plan.warnings:
-        print(f"warning: {warning}")
+        print(f"warning: {printable(warning)}")
 
 
 @app.command()

@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from yt8m_pipeline.data_model import Partition
-from yt8m_pipeline.errors import UsageError
+from yt8m_pipeline.errors import UsageError, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -162,15 +162,15 @@ def rounded(value: float | None) -> float | None:
 
 
 def show(facts: Mapping[str, Any], as_json: bool, title: str) -> None:
-    """Prints facts as JSON, or lists of rows as tables and the rest as lines."""
+    """Prints facts as JSON, or lists of rows as tables and the rest as lines; names of strangers are escaped."""
     if as_json:
         print(json.dumps({"title": title, **facts}, indent=2, default=str))
         return
     console = _console()
-    console.print(title, style="bold", markup=False)
+    console.print(printable(title), style="bold", markup=False)
     for name, value in facts.items():
         if not isinstance(value, list):
-            console.print(f"{name}: {value}", markup=False)
+            console.print(printable(f"{name}: {value}"), markup=False)
         elif value:
             console.print(name, style="italic", markup=False)
             console.print(_table(value), soft_wrap=False)
@@ -191,5 +191,5 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> "Table":
 
     table = Table(*(Column(name, overflow="fold") for name in rows[0]))
     for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row.values()))
+        table.add_row(*(Text(printable(str(cell))) for cell in row.values()))
     return table

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -35,8 +36,9 @@ def probe(
 ) -> None:
     """Say what videos are, or why a build cannot use them; of one, a few or all that a table lists."""
     require_posix("probe")
-    from yt8m_pipeline.config import Decoding
+    from yt8m_pipeline.config import Decoding, Tables
     from yt8m_pipeline.jobs.preflight import Probing
+    from yt8m_pipeline.places import Places
 
     if bool(videos) == bool(table):
         what = "Videos and a table exclude each other" if videos else "Nothing to probe"
@@ -47,7 +49,8 @@ def probe(
             fix="give FILE... or --table TABLE",
         )
     loaded = load_config(config, None, None) if config else None
-    probing = Probing(loaded.decoding if loaded else Decoding(), frames, workers or os.cpu_count() or 1)
+    places = (loaded.tables if loaded else Tables()).places if table else Places()
+    probing = Probing(loaded.decoding if loaded else Decoding(), frames, workers or os.cpu_count() or 1, places)
     if table:
         all_sound = _probe_table(table, loaded.tables.root if loaded else None, output, probing, as_json)
     else:
@@ -66,9 +69,10 @@ def _probe_table(table: str, root: str | None, output: str, probing: "Probing", 
     require_replaceable(output)
     for name in source.files:
         check_schema(source.path(name), "videos")
+    root = root or source.root
     with progress_bars() as bars:
-        bars.update("probe", total=count_videos(source))
-        found = probe_table(source, root or source.root, output, probing, lambda: bars.update("probe", done=1))
+        bars.update("probe", total=count_videos(source, replace(probing.places, root=root)))
+        found = probe_table(source, root, output, probing, lambda: bars.update("probe", done=1))
     problems = found.problems.total()
     facts = {
         "videos": found.videos,

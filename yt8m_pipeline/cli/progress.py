@@ -9,6 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from yt8m_pipeline.errors import printable
+
 PLAIN_SECONDS = 5.0
 """Plain lines come at most this often, and at the end of a stage."""
 
@@ -46,7 +48,7 @@ class StageProgress(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         event: dict[str, Any] = record.__dict__
         if "stage" not in event:
-            self._console.print(record.getMessage(), highlight=False, markup=False)
+            self._console.print(printable(record.getMessage()), highlight=False, markup=False)
             for stage in self._stages.values():
                 stage.start()
             return

@@ -5,6 +5,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from yt8m_pipeline import files
 from yt8m_pipeline.errors import DataError
 
 DAMAGE = (
@@ -21,6 +22,24 @@ DAMAGE = (
 )
 """The exceptions that NumPy and zipfile raise on a file that is missing, cut off or altered. The list was found by
 altering bytes of sound files at random."""
+
+
+MAX_ARTEFACT_BYTES = 1 << 30
+"""An artefact may have this many bytes: the eigenvectors of 11,500 dimensions. Those of Inception-V3 have 16 MiB, and a
+codebook of each of 1,024 dimensions 1 MiB."""
+
+
+def read_artefact(uri: str) -> bytes:
+    """Reads a file of at most MAX_ARTEFACT_BYTES.
+
+    Raises:
+        OSError: if it cannot be read.
+        ValueError: if it is larger.
+    """
+    size = files.file_size(uri) or 0
+    if size > MAX_ARTEFACT_BYTES:
+        raise ValueError(f"it has {size:,} bytes, and {MAX_ARTEFACT_BYTES:,} are the most")
+    return files.read_bytes(uri)
 
 
 @contextmanager

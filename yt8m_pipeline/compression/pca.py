@@ -11,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from yt8m_pipeline import files
-from yt8m_pipeline.compression.artefacts import damage_named, require_readable
+from yt8m_pipeline.compression.artefacts import damage_named, read_artefact, require_readable
 from yt8m_pipeline.compression.eigen import leading_eigenpairs
 from yt8m_pipeline.compression.exact_products import fold, product
 from yt8m_pipeline.compression.histogram import Scope
 from yt8m_pipeline.compression.moments import Moments
 from yt8m_pipeline.data_model import Float32Array, Float64Array, Int64Array
 from yt8m_pipeline.errors import DataError
+from yt8m_pipeline.parsing import parse_json, parse_npy
 
 REVISION = 2
 """The revision of `Pca.fit`. Whoever changes a bit of what it returns raises this number, so that finished fits are
@@ -250,7 +251,7 @@ def npy_bytes(array: Float64Array) -> bytes:
 
 def _read(uri: str) -> Float64Array:
     with damage_named(uri):
-        array = np.load(io.BytesIO(files.read_bytes(uri)), allow_pickle=False)
+        array = parse_npy(read_artefact(uri))
         if array.dtype not in (np.float32, np.float64) or array.ndim not in (1, 2):
             raise ValueError(f"holds {array.dtype} {array.shape}, not a vector or matrix of float32 or float64")
     return np.ascontiguousarray(array, np.float64)
@@ -281,7 +282,7 @@ def _load_number(uri: str) -> float:
 def _load_epsilon(uri: str) -> float:
     """The epsilon in a pca.json; fields that this version does not know are left alone."""
     with damage_named(uri):
-        told = json.loads(files.read_bytes(uri))
+        told = parse_json(read_artefact(uri))
         require_readable(uri, int(told["format"]), FORMAT)
         epsilon = float(told["epsilon"])
         if not (math.isfinite(epsilon) and epsilon >= 0):

@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from yt8m_pipeline import files
-from yt8m_pipeline.compression.artefacts import damage_named, require_readable
+from yt8m_pipeline.compression.artefacts import damage_named, read_artefact, require_readable
 from yt8m_pipeline.compression.histogram import STEPS_PER_UNIT, Histogram, Scope
 from yt8m_pipeline.compression.optimal_cells import Line, optimal_cells
 from yt8m_pipeline.data_model import Float32Array, Int64Array, UInt8Array
 from yt8m_pipeline.errors import DataError
+from yt8m_pipeline.parsing import parse_npz
 
 QuantizerName: TypeAlias = Literal["optimal", "uniform"]
 
@@ -214,7 +215,7 @@ class Quantizer:
             DataError: if the file is missing, damaged, not a quantizer or of a newer format.
         """
         with damage_named(uri):
-            arrays = np.load(io.BytesIO(files.read_bytes(uri)), allow_pickle=False)
+            arrays = parse_npz(read_artefact(uri))
             require_readable(uri, int(arrays["format"]) if "format" in arrays else FORMAT, FORMAT)
             scope: Scope = "per_dimension" if LEVELS_KEY["per_dimension"] in arrays else "shared"
             loaded = cls(arrays[LEVELS_KEY[scope]], cast(QuantizerName, str(arrays["name"])))

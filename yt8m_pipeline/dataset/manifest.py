@@ -18,6 +18,7 @@ from yt8m_pipeline.dataset.layout import LEVELS, Layout
 from yt8m_pipeline.dataset.steps import PCA, QUANTIZER, CodebookStep, FileEntry, PcaStep, ShardFacts, ShardStep, Step
 from yt8m_pipeline.dataset.typed_json import JSON_NAME, from_json, json_object, to_json
 from yt8m_pipeline.errors import DataError, PipelineError, UsageError
+from yt8m_pipeline.parsing import parse_json
 
 FORMAT_VERSION = 4
 """The format that this version writes: the rejects are a folder of parts."""
@@ -258,11 +259,11 @@ class Manifest:
         if not files.exists(path):
             return None
         try:
-            values = json_object(json.loads(files.read_bytes(path)))
+            values = json_object(parse_json(files.read_bytes(path)))
             version = from_json(int, values.get("format"))
             if OLDEST_FORMAT <= version <= FORMAT_VERSION:
                 return cls.from_json(values)
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise DataError(
                 what="The manifest cannot be read",
                 where=path,

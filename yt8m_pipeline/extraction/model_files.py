@@ -15,7 +15,7 @@ import urllib.request
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from yt8m_pipeline import files
 from yt8m_pipeline.config import IMAGENET, GraphModel, HubModel, KerasModel, Model, RandomModel, SavedModel
@@ -35,6 +35,19 @@ IMAGENET_MD5 = "bcbd6486424b2319ff4ef7d526e38f63"
 They are those of tf.keras.applications.InceptionV3(include_top=False).
 """
 
+MAX_UNPACKED_BYTES = 16 << 30
+"""The files in an archive may have this many bytes together. The largest image feature vectors that TensorFlow Hub
+offers have 3.7 GB (BiT-M R152x4; Kolesnikov et al. 2020, Big Transfer, Table 4: 937 million parameters of 4 bytes)."""
+
+MAX_MEMBERS = 10_000
+"""An archive may have this many files and folders, since tarfile holds a record of each; a SavedModel has a dozen."""
+
+MAX_NAME_BYTES = 1 << 20
+"""The extended header of a member, which tarfile reads into memory as a whole, may have this many bytes."""
+
+EXTENDED_HEADERS = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, b"L", b"K")
+"""The types of the headers that hold long names (POSIX.1-2001, pax, and GNU tar's L and K)."""
+
 DOWNLOAD_TIMEOUT_SECONDS = 30.0
 """How long a server may stay silent during a download before it counts as unreachable."""
 
@@ -50,6 +63,20 @@ def named(model: Model) -> str:
     """
     source = next(iter(type(model).model_fields))
     return f"{source}: {getattr(model, source)}"
+
+
+def is_program(model: Model) -> bool:
+    """Whether the file of a model holds operations that will run, which may read and write files, and not weights only.
+
+    A .keras file holds the layers of a network; Keras' safe mode refuses Python code among them, and no more is known.
+    (TensorFlow, "Using TensorFlow Securely": models are programs.)
+
+    >>> is_program(SavedModel(saved_model="models/inception")), is_program(KerasModel(keras="imagenet"))
+    (True, False)
+    """
+    return not isinstance(model, RandomModel | KerasModel) or (
+        isinstance(model, KerasModel) and model.keras.endswith(".keras")
+    )
 
 
 def identity(model: Model) -> dict[str, Any]:
@@ -156,9 +183,37 @@ def _unpacked(archive: str) -> str:
         return _keep(found[0])
 
 
+class _Member(tarfile.TarInfo):
+    """A member of an archive, of whose headers none takes much memory."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        member = super().frombuf(buf, encoding, errors)
+        if member.type in EXTENDED_HEADERS and member.size > MAX_NAME_BYTES:
+            raise tarfile.ReadError(f"it has a header of {member.size:,} bytes; {MAX_NAME_BYTES:,} are the most")
+        if member.type == tarfile.GNUTYPE_SPARSE:
+            raise tarfile.ReadError("it has a sparse file, whose map has no limit")
+        return member
+
+
 def _unpack(stream: IO[bytes], folder: Path) -> None:
-    with tarfile.open(fileobj=stream, mode="r|*") as archive:
-        archive.extractall(folder, filter="data")
+    """Unpacks an archive, of which nothing gets outside of the folder and no more than MAX_UNPACKED_BYTES in it.
+
+    Raises:
+        tarfile.TarError: if it would.
+    """
+    unpacked = members = 0
+
+    def within_limits(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo:
+        nonlocal unpacked, members
+        unpacked, members = unpacked + abs(member.size), members + 1
+        if unpacked > MAX_UNPACKED_BYTES or members > MAX_MEMBERS:
+            limits = f"{MAX_UNPACKED_BYTES:,} bytes in {MAX_MEMBERS:,} files"
+            raise tarfile.ReadError(f"it has {unpacked:,} bytes in {members:,} files or more; {limits} are the most")
+        return tarfile.data_filter(member, path)
+
+    with tarfile.open(fileobj=stream, mode="r|*", tarinfo=_Member) as archive:
+        archive.extractall(folder, filter=within_limits)  # noqa: S202  it calls tarfile.data_filter
 
 
 def _copy(uri: str, path: Path) -> None:

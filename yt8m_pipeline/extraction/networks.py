@@ -121,7 +121,7 @@ def _random_inception(image_size: int, seed: int) -> Network:
 
 def _keras_network(architecture: Architecture, image_size: int, path: str) -> Network:
     if path.endswith(".keras"):
-        network = _keras().models.load_model(path, compile=False)
+        network = _keras().models.load_model(path, compile=False, safe_mode=True)
         _require_input(network.inputs[0].shape, image_size, path)
         _require_floats(network.inputs[0].dtype, path)
     else:

@@ -21,6 +21,7 @@ from yt8m_pipeline.decoding.sandbox.parent import missing_protections
 from yt8m_pipeline.errors import UsageError
 from yt8m_pipeline.extraction.identity import identity_of
 from yt8m_pipeline.extraction.inception import describe
+from yt8m_pipeline.extraction.model_files import is_program
 from yt8m_pipeline.extraction.network_input import preprocessing_of
 from yt8m_pipeline.interop.pca_formats import import_pca, imported_files, require_dimensions
 from yt8m_pipeline.jobs.build_folder import is_complete, is_rebuildable
@@ -34,6 +35,11 @@ POOL_3_DIMENSIONS = 2048
 
 MEANINGLESS = (
     "the network has random weights: these features mean nothing outside this dataset; they are for demos and tests"
+)
+
+ANY_PROGRAM = (
+    "the network is a program, which runs with the rights of whoever builds, and the config does not say which one; "
+    "inception.model.sha256 pins it: "
 )
 
 
@@ -108,8 +114,7 @@ class BuildPlan:
     @property
     def warnings(self) -> list[str]:
         """What a user of the dataset must know of the plan."""
-        of_model = [MEANINGLESS] if isinstance(self.config.inception.model, RandomModel) else []
-        return of_model + (self.pca.warnings if self.pca else []) + self._warnings_of_sandbox
+        return self._warnings_of_model + (self.pca.warnings if self.pca else []) + self._warnings_of_sandbox
 
     @property
     def _warnings_of_sandbox(self) -> list[str]:
@@ -118,6 +123,14 @@ class BuildPlan:
         missing = missing_protections(decoding) if decoding.sandbox == "best_effort" else ()
         text = "where the build was planned, the sandbox that decodes videos lacked"
         return [f"{text} {', '.join(missing)}"] if missing else []
+
+    @property
+    def _warnings_of_model(self) -> list[str]:
+        model = self.config.inception.model
+        if isinstance(model, RandomModel):
+            return [MEANINGLESS]
+        is_pinned = model.sha256 is not None or not is_program(model)
+        return [] if is_pinned else [ANY_PROGRAM + self.space["model"]["sha256"]]
 
     @property
     def for_manifest(self) -> dict[str, Any]:

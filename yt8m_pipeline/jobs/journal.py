@@ -17,6 +17,7 @@ from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.manifest import Manifest
 from yt8m_pipeline.dataset.steps import Step, is_intact
 from yt8m_pipeline.files import FileState
+from yt8m_pipeline.parsing import parse_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class Journal:
         if not files.exists(path):
             return self._finished().get(name)
         try:
-            return Step.from_json(json.loads(files.read_bytes(path)))
+            return Step.from_json(parse_json(files.read_bytes(path)))
         except (ValueError, KeyError, TypeError, AttributeError):
             return None
 

@@ -4,7 +4,8 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from heapq import nlargest
 from multiprocessing.pool import ThreadPool
 from queue import SimpleQueue
@@ -21,7 +22,9 @@ from yt8m_pipeline.decoding.damage import check_damage
 from yt8m_pipeline.decoding.facts import VideoFacts
 from yt8m_pipeline.decoding.sandbox.parent import Sandbox
 from yt8m_pipeline.errors import UsageError
+from yt8m_pipeline.places import ANYWHERE, Places
 from yt8m_pipeline.tables.reading import TableFiles, read_batches
+from yt8m_pipeline.tables.uris import accept_uris
 
 TOLERANCE_SECONDS = 1.0
 """How far the table's duration, which decides whether a video is eligible (paper §3.2), may be from the video's."""
@@ -55,11 +58,13 @@ class Probing:
         decoding: The grid, the limits and the policies.
         frames: Whether to decode every frame of the grid.
         workers: How many videos at once.
+        places: What a uri may name.
     """
 
     decoding: Decoding
     frames: bool
     workers: int
+    places: Places = ANYWHERE
 
 
 @dataclass(slots=True)
@@ -104,7 +109,7 @@ def prober(probing: Probing) -> Iterator[ProbeVideos]:
 
     with ExitStack() as stack, ThreadPool(probing.workers) as pool:
         for _ in range(probing.workers):
-            idle.put(stack.enter_context(Sandbox(probing.decoding, UNUSED_SIZE)))
+            idle.put(stack.enter_context(Sandbox(probing.decoding, UNUSED_SIZE, probing.places)))
         yield lambda uris: pool.imap_unordered(probe, enumerate(uris))
 
 
@@ -140,9 +145,9 @@ def probe(
     return [found[number] for number in range(len(uris))]
 
 
-def count_videos(source: TableFiles) -> int:
-    """How many rows of a videos table can be read."""
-    return sum(outcome.kept.num_rows for outcome in _batches(source))
+def count_videos(source: TableFiles, places: Places = ANYWHERE) -> int:
+    """How many rows of a videos table can be read and name a place that is accepted."""
+    return sum(outcome.kept.num_rows for outcome in _batches(source, places))
 
 
 def require_replaceable(output: str) -> None:
@@ -184,31 +189,32 @@ def probe_table(
     Raises:
         DataError: if the table or a sandbox fails, or the output cannot be written.
     """
-    found = Preflight()
+    found, places = Preflight(), replace(probing.places, root=root)
     with (
         files.open_atomic(output) as stream,
         pq.ParquetWriter(stream, REJECTS) as writer,
-        prober(probing) as probe,
+        prober(replace(probing, places=places)) as probe,
     ):
-        for batch in _batches(source):
+        for batch in _batches(source, places):
             rows = batch.kept.select(["video_id", "uri", "duration_seconds"]).to_pylist()
-            rejected = _probe_rows(rows, root, probe, found, progress)
+            rejected = _probe_rows(rows, places, probe, found, progress)
             problems = pa.concat_tables([batch.rejects, rejected])
             found.problems.update(problems["reason"].to_pylist())
             writer.write_table(problems)
     return found
 
 
-def _batches(source: TableFiles) -> Iterator[Outcome]:
+def _batches(source: TableFiles, places: Places) -> Iterator[Outcome]:
     for name in source.files:
-        yield from read_batches(source, name)
+        for outcome in read_batches(source, name):
+            yield outcome.then(partial(accept_uris, places=places))
 
 
 def _probe_rows(
-    rows: list[dict[str, Any]], root: str, probe: ProbeVideos, found: Preflight, progress: Callable[[], None]
+    rows: list[dict[str, Any]], places: Places, probe: ProbeVideos, found: Preflight, progress: Callable[[], None]
 ) -> pa.Table:
     """The videos that cannot be used: schema `REJECTS`."""
-    uris = [files.absolute(row["uri"], root) for row in rows]
+    uris = [places.absolute(row["uri"]) for row in rows]
     rejected: dict[int, tuple[str, str, VideoRejected]] = {}
     for number, result in probe(uris):
         video_id = rows[number]["video_id"]

@@ -17,6 +17,7 @@ from pyarrow import ArrowException
 
 from yt8m_pipeline import files
 from yt8m_pipeline.accounting.reasons import DropReason, Retry, VideoRejected
+from yt8m_pipeline.parsing import parse_json
 from yt8m_pipeline.store.formats import FORMAT, KEY, NewerFormatError, known_fields, require_readable
 from yt8m_pipeline.store.stored_file import DamagedFile, read_stored
 
@@ -102,7 +103,7 @@ class Failure:
             KeyError, TypeError, ValueError: if the data is not what was written.
             NewerFormatError: if a later version wrote the record, which its format or a reason unknown here tells.
         """
-        values = dict(json.loads(data))
+        values = dict(parse_json(data))
         if values.pop("sha256") != _digest(values):
             raise ValueError("its content does not match its SHA-256")
         require_readable(uri, values)

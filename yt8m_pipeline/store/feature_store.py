@@ -19,7 +19,8 @@ import numpy as np
 from yt8m_pipeline import files
 from yt8m_pipeline.accounting.reasons import DropReason, VideoRejected
 from yt8m_pipeline.data_model import Float64Array, StoredEntry
-from yt8m_pipeline.errors import DataError
+from yt8m_pipeline.errors import CONTINUED, DataError
+from yt8m_pipeline.parsing import parse_json
 from yt8m_pipeline.store.failures import Failure, Source, open_failure
 from yt8m_pipeline.store.features import VideoFeatures
 from yt8m_pipeline.store.formats import FORMAT, KEY, require_readable
@@ -342,7 +343,7 @@ def open_store(root: str, description: Mapping[str, Any]) -> FeatureStore:
         raise DataError(
             what="A feature store's description does not fit its name",
             where=uri,
-            why=f"it says\n{found}but space {store.space} is\n{wanted.rstrip()}",
+            why=f"it says\n{found}but space {store.space} is\n{wanted.rstrip()}".replace("\n", CONTINUED),
             fix="restore the file, or use another store folder",
         )
     return store
@@ -358,7 +359,7 @@ def describe(store: FeatureStore) -> dict[str, Any] | None:
     """
     uri = files.join(store.folder, DESCRIPTION)
     try:
-        values = dict(json.loads(files.read_bytes(uri)))
+        values = dict(parse_json(files.read_bytes(uri)))
         require_readable(uri, values)
         departures = {name: value for name, value in values.items() if name not in (KEY, DEFAULTED)}
         is_ours = _fingerprint(departures) == store.space

@@ -18,6 +18,7 @@ from yt8m_pipeline import files
 from yt8m_pipeline.data_model import StoredEntry
 from yt8m_pipeline.errors import DataError
 from yt8m_pipeline.files import FileState
+from yt8m_pipeline.parsing import parse_json
 from yt8m_pipeline.store.failures import Source
 from yt8m_pipeline.store.formats import FORMAT, KEY, NewerFormatError, require_readable
 from yt8m_pipeline.store.stored_file import read_stored
@@ -71,9 +72,9 @@ def _values(entry: StoredEntry) -> tuple[object, ...]:
 def _parse(uri: str, data: bytes, space: str) -> dict[str, IndexedFile]:
     lines = data.splitlines()
     body = b"".join(line + b"\n" for line in lines[:-1])
-    if json.loads(lines[-1]) != _seal(space, body):
+    if parse_json(lines[-1]) != _seal(space, body):
         raise ValueError("it is not what was written for this space")
-    rows = json.loads(b"[%b]" % b",".join(lines[:-1]))
+    rows = parse_json(b"[%b]" % b",".join(lines[:-1]))
     if rows and isinstance(rows[0], dict):
         require_readable(uri, rows.pop(0))
     return dict(map(_indexed, rows))

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from yt8m_pipeline import files
 from yt8m_pipeline.data_model import StoredEntry
 from yt8m_pipeline.errors import DataError
+from yt8m_pipeline.parsing import parse_json, parse_npz
 from yt8m_pipeline.store.features import VideoFeatures
 from yt8m_pipeline.store.formats import FORMAT, KEY, known_fields, require_readable
 
@@ -109,7 +110,7 @@ def open_stored(uri: str) -> StoredFile:
     try:
         header, video = _parse(uri, data)
         stored = StoredFile(header, video, brief(header, video, magnitude(video)))
-    except (KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise DamagedFile.at(uri, f"it is sealed but is no feature file: {error}") from error
     return stored
 
@@ -160,8 +161,8 @@ def _check_seal(uri: str, data: bytes) -> None:
 
 
 def _parse(uri: str, data: bytes) -> tuple[Header, VideoFeatures]:
-    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-        values = dict(json.loads(arrays["header"].tobytes()))
-        require_readable(uri, values)
-        header = known_fields(Header, values)
-        return header, VideoFeatures(header.video_id, arrays["features"], arrays["pts_seconds"])
+    arrays = parse_npz(data)
+    values = dict(parse_json(arrays["header"].tobytes()))
+    require_readable(uri, values)
+    header = known_fields(Header, values)
+    return header, VideoFeatures(header.video_id, arrays["features"], arrays["pts_seconds"])

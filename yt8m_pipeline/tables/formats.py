@@ -1,7 +1,6 @@
 """The formats of input tables (CSV, JSONL, Parquet): a header, and batches of rows as the file holds them."""
 
 import csv
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BufferedReader, RawIOBase, TextIOWrapper
@@ -14,11 +13,19 @@ import pyarrow.parquet as pq
 
 from yt8m_pipeline.data_model import Int64Array
 from yt8m_pipeline.errors import UsageError
+from yt8m_pipeline.parsing import parse_json
 
 T = TypeVar("T")
 
 BATCH_ROWS = 65_536
 """The number of rows that are converted at once: some MB of ids, enough to make the cost of a call small."""
+BATCH_BYTES = 64 << 20
+"""A batch ends early when its rows have this many bytes of text, so that long rows take no more memory than short ones.
+"""
+MAX_ROW_BYTES = 1 << 20
+"""A row of CSV or JSONL is a reject if it is longer: no row of ids, labels and a description comes near. A file that is
+one line of gigabytes, by accident or on purpose, would otherwise be read into memory as a whole."""
+TOO_LONG = f"it has more than {MAX_ROW_BYTES:,} bytes"
 BUFFER_BYTES = 4 << 20
 """The number of bytes that one request to a bucket reads ahead."""
 SAMPLED_LINES = 100
@@ -103,30 +110,65 @@ def _csv_batches(stream: IO[bytes], wanted: Sequence[str], _: int | None) -> Ite
     return _batched(rows, columns)
 
 
-def _read_csv(stream: IO[bytes]) -> tuple[list[str], Iterator[list[str] | Malformed]]:
+def _read_csv(stream: IO[bytes]) -> tuple[list[str], Iterator[tuple[list[str] | Malformed, int]]]:
     """Reads the column names and the data rows. Bytes that are not UTF-8 become surrogates, which no cast accepts."""
     text = TextIOWrapper(_buffered(stream), "utf-8-sig", "surrogateescape", newline="")
-    reader = csv.reader(text, strict=True)
+    lines = _Lines(text)
+    reader = csv.reader(lines, strict=True)
     names = [name.strip() for name in next(reader, [])]
-    return names, _csv_rows(reader, len(names))
+    return names, _csv_rows(reader, lines, len(names))
 
 
-def _csv_rows(reader: Any, width: int) -> Iterator[list[str] | Malformed]:
+class _Lines:
+    """The lines of a text, of which it never holds more than the most that a row may have.
+
+    Attributes:
+        number: The number of the last line.
+        row_length: How long the row is that the last lines belong to. Who begins another row sets it to 0.
+    """
+
+    def __init__(self, text: TextIOWrapper) -> None:
+        self._text, self.number, self.row_length = text, 0, 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        """Returns the next line.
+
+        Raises:
+            csv.Error: if it makes its row too long; the line is skipped.
+        """
+        line = self._text.readline(MAX_ROW_BYTES + 1)
+        if not line:
+            raise StopIteration
+        self.number, self.row_length = self.number + 1, self.row_length + len(line)
+        if self.row_length > MAX_ROW_BYTES:
+            while line and not line.endswith(("\n", "\r")):
+                line = self._text.readline(MAX_ROW_BYTES)
+            raise csv.Error(TOO_LONG)
+        return line
+
+
+def _csv_rows(reader: Iterator[list[str]], lines: _Lines, width: int) -> Iterator[tuple[list[str] | Malformed, int]]:
+    """The rows, each with its length."""
     while True:
-        first_line = reader.line_num + 1
+        first_line, lines.row_length = lines.number + 1, 0
         try:
             fields = next(reader, None)
         except csv.Error as error:
-            yield Malformed(f"lines {first_line} to {reader.line_num}: {error}")
+            yield Malformed(f"lines {first_line} to {lines.number}: {error}"), 0
             continue
         if fields is None:
             return
         if fields:
-            yield fields if len(fields) == width else Malformed(f"{len(fields)} fields, the header has {width}")
+            is_whole = len(fields) == width
+            row = fields if is_whole else Malformed(f"{len(fields)} fields, the header has {width}")
+            yield row, lines.row_length
 
 
 def _json_header(stream: IO[bytes]) -> Header:
-    sample = list(islice(_read_json(stream), SAMPLED_LINES))
+    sample = [record for record, _ in islice(_read_json(stream), SAMPLED_LINES)]
     records = [record for record in sample if isinstance(record, dict)]
     if sample and not records:
         raise ValueError(f"none of its first {len(sample)} lines holds a JSON object")
@@ -140,14 +182,22 @@ def _json_batches(stream: IO[bytes], wanted: Sequence[str], _: int | None) -> It
     return _batched(_read_json(stream), columns)
 
 
-def _read_json(stream: IO[bytes]) -> Iterator[dict[str, Any] | Malformed]:
-    return (_parse_json(line) for line in _buffered(stream) if line.strip())
+def _read_json(stream: IO[bytes]) -> Iterator[tuple[dict[str, Any] | Malformed, int]]:
+    """The records, each with its length."""
+    buffered = _buffered(stream)
+    while line := buffered.readline(MAX_ROW_BYTES + 1):
+        if len(line) > MAX_ROW_BYTES:
+            while line and not line.endswith(b"\n"):
+                line = buffered.readline(MAX_ROW_BYTES)
+            yield Malformed(TOO_LONG), 0
+        elif line.strip():
+            yield _parse_json(line), len(line)
 
 
 def _parse_json(line: bytes) -> dict[str, Any] | Malformed:
     try:
-        record = json.loads(line)
-    except (ValueError, RecursionError) as error:
+        record = parse_json(line)
+    except ValueError as error:
         return Malformed(f"not JSON: {error}")
     return record if isinstance(record, dict) else Malformed(f"not a JSON object but a {type(record).__name__}")
 
@@ -173,15 +223,30 @@ def _parquet_row_groups(stream: IO[bytes]) -> int:
 
 
 def _batched(
-    records: Iterable[T | Malformed], columns: Callable[[Sequence[T]], Mapping[str, Values]]
+    records: Iterable[tuple[T | Malformed, int]], columns: Callable[[Sequence[T]], Mapping[str, Values]]
 ) -> Iterator[RawBatch]:
-    iterator, first_row = iter(records), 1
-    while chunk := list(islice(iterator, BATCH_ROWS)):
+    """Batches of records, each of which comes with its length."""
+    first_row = 1
+    for chunk in _chunks(records):
         malformed = {row: record.why for row, record in enumerate(chunk) if isinstance(record, Malformed)}
         rows = np.delete(np.arange(len(chunk)), list(malformed)) + first_row
         good = [record for record in chunk if not isinstance(record, Malformed)]
         yield RawBatch(rows, columns(good), {row + first_row: why for row, why in malformed.items()})
         first_row += len(chunk)
+
+
+def _chunks(records: Iterable[tuple[T, int]]) -> Iterator[list[T]]:
+    """Lists of at most BATCH_ROWS records, with not much more than BATCH_BYTES in all."""
+    chunk: list[T] = []
+    size = 0
+    for record, length in records:
+        chunk.append(record)
+        size += length
+        if len(chunk) == BATCH_ROWS or size >= BATCH_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
 
 
 def _buffered(stream: IO[bytes]) -> BufferedReader:

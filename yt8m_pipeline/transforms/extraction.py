@@ -11,15 +11,17 @@ import apache_beam as beam
 from apache_beam.pvalue import PCollection, TaggedOutput
 from apache_beam.utils.shared import Shared
 
-from yt8m_pipeline.accounting.reasons import Stage, VideoRejected
+from yt8m_pipeline.accounting.reasons import DropReason, Stage, VideoRejected
 from yt8m_pipeline.config import Decoding, Inception
 from yt8m_pipeline.data_model import StoredEntry, StoredVideo, Video
 from yt8m_pipeline.decoding.damage import conditions
 from yt8m_pipeline.decoding.frames import library_version
+from yt8m_pipeline.decoding.sandbox.local_files import require_accepted
 from yt8m_pipeline.decoding.sandbox.parent import Sandbox, require_readable
 from yt8m_pipeline.extraction.identity import identity_of, require_same_identity
 from yt8m_pipeline.extraction.inception import ANY_DIMENSIONS, FeatureExtractor, load
 from yt8m_pipeline.extraction.networks import device
+from yt8m_pipeline.places import ANYWHERE, Places
 from yt8m_pipeline.store.failures import Source
 from yt8m_pipeline.store.feature_store import FeatureStore, place
 from yt8m_pipeline.store.index import IndexedFile
@@ -42,6 +44,7 @@ class ExtractFeatures(SeveralOutputs[PCollection[Video], Outputs[StoredVideo]]):
         inception: 5. The activation pool_3 of the network (paper §3.3).
         dimensions: How many features per frame the PCA that follows can take.
         planned: The identity of the process that planned; a worker of another one refuses. None: any will do.
+        places: What the rows of the videos table may name.
     """
 
     store: FeatureStore
@@ -49,9 +52,11 @@ class ExtractFeatures(SeveralOutputs[PCollection[Video], Outputs[StoredVideo]]):
     inception: Inception
     dimensions: range = ANY_DIMENSIONS
     planned: Mapping[str, Any] | None = None
+    places: Places = ANYWHERE
 
     def expand(self, videos: PCollection[Video]) -> Outputs[StoredVideo]:
-        extract = ExtractVideo(self.store, self.decoding, self.inception, self.dimensions, self.planned)
+        given = (self.decoding, self.inception, self.dimensions, self.planned, self.places)
+        extract = ExtractVideo(self.store, *given)
         step = typed_step(extract, StoredVideo, written=tuple[str, tuple[str, IndexedFile]])
         found = videos | "extract" >> step.with_outputs(REJECTS, COUNTS, WRITTEN, main=KEPT)
         _ = found[WRITTEN] | "shelf" >> beam.GroupByKey() | "index" >> Map(remember, self.store)
@@ -68,25 +73,26 @@ class ExtractVideo(NotingDoFn):
         inception: Inception,
         dimensions: range,
         planned: Mapping[str, Any] | None = None,
+        places: Places = ANYWHERE,
     ) -> None:
         self._store, self._decoding, self._inception = store, decoding, inception
-        self._dimensions, self._planned = dimensions, planned
+        self._dimensions, self._planned, self._places = dimensions, planned, places
         self._shared = Shared()
 
     def setup(self) -> None:
-        self._sandbox = Sandbox(self._decoding, self._inception.decoded_size)
+        self._sandbox = Sandbox(self._decoding, self._inception.decoded_size, self._places)
         self._held: FeatureExtractor | None = None
 
     def teardown(self) -> None:
         self._sandbox.close()
 
     def process(self, video: Video) -> Iterator[Any]:
-        source = Source.of(video.uri)
         try:
-            entry = stored_before(self._store, video, source) or self._extract(video, source)
+            require_accepted(video.uri, self._places)
+            source = Source.of(video.uri)
+            entry = self._attempt(video, source)
         except VideoRejected as rejection:
             advance(Stage.EXTRACT)
-            self._store.write_failure(video.video_id, source, conditions(self._decoding), rejection)
             yield from rejected(video, rejection)
             return
         advance(Stage.EXTRACT, frames=entry.frames)
@@ -95,9 +101,18 @@ class ExtractVideo(NotingDoFn):
             yield TaggedOutput(WRITTEN, (place(video.video_id)[0], (video.video_id, written)))
         yield from settled(video, entry, self._decoding)
 
+    def _attempt(self, video: Video, source: Source) -> StoredEntry:
+        """Extracts a video or remembers why not, unless it is a verdict on its uri, which another config may change."""
+        try:
+            return stored_before(self._store, video, source) or self._extract(video, source)
+        except VideoRejected as rejection:
+            if rejection.reason != DropReason.URI_NOT_ACCEPTED:
+                self._store.write_failure(video.video_id, source, conditions(self._decoding), rejection)
+            raise
+
     def _extract(self, video: Video, source: Source) -> StoredEntry:
         if not source.size:
-            require_readable(video.uri)  # a corpus of which only missing files are left needs no network
+            require_readable(video.uri, self._places)  # a corpus of which only missing files are left needs no network
         extractor, watch = self._extractor(), Watch()
         try:
             extracted = extract_video(video, self._sandbox, extractor, self._inception, watch)

@@ -19,7 +19,7 @@ from yt8m_pipeline.dataset.index import read_parquet, recorded_entry
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.rejects import failed_videos, find_rejects
 from yt8m_pipeline.decoding.damage import check_damage, conditions
-from yt8m_pipeline.errors import DataError
+from yt8m_pipeline.errors import DataError, printable
 from yt8m_pipeline.store.failures import Source
 from yt8m_pipeline.store.feature_store import Damaged, FeatureStore, Shelf, place
 from yt8m_pipeline.store.index import IndexedFile
@@ -138,7 +138,8 @@ class LookUp(NotingDoFn):
             yield from rejected(video, failure.rejection)
             return
         if isinstance(found, Damaged):
-            LOGGER.warning("stored features of %s are damaged (%s); extracting it again", video.video_id, found.reason)
+            name, reason = printable(video.video_id), printable(found.reason)
+            LOGGER.warning("stored features of %s are damaged (%s); extracting it again", name, reason)
         yield TaggedOutput(LACKING, video)
 
     def _has_changed(self, video: Video, found: IndexedFile) -> bool:

@@ -7,6 +7,7 @@ a bucket are joined in Arrow, so that a shuffle sees a few large values in place
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple, TypeAlias
 
@@ -22,7 +23,7 @@ from yt8m_pipeline.accounting.reasons import Stage
 from yt8m_pipeline.chance import salted_hashes
 from yt8m_pipeline.config import Partitioning, RaterScores, VideoSampling, Vocabulary
 from yt8m_pipeline.data_model import Partition, StoredVideo, Video
-from yt8m_pipeline.files import absolute
+from yt8m_pipeline.places import Places
 from yt8m_pipeline.selection.frequency import count_videos, keep_frequent, keep_popular
 from yt8m_pipeline.selection.labels import attach_labels, keep_labels, nested_annotations, settle_annotations
 from yt8m_pipeline.selection.partitioning import assign_partitions, lacking_entities, lacking_warnings
@@ -38,6 +39,7 @@ from yt8m_pipeline.selection.video_sampling import (
 )
 from yt8m_pipeline.selection.vocabulary import filter_by_type, unused_types, used_types
 from yt8m_pipeline.tables.reading import Piece, TableFiles, pieces_of, read_batches, schema
+from yt8m_pipeline.tables.uris import accept_uris
 from yt8m_pipeline.transforms.combiners import Sum
 from yt8m_pipeline.transforms.ledger import (
     COUNTS,
@@ -63,13 +65,19 @@ Joined: TypeAlias = dict[str, pa.Table]
 
 @dataclass
 class ReadTable(SeveralOutputs[Pipeline, Outputs[pa.Table]]):
-    """Pipeline → PCollection[pa.Table]: the well-formed rows of one input table, with their provenance."""
+    """Pipeline → PCollection[pa.Table]: the well-formed rows of one input table, with their provenance.
+
+    Attributes:
+        source: The table's files.
+        places: What the uris of a videos table may name; None for the other tables.
+    """
 
     source: TableFiles
+    places: Places | None = None
 
     def expand(self, root: Pipeline) -> Outputs[pa.Table]:
         pieces = root | beam.Create(self.source.files) | "pieces" >> FlatMap(_pieces, self.source) | beam.Reshuffle()
-        return outputs_of(pieces, _Read(self.source), kept=pa.Table)
+        return outputs_of(pieces, _Read(self.source, self.places), kept=pa.Table)
 
 
 def _pieces(file: str, source: TableFiles) -> list[Piece]:
@@ -77,12 +85,12 @@ def _pieces(file: str, source: TableFiles) -> list[Piece]:
 
 
 class _Read(NotingDoFn):
-    def __init__(self, source: TableFiles) -> None:
-        self._source = source
+    def __init__(self, source: TableFiles, places: Places | None) -> None:
+        self._source, self._places = source, places
 
     def process(self, piece: Piece) -> Iterator[Any]:
         for outcome in read_batches(self._source, piece.file, piece.row_group):
-            yield from settle(outcome)
+            yield from settle(outcome.then(partial(accept_uris, places=self._places)) if self._places else outcome)
 
 
 @dataclass
@@ -488,18 +496,18 @@ class AssignPartitions(beam.PTransform[Tables, PCollection[Video]]):
 
     Attributes:
         config: The shares of the partitions.
-        root: The folder that relative URIs are relative to.
+        places: What the rows may name, and the folder that relative paths are relative to.
     """
 
     config: Partitioning
-    root: str
+    places: Places
 
     def expand(self, videos: Tables) -> PCollection[Video]:
-        return videos | FlatMap(_videos, self.config, self.root)
+        return videos | FlatMap(_videos, self.config, self.places)
 
 
-def _videos(table: pa.Table, config: Partitioning, root: str) -> Iterator[Video]:
+def _videos(table: pa.Table, config: Partitioning, places: Places) -> Iterator[Video]:
     columns = ("video_id", "uri", "partition", "entity_ids")
     rows = assign_partitions(table, config).select(columns).to_pydict()
     for video_id, uri, partition, entity_ids in zip(*(rows[name] for name in columns), strict=True):
-        yield Video(video_id, absolute(uri, root), Partition(partition), tuple(entity_ids))
+        yield Video(video_id, places.absolute(uri), Partition(partition), tuple(entity_ids))

@@ -18,7 +18,6 @@ import os
 import re
 import signal
 import socket
-import stat
 import subprocess
 import sys
 from collections.abc import Generator, Iterable, Iterator
@@ -39,6 +38,7 @@ from yt8m_pipeline.config import Decoding
 from yt8m_pipeline.decoding.facts import TRANSFERS, SampledFrame, VideoFacts
 from yt8m_pipeline.decoding.frame_times import Grid
 from yt8m_pipeline.decoding.sandbox.confinement import Protection
+from yt8m_pipeline.decoding.sandbox.local_files import open_local, require_accepted
 from yt8m_pipeline.decoding.sandbox.protocol import (
     BLOCK_BYTES,
     DECODE,
@@ -60,7 +60,8 @@ from yt8m_pipeline.decoding.sandbox.protocol import (
     block_length,
 )
 from yt8m_pipeline.decoding.sandbox.reading_ahead import read_ahead
-from yt8m_pipeline.errors import DataError, UsageError
+from yt8m_pipeline.errors import DataError, UsageError, printable
+from yt8m_pipeline.places import Places
 
 CHILD = "yt8m_pipeline.decoding.sandbox.child"
 
@@ -101,10 +102,11 @@ class Sandbox:
     Args:
         decoding: The sampling rate and the limits.
         size: Height and width of the frames, in pixels; None: each frame has its own size.
+        places: What a uri may name; None: anything, for callers whose uris are their own word.
     """
 
-    def __init__(self, decoding: Decoding, size: int | None) -> None:
-        self._decoding, self._size = decoding, size
+    def __init__(self, decoding: Decoding, size: int | None, places: Places | None = None) -> None:
+        self._decoding, self._size, self._places = decoding, size, places
         self._idle: _Child | None = None
 
     def __enter__(self) -> Self:
@@ -129,9 +131,9 @@ class Sandbox:
             The share of the video's grid times whose frame is sound.
 
         Raises:
-            VideoRejected: MISSING_FILE, EMPTY_FILE; IO_ERROR, also where reading fails half-way; whatever
-                `decode_frames` finds; FRAME_TOO_LARGE; DECODER_CRASHED, also for frames that are not those of the grid;
-                DECODE_TIMEOUT; INTERNAL_ERROR, for an exception that is no verdict on the video.
+            VideoRejected: URI_NOT_ACCEPTED, MISSING_FILE, EMPTY_FILE; IO_ERROR, also where reading fails half-way;
+                whatever `decode_frames` finds; FRAME_TOO_LARGE; DECODER_CRASHED, also for frames that are not those of
+                the grid; DECODE_TIMEOUT; INTERNAL_ERROR, for an exception that is no verdict on the video.
             DataError: when no child can be started.
             UsageError: under `sandbox: strict`, where the system lacks a protection.
         """
@@ -154,7 +156,7 @@ class Sandbox:
     @contextmanager
     def _at_work(self, task: bytes, uri: str) -> "Iterator[_Child]":
         with ExitStack() as stack:
-            video = _open(uri, stack)
+            video = _open(uri, stack, self._places)
             child = self._take()
             stack.callback(self._give_back, child)
             child.hand_over(task, video)
@@ -372,7 +374,7 @@ class _Child:
         is_traceback = status == UNEXPECTED_EXCEPTION and any(map(TRACEBACK.match, lines))
         if self._video is not None and is_traceback and not OUT_OF_MEMORY.match(said):
             detail = f"{said}: this is a fault of yt8m_pipeline or PyAV and not of the video; please report it"
-            logger.error("decoding %s: %s", self._video.uri, detail)
+            logger.error("decoding %s: %s", printable(self._video.uri), detail)
             return VideoRejected(DropReason.INTERNAL_ERROR, detail)
         names = {number.value: number.name for number in signal.Signals}
         ended = f"signal {names.get(-status, -status)}" if status < 0 else f"exit status {status}"
@@ -458,30 +460,23 @@ def missing_protections(decoding: Decoding) -> tuple[Protection, ...]:
     return child.missing
 
 
-def require_readable(uri: str) -> None:
+def require_readable(uri: str, places: Places | None = None) -> None:
     """Raises what `Sandbox.decode` raises for a video that is missing, empty or out of reach, without a child."""
     with ExitStack() as stack:
-        _open(uri, stack)
+        _open(uri, stack, places)
 
 
-def _open(uri: str, stack: ExitStack) -> _Video:
-    """Opens a video that has bytes, at their start."""
+def _open(uri: str, stack: ExitStack, places: Places | None) -> _Video:
+    """Opens a video that has bytes, at their start. No filesystem is made of a uri that is refused."""
+    require_accepted(uri, places)
     with _reading(uri):
-        opened = _open_local(uri) if files.is_local(uri) else files.open_read(uri)
+        opened = open_local(uri, places) if files.is_local(uri) else files.open_read(uri)
         file = stack.enter_context(opened)
         size = file.seek(0, io.SEEK_END)
         file.seek(0)
     if size == 0:
         raise VideoRejected(DropReason.EMPTY_FILE, f"{uri}: 0 bytes")
     return _Video(uri, file, size)
-
-
-def _open_local(uri: str) -> io.FileIO:
-    descriptor = os.open(files.resolve(uri)[1], os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise VideoRejected(DropReason.NOT_A_VIDEO, f"{uri}: not a regular file")
-    return io.FileIO(descriptor)
 
 
 @contextmanager
