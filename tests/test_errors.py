@@ -69,7 +69,7 @@ def test_a_verdict_that_is_written_down_ends_a_run_that_the_engine_finished(tmp_
     layout = Layout(str(tmp_path))
 
     def refuse(_: int) -> None:
-        Refusals(layout.path(Layout.REFUSALS)).write(DataError(**PARTS))
+        Refusals(layout).write(DataError(**PARTS))
 
     with pytest.raises(DataError) as caught:
         run([], layout, lambda root: root | beam.Create([1]) | beam.Map(refuse))
@@ -78,7 +78,7 @@ def test_a_verdict_that_is_written_down_ends_a_run_that_the_engine_finished(tmp_
 
 def test_the_errors_of_an_earlier_run_do_not_count(tmp_path: Path) -> None:
     layout = Layout(str(tmp_path))
-    Refusals(layout.path(Layout.REFUSALS)).write(DataError(**PARTS))
+    Refusals(layout).write(DataError(**PARTS))
     assert run([], layout, lambda root: root | beam.Create([1])) == {}
 
 

@@ -127,6 +127,12 @@ def test_the_decoding_child_loads_no_arrow() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
+def test_every_file_of_a_dataset_is_written_through_its_layout() -> None:
+    """Which proves that the build still owns the folder. The lock itself is what says so."""
+    past = re.compile(r"(open_atomic|write_bytes|\.save)\(\s*(\w+\.)*(layout|target)\.path\(")
+    assert not [name for name, path in ROOMS.items() if past.search(path.read_text(encoding="utf-8"))]
+
+
 def test_help_answers_at_once() -> None:
     before = os.times()
     subprocess.run([sys.executable, "-m", "yt8m_pipeline", "--help"], check=True, capture_output=True)

@@ -1,21 +1,33 @@
-"""Running a pipeline on an engine of Beam: its options, and its errors in our words."""
+"""Running a pipeline on an engine of Beam: its options, its errors in our words, and how its job is stopped."""
 
+import logging
+import sys
+import time
 from argparse import ArgumentError, ArgumentParser
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib import import_module
 from tempfile import TemporaryDirectory
+from textwrap import shorten
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, PortableOptions, StandardOptions
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+from apache_beam.runners.runner import PipelineState
+from grpc import RpcError
 
 from yt8m_pipeline.dataset.layout import Layout
-from yt8m_pipeline.errors import DataError, UsageError
+from yt8m_pipeline.errors import DataError, PipelineError, UsageError
 from yt8m_pipeline.jobs.refusals import Refusals
 from yt8m_pipeline.transforms.monitoring import stage_seconds
 from yt8m_pipeline.transforms.steps import refusing_to
+
+_LOG = logging.getLogger(__name__)
+
+POLL_SECONDS = 1.0
+"""The pause between two questions whether a job that is being cancelled has ended: for some engines each is a request
+over the network, and a job takes seconds to minutes to end."""
 
 
 def beam_pipeline(arguments: Sequence[str]) -> Any:
@@ -80,10 +92,11 @@ def run(arguments: Sequence[str], layout: Layout, add_steps: Callable[[beam.Pipe
     Raises:
         PipelineError: what a step refused, as it was raised in the worker.
         DataError: with the last line that the engine gives, if it stopped for another reason.
-        KeyboardInterrupt: if a worker was interrupted.
+        KeyboardInterrupt: if this process or a worker was interrupted. A job of another process is cancelled first, and
+            waited for; a second interrupt leaves it to itself, which is logged with how to find it.
     """
     with TemporaryDirectory(prefix="yt8m-") as spare:
-        refusals = Refusals(layout.path(Layout.REFUSALS), spare)
+        refusals = Refusals(layout, spare)
         refusals.clear()
         root = beam_pipeline(arguments)
         with refusing_to(refusals):
@@ -94,13 +107,60 @@ def run(arguments: Sequence[str], layout: Layout, add_steps: Callable[[beam.Pipe
 def _run(root: Any, refusals: Refusals) -> Any:
     try:
         result = root.run()
-        with suppress(NotImplementedError):  # of a job that an engine only looks at there is no state
-            result.wait_until_finish()
-    except RuntimeError as error:
-        raise refusals.first() or _engine_error(str(error)) from error
+        _wait(result, root.options)
+    except _errors() as error:
+        raise _cause(refusals) or _engine_error(str(error)) from error
     if refused := refusals.first():
         raise refused
     return result
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    """What engines raise when a job has failed. Dataflow's own class is no RuntimeError, and not always installed."""
+    dataflow = sys.modules.get("apache_beam.runners.dataflow.dataflow_runner")
+    return (RuntimeError, RpcError, *([dataflow.DataflowRuntimeException] if dataflow else []))
+
+
+def _cause(refusals: Refusals) -> PipelineError | None:
+    """What a step refused. The steps of a build that no longer owns its folder can write down nothing there."""
+    refusals.layout.require_owned()
+    return refusals.first()
+
+
+def _wait(result: Any, options: PipelineOptions) -> None:
+    """Waits until a job has ended. An interrupt cancels it."""
+    try:
+        with suppress(NotImplementedError):  # of a job that an engine only looks at there is no state
+            result.wait_until_finish()
+    except KeyboardInterrupt:
+        _cancel(result, options)
+        raise
+
+
+def _cancel(result: Any, options: PipelineOptions) -> None:
+    """Cancels a job and waits until it has ended. It is left to itself after another interrupt, or if it cannot be."""
+    job, given_up = _job_id(result), (KeyboardInterrupt, OSError, *_errors())
+    _LOG.warning("cancelling job %s, and waiting until it has ended; interrupt again to leave it to itself", job)
+    try:
+        result.cancel()
+        while not PipelineState.is_terminal(result.state):
+            time.sleep(POLL_SECONDS)
+    except given_up as error:
+        why = shorten(str(error), 200) or "interrupted again"
+        _LOG.warning("job %s is left to itself (%s): it may store more features, but can write no dataset", job, why)
+        _LOG.warning("to cancel it: %s", _how_to_cancel(job, options))
+
+
+def _job_id(result: Any) -> str:
+    """The name that the engine gave to a job: Dataflow's results tell it by a method, portable ones keep it."""
+    return str(result.job_id() if hasattr(result, "job_id") else getattr(result, "_job_id", "without a name"))
+
+
+def _how_to_cancel(job: str, options: PipelineOptions) -> str:
+    cloud = options.view_as(GoogleCloudOptions)
+    if "dataflow" in (options.view_as(StandardOptions).runner or "").lower():
+        return f"gcloud dataflow jobs cancel {job} --project={cloud.project} --region={cloud.region}"
+    return f"use the job server at {options.view_as(PortableOptions).job_endpoint}, where it has this name"
 
 
 def _engine_error(text: str) -> DataError | KeyboardInterrupt:

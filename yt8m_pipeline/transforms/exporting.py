@@ -124,7 +124,7 @@ def _copy_pca(pca: Step, copying: Copying) -> Step:
 def _copy(file: FileEntry, copying: Copying) -> FileEntry:
     source, target = copying.source, copying.target
     require_intact(source, file)
-    with files.open_read(source.path(file.path)) as given, files.open_atomic(target.path(file.path)) as copy:
+    with files.open_read(source.path(file.path)) as given, target.open_write(file.path) as copy:
         shutil.copyfileobj(given, copy)
     return file
 
