@@ -139,7 +139,8 @@ def _wait(result: Any, options: PipelineOptions) -> None:
 
 def _cancel(result: Any, options: PipelineOptions) -> None:
     """Cancels a job and waits until it has ended. It is left to itself after another interrupt, or if it cannot be."""
-    job, given_up = _job_id(result), (KeyboardInterrupt, OSError, *_errors())
+    job = _job_id(result)
+    given_up: tuple[type[BaseException], ...] = (KeyboardInterrupt, OSError, *_errors())
     _LOG.warning("cancelling job %s, and waiting until it has ended; interrupt again to leave it to itself", job)
     try:
         result.cancel()
@@ -165,7 +166,7 @@ def _how_to_cancel(job: str, options: PipelineOptions) -> str:
 
 def _engine_error(text: str) -> DataError | KeyboardInterrupt:
     """What an engine says of an exception that is none of ours: its last line."""
-    last = [line for line in text.splitlines() if line.strip()][-1]
+    last = [line for line in text.splitlines() if any(map(str.isalnum, line))][-1]
     if last.startswith("KeyboardInterrupt"):
         return KeyboardInterrupt()
     return DataError(
