@@ -248,14 +248,23 @@ class TestBuild:
         assert facts["title"].startswith("Nothing to do")
 
 
-ENDED_BY_SIGINT = (130, -signal.SIGINT)
-"""A shell says 130 of both. Python ends by the signal itself where `exec` of a string, as in a dataclass, met it."""
+ENDED_BY = {signal.SIGINT: (130, -signal.SIGINT), signal.SIGTERM: (143,)}
+"""A shell says 130 of both. Python ends by SIGINT itself where `exec` of a string, as in a dataclass, met it."""
 
 
 class TestInterrupt:
-    @pytest.mark.parametrize("seconds", [0.0, 1.0, 3.0])
-    def test_ctrl_c_ends_a_build_with_130_and_no_traceback(
-        self, workshop: Workshop, tmp_path: Path, seconds: float
+    @pytest.mark.parametrize(
+        ("number", "seconds"),
+        [
+            (signal.SIGINT, 0.0),
+            (signal.SIGINT, 1.0),
+            (signal.SIGINT, 3.0),
+            (signal.SIGTERM, 0.0),
+            (signal.SIGTERM, 2.0),
+        ],
+    )
+    def test_ctrl_c_and_sigterm_end_a_build_with_the_code_of_shells_and_no_traceback(
+        self, workshop: Workshop, tmp_path: Path, number: signal.Signals, seconds: float
     ) -> None:
         command = [sys.executable, "-m", "yt8m_pipeline", "build", str(workshop.config(tmp_path))]
         process = subprocess.Popen(
@@ -265,9 +274,9 @@ class TestInterrupt:
             assert process.poll() is None
             time.sleep(0.01)
         time.sleep(seconds)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         stdout, stderr = process.communicate(timeout=60)
-        assert process.returncode in ENDED_BY_SIGINT
+        assert process.returncode in ENDED_BY[number]
         assert stdout == ""
         assert stderr.endswith("stopped; the same command goes on from here\n")
         assert "Traceback" not in stderr

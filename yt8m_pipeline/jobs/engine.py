@@ -18,7 +18,7 @@ from apache_beam.runners.runner import PipelineState
 from grpc import RpcError
 
 from yt8m_pipeline.dataset.layout import Layout
-from yt8m_pipeline.errors import DataError, PipelineError, UsageError
+from yt8m_pipeline.errors import DataError, PipelineError, Terminated, UsageError
 from yt8m_pipeline.jobs.refusals import Refusals
 from yt8m_pipeline.transforms.monitoring import stage_seconds
 from yt8m_pipeline.transforms.steps import refusing_to
@@ -167,8 +167,9 @@ def _how_to_cancel(job: str, options: PipelineOptions) -> str:
 def _engine_error(text: str) -> DataError | KeyboardInterrupt:
     """What an engine says of an exception that is none of ours: its last line."""
     last = [line for line in text.splitlines() if any(map(str.isalnum, line))][-1]
-    if last.startswith("KeyboardInterrupt"):
-        return KeyboardInterrupt()
+    for kind in (KeyboardInterrupt, Terminated):
+        if last.removeprefix(f"{kind.__module__}.").startswith(kind.__name__):
+            return kind()
     return DataError(
         what="The engine stopped",
         where="the Beam runner",
