@@ -24,7 +24,7 @@ import pytest
 import yaml
 
 from tests.command_line import four_parts, listen_to_interrupts, run
-from tests.conftest import CONFIGS, Workshop, yt8m
+from tests.conftest import CONFIGS, Workshop, published_bytes, yt8m
 from yt8m_pipeline import __version__
 from yt8m_pipeline.cli.configs import Example
 from yt8m_pipeline.config import load
@@ -353,6 +353,39 @@ class TestVerify:
         mend(dataset, name)
         faults = printed_json("verify", str(dataset), exit_code=1)["faults"]
         assert any(fault["where"] == name and what in fault["what"] for fault in faults), faults
+
+    @pytest.mark.parametrize(
+        "spoil",
+        [row[1] for row in FAULTS if row[0] != "an extra file"],
+        ids=[row[0] for row in FAULTS if row[0] != "an extra file"],
+    )
+    def test_the_command_that_it_names_mends_what_it_finds(
+        self, copied: Path, built: Path, spoil: Callable[[Path], object]
+    ) -> None:
+        dataset = copied / "dataset"
+        spoil(dataset)
+        *removal, build = printed_json("verify", str(dataset), exit_code=1)["repair"].split(" && ")
+        assert build == "yt8m build CONFIG"
+        for command in removal:
+            subprocess.run(shlex.split(command), check=True)
+        mended = run("build", str(copied / "config.yaml"), "--retry", "none")
+        assert mended.returncode == 0, mended.stderr
+        assert published_bytes(dataset) == published_bytes(built / "dataset")
+
+    def test_a_file_of_others_is_not_removed_by_the_command_that_it_names(self, dataset: Path) -> None:
+        (dataset / "notes.txt").write_text("x")
+        assert (
+            printed_json("verify", str(dataset), exit_code=1)["repair"] == "move what is not in the manifest elsewhere"
+        )
+        flip_a_byte(first_shard(dataset))
+        repair = printed_json("verify", str(dataset), exit_code=1)["repair"]
+        assert repair == f"rm {dataset}/COMPLETE {first_shard(dataset)} && yt8m build CONFIG"
+
+    def test_a_build_that_has_nothing_to_do_says_what_would_find_damage(self, copied: Path) -> None:
+        flip_a_byte(first_shard(copied / "dataset"))
+        told = run("build", str(copied / "config.yaml")).stdout.splitlines()[0]
+        assert told.startswith("Nothing to do: the dataset is complete")
+        assert told.endswith(f"`yt8m verify {copied}/dataset` says whether its files are intact")
 
     def test_faults_are_a_table_and_exit_code_1(self, dataset: Path) -> None:
         (dataset / "COMPLETE").unlink()
