@@ -82,6 +82,13 @@ def test_the_errors_of_an_earlier_run_do_not_count(tmp_path: Path) -> None:
     assert run([], layout, lambda root: root | beam.Create([1])) == {}
 
 
+def test_a_job_server_that_does_not_answer_is_told(tmp_path: Path) -> None:
+    options = ["--runner=PortableRunner", "--job_endpoint=127.0.0.1:1", "--job_server_timeout=1"]
+    with pytest.raises(DataError, match="The engine stopped") as caught:
+        run([*options, "--environment_type=LOOPBACK"], Layout(str(tmp_path)), lambda root: root | beam.Create([1]))
+    assert caught.value.why == "the job server has not answered in time"
+
+
 def test_an_error_of_others_ends_with_the_last_words_of_the_engine(tmp_path: Path) -> None:
     def fail(_: int) -> None:
         raise RuntimeError("no such luck")

@@ -153,6 +153,20 @@ def detach(process: "subprocess.Popen[str]", cluster: Cluster) -> None:
     assert said.endswith(GOES_ON)
 
 
+def test_a_job_server_in_the_process_itself_is_stopped_with_it(workshop: Workshop, tmp_path: Path) -> None:
+    options = ["--runner=PortableRunner", "--job_endpoint=embed", "--environment_type=LOOPBACK"]
+    command = [sys.executable, "-m", "yt8m_pipeline", "build", str(workshop.config(tmp_path)), "--", *options]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    wait_for(lambda: any(tmp_path.glob("features/*/*/*.npz")) or process.poll() is not None)
+    process.terminate()
+    said = process.communicate(timeout=PATIENCE)[1]
+    assert process.returncode == 143
+    assert "Traceback" not in said
+    assert said.endswith(GOES_ON)
+    assert [path.name for path in (tmp_path / "dataset").iterdir()] == [".unfinished"]
+    assert not list(tmp_path.rglob("*.tmp-*"))
+
+
 @pytest.mark.parametrize(
     ("end", "reached"), [(stop, "rejects*"), (kill, ".journal/train-*"), (detach, ".journal/train-*")]
 )

@@ -1,5 +1,6 @@
 """The command line. Heavy libraries are imported by the commands that need them: `yt8m --help` answers at once."""
 
+import io
 import signal
 import sys
 from collections.abc import Iterator
@@ -92,6 +93,7 @@ def _end(end: SystemExit) -> NoReturn:
     if end.code == INTERRUPTED:
         goes_on = "; the same command goes on from here" * (sys.argv[1] in RESUMABLE)
         print(f"stopped{goes_on}", file=sys.stderr)
+        sys.stderr = io.StringIO()  # threads of Beam that are still ending print how they end
         sys.exit(TERMINATED if any(isinstance(cause, Terminated) for cause in _causes(end)) else INTERRUPTED)
     if unprinted:
         _refuse(not_printed(unprinted))

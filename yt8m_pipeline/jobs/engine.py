@@ -15,7 +15,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, PortableOptions, StandardOptions
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineState
-from grpc import RpcError
+from grpc import FutureTimeoutError, RpcError
 
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.errors import DataError, PipelineError, Terminated, UsageError
@@ -28,6 +28,9 @@ _LOG = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
 """The pause between two questions whether a job that is being cancelled has ended: for some engines each is a request
 over the network, and a job takes seconds to minutes to end."""
+
+NO_ANSWER = "the job server has not answered in time"
+"""The text of an exception that has none: grpc's, where no server listens at the --job_endpoint."""
 
 
 def beam_pipeline(arguments: Sequence[str]) -> Any:
@@ -109,16 +112,16 @@ def _run(root: Any, refusals: Refusals) -> Any:
         result = root.run()
         _wait(result, root.options)
     except _errors() as error:
-        raise _cause(refusals) or _engine_error(str(error)) from error
+        raise _cause(refusals) or _engine_error(str(error) or NO_ANSWER) from error
     if refused := refusals.first():
         raise refused
     return result
 
 
 def _errors() -> tuple[type[Exception], ...]:
-    """What engines raise when a job has failed. Dataflow's own class is no RuntimeError, and not always installed."""
+    """What engines raise when a job fails or cannot be started. Dataflow's own class may not be installed."""
     dataflow = sys.modules.get("apache_beam.runners.dataflow.dataflow_runner")
-    return (RuntimeError, RpcError, *([dataflow.DataflowRuntimeException] if dataflow else []))
+    return (RuntimeError, RpcError, FutureTimeoutError, *([dataflow.DataflowRuntimeException] if dataflow else []))
 
 
 def _cause(refusals: Refusals) -> PipelineError | None:
