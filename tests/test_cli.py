@@ -24,7 +24,7 @@ import pytest
 import yaml
 
 from tests.command_line import four_parts, listen_to_interrupts, run
-from tests.conftest import CONFIGS, Workshop, rejects_of, yt8m
+from tests.conftest import CONFIGS, Workshop, published_bytes, rejects_of, yt8m
 from yt8m_pipeline import __version__
 from yt8m_pipeline.cli.configs import Example
 from yt8m_pipeline.config import Decoding, load
@@ -249,14 +249,23 @@ class TestBuild:
         assert facts["title"].startswith("Nothing to do")
 
 
-ENDED_BY_SIGINT = (130, -signal.SIGINT)
-"""A shell says 130 of both. Python ends by the signal itself where `exec` of a string, as in a dataclass, met it."""
+ENDED_BY = {signal.SIGINT: (130, -signal.SIGINT), signal.SIGTERM: (143,)}
+"""A shell says 130 of both. Python ends by SIGINT itself where `exec` of a string, as in a dataclass, met it."""
 
 
 class TestInterrupt:
-    @pytest.mark.parametrize("seconds", [0.0, 1.0, 3.0])
-    def test_ctrl_c_ends_a_build_with_130_and_no_traceback(
-        self, workshop: Workshop, tmp_path: Path, seconds: float
+    @pytest.mark.parametrize(
+        ("number", "seconds"),
+        [
+            (signal.SIGINT, 0.0),
+            (signal.SIGINT, 1.0),
+            (signal.SIGINT, 3.0),
+            (signal.SIGTERM, 0.0),
+            (signal.SIGTERM, 2.0),
+        ],
+    )
+    def test_ctrl_c_and_sigterm_end_a_build_with_the_code_of_shells_and_no_traceback(
+        self, workshop: Workshop, tmp_path: Path, number: signal.Signals, seconds: float
     ) -> None:
         command = [sys.executable, "-m", "yt8m_pipeline", "build", str(workshop.config(tmp_path))]
         process = subprocess.Popen(
@@ -266,9 +275,9 @@ class TestInterrupt:
             assert process.poll() is None
             time.sleep(0.01)
         time.sleep(seconds)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         stdout, stderr = process.communicate(timeout=60)
-        assert process.returncode in ENDED_BY_SIGINT
+        assert process.returncode in ENDED_BY[number]
         assert stdout == ""
         assert stderr.endswith("stopped; the same command goes on from here\n")
         assert "Traceback" not in stderr
@@ -347,6 +356,39 @@ class TestVerify:
         mend(dataset, name)
         faults = printed_json("verify", str(dataset), exit_code=1)["faults"]
         assert any(fault["where"] == where and what in fault["what"] for fault in faults), faults
+
+    @pytest.mark.parametrize(
+        "spoil",
+        [row[1] for row in FAULTS if row[0] != "an extra file"],
+        ids=[row[0] for row in FAULTS if row[0] != "an extra file"],
+    )
+    def test_the_command_that_it_names_mends_what_it_finds(
+        self, copied: Path, built: Path, spoil: Callable[[Path], object]
+    ) -> None:
+        dataset = copied / "dataset"
+        spoil(dataset)
+        *removal, build = printed_json("verify", str(dataset), exit_code=1)["repair"].split(" && ")
+        assert build == "yt8m build CONFIG"
+        for command in removal:
+            subprocess.run(shlex.split(command), check=True)
+        mended = run("build", str(copied / "config.yaml"), "--retry", "none")
+        assert mended.returncode == 0, mended.stderr
+        assert published_bytes(dataset) == published_bytes(built / "dataset")
+
+    def test_a_file_of_others_is_not_removed_by_the_command_that_it_names(self, dataset: Path) -> None:
+        (dataset / "notes.txt").write_text("x")
+        assert (
+            printed_json("verify", str(dataset), exit_code=1)["repair"] == "move what is not in the manifest elsewhere"
+        )
+        flip_a_byte(first_shard(dataset))
+        repair = printed_json("verify", str(dataset), exit_code=1)["repair"]
+        assert repair == f"rm {dataset}/COMPLETE {first_shard(dataset)} && yt8m build CONFIG"
+
+    def test_a_build_that_has_nothing_to_do_says_what_would_find_damage(self, copied: Path) -> None:
+        flip_a_byte(first_shard(copied / "dataset"))
+        told = run("build", str(copied / "config.yaml")).stdout.splitlines()[0]
+        assert told.startswith("Nothing to do: the dataset is complete")
+        assert told.endswith(f"`yt8m verify {copied}/dataset` says whether its files are intact")
 
     def test_faults_are_a_table_and_exit_code_1(self, dataset: Path) -> None:
         (dataset / "COMPLETE").unlink()

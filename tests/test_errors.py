@@ -81,7 +81,7 @@ def test_a_verdict_that_is_written_down_ends_a_run_that_the_engine_finished(tmp_
     layout = Layout(str(tmp_path))
 
     def refuse(_: int) -> None:
-        Refusals(layout.path(Layout.REFUSALS)).write(DataError(**PARTS))
+        Refusals(layout).write(DataError(**PARTS))
 
     with pytest.raises(DataError) as caught:
         run([], layout, lambda root: root | beam.Create([1]) | beam.Map(refuse))
@@ -90,8 +90,15 @@ def test_a_verdict_that_is_written_down_ends_a_run_that_the_engine_finished(tmp_
 
 def test_the_errors_of_an_earlier_run_do_not_count(tmp_path: Path) -> None:
     layout = Layout(str(tmp_path))
-    Refusals(layout.path(Layout.REFUSALS)).write(DataError(**PARTS))
+    Refusals(layout).write(DataError(**PARTS))
     assert run([], layout, lambda root: root | beam.Create([1])) == {}
+
+
+def test_a_job_server_that_does_not_answer_is_told(tmp_path: Path) -> None:
+    options = ["--runner=PortableRunner", "--job_endpoint=127.0.0.1:1", "--job_server_timeout=1"]
+    with pytest.raises(DataError, match="The engine stopped") as caught:
+        run([*options, "--environment_type=LOOPBACK"], Layout(str(tmp_path)), lambda root: root | beam.Create([1]))
+    assert caught.value.why == "the job server has not answered in time"
 
 
 def test_an_error_of_others_ends_with_the_last_words_of_the_engine(tmp_path: Path) -> None:

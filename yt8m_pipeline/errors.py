@@ -68,3 +68,7 @@ class UsageError(PipelineError):
 
 class DataError(PipelineError):
     """The data fell short, or a file on disk is not what it must be (exit code 1)."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM has come, which stops a command as Ctrl-C does."""

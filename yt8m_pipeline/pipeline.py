@@ -94,12 +94,12 @@ def export_dataset(root: Pipeline, plan: ExportPlan) -> None:
     """Adds the writing of a finished dataset with another codebook; no video is decoded, no table changes."""
     copying = Copying(plan.source.layout, plan.journal, plan.store)
     groups = root | ReadMembers(copying.source, plan.videos, plan.sizes)  # (Shard, [Member])
-    checked = groups | CheckStore(plan.store, plan.number_of_videos)  # True
-    pca = root | CopyPca(copying, plan.pca)  # Step
-    tables = root | CopyTables(copying, plan.tables)  # FileEntry
+    passed = groups | CheckStore(plan.store, plan.number_of_videos)  # bool
+    pca = root | CopyPca(copying, plan.pca, passed)  # Step
+    tables = root | CopyTables(copying, plan.tables, passed)  # FileEntry
     quantizer = pca | WriteUniform(plan.journal)  # Step
-    shards = groups | EncodeAgain(copying, plan.pca, plan.quantizer, quantizer, checked)  # Step
-    _ = shards | WriteExportManifest(copying, plan.for_manifest, quantizer, tables)
+    shards = groups | EncodeAgain(copying, plan.pca, plan.quantizer, quantizer, passed)  # Step
+    _ = shards | WriteExportManifest(copying, plan.for_manifest, quantizer, tables, passed)
 
 
 def select_videos(root: Pipeline, plan: BuildPlan, ledger: Ledger) -> Selected:

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +17,7 @@ import pytest
 
 from yt8m_pipeline.compression.distortion import Distortion
 from yt8m_pipeline.data_model import Partition
-from yt8m_pipeline.dataset.layout import LEVELS, Layout, Shard
+from yt8m_pipeline.dataset.layout import LEVELS, Layout, NotOwned, Shard
 from yt8m_pipeline.dataset.manifest import Manifest, PartitionSummary, fitted_row, shard_parts, write_manifest
 from yt8m_pipeline.dataset.steps import (
     CodebookFacts,
@@ -31,8 +31,9 @@ from yt8m_pipeline.dataset.steps import (
     file_entry,
 )
 from yt8m_pipeline.errors import DataError, UsageError
-from yt8m_pipeline.jobs.build_folder import begin, exclusive, finish, is_rebuildable, withdraw
+from yt8m_pipeline.jobs.build_folder import begin, exclusive, finish, is_rebuildable, withdraw, written
 from yt8m_pipeline.jobs.journal import Journal
+from yt8m_pipeline.jobs.refusals import Refusals
 
 HOLD = """
 import sys
@@ -145,6 +146,65 @@ class TestExclusive:
             pass
 
 
+class TestOwnership:
+    def test_a_token_is_of_one_build_and_in_the_lock_file(self, tmp_path: Path) -> None:
+        tokens = []
+        for _ in range(2):
+            with exclusive(Layout(str(tmp_path))) as layout:
+                assert json.loads((tmp_path / ".lock").read_text())["token"] == layout.token
+                tokens.append(layout.token)
+        assert len({*tokens, None}) == 3
+
+    def test_the_owner_writes(self, tmp_path: Path) -> None:
+        with exclusive(Layout(str(tmp_path))) as layout:
+            layout.write_bytes("vocabulary.csv", b"ours")
+        assert (tmp_path / "vocabulary.csv").read_bytes() == b"ours"
+
+    @pytest.mark.parametrize(
+        "write",
+        [
+            lambda layout: layout.write_bytes("vocabulary.csv", b""),
+            lambda layout: Journal(layout).forget("pca"),
+            lambda layout: begin(layout, None),
+            finish,
+        ],
+    )
+    def test_who_has_given_it_up_can_write_nothing(self, tmp_path: Path, write: Callable[[Layout], object]) -> None:
+        with exclusive(Layout(str(tmp_path))) as layout:
+            pass
+        with pytest.raises(NotOwned, match="This build no longer owns the folder") as caught:
+            write(layout)
+        assert caught.value.where == f"{tmp_path}/.lock"
+        assert caught.value.why == "the command that started this build has ended, and has given it up"
+        assert caught.value.fix.startswith("cancel what is left of this build")
+        assert names(tmp_path) == []
+
+    def test_who_lost_it_while_writing_leaves_the_file_as_it_was_and_is_told_to_whom(self, tmp_path: Path) -> None:
+        touch(tmp_path / "vocabulary.csv", "before")
+        with exclusive(Layout(str(tmp_path))) as layout:
+            (tmp_path / ".lock").unlink()
+            with another_build(tmp_path) as process, pytest.raises(NotOwned, match=f"process {process.pid} on"):
+                layout.write_bytes("vocabulary.csv", b"after")
+            (tmp_path / ".lock").write_text(json.dumps({"token": layout.token}))
+            with pytest.raises(NotOwned), layout.open_write("vocabulary.csv") as stream:
+                stream.write(b"after")
+                (tmp_path / ".lock").unlink()
+        assert {name: (tmp_path / name).read_text() for name in names(tmp_path)} == {"vocabulary.csv": "before"}
+
+    def test_who_ends_after_its_lock_was_taken_leaves_the_lock_of_the_other(self, tmp_path: Path) -> None:
+        with exclusive(Layout(str(tmp_path))):
+            (tmp_path / ".lock").unlink()
+            (tmp_path / ".lock").write_text("another's")
+        assert (tmp_path / ".lock").read_text() == "another's"
+
+    def test_what_a_lost_build_refuses_is_not_told_to_the_one_that_has_the_folder(self, tmp_path: Path) -> None:
+        with exclusive(Layout(str(tmp_path / "dataset"))) as layout:
+            pass
+        Refusals(layout, str(tmp_path / "spare")).write(DataError(what="refused", where="", why="", fix=""))
+        refused = [Refusals(layout, spare).first() for spare in (None, str(tmp_path / "spare"))]
+        assert [error and error.what for error in refused] == [None, "refused"]
+
+
 PCA = ("pca/mean.npy", "pca/eigenvals.npy")
 REJECTS = ("rejects/decode-00000-of-00001.parquet", "rejects/summary.json")
 
@@ -244,6 +304,21 @@ class TestFinish:
         with pytest.raises(DataError, match="The build left no manifest"):
             finish(Layout(str(tmp_path)))
         assert names(tmp_path) == []
+
+    @pytest.mark.parametrize("is_lost", [False, True])
+    def test_a_refused_build_closes_its_own_folder_alone(self, folder: Folder, is_lost: bool) -> None:
+        refused = DataError(what="refused", where="", why="", fix="")
+
+        def build() -> None:
+            with exclusive(folder.layout) as layout, written(layout, None):
+                if is_lost:
+                    (folder.root / ".lock").unlink()
+                raise refused
+
+        finish(folder.layout)
+        with pytest.raises(DataError, match="refused"):
+            build()
+        assert (folder.root / "COMPLETE").exists() != is_lost
 
 
 class TestBegin:

@@ -63,7 +63,7 @@ def test_a_file_is_intact_while_its_bytes_are_those_that_were_described(
     with pytest.raises(DataError, match="A file of the dataset is damaged") as caught:
         require_intact(layout, entry)
     assert (caught.value.where, caught.value.why) == (layout.path("mean.npy"), why)
-    assert caught.value.fix == "list all damage with `yt8m verify`; build it again"
+    assert caught.value.fix == "`yt8m verify` lists all damage, and names the command that mends it"
 
 
 def test_a_recorded_step_is_found(layout: Layout, step: Step) -> None:

@@ -70,7 +70,7 @@ def check(
 ) -> tuple[list[bool], str | None]:
     """The verdict, and what is refused."""
     layout = Layout(str(folder))
-    refusals = Refusals(layout.path(Layout.REFUSALS))
+    refusals = Refusals(layout)
     with refusing_to(refusals):
         found = run(
             lambda counts, summaries, unchanged, rejects: (
@@ -108,7 +108,7 @@ def test_the_other_splits_must_be_those_of_the_dataset(tmp_path: Path, anew: Par
     layout = Layout(str(tmp_path))
     before = {part: FULL[part.value] for part in Partition}
     now = {**FULL, "train": PartitionSummary(videos=3, frames=9, labels=3, digest=7)}
-    refusals = Refusals(layout.path(Layout.REFUSALS))
+    refusals = Refusals(layout)
     with refusing_to(refusals):
         found = run(lambda summaries: summaries | CheckOtherSplits(layout, anew, before), summaries=now.items())
     assert found == [is_good]
@@ -117,12 +117,10 @@ def test_the_other_splits_must_be_those_of_the_dataset(tmp_path: Path, anew: Par
 
 def test_a_bad_verdict_is_written_down_elsewhere_where_the_output_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "full").touch()
-    refusals = Refusals(f"{tmp_path}/full/refusals", str(tmp_path / "spare"))
+    layout = Layout(f"{tmp_path}/full")
+    refusals = Refusals(layout, str(tmp_path / "spare"))
     before = {part: FULL[part.value] for part in Partition}
-    layout, now = (
-        Layout(f"{tmp_path}/full"),
-        {**FULL, "train": PartitionSummary(videos=3, frames=9, labels=3, digest=7)},
-    )
+    now = {**FULL, "train": PartitionSummary(videos=3, frames=9, labels=3, digest=7)}
     with refusing_to(refusals):
         found = run(lambda rows: rows | CheckOtherSplits(layout, Partition.TEST, before), rows=now.items())
     assert found == [False]

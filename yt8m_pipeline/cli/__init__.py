@@ -1,19 +1,23 @@
 """The command line. Heavy libraries are imported by the commands that need them: `yt8m --help` answers at once."""
 
 import io
+import signal
 import sys
-from contextlib import suppress
-from typing import Annotated
+from collections.abc import Iterator
+from typing import Annotated, NoReturn
 
 import typer
 
 from yt8m_pipeline import __version__
-from yt8m_pipeline.cli import building, configs, converting, datasets, demo, exporting, probing, stats, store
+from yt8m_pipeline.cli import building, configs, converting, datasets, demo, exporting, probing, stats, store, streams
 from yt8m_pipeline.cli.console import CommandGroup
-from yt8m_pipeline.errors import PipelineError
+from yt8m_pipeline.cli.faults import fault_of_machine, not_printed
+from yt8m_pipeline.errors import PipelineError, Terminated
 
 INTERRUPTED = 130
 """The exit code that shells and Typer give to Ctrl-C."""
+TERMINATED = 128 + signal.SIGTERM
+"""The exit code that shells give to a program that SIGTERM has ended, by which service managers know it."""
 CLOSED_PIPE = 141
 """The exit code that shells give to a program whose output nobody reads any more (`| head -1`): 128 + SIGPIPE."""
 RESUMABLE = ("build", "rebuild-split", "export")
@@ -56,41 +60,47 @@ def _yt8m(
 
 
 def main() -> None:
-    """Runs a command; an error of ours becomes its four parts on stderr and an exit code."""
-    _print_anything()
+    """Runs a command; an error of ours, or a fault of the machine, becomes four parts on stderr and an exit code."""
+    streams.prepare()
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         app()
     except PipelineError as error:
-        _tell(f"error: {error}")
-        sys.exit(error.exit_code)
+        _refuse(error)
+    except (OSError, MemoryError, ImportError) as error:
+        fault = fault_of_machine(error)
+        if fault is None:
+            raise
+        _refuse(fault)
     except SystemExit as end:
-        if isinstance(end.__context__, BrokenPipeError) or not _all_is_read():
-            sys.exit(CLOSED_PIPE)
-        if end.code == INTERRUPTED:
-            goes_on = "; the same command goes on from here" * (sys.argv[1] in RESUMABLE)
-            _tell(f"stopped{goes_on}")
-        raise
+        _end(end)
 
 
-def _tell(text: str) -> None:
-    """Prints on stderr, if anybody reads it."""
-    with suppress(BrokenPipeError):
-        print(text, file=sys.stderr)
+def _terminate(*_: object) -> None:
+    raise Terminated
 
 
-def _all_is_read() -> bool:
-    """Whether what is still to be printed finds a reader; if not, it is dropped."""
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except BrokenPipeError:
-        sys.stdout = io.StringIO()
-        return False
-    return True
+def _refuse(error: PipelineError) -> NoReturn:
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(error.exit_code)
 
 
-def _print_anything() -> None:
-    """A terminal that knows no é shows it as \\xe9."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+def _end(end: SystemExit) -> NoReturn:
+    """Ends a command that has printed what it had to say, with its own exit code if that can be read."""
+    unprinted = streams.flushed()
+    if isinstance(end.__context__, BrokenPipeError) or isinstance(unprinted, BrokenPipeError):
+        sys.exit(CLOSED_PIPE)
+    if end.code == INTERRUPTED:
+        goes_on = "; the same command goes on from here" * (sys.argv[1] in RESUMABLE)
+        print(f"stopped{goes_on}", file=sys.stderr)
+        sys.stderr = io.StringIO()  # threads of Beam that are still ending print how they end
+        sys.exit(TERMINATED if any(isinstance(cause, Terminated) for cause in _causes(end)) else INTERRUPTED)
+    if unprinted:
+        _refuse(not_printed(unprinted))
+    raise end
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """What led to an exception, the latest first."""
+    while cause := error.__cause__ or error.__context__:
+        yield (error := cause)

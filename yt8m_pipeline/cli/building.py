@@ -1,5 +1,6 @@
 """`yt8m build` and `yt8m rebuild-split`: runs the pipeline on an engine of Beam."""
 
+import shlex
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -87,7 +88,11 @@ def _report(result: "BuildResult", as_json: bool) -> None:
     from yt8m_pipeline.dataset.manifest import Manifest
 
     plan, manifest = result.plan, Manifest.of(result.plan.layout)
-    title = "Nothing to do: the dataset is complete, and its config and tables are the same"
+    verify = shlex.join(["yt8m", "verify", plan.layout.root])
+    title = (
+        "Nothing to do: the dataset is complete, and its config and tables are the same; "
+        f"`{verify}` says whether its files are intact"
+    )
     if result.is_new:
         title = f"Built in {result.elapsed_seconds:.0f} s"
     rejected = [

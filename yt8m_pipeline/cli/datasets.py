@@ -1,5 +1,7 @@
 """`yt8m verify` and `inspect`: what is on disk."""
 
+import shlex
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +12,11 @@ from yt8m_pipeline.errors import UsageError
 
 if TYPE_CHECKING:
     from yt8m_pipeline.dataset.verify import Fault
+
+MAKERS = {"features": "yt8m build CONFIG", "codes": "yt8m export SOURCE --quantizer uniform --output {}"}
+"""The command that made a dataset, by what its manifest says that it was encoded from."""
+CONVERT = "yt8m convert PROTOS --to records --output NEW_FOLDER"
+"""The command that made any other dataset; it wants a new folder."""
 
 
 def verify(
@@ -37,9 +44,29 @@ def verify(
     faults = _deep_verify(dataset, store, every_shard) if deep else compare(dataset)
     rows = [{"where": fault.where, "what": fault.what} for fault in faults]
     title = f"{dataset}: {len(faults)} fault{'s' * (len(faults) != 1)}" if faults else f"{dataset}: sound"
-    show({"faults": rows}, as_json, title)
+    show({"faults": rows, **({} if deep else _repair(dataset, faults))}, as_json, title)
     if faults:
         raise typer.Exit(1)
+
+
+def _repair(dataset: str, faults: "Sequence[Fault]") -> dict[str, str]:
+    """How to mend a dataset: without its damaged files and its mark, the command that made it writes them again."""
+    from yt8m_pipeline import files
+    from yt8m_pipeline.dataset.layout import Layout
+    from yt8m_pipeline.dataset.manifest import Manifest
+
+    layout = Layout(dataset)
+    manifest = Manifest.of(layout)
+    listed = {Layout.COMPLETE, *(file.path for file in manifest.files)}
+    found = {fault.where for fault in faults}
+    if not found & {*listed, Layout.MANIFEST}:
+        return {"repair": "move what is not in the manifest elsewhere"} if found else {}
+    gone = sorted({Layout.COMPLETE, *found} & listed & set(files.list_files(dataset)))
+    remove = ("rm",) if files.is_local(dataset) else ("gcloud", "storage", "rm")
+    removal = [shlex.join([*remove, *map(layout.path, gone)])] if gone else []
+    return {
+        "repair": " && ".join([*removal, MAKERS.get(manifest.encoded.source, CONVERT).format(shlex.quote(dataset))])
+    }
 
 
 def _deep_verify(dataset: str, store: str | None, every_shard: bool) -> "list[Fault]":

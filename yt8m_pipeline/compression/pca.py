@@ -154,19 +154,24 @@ class Pca:
         return whitened
 
     def save(self, folder: str) -> None:
-        """Writes float64 .npy files in the published YouTube-8M layout, and beside them what these do not tell.
-
-        The published ones are mean.npy (dimensions, 1), eigenvals.npy (components, 1) and eigenvecs.npy (components,
-        dimensions). total_variance.npy is (1, 1); pca.json has the epsilon and the number of the format.
+        """Writes the files of `to_files` to a folder.
 
         Raises:
             DataError: if a file cannot be written.
         """
+        for name, data in self.to_files().items():
+            files.write_bytes(files.join(folder, name), data)
+
+    def to_files(self) -> dict[str, bytes]:
+        """The float64 .npy files of the published YouTube-8M layout by name, and beside them what these do not tell.
+
+        The published ones are mean.npy (dimensions, 1), eigenvals.npy (components, 1) and eigenvecs.npy (components,
+        dimensions). total_variance.npy is (1, 1); pca.json has the epsilon and the number of the format.
+        """
         columns = self.mean[:, np.newaxis], self.eigenvalues[:, np.newaxis]
         arrays = map(npy_bytes, (*columns, self.eigenvectors, np.array([[self.total_variance]])))
         told = json.dumps({"epsilon": self.epsilon, "format": FORMAT}).encode()
-        for name, data in zip(self.FILES, (*arrays, told), strict=True):
-            files.write_bytes(files.join(folder, name), data)
+        return dict(zip(self.FILES, (*arrays, told), strict=True))
 
     @classmethod
     def load(cls, folder: str, components: int | None = None, *, epsilon: float = PUBLISHED_EPSILON) -> "Pca":

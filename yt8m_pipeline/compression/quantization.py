@@ -195,17 +195,22 @@ class Quantizer:
             )
 
     def save(self, uri: str) -> None:
-        """Writes the levels, the name and the number of the format as an .npz, the same bytes every time.
-
-        Levels per dimension have a name of their own, so that a reader that knows only shared ones stops at once.
+        """Writes the codebook to a file.
 
         Raises:
             DataError: if the file cannot be written.
         """
+        files.write_bytes(uri, self.to_bytes())
+
+    def to_bytes(self) -> bytes:
+        """The levels, the name and the number of the format as an .npz, the same bytes every time.
+
+        Levels per dimension have a name of their own, so that a reader that knows only shared ones stops at once.
+        """
         stream = io.BytesIO()
         arrays = {LEVELS_KEY[self.scope]: self.levels.astype("<f4"), "name": np.array(self.name)}
         np.savez(stream, **arrays, format=np.array(FORMAT, "<i8"))  # type: ignore[arg-type]
-        files.write_bytes(uri, stream.getvalue())
+        return stream.getvalue()
 
     @classmethod
     def load(cls, uri: str) -> "Quantizer":

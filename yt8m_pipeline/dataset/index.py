@@ -93,7 +93,7 @@ def write_vocabulary(layout: Layout, text: bytes, *, frozen: bool) -> FileEntry:
             why="the entities, or their numbers of train videos, are not those of the dataset",
             fix="run `yt8m build`, which writes every partition that changed",
         )
-    files.write_bytes(path, text)
+    layout.write_bytes(Layout.VOCABULARY, text)
     return file_entry(layout, Layout.VOCABULARY)
 
 
@@ -150,7 +150,7 @@ def count_classes(layout: Layout) -> dict[Partition, int]:
 
 
 def write_parquet(layout: Layout, name: str, table: pa.Table) -> FileEntry:
-    with files.open_atomic(layout.path(name)) as stream:
+    with layout.open_write(name) as stream:
         pq.write_table(table.combine_chunks(), stream, compression="zstd")
     return file_entry(layout, name)
 

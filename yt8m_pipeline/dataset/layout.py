@@ -1,10 +1,25 @@
-"""The path of each file of a dataset; README.md beside this file says what the files hold."""
+"""The path of each file of a dataset, and how it is written; README.md beside this file says what the files hold.
 
+A build owns its folder by a token, which stands in the lock file, and not by a living process: its steps may run on
+other machines, and go on when the command that started them has ended. Every file of a dataset is written through its
+`Layout`, which proves that the lock file still has the build's token right before the file gets its name. So a build
+that was stopped or superseded can write nothing more.
+
+Between that proof and the renaming lie milliseconds, or the writing of the file's last bytes to the disk, in which the
+folder may change hands. What is written then does no harm: the next build has only begun, and what the journal does
+not record as done, it writes again.
+"""
+
+import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import IO, ClassVar
 
+from yt8m_pipeline import files
 from yt8m_pipeline.data_model import Partition
+from yt8m_pipeline.errors import DataError
 from yt8m_pipeline.files import TEMPORARY_MARK, join
 
 LEVELS = ("frame", "video")
@@ -74,14 +89,25 @@ class RejectsPart:
         return f"{Layout.REJECTS}/{self.stage}-{self.index:05d}-of-{self.of:05d}.parquet"
 
 
+class NotOwned(DataError):
+    """A build has lost the folder that it writes to: it was stopped, or another build has taken the folder."""
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
     """The paths of the dataset that stands in the folder `root`.
 
     `REJECTS_TABLE` is what datasets of format 3 have in place of the folder `REJECTS`.
+
+    Attributes:
+        root: The folder, a local path or gs://.
+        token: The token by which a build owns the folder: 32 random hexadecimal digits. None where the dataset is only
+            read, or written by something other than a build, such as a conversion into a new folder; then writing
+            asks for no lock.
     """
 
     root: str
+    token: str | None = None
 
     MANIFEST: ClassVar = "manifest.json"
     COMPLETE: ClassVar = "COMPLETE"
@@ -101,6 +127,53 @@ class Layout:
     def path(self, name: str) -> str:
         """The full path of a file, given its path in the dataset."""
         return join(self.root, name)
+
+    @contextmanager
+    def open_write(self, name: str) -> Iterator[IO[bytes]]:
+        """A writable binary stream for a file, given its path in the dataset; the file appears whole or not at all.
+
+        Raises:
+            NotOwned: the folder is another build's, before anything is written or when the file should get its name.
+            DataError: the file cannot be written.
+        """
+        self.require_owned()
+        try:
+            with files.open_atomic(self.path(name)) as stream:
+                yield stream
+                self.require_owned()
+        except DataError:
+            self.require_owned()  # the build that has taken the folder has removed the half-written file
+            raise
+
+    def write_bytes(self, name: str, data: bytes) -> None:
+        """Writes a file as `open_write` does."""
+        with self.open_write(name) as stream:
+            stream.write(data)
+
+    @property
+    def is_owned(self) -> bool:
+        """Whether the lock file has this build's token; so of every layout without a token."""
+        return self.token is None or self._owner().get("token") == self.token
+
+    def require_owned(self) -> None:
+        """Raises a `NotOwned` unless the lock file has this build's token."""
+        if not self.is_owned:
+            owner = self._owner()
+            taken = f"process {owner.get('pid')} on {owner.get('host')} has taken it for another build"
+            raise NotOwned(
+                what="This build no longer owns the folder",
+                where=self.path(self.LOCK),
+                why=taken if owner else "the command that started this build has ended, and has given it up",
+                fix="cancel what is left of this build: it can write nothing more here; the same command goes on",
+            )
+
+    def _owner(self) -> dict[str, object]:
+        """What the lock file says; {} where there is none, or none that is signed."""
+        try:
+            owner = json.loads(files.read_bytes(self.path(self.LOCK)))
+        except (FileNotFoundError, ValueError):
+            return {}
+        return owner if isinstance(owner, dict) else {}
 
     @staticmethod
     def is_beginning(name: str) -> bool:

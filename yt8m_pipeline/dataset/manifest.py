@@ -410,10 +410,10 @@ def write_manifest(layout: Layout, values: Mapping[str, Any]) -> None:
     """
     manifest = {"format": FORMAT_VERSION, **Manifest.from_json(values).to_json()}
     text = json.dumps(manifest, indent=2, sort_keys=True, ensure_ascii=False)
-    files.write_bytes(layout.path(Layout.MANIFEST), text.encode() + b"\n")
+    layout.write_bytes(Layout.MANIFEST, text.encode() + b"\n")
 
 
 def mark_complete(layout: Layout) -> None:
     """Marks a dataset complete: writes its last file, which holds the digest of the manifest."""
     digest = files.sha256(layout.path(Layout.MANIFEST))
-    files.write_bytes(layout.path(Layout.COMPLETE), f"{digest}  {Layout.MANIFEST}\n".encode())
+    layout.write_bytes(Layout.COMPLETE, f"{digest}  {Layout.MANIFEST}\n".encode())

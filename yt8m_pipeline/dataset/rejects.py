@@ -126,7 +126,7 @@ def write_part(layout: Layout, part: RejectsPart, tables: Iterable[pa.Table]) ->
     rows = pa.concat_tables(table.cast(LARGE) for table in tables).combine_chunks()
     order = pc.sort_indices(rows, ORDER)
     with (
-        files.open_atomic(layout.path(part.path)) as stream,
+        layout.open_write(part.path) as stream,
         pq.ParquetWriter(stream, REJECTS, compression="zstd") as writer,
     ):
         for start in range(0, len(order), ROWS_PER_GROUP):
@@ -162,7 +162,7 @@ def write_summary(layout: Layout, parts: Iterable[WrittenPart]) -> list[FileEntr
     listed = [part.file for part in written]
     for path in set(find_rejects(layout)) - {file.path for file in listed}:
         files.delete(layout.path(path))
-    files.write_bytes(layout.path(Layout.REJECTS_SUMMARY), text.encode() + b"\n")
+    layout.write_bytes(Layout.REJECTS_SUMMARY, text.encode() + b"\n")
     return [*sorted(listed), file_entry(layout, Layout.REJECTS_SUMMARY)]
 
 

@@ -13,7 +13,6 @@ from typing import IO
 
 import numpy as np
 
-from yt8m_pipeline import files
 from yt8m_pipeline.chance import salted_hash
 from yt8m_pipeline.compression.distortion import Distortion
 from yt8m_pipeline.compression.quantization import ENCODE_REVISION, Quantizer
@@ -84,7 +83,7 @@ def write_shard(
         The step. Its facts are the number of records and of frames, and the sums of their `Distortion`.
     """
     with ExitStack() as stack:
-        outputs = [_Output(stack.enter_context(files.open_atomic(layout.path(shard.file(level))))) for level in LEVELS]
+        outputs = [_Output(stack.enter_context(layout.open_write(shard.file(level)))) for level in LEVELS]
         records, frames, distortion = 0, 0, Distortion()
         for member, coefficients in videos:
             codes = quantizer.encode(coefficients)

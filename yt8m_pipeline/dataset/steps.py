@@ -149,7 +149,7 @@ def require_intact(layout: Layout, file: FileEntry) -> None:
         what="A file of the dataset is damaged",
         where=uri,
         why=why,
-        fix="list all damage with `yt8m verify`; build it again",
+        fix="`yt8m verify` lists all damage, and names the command that mends it",
     )
 
 

@@ -238,7 +238,7 @@ def _of_partition(groups: Groups, partition: Partition) -> list[Proto]:
 
 def _fitted(layout: Layout, intake: Intake, quantizer: Quantizer) -> dict[str, Any]:
     """Writes the codebook; the manifest's entries of it, and of a PCA that only MediaPipe has."""
-    quantizer.save(layout.path(Layout.QUANTIZER))
+    layout.write_bytes(Layout.QUANTIZER, quantizer.to_bytes())
     codebook = file_entry(layout, Layout.QUANTIZER)
     dimensions = intake.dimensions or 0  # there is a video, so it is known
     key = step_key(Stage.CONVERT, dimensions, quantizer.fingerprint)
@@ -299,7 +299,7 @@ def _write_tables(layout: Layout, intake: Intake, groups: Groups) -> list[FileEn
     labels = max((label for proto in intake.protos.values() for label in proto.member.labels), default=-1) + 1
     train = _of_partition(groups, Partition.TRAIN)
     train_counts = Counter(label for proto in train for label in proto.member.labels)
-    files.write_bytes(layout.path(Layout.VOCABULARY), _vocabulary_csv(labels, intake.names, train_counts))
+    layout.write_bytes(Layout.VOCABULARY, _vocabulary_csv(labels, intake.names, train_counts))
     videos = write_videos(layout, [_video_rows(shard, protos) for shard, protos in groups.items()])
     rejects = write_rejects(layout, [pa.Table.from_pylist(intake.rejects, schema=REJECTS)])
     return [file_entry(layout, Layout.VOCABULARY), *videos, *rejects]

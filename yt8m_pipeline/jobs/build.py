@@ -110,9 +110,9 @@ def _carried_out(plan: "BuildPlan", beam_arguments: Sequence[str]) -> BuildResul
 
     beam_pipeline(beam_arguments)
     start = time.monotonic()
-    with exclusive(plan.layout):
-        plan = replace(plan, previous=Manifest.find(plan.layout))
-        with written(plan.layout, plan.anew):
+    with exclusive(plan.layout) as layout:
+        plan = replace(plan, layout=layout, previous=Manifest.find(layout))
+        with written(layout, plan.anew):
             delete_temporaries(open_store(plan.store.root, plan.space).folder)
             seconds = _run_through_damage(plan, beam_arguments)
     return BuildResult(plan, is_new=True, elapsed_seconds=time.monotonic() - start, stage_seconds=seconds)

@@ -6,7 +6,9 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 from yt8m_pipeline import files
 from yt8m_pipeline.data_model import Partition
@@ -20,24 +22,27 @@ from yt8m_pipeline.jobs.refusals import Refusals
 
 
 @contextmanager
-def exclusive(layout: Layout) -> Iterator[None]:
+def exclusive(layout: Layout) -> Iterator[Layout]:
     """Holds the folder for this process; the system lets go of it when the process ends, however it ends.
 
     A bucket has no locks: there a lock object is left by a killed build, and the error says how to remove it.
 
+    Yields:
+        The layout with the token that the lock file has, by which the steps of the build own the folder.
+
     Raises:
         UsageError: if another build holds the folder, with its process id and host.
     """
-    path = layout.path(Layout.LOCK)
-    with _local_lock(files.resolve(path)[1]) if files.is_local(path) else _object_lock(path):
-        yield
+    path, token = layout.path(Layout.LOCK), uuid4().hex
+    with _local_lock(files.resolve(path)[1], token) if files.is_local(path) else _object_lock(path, token):
+        yield replace(layout, token=token)
 
 
 @contextmanager
-def _local_lock(path: str) -> Iterator[None]:
+def _local_lock(path: str, token: str) -> Iterator[None]:
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        descriptor = _signed(path)
+        descriptor = _signed(path, token)
     except OSError as error:
         raise DataError(
             what="The output folder cannot be written",
@@ -48,16 +53,17 @@ def _local_lock(path: str) -> Iterator[None]:
     try:
         yield
     finally:
-        Path(path).unlink()
+        if _is_at(path, descriptor):  # somebody may have removed it by hand, and another build made its own
+            Path(path).unlink()
         os.close(descriptor)
 
 
-def _signed(path: str) -> int:
-    """A descriptor of the lock file at this path, locked, with our name in it."""
+def _signed(path: str, token: str) -> int:
+    """A descriptor of the lock file at this path, locked, with our name and token in it."""
     descriptor = _locked(path)
     try:
         os.truncate(descriptor, 0)
-        os.write(descriptor, _owner())
+        os.write(descriptor, _owner(token))
     except OSError:
         Path(path).unlink()
         os.close(descriptor)
@@ -85,18 +91,18 @@ def _is_at(path: str, descriptor: int) -> bool:
 
 
 @contextmanager
-def _object_lock(path: str) -> Iterator[None]:
+def _object_lock(path: str, token: str) -> Iterator[None]:
     if files.exists(path):
         raise _held(path, files.read_bytes(path), "wait for it to end; if it was killed, remove the lock object")
-    files.write_bytes(path, _owner())
+    files.write_bytes(path, _owner(token))
     try:
         yield
     finally:
         files.delete(path)
 
 
-def _owner() -> bytes:
-    return json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode()
+def _owner(token: str) -> bytes:
+    return json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "token": token}).encode()
 
 
 def _held(path: str, owner: bytes, fix: str) -> UsageError:
@@ -115,7 +121,7 @@ def begin(layout: Layout, anew: Partition | None) -> None:
         DataError: if the folder cannot be written.
     """
     files.delete_temporaries(layout.root)
-    files.write_bytes(layout.path(Layout.UNFINISHED), (anew.value if anew else "all").encode())
+    layout.write_bytes(Layout.UNFINISHED, (anew.value if anew else "all").encode())
     files.delete(layout.path(Layout.COMPLETE))
 
 
@@ -133,7 +139,8 @@ def written(layout: Layout, anew: Partition | None) -> Iterator[None]:
         yield
         _require_news(layout, before)
     except PipelineError:
-        withdraw(layout, anew)
+        if layout.is_owned:
+            withdraw(layout, anew)
         raise
     finish(layout)
 
@@ -185,8 +192,10 @@ def finish(layout: Layout) -> None:
     """Marks the dataset complete. What earlier builds and killed writers left goes: shards, rejects, the journal.
 
     Raises:
+        NotOwned: if the folder is another build's.
         DataError: if the build left no manifest.
     """
+    layout.require_owned()
     manifest = Manifest.find(layout)
     if manifest is None:
         raise DataError(
@@ -200,6 +209,6 @@ def finish(layout: Layout) -> None:
         if name.startswith(ours) or name == Layout.REJECTS_TABLE or files.TEMPORARY_MARK in name:
             files.delete(layout.path(name))
     Journal(layout).clear()
-    Refusals(layout.path(Layout.REFUSALS)).clear()
+    Refusals(layout).clear()
     files.delete(layout.path(Layout.UNFINISHED))
     mark_complete(layout)

@@ -1,19 +1,25 @@
-"""Running a pipeline on an engine of Beam: its options, and its errors in our words."""
+"""Running a pipeline on an engine of Beam: its options, its errors in our words, and how its job is stopped."""
 
+import logging
+import sys
+import time
 from argparse import ArgumentError, ArgumentParser
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib import import_module
 from tempfile import TemporaryDirectory
+from textwrap import shorten
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, PortableOptions, StandardOptions
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+from apache_beam.runners.runner import PipelineState
+from grpc import FutureTimeoutError, RpcError
 
 from yt8m_pipeline.dataset.layout import Layout
-from yt8m_pipeline.errors import DataError, UsageError
+from yt8m_pipeline.errors import DataError, PipelineError, Terminated, UsageError
 from yt8m_pipeline.jobs.refusals import Refusals
 from yt8m_pipeline.transforms.monitoring import stage_seconds
 from yt8m_pipeline.transforms.steps import refusing_to
@@ -23,6 +29,15 @@ worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = 0
 second as well. For that Beam 2.77 has a thread that takes no lock against the writer (`data_plane.py`,
 TimeBasedBufferingClosableOutputStream): it cuts an element that is being written, or drops it. Half of one was read as
 1,073,741,824 windows, a list that grew to 21.9 GB."""
+
+_LOG = logging.getLogger(__name__)
+
+POLL_SECONDS = 1.0
+"""The pause between two questions whether a job that is being cancelled has ended: for some engines each is a request
+over the network, and a job takes seconds to minutes to end."""
+
+NO_ANSWER = "the job server has not answered in time"
+"""The text of an exception that has none: grpc's, where no server listens at the --job_endpoint."""
 
 
 def beam_pipeline(arguments: Sequence[str]) -> Any:
@@ -87,10 +102,11 @@ def run(arguments: Sequence[str], layout: Layout, add_steps: Callable[[beam.Pipe
     Raises:
         PipelineError: what a step refused, as it was raised in the worker.
         DataError: with the last line that the engine gives, if it stopped for another reason.
-        KeyboardInterrupt: if a worker was interrupted.
+        KeyboardInterrupt: if this process or a worker was interrupted. A job of another process is cancelled first, and
+            waited for; a second interrupt leaves it to itself, which is logged with how to find it.
     """
     with TemporaryDirectory(prefix="yt8m-") as spare:
-        refusals = Refusals(layout.path(Layout.REFUSALS), spare)
+        refusals = Refusals(layout, spare)
         refusals.clear()
         root = beam_pipeline(arguments)
         with refusing_to(refusals):
@@ -101,20 +117,69 @@ def run(arguments: Sequence[str], layout: Layout, add_steps: Callable[[beam.Pipe
 def _run(root: Any, refusals: Refusals) -> Any:
     try:
         result = root.run()
-        with suppress(NotImplementedError):  # of a job that an engine only looks at there is no state
-            result.wait_until_finish()
-    except RuntimeError as error:
-        raise refusals.first() or _engine_error(str(error)) from error
+        _wait(result, root.options)
+    except _errors() as error:
+        raise _cause(refusals) or _engine_error(str(error) or NO_ANSWER) from error
     if refused := refusals.first():
         raise refused
     return result
 
 
+def _errors() -> tuple[type[Exception], ...]:
+    """What engines raise when a job fails or cannot be started. Dataflow's own class may not be installed."""
+    dataflow = sys.modules.get("apache_beam.runners.dataflow.dataflow_runner")
+    return (RuntimeError, RpcError, FutureTimeoutError, *([dataflow.DataflowRuntimeException] if dataflow else []))
+
+
+def _cause(refusals: Refusals) -> PipelineError | None:
+    """What a step refused. The steps of a build that no longer owns its folder can write down nothing there."""
+    refusals.layout.require_owned()
+    return refusals.first()
+
+
+def _wait(result: Any, options: PipelineOptions) -> None:
+    """Waits until a job has ended. An interrupt cancels it."""
+    try:
+        with suppress(NotImplementedError):  # of a job that an engine only looks at there is no state
+            result.wait_until_finish()
+    except KeyboardInterrupt:
+        _cancel(result, options)
+        raise
+
+
+def _cancel(result: Any, options: PipelineOptions) -> None:
+    """Cancels a job and waits until it has ended. It is left to itself after another interrupt, or if it cannot be."""
+    job = _job_id(result)
+    given_up: tuple[type[BaseException], ...] = (KeyboardInterrupt, OSError, *_errors())
+    _LOG.warning("cancelling job %s, and waiting until it has ended; interrupt again to leave it to itself", job)
+    try:
+        result.cancel()
+        while not PipelineState.is_terminal(result.state):
+            time.sleep(POLL_SECONDS)
+    except given_up as error:
+        why = shorten(str(error), 200) or "interrupted again"
+        _LOG.warning("job %s is left to itself (%s): it may store more features, but can write no dataset", job, why)
+        _LOG.warning("to cancel it: %s", _how_to_cancel(job, options))
+
+
+def _job_id(result: Any) -> str:
+    """The name that the engine gave to a job: Dataflow's results tell it by a method, portable ones keep it."""
+    return str(result.job_id() if hasattr(result, "job_id") else getattr(result, "_job_id", "without a name"))
+
+
+def _how_to_cancel(job: str, options: PipelineOptions) -> str:
+    cloud = options.view_as(GoogleCloudOptions)
+    if "dataflow" in (options.view_as(StandardOptions).runner or "").lower():
+        return f"gcloud dataflow jobs cancel {job} --project={cloud.project} --region={cloud.region}"
+    return f"use the job server at {options.view_as(PortableOptions).job_endpoint}, where it has this name"
+
+
 def _engine_error(text: str) -> DataError | KeyboardInterrupt:
     """What an engine says of an exception that is none of ours: its last line."""
-    last = [line for line in text.splitlines() if line.strip()][-1]
-    if last.startswith("KeyboardInterrupt"):
-        return KeyboardInterrupt()
+    last = [line for line in text.splitlines() if any(map(str.isalnum, line))][-1]
+    for kind in (KeyboardInterrupt, Terminated):
+        if last.removeprefix(f"{kind.__module__}.").startswith(kind.__name__):
+            return kind()
     return DataError(
         what="The engine stopped",
         where="the Beam runner",

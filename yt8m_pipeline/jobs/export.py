@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -59,6 +59,6 @@ def export(
 
     start = time.monotonic()
     beam_pipeline(beam_arguments)
-    with observed(on_progress), exclusive(plan.layout), written(plan.layout, None):
-        run(beam_arguments, plan.layout, partial(export_dataset, plan=plan))
+    with observed(on_progress), exclusive(plan.layout) as layout, written(layout, None):
+        run(beam_arguments, layout, partial(export_dataset, plan=replace(plan, layout=layout)))
     return ExportResult(plan, is_new=True, elapsed_seconds=time.monotonic() - start)

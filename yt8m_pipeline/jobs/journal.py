@@ -41,11 +41,11 @@ class Journal:
 
     def forget(self, name: str) -> None:
         """Says that a step is not done: call it before its files are written, which a kill may leave half changed."""
-        files.write_bytes(self._path(name), b"")
+        self.layout.write_bytes(_path(name), b"")
 
     def record(self, step: Step) -> Step:
         """Says that a step is done, when its files stand."""
-        files.write_bytes(self._path(step.name), json.dumps(step.to_json(), sort_keys=True).encode())
+        self.layout.write_bytes(_path(step.name), json.dumps(step.to_json(), sort_keys=True).encode())
         return step
 
     @property
@@ -59,7 +59,7 @@ class Journal:
 
     def _recorded(self, name: str) -> Step | None:
         """What is known of a step; what does not parse was not done."""
-        path = self._path(name)
+        path = self.layout.path(_path(name))
         if not files.exists(path):
             return self._finished().get(name)
         try:
@@ -72,13 +72,15 @@ class Journal:
         state = files.state(self.layout.path(Layout.MANIFEST))
         return finished_steps(self.layout, state) if state else {}
 
-    def _path(self, name: str) -> str:
-        return self.layout.path(f"{Layout.JOURNAL}/{quote(name, safe='')}.json")
-
     def _stands(self, step: Step, *, intact: bool) -> bool:
         if intact:
             return all(is_intact(self.layout, file) for file in step.files)
         return all(files.file_size(self.layout.path(file.path)) == file.bytes for file in step.files)
+
+
+def _path(name: str) -> str:
+    """The path of a step's file in the dataset."""
+    return f"{Layout.JOURNAL}/{quote(name, safe='')}.json"
 
 
 @lru_cache(maxsize=1)

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from yt8m_pipeline import files
+from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.errors import DataError, PipelineError
 
 
@@ -17,28 +18,28 @@ class Refusals:
     """The errors that the steps of one run have written down.
 
     Attributes:
-        folder: The folder of these files, which every worker can write.
-        spare: A local folder for a worker that cannot write there, because a disk is full, say. It is of use where the
-            worker runs on the launcher's machine.
+        layout: The dataset, in which every worker can write these files.
+        spare: A local folder for a worker that cannot write there, because a disk is full or its build no longer owns
+            the dataset, say. It is of use where the worker runs on the launcher's machine.
     """
 
-    folder: str
+    layout: Layout
     spare: str | None = None
 
     def write(self, error: PipelineError) -> None:
         """Writes an error down. Where that fails everywhere, the engine's own words must do."""
         text = json.dumps({"kind": type(error).__name__, **error.parts}, sort_keys=True)
-        name = hashlib.sha256(text.encode()).hexdigest()[:16]
-        for folder in self._folders():
+        name = f"{Layout.REFUSALS}/{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+        for place in self._places():
             with suppress(DataError):
-                files.write_bytes(files.join(folder, f"{name}.json"), text.encode())
+                place.write_bytes(name, text.encode())
                 return
 
     def first(self) -> PipelineError | None:
         """The error that was written first, as it was raised; None where there is none."""
         written = [
             (state.modified_ns, files.join(folder, name))
-            for folder in self._folders()
+            for folder in (place.path(Layout.REFUSALS) for place in self._places())
             for name, state in files.list_states(folder).items()
         ]
         for _, uri in sorted(written):
@@ -46,12 +47,12 @@ class Refusals:
             return _kinds(PipelineError)[values.pop("kind")](**values)
         return None
 
-    def _folders(self) -> list[str]:
-        return [folder for folder in (self.folder, self.spare) if folder]
+    def _places(self) -> list[Layout]:
+        return [self.layout, *([Layout(self.spare)] if self.spare else [])]
 
     def clear(self) -> None:
         """Forgets the errors of earlier runs."""
-        files.delete_folder(self.folder)
+        files.delete_folder(self.layout.path(Layout.REFUSALS))
 
 
 def _kinds(base: type[PipelineError]) -> dict[str, type[PipelineError]]:

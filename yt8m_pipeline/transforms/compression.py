@@ -4,9 +4,9 @@ Ids cross the shuffle; each unit of ids reads its features from the store and fo
 sums are exact, so that neither the units nor the order of merging change a bit of the fit.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from itertools import chain
 from typing import Any, TypeAlias
 
@@ -232,8 +232,7 @@ def save_quantizer(journal: Journal, key: str, quantizer: Quantizer) -> Step:
     """Writes the codebook of a dataset, and records it."""
     more = {"levels": quantizer.length, "feature_name": quantizer.feature_name}
     facts = CodebookFacts(quantizer.name, quantizer.scope, quantizer.fingerprint, more)
-    path = journal.layout.path(Layout.QUANTIZER)
-    return _save(journal, CodebookStep(QUANTIZER, key, (), facts), [Layout.QUANTIZER], partial(quantizer.save, path))
+    return _save(journal, CodebookStep(QUANTIZER, key, (), facts), {Layout.QUANTIZER: quantizer.to_bytes()})
 
 
 @dataclass
@@ -328,13 +327,14 @@ def _save_pca(journal: Journal, key: str, pca: Pca, source: str, origin: dict[st
     }
     more["whitening"] = Whitening.of(pca).facts()
     facts = PcaFacts(source, pca.components, pca.epsilon, pca.fingerprint, {**more, **origin})
-    paths = [f"{Layout.PCA}/{name}" for name in Pca.FILES]
-    return _save(journal, PcaStep(PCA, key, (), facts), paths, partial(pca.save, journal.layout.path(Layout.PCA)))
+    contents = {f"{Layout.PCA}/{name}": data for name, data in pca.to_files().items()}
+    return _save(journal, PcaStep(PCA, key, (), facts), contents)
 
 
-def _save(journal: Journal, step: Step, paths: Iterable[str], save: Callable[[], None]) -> Step:
-    """Writes the files of a step, and records it with them."""
+def _save(journal: Journal, step: Step, contents: Mapping[str, bytes]) -> Step:
+    """Writes the files of a step, given by their paths in the dataset, and records it with them."""
     journal.forget(step.name)
-    save()
-    files = tuple(file_entry(journal.layout, path) for path in paths)
+    for path, data in contents.items():
+        journal.layout.write_bytes(path, data)
+    files = tuple(file_entry(journal.layout, path) for path in contents)
     return journal.record(replace(step, files=files))

@@ -26,9 +26,9 @@ from yt8m_pipeline.jobs.export_plan import UNIFORM
 from yt8m_pipeline.jobs.journal import Journal, finished_steps
 from yt8m_pipeline.store.feature_store import FeatureStore
 from yt8m_pipeline.transforms.compression import load_pca, quantizer_key, save_quantizer
-from yt8m_pipeline.transforms.dataset import FEATURES, WRITE, empty_shards
+from yt8m_pipeline.transforms.dataset import FEATURES, WRITE, OnlyIf, empty_shards
 from yt8m_pipeline.transforms.monitoring import advance, announce, timed
-from yt8m_pipeline.transforms.steps import FlatMap, Map
+from yt8m_pipeline.transforms.steps import FlatMap, Map, Passes
 
 CODES = "codes"
 """What an export without a store is encoded from, in its manifest."""
@@ -94,24 +94,38 @@ def _sorted_group(name: str, members: Iterable[Member | None]) -> Group:
 
 @dataclass
 class CopyTables(beam.PTransform[Pipeline, PCollection[FileEntry]]):
-    """Pipeline → PCollection[FileEntry]: the tables of the source, which no codebook changes."""
+    """Pipeline → PCollection[FileEntry]: the tables of the source, which no codebook changes.
+
+    Attributes:
+        copying: From where to where.
+        tables: The tables.
+        passed: The verdict on the store.
+    """
 
     copying: Copying
     tables: list[FileEntry]
+    passed: PCollection[bool]
 
     def expand(self, root: Pipeline) -> PCollection[FileEntry]:
-        return root | beam.Create(self.tables) | Map(_copy, self.copying)
+        return root | beam.Create(self.tables) | OnlyIf(self.passed) | Map(_copy, self.copying)
 
 
 @dataclass
 class CopyPca(beam.PTransform[Pipeline, PCollection[Step]]):
-    """Pipeline → PCollection[Step] of one: the PCA of the source."""
+    """Pipeline → PCollection[Step] of one: the PCA of the source.
+
+    Attributes:
+        copying: From where to where.
+        pca: The PCA.
+        passed: The verdict on the store.
+    """
 
     copying: Copying
     pca: Step
+    passed: PCollection[bool]
 
     def expand(self, root: Pipeline) -> PCollection[Step]:
-        return root | beam.Create([self.pca]) | Map(_copy_pca, self.copying)
+        return root | beam.Create([self.pca]) | OnlyIf(self.passed) | Map(_copy_pca, self.copying)
 
 
 def _copy_pca(pca: Step, copying: Copying) -> Step:
@@ -124,7 +138,7 @@ def _copy_pca(pca: Step, copying: Copying) -> Step:
 def _copy(file: FileEntry, copying: Copying) -> FileEntry:
     source, target = copying.source, copying.target
     require_intact(source, file)
-    with files.open_read(source.path(file.path)) as given, files.open_atomic(target.path(file.path)) as copy:
+    with files.open_read(source.path(file.path)) as given, target.open_write(file.path) as copy:
         shutil.copyfileobj(given, copy)
     return file
 
@@ -146,7 +160,7 @@ def _write_uniform(pca: Step, journal: Journal) -> Step:
 
 @dataclass
 class CheckStore(beam.PTransform[PCollection[Group], PCollection[bool]]):
-    """PCollection[Group] → PCollection[bool] of one, True; raises a DataError if the store lacks videos.
+    """PCollection[Group] → PCollection[bool] of one; False: the store lacks videos, and the export is refused.
 
     Attributes:
         store: The feature store; None: none is needed.
@@ -158,7 +172,7 @@ class CheckStore(beam.PTransform[PCollection[Group], PCollection[bool]]):
 
     def expand(self, groups: PCollection[Group]) -> PCollection[bool]:
         missing = groups | FlatMap(_missing, self.store)
-        return groups.pipeline | beam.Create([self.videos]) | Map(_check_store, self.store, AsIter(missing))
+        return groups.pipeline | beam.Create([self.videos]) | Passes(_check_store, self.store, AsIter(missing))
 
 
 def _missing(group: Group, store: FeatureStore | None) -> Iterator[str]:
@@ -166,7 +180,7 @@ def _missing(group: Group, store: FeatureStore | None) -> Iterator[str]:
         yield from (member.video_id for member in group[1] if not files.exists(store.path(member.video_id)))
 
 
-def _check_store(videos: int, store: FeatureStore | None, missing: Iterable[str]) -> bool:
+def _check_store(videos: int, store: FeatureStore | None, missing: Iterable[str]) -> None:
     names = sorted(missing)
     if names and store:
         raise DataError(
@@ -176,7 +190,6 @@ def _check_store(videos: int, store: FeatureStore | None, missing: Iterable[str]
             fix="give the store that it was built from, or leave --store out to encode its codes again",
         )
     announce(WRITE, videos)
-    return True
 
 
 @dataclass
@@ -188,18 +201,21 @@ class EncodeAgain(beam.PTransform[PCollection[Group], PCollection[Step]]):
         pca: The PCA of the source.
         origin: The codebook of the source.
         quantizer: The new codebook.
-        checked: What it waits for.
+        passed: The verdict on the store.
     """
 
     copying: Copying
     pca: Step
     origin: Step
     quantizer: PCollection[Step]
-    checked: PCollection[bool]
+    passed: PCollection[bool]
 
     def expand(self, groups: PCollection[Group]) -> PCollection[Step]:
-        ready = groups | WaitOn(self.checked)
-        return ready | Map(_encode_again, self.copying, self.pca, self.origin, AsSingleton(self.quantizer))
+        return (
+            groups
+            | OnlyIf(self.passed)
+            | Map(_encode_again, self.copying, self.pca, self.origin, AsSingleton(self.quantizer))
+        )
 
 
 def _encode_again(group: Group, copying: Copying, pca: Step, origin: Step, quantizer: Step) -> Step:
@@ -255,15 +271,17 @@ class WriteExportManifest(beam.PTransform[PCollection[Step], PCollection[None]])
         planned: What the new manifest says otherwise than the source's, and was known before.
         quantizer: The new codebook.
         tables: Every other file.
+        passed: The verdict on the store.
     """
 
     copying: Copying
     planned: Mapping[str, Any]
     quantizer: PCollection[Step]
     tables: PCollection[FileEntry]
+    passed: PCollection[bool]
 
     def expand(self, shards: PCollection[Step]) -> PCollection[None]:
-        start = shards.pipeline | beam.Create([self.planned]) | WaitOn(self.tables)
+        start = shards.pipeline | beam.Create([self.planned]) | OnlyIf(self.passed) | WaitOn(self.tables)
         return start | Map(_write_manifest, self.copying, AsSingleton(self.quantizer), AsIter(shards))
 
 
