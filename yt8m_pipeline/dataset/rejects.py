@@ -160,6 +160,7 @@ def write_summary(layout: Layout, parts: Iterable[WrittenPart]) -> list[FileEntr
     summary = RejectsSummary(tuple(RejectCount(*key, rows) for key, rows in sorted(totals.items())))
     text = json.dumps(to_json(summary), indent=2, sort_keys=True, ensure_ascii=False)
     listed = [part.file for part in written]
+    layout.require_owned()
     for path in set(find_rejects(layout)) - {file.path for file in listed}:
         files.delete(layout.path(path))
     layout.write_bytes(Layout.REJECTS_SUMMARY, text.encode() + b"\n")
