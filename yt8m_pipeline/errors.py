@@ -37,8 +37,12 @@ class PipelineError(Exception):
         """The four parts by name, as the constructor takes them."""
         return {"what": self.what, "where": self.where, "why": self.why, "fix": self.fix}
 
-    def __str__(self) -> str:
+    def told(self) -> str:
+        """The four parts as lines, as the command line tells them."""
         return f"{self.what}\n  where: {self.where}\n  why:   {self.why}\n  fix:   {self.fix}"
+
+    def __str__(self) -> str:
+        return self.told()
 
 
 class UsageError(PipelineError):

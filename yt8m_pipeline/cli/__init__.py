@@ -61,7 +61,7 @@ def main() -> None:
     try:
         app()
     except PipelineError as error:
-        _tell(f"error: {error}")
+        _tell(f"error: {error.told()}")
         sys.exit(error.exit_code)
     except SystemExit as end:
         if isinstance(end.__context__, BrokenPipeError) or not _all_is_read():
