@@ -16,10 +16,13 @@ from io import BytesIO
 from typing import Any, BinaryIO
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import pytest
 from gcp_storage_emulator.exceptions import NotFound
 from gcp_storage_emulator.handlers.buckets import create_bucket
 from gcp_storage_emulator.server import RequestHandler, Router
 from gcp_storage_emulator.storage import Storage
+
+from yt8m_pipeline import buckets
 
 BUCKET = "bucket"
 
@@ -206,3 +209,14 @@ def faulty_bucket(share: float = 0.0, seed: int = 0) -> Iterator[FaultyBucket]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+@contextmanager
+def bucket_of_this_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyBucket]:
+    """Runs a server while the block runs, and lets gs:// be there in this process."""
+    with faulty_bucket() as faulty:
+        for name, value in faulty.variables.items():
+            monkeypatch.setenv(name, value)
+        buckets._client.cache_clear()
+        yield faulty
+    buckets._client.cache_clear()
