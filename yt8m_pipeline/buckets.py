@@ -48,7 +48,7 @@ SLOWEST_BYTES_PER_SECOND = 1 << 20
 CONNECT_SECONDS, SILENCE_SECONDS = 10.0, 20.0
 """A try ends when there is no connection, or no byte of an answer, for so long."""
 
-CREDENTIALS_SECONDS = 8.0
+CREDENTIALS_SECONDS = 5.0
 """Credentials are found within this time, once for each process. On a machine outside Google Cloud, its libraries
 look for Google's metadata server for minutes."""
 

@@ -66,17 +66,21 @@ def show(config: ConfigPath, settings: Settings = None, as_json: AsJson = False)
 
 @app.command()
 def check(config: ConfigPath, settings: Settings = None) -> None:
-    """Check a config, its tables' headers and its model, which is loaded; every problem of the config at once."""
+    """Check a config, its places, its tables' headers and its model, which is loaded; all its problems at once."""
     from yt8m_pipeline.extraction.inception import load
     from yt8m_pipeline.extraction.networks import device
     from yt8m_pipeline.jobs.build_plan import plan_build
+    from yt8m_pipeline.jobs.places import check_places
 
-    plan = plan_build(load_config(config, settings, None))
+    loaded = load_config(config, settings, None)
+    places = check_places(loaded)
+    plan = plan_build(loaded)
     extractor = load(plan.config.inception, plan.dimensions)
     files = ", ".join(f"{table}: {len(source.files)}" for table, source in plan.sources.items())
     print(f"{config} is sound. Table files: {files}. Feature space: {plan.store.space}.")
     print(f"The network gives {extractor.dimensions} features per frame and runs on {device()}.")
     print(f"It is known by {', '.join(f'{name} {value}' for name, value in plan.space['model'].items())}.")
+    print("\n".join(places))
     for warning in plan.warnings:
         print(f"warning: {warning}")
 

@@ -68,6 +68,9 @@ under a second, but in many more where a hundred children start at once on a slo
 READING_BYTES_PER_SECOND = 4 * MIB
 """A whole video may be read as slowly as this: a disk or network that is slower runs into the time limit."""
 
+OPENING_SECONDS = 60.0
+"""A video whose first bytes do not come within this time is out of reach. Its decoder starts only then."""
+
 DYING_SECONDS = 5.0
 """A child that has closed its socket has this many seconds to end, so that its exit status can be told."""
 
@@ -335,7 +338,8 @@ class _Child:
     def _send_block(self, number: int) -> None:
         if self._video is None:
             raise ValueError(number)
-        block = self._video.block(number)
+        with files.time_limit(self._deadline - monotonic()):
+            block = self._video.block(number)
         self._set_timeout()
         self._socket.sendall(block)
 
@@ -425,9 +429,10 @@ def require_readable(uri: str) -> None:
 
 def _open(uri: str, stack: ExitStack) -> _Video:
     """Opens a video that has bytes, at their start."""
-    with _reading(uri):
+    with _reading(uri), files.time_limit(OPENING_SECONDS):
         opened = _open_local(uri) if files.is_local(uri) else files.open_read(uri)
         file = stack.enter_context(opened)
+        file.read(1)  # of a short film in a bucket this brings all of it, and its size
         size = file.seek(0, io.SEEK_END)
         file.seek(0)
     if size == 0:
