@@ -1,7 +1,9 @@
 """A whole build in a bucket, against a storage emulator: tables, videos, store and dataset at gs://."""
 
+import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import yaml
@@ -10,6 +12,8 @@ from tests.conftest import Workshop, published_bytes, yt8m
 from tests.faulty_bucket import BUCKET, FAULTS, FaultyBucket, faulty_bucket
 
 ROOT = f"gs://{BUCKET}"
+
+FEATURES = re.compile(r"features/\w+/\w\w/[^/]+\.npz")
 
 COPY = """
 import sys
@@ -50,12 +54,28 @@ def same(bucket: FaultyBucket, built: Path, folder: Path) -> bool:
 def test_a_build_in_a_bucket_equals_a_local_one(workshop: Workshop, built: Path, tmp_path: Path) -> None:
     with faulty_bucket() as bucket:
         config = config_in(bucket, workshop, built, tmp_path)
+        bucket.asked.clear()
         store = f"{ROOT}/features"
         commands = (["store", "stats", store], ["store", "check", store], ["store", "gc", store, f"{ROOT}/dataset"])
         for command in (["build", str(config)], ["verify", f"{ROOT}/dataset"], *commands):
             finished = yt8m(*command, environment=bucket.environment)
             assert finished.returncode == 0, finished.stderr
+            if command[0] == "build":
+                require_few_requests(bucket)
         assert same(bucket, built, tmp_path / "down")
+
+
+def require_few_requests(bucket: FaultyBucket) -> None:
+    """A stored video is looked for and at, read, and put once; its features are read once to be written, and twice more
+    in the train partition, to fit the PCA and the codebook."""
+    stored = {name.rpartition("/")[2][:11] for name in bucket.names() if FEATURES.match(name)}
+    life = [(kind, name) for kind, name in bucket.asked if name.rpartition("/")[2][:11] in stored]
+    counts = Counter((kind, name.partition("/")[0]) for kind, name in life)
+    reads = counts.pop(("get", "features"))
+    once = [("look", "corpus"), ("get", "corpus"), ("look", "features"), ("put", "features")]
+    assert counts == dict.fromkeys(once, len(stored))
+    assert reads <= 3 * len(stored)
+    assert len(life) < 7 * len(stored)
 
 
 def test_a_build_in_a_faulty_bucket_equals_a_local_one(workshop: Workshop, built: Path, tmp_path: Path) -> None:

@@ -243,10 +243,13 @@ def _sync_folder(folder: str) -> None:
             os.close(descriptor)
 
 
-def write_bytes(uri: str, data: bytes, *, durable: bool = True) -> None:
-    """Writes a file as `open_atomic` does."""
+def write_bytes(uri: str, data: bytes, *, durable: bool = True) -> FileState:
+    """Writes a file as `open_atomic` does, and returns its state."""
+    if is_object(uri):
+        return _object_state(buckets.put(uri, io.BytesIO(data), len(data)))
     with open_atomic(uri, durable=durable) as stream:
         stream.write(data)
+    return state(uri) or FileState(len(data), 0)
 
 
 def delete(uri: str) -> None:

@@ -13,7 +13,7 @@ from datetime import datetime
 from time import monotonic
 from uuid import uuid4
 
-from yt8m_pipeline import buckets
+from yt8m_pipeline import buckets, files
 from yt8m_pipeline.errors import DataError
 
 RENEWAL_SECONDS = 20.0
@@ -131,7 +131,7 @@ def _taken(uri: str, owner: bytes) -> int:
 
 def _now_at(uri: str) -> datetime:
     """The time of the bucket's server, which an object tells that is made for it."""
-    clock = f"{uri}-{uuid4().hex}"
+    clock = f"{uri}{files.TEMPORARY_MARK}{uuid4().hex}"
     try:
         return buckets.put(clock, io.BytesIO(), 0).updated
     finally:

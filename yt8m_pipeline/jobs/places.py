@@ -15,9 +15,6 @@ from yt8m_pipeline.errors import DataError, PipelineError
 SECONDS = 9.0
 """All places answer within this time, or count as out of reach: who asks this waits for it."""
 
-PROBE = ".yt8m-check-"
-"""The beginning of the name of the object that is written, read and deleted, to see whether that is allowed."""
-
 
 class Place(NamedTuple):
     """A place of a config, by the field that names it.
@@ -99,7 +96,7 @@ def _local_fault(place: Place) -> str:
 
 
 def _remote_fault(place: Place) -> str:
-    probe = files.join(place.uri, f"{PROBE}{uuid4().hex}")
+    probe = files.join(place.uri, f"check{files.TEMPORARY_MARK}{uuid4().hex}")
     if not place.is_written:
         files.exists(probe)
         return ""
