@@ -68,7 +68,8 @@ def test_what_is_written_half_way_is_not_there(bucket: FaultyBucket) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, (16 << 20) - 1, 16 << 20, (20 << 20) + 3])
-def test_long_files_are_put_and_read_in_parts(bucket: FaultyBucket, size: int) -> None:
+def test_long_files_are_put_and_read_in_parts(bucket: FaultyBucket, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(buckets, "PART_BYTES", 3 << 20)
     data = random.Random(size).randbytes(size)
     with files.open_atomic(f"{ROOT}/long") as stream:
         stream.write(data[: size // 2])

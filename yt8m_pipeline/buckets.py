@@ -61,6 +61,9 @@ JUMP_BYTES = 1 << 20
 SPOOLED_BYTES = 8 << 20
 """An object that is longer than this while it is written waits on the local disk, and is put by a resumable upload."""
 
+PART_BYTES = 32 << 20
+"""A resumable upload sends parts of this many bytes, each of which is held in memory."""
+
 _UNTIL: ContextVar[float] = ContextVar("until", default=inf)
 
 
@@ -313,7 +316,7 @@ def _put(uri: str, source: IO[bytes], size: int, generation: int | None) -> Fact
 
     def upload(terms: dict[str, Any]) -> Facts:
         source.seek(0)
-        blob = client().bucket(bucket).blob(name)
+        blob = client().bucket(bucket).blob(name, chunk_size=PART_BYTES)
         blob.upload_from_file(source, size=size, checksum="crc32c", if_generation_match=generation, **terms)
         return _facts(blob)
 
