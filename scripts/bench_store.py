@@ -76,9 +76,9 @@ def fill(store: FeatureStore, shelves: Mapping[str, Sequence[Video]], features: 
             continue
         source, written = Source.of(videos[0].uri), []
         for video in videos:
-            entry = store.write(VideoFeatures(video.video_id, features, pts_seconds), source, 1.0, Fraction(1))
-            written.append((video.video_id, store.indexed(video.video_id, source, entry)))
-        remember((name, [(video_id, file) for video_id, file in written if file]), store)
+            stored = store.write(VideoFeatures(video.video_id, features, pts_seconds), source, 1.0, Fraction(1))
+            written.append((video.video_id, stored))
+        remember((name, written), store)
 
 
 def look_up(store: FeatureStore, shelves: Mapping[str, Sequence[Video]], *, verify: bool = False) -> None:

@@ -20,8 +20,6 @@ ROOT = Path(__file__).parent.parent
 NOT_IMPORTED: Mapping[str, str] = {
     "setuptools": "tensorflow-hub 0.16 imports its pkg_resources",
     "scikit-learn": "the project is meant to bring it; today only the tests and the benchmarks import it",
-    "google-cloud-storage": "the project is meant to bring it; today only the tests import it",
-    "gcp-storage-emulator": "tests/test_bucket.py runs it in a process of its own",
     "mypy": "a command of scripts/test",
     "pytest-xdist": "a plugin of pytest",
     "ruff": "a command of scripts/test",

@@ -41,9 +41,7 @@ def write_golden_store(root: Path) -> None:
         Source(f"gs://corpus/{name}.mp4", size, WHEN) for name, size in (("guitar", 123456), ("broken", 99))
     )
     features = (np.arange(12) / 8 - 1).reshape(3, 4).astype(np.float16)
-    entry = store.write(VideoFeatures("guitar", features, np.array([0.0, 0.96, 2.0])), guitar, 0.75, Fraction(1))
-    written = store.indexed("guitar", guitar, entry)
-    assert written
+    written = store.write(VideoFeatures("guitar", features, np.array([0.0, 0.96, 2.0])), guitar, 0.75, Fraction(1))
     remember((place("guitar")[0], [("guitar", written)]), store)
     store.write_failure(
         "broken", broken, conditions(Decoding()), VideoRejected(DropReason.TRUNCATED, "it ends at 3 s", 0.25)

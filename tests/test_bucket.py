@@ -1,51 +1,19 @@
 """A whole build in a bucket, against a storage emulator: tables, videos, store and dataset at gs://."""
 
-import os
-import socket
+import re
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
+from collections import Counter
 from pathlib import Path
 
-import pytest
 import yaml
 
 from tests.conftest import Workshop, published_bytes, yt8m
+from tests.faulty_bucket import BUCKET, FAULTS, FaultyBucket, faulty_bucket
 
-BUCKET = "gs://anonymous@bucket"
+ROOT = f"gs://{BUCKET}"
 
-
-@pytest.fixture
-def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """The environment in which gs:// is an emulator of its own."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    code = (
-        "from gcp_storage_emulator.server import create_server\n"
-        f"server = create_server('127.0.0.1', {port}, in_memory=True, default_bucket='bucket')\n"
-        "server.run()"
-    )
-    with (tmp_path / "emulator.log").open("w") as log:
-        process = subprocess.Popen([sys.executable, "-c", code], stdout=log, stderr=log)
-    try:
-        _await_port(port, process)
-        yield os.environ | {"CLOUD_STORAGE_EMULATOR_ENDPOINT": f"http://127.0.0.1:{port}"}
-    finally:
-        process.kill()
-        process.wait()
-
-
-def _await_port(port: int, process: "subprocess.Popen[bytes]") -> None:
-    for _ in range(300):
-        assert process.poll() is None
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.1)
-    pytest.fail("the storage emulator does not answer")
-
+FEATURES = re.compile(r"features/\w+/\w\w/[^/]+\.npz")
 
 COPY = """
 import sys
@@ -57,28 +25,71 @@ for name in names:
 """
 
 
-def copy(source: str, target: str, environment: dict[str, str]) -> None:
-    subprocess.run([sys.executable, "-c", COPY, source, target], check=True, env=environment)
+def copy(source: str, target: str, bucket: FaultyBucket) -> None:
+    subprocess.run([sys.executable, "-c", COPY, source, target], check=True, env=bucket.environment)
 
 
-def test_a_build_in_a_bucket_equals_a_local_one(
-    workshop: Workshop, built: Path, tmp_path: Path, environment: dict[str, str]
-) -> None:
-    copy(str(workshop.corpus), f"{BUCKET}/corpus", environment)
+def config_in(bucket: FaultyBucket, workshop: Workshop, built: Path, folder: Path) -> Path:
+    """The config of the finished build with every place in the bucket, where the corpus is."""
+    copy(str(workshop.corpus), f"{ROOT}/corpus", bucket)
     values = yaml.safe_load((built / "config.yaml").read_text())
-    values["tables"]["root"] = f"{BUCKET}/corpus"
-    values |= {"store": f"{BUCKET}/features", "output": f"{BUCKET}/dataset"}
-    config = tmp_path / "config.yaml"
+    values["tables"]["root"] = f"{ROOT}/corpus"
+    values |= {"store": f"{ROOT}/features", "output": f"{ROOT}/dataset"}
+    config = folder / "config.yaml"
     config.write_text(yaml.safe_dump(values))
-    store = f"{BUCKET}/features"
-    commands = (["store", "stats", store], ["store", "check", store], ["store", "gc", store, f"{BUCKET}/dataset"])
-    for command in (["build", str(config)], ["verify", f"{BUCKET}/dataset"], *commands):
-        finished = yt8m(*command, environment=environment)
+    return config
+
+
+def names_no_place(name: str) -> bool:
+    """The rejects, and so the manifest, name the place of a file that is missing."""
+    return not name.startswith(("rejects/decode", "manifest.json", "COMPLETE"))
+
+
+def same(bucket: FaultyBucket, built: Path, folder: Path) -> bool:
+    """Whether the dataset in the bucket is that of the finished build."""
+    copy(f"{ROOT}/dataset", str(folder), bucket)
+    return published_bytes(folder, names_no_place) == published_bytes(built / "dataset", names_no_place)
+
+
+def test_a_build_in_a_bucket_equals_a_local_one(workshop: Workshop, built: Path, tmp_path: Path) -> None:
+    with faulty_bucket() as bucket:
+        config = config_in(bucket, workshop, built, tmp_path)
+        bucket.asked.clear()
+        store = f"{ROOT}/features"
+        commands = (["store", "stats", store], ["store", "check", store], ["store", "gc", store, f"{ROOT}/dataset"])
+        for command in (["build", str(config)], ["verify", f"{ROOT}/dataset"], *commands):
+            finished = yt8m(*command, environment=bucket.environment)
+            assert finished.returncode == 0, finished.stderr
+            if command[0] == "build":
+                require_few_requests(bucket)
+        assert same(bucket, built, tmp_path / "down")
+
+
+def require_few_requests(bucket: FaultyBucket) -> None:
+    """A stored video is looked for and at, read, and put once; its features are read once to be written, and twice more
+    in the train partition, to fit the PCA and the codebook."""
+    stored = {name.rpartition("/")[2][:11] for name in bucket.names() if FEATURES.match(name)}
+    life = [(kind, name) for kind, name in bucket.asked if name.rpartition("/")[2][:11] in stored]
+    counts = Counter((kind, name.partition("/")[0]) for kind, name in life)
+    reads = counts.pop(("get", "features"))
+    once = [("look", "corpus"), ("get", "corpus"), ("look", "features"), ("put", "features")]
+    assert counts == dict.fromkeys(once, len(stored))
+    assert reads <= 3 * len(stored)
+    assert len(life) < 7 * len(stored)
+
+
+def test_a_build_in_a_faulty_bucket_equals_a_local_one(workshop: Workshop, built: Path, tmp_path: Path) -> None:
+    with faulty_bucket() as bucket:
+        config = config_in(bucket, workshop, built, tmp_path)
+        bucket.asked.clear()
+        bucket.share = 0.05
+        finished = yt8m("build", str(config), environment=bucket.environment)
         assert finished.returncode == 0, finished.stderr
-    copy(f"{BUCKET}/dataset", str(tmp_path / "down"), environment)
-
-    def names_no_place(name: str) -> bool:
-        """The rejects, and so the manifest, name the place of a file that is missing."""
-        return not name.startswith(("rejects/decode", "manifest.json", "COMPLETE"))
-
-    assert published_bytes(tmp_path / "down", names_no_place) == published_bytes(built / "dataset", names_no_place)
+        bucket.share = 0.0
+        assert {fault for _, fault in bucket.met} == set(FAULTS)
+        lost = {kind for kind, fault in bucket.met if fault == "reset after"}
+        assert lost == {"delete", "get", "list", "look", "put"}
+        assert same(bucket, built, tmp_path / "down")
+        local = {str(path.relative_to(built)) for path in built.rglob("*") if path.is_file()}
+        left = {name for name in bucket.names() if not name.startswith("corpus/")}
+        assert left == local - {"config.yaml"}

@@ -13,7 +13,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "yt8m_pipeline"
 
-EVERYBODY = {"accounting", "chance", "config", "data_model", "errors", "files", "parsing", "places"}
+EVERYBODY = {"accounting", "buckets", "chance", "config", "data_model", "errors", "files", "parsing", "places"}
 """What every room may import. Among themselves the order of these rooms is only held to have no circle."""
 
 ACTS = {"tables", "selection", "decoding", "extraction", "store", "compression", "dataset"}
@@ -110,7 +110,13 @@ def test_a_heavy_library_is_imported_in_its_places_alone(library: str) -> None:
     assert not [name for name in importers if not is_in(name, LIBRARIES[library])]
 
 
-@pytest.mark.parametrize("library", ["tensorflow", "apache_beam", "av", "pyarrow", "matplotlib"])
+def test_google_cloud_is_imported_in_one_room() -> None:
+    parts = ("google.cloud", "google.auth", "google.api_core")
+    importers = [name for name, path in ROOMS.items() if any(item.startswith(parts) for item in imports(path))]
+    assert importers == ["buckets"]
+
+
+@pytest.mark.parametrize("library", ["tensorflow", "apache_beam", "av", "google.cloud", "pyarrow", "matplotlib"])
 def test_help_needs_no_heavy_library(library: str) -> None:
     code = (
         "import sys; sys.argv = ['yt8m', '--help']\n"

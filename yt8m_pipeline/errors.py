@@ -55,9 +55,13 @@ class PipelineError(Exception):
         """The four parts by name, as the constructor takes them."""
         return {"what": self.what, "where": self.where, "why": self.why, "fix": self.fix}
 
-    def __str__(self) -> str:
+    def told(self) -> str:
+        """The four parts as lines, as the command line tells them."""
         what, where, why, fix = (CONTINUED.join(map(printable, part.split(CONTINUED))) for part in self.args)
         return f"{what}\n  where: {where}\n  why:   {why}\n  fix:   {fix}"
+
+    def __str__(self) -> str:
+        return self.told()
 
 
 class UsageError(PipelineError):

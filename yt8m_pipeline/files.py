@@ -1,4 +1,7 @@
-"""Files, local or in a bucket, through pyarrow's filesystems: read, list, and write all or nothing.
+"""Files, local or in a bucket: read, list, and write all or nothing.
+
+Local files go through pyarrow's filesystem, objects at gs:// through `buckets`, and other places (s3://) through what
+pyarrow has for them.
 
 A local file is written under a temporary name, which its writer locks. The system lets go of the lock when the writer
 ends, however it ends, so that a temporary file without a lock is abandoned. A process id would not tell that: the same
@@ -6,18 +9,21 @@ number may be another process in another container.
 """
 
 import hashlib
+import io
 import os
 import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import IO, NamedTuple, cast
+from datetime import UTC, datetime, timedelta
+from typing import IO, NamedTuple, TypeAlias, cast
 from urllib.parse import quote
 from uuid import uuid4
 
 from pyarrow import ArrowException, fs
 
-from yt8m_pipeline.errors import DataError, UsageError
+from yt8m_pipeline import buckets
+from yt8m_pipeline.errors import DataError
 
 TEMPORARY_MARK = ".tmp-"
 """The beginning of the ending of a temporary file's name, which goes on with the writer's host and a random token."""
@@ -27,9 +33,8 @@ OUR_TEMPORARY = re.compile(re.escape(f"{TEMPORARY_MARK}{socket.gethostname()}-")
 
 LOCAL = fs.LocalFileSystem()
 
-
-class UnknownPlace(UsageError, ValueError):
-    """A URI names no kind of place that this package can reach; for the uri of a table's row, one bad value."""
+UnknownPlace: TypeAlias = buckets.UnknownPlace
+time_limit = buckets.time_limit
 
 
 class FileState(NamedTuple):
@@ -40,7 +45,7 @@ class FileState(NamedTuple):
 
 
 def resolve(uri: str) -> tuple[fs.FileSystem, str]:
-    """The filesystem of a path or URI, and the path in it.
+    """The filesystem of a path or URI, and the path in it. Objects at gs:// have none.
 
     Raises:
         UnknownPlace: its scheme is unknown, it is no URI, or its scheme needs a package that is not installed, which
@@ -70,7 +75,7 @@ def require_known(uri: str) -> str:
         UnknownPlace: the URI cannot be resolved, or its filesystem cannot be opened.
     """
     try:
-        resolve(uri)
+        buckets.split(uri) if is_object(uri) else resolve(uri)
     except OSError as error:
         raise _unknown_place(uri, str(error)) from None
     return uri
@@ -86,19 +91,26 @@ def is_local(uri: str) -> bool:
     return "://" not in uri or uri.startswith("file://")
 
 
+def is_object(uri: str) -> bool:
+    """Whether a URI names something in Google Cloud Storage."""
+    return uri.startswith(buckets.SCHEME)
+
+
 def join(root: str, *parts: str) -> str:
     return "/".join([root.rstrip("/"), *parts])
 
 
 def file_size(uri: str) -> int | None:
     """The size in bytes, or None where there is no such file."""
-    filesystem, path = resolve(uri)
-    info = filesystem.get_file_info(path)
-    return cast(int, info.size) if info.type == fs.FileType.File else None
+    found = state(uri)
+    return found.size if found else None
 
 
 def describe(uri: str) -> tuple[int, str]:
     """The size in bytes and the modification time, ISO 8601 or '' where the filesystem keeps none."""
+    if is_object(uri):
+        facts = buckets.stat(uri)
+        return (facts.size, facts.updated.isoformat()) if facts else (0, "")
     filesystem, path = resolve(uri)
     info = filesystem.get_file_info(path)
     return max(info.size or 0, 0), info.mtime.isoformat() if info.mtime else ""
@@ -106,6 +118,9 @@ def describe(uri: str) -> tuple[int, str]:
 
 def state(uri: str) -> FileState | None:
     """The state of a file, as a listing of its folder gives it; None where there is no such file."""
+    if is_object(uri):
+        facts = buckets.stat(uri)
+        return _object_state(facts) if facts else None
     filesystem, path = resolve(uri)
     info = filesystem.get_file_info(path)
     return _state(info) if info.type == fs.FileType.File else None
@@ -117,13 +132,19 @@ def exists(uri: str) -> bool:
 
 @contextmanager
 def open_read(uri: str) -> Iterator[IO[bytes]]:
-    """A readable, seekable binary stream."""
+    """A readable, seekable binary stream. A file in a bucket that is missing may be told only when it is read."""
+    if is_object(uri):
+        with io.BufferedReader(buckets.ObjectStream(uri)) as stream:
+            yield cast(IO[bytes], stream)
+        return
     filesystem, path = resolve(uri)
     with filesystem.open_input_file(path) as stream:
         yield cast(IO[bytes], stream)
 
 
 def read_bytes(uri: str) -> bytes:
+    if is_object(uri):
+        return buckets.get(uri)
     with open_read(uri) as stream:
         return stream.read()
 
@@ -149,6 +170,27 @@ def open_atomic(uri: str, *, durable: bool = True) -> Iterator[IO[bytes]]:
     Raises:
         DataError: if the file cannot be written (no space, no permission, no such bucket).
     """
+    try:
+        with _written(uri, durable=durable) as stream:
+            yield stream
+    except buckets.BucketError:
+        raise
+    except OSError as error:
+        raise DataError(
+            what="A file cannot be written",
+            where=uri,
+            why=error.strerror or str(error),
+            fix="free space, or check the permissions of the folder",
+        ) from error
+
+
+@contextmanager
+def _written(uri: str, *, durable: bool) -> Iterator[IO[bytes]]:
+    """As `open_atomic`, with the errors of the place."""
+    if is_object(uri):
+        with buckets.writing(uri) as spool:
+            yield spool
+        return
     filesystem, path = resolve(uri)
     temporary = f"{path}{TEMPORARY_MARK}{socket.gethostname()}-{uuid4().hex}"
     try:
@@ -160,13 +202,6 @@ def open_atomic(uri: str, *, durable: bool = True) -> Iterator[IO[bytes]]:
             with filesystem.open_output_stream(temporary) as remote:
                 yield cast(IO[bytes], remote)
             filesystem.move(temporary, path)
-    except OSError as error:
-        raise DataError(
-            what="A file cannot be written",
-            where=uri,
-            why=error.strerror or str(error),
-            fix="free space, or check the permissions of the folder",
-        ) from error
     finally:
         _discard(filesystem, temporary)
 
@@ -211,20 +246,30 @@ def _sync_folder(folder: str) -> None:
             os.close(descriptor)
 
 
-def write_bytes(uri: str, data: bytes, *, durable: bool = True) -> None:
-    """Writes a file as `open_atomic` does."""
+def write_bytes(uri: str, data: bytes, *, durable: bool = True) -> FileState:
+    """Writes a file as `open_atomic` does, and returns its state."""
+    if is_object(uri):
+        return _object_state(buckets.put(uri, io.BytesIO(data), len(data)))
     with open_atomic(uri, durable=durable) as stream:
         stream.write(data)
+    return state(uri) or FileState(len(data), 0)
 
 
 def delete(uri: str) -> None:
     """Deletes a file; a file that is not there is no error."""
+    if is_object(uri):
+        buckets.remove(uri)
+        return
     filesystem, path = resolve(uri)
     _discard(filesystem, path)
 
 
 def delete_folder(uri: str) -> None:
     """Deletes a folder and all in it; a folder that is not there is no error."""
+    if is_object(uri):
+        for name in list_files(uri):
+            buckets.remove(join(uri, name))
+        return
     filesystem, path = resolve(uri)
     if filesystem.get_file_info(path).type == fs.FileType.Directory:
         filesystem.delete_dir(path)
@@ -232,12 +277,16 @@ def delete_folder(uri: str) -> None:
 
 def list_files(root: str) -> list[str]:
     """Every file under a folder, as paths relative to it with forward slashes, sorted; [] where there is no folder."""
+    if is_object(root):
+        return sorted(name for name, _ in buckets.listed(root))
     path, infos = _listing(root, recursive=True)
     return sorted(info.path[len(path) :].lstrip("/") for info in infos if info.type == fs.FileType.File)
 
 
 def list_states(folder: str) -> dict[str, FileState]:
     """The files of one folder by name, without those of its subfolders; {} where there is no such folder."""
+    if is_object(folder):
+        return {name: _object_state(facts) for name, facts in buckets.children(folder) if facts}
     _, infos = _listing(folder, recursive=False)
     return {info.base_name: _state(info) for info in infos if info.type == fs.FileType.File}
 
@@ -245,8 +294,10 @@ def list_states(folder: str) -> dict[str, FileState]:
 def list_folders(folder: str) -> list[str]:
     """The names of the folders in a folder, sorted; [] where there is no such folder.
 
-    A bucket has no folders, only names with slashes: there all of them are listed.
+    A bucket has no folders, only names with slashes; a client that does not know them gets all files listed.
     """
+    if is_object(folder):
+        return sorted(name for name, facts in buckets.children(folder) if facts is None)
     if not is_local(folder):
         return sorted({name.partition("/")[0] for name in list_files(folder) if "/" in name})
     _, infos = _listing(folder, recursive=False)
@@ -258,6 +309,8 @@ def delete_temporaries(root: str) -> list[str]:
 
     Files that cannot be removed, for example from a disk that can only be read, stay.
     """
+    if not is_local(root):
+        return []
     return [name for name in list_files(root) if is_abandoned(join(root, name)) and _try_to_delete(join(root, name))]
 
 
@@ -298,6 +351,11 @@ def _listing(folder: str, *, recursive: bool) -> tuple[str, list[fs.FileInfo]]:
 
 def _state(info: fs.FileInfo) -> FileState:
     return FileState(info.size or 0, info.mtime_ns or 0)
+
+
+def _object_state(facts: buckets.Facts) -> FileState:
+    since = facts.updated - datetime.fromtimestamp(0, UTC)
+    return FileState(facts.size, since // timedelta(microseconds=1) * 1000)
 
 
 def _discard(filesystem: fs.FileSystem, path: str) -> None:

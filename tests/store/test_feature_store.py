@@ -100,7 +100,7 @@ def test_what_is_written_is_read_to_the_bit(
 ) -> None:
     store = temporary_store(tmp_path_factory)
     written, rate = VideoFeatures(video_id, features, np.arange(len(features)) / 7), Fraction(7)
-    entry = store.write(written, SOURCE, 1.0, rate)
+    entry = store.write(written, SOURCE, 1.0, rate).entry
     read = store.read(video_id)
     assert (read.video_id, read.features.dtype) == (video_id, features.dtype)
     assert read.features.tobytes() == features.tobytes()
@@ -113,16 +113,16 @@ def test_what_is_written_is_read_to_the_bit(
 def test_the_digest_changes_with_the_numbers_and_with_nothing_else(tmp_path: Path) -> None:
     sound = video()
     one, two = FeatureStore(str(tmp_path), "1"), FeatureStore(str(tmp_path), "2")
-    digest = one.write(sound, SOURCE, 1.0, Fraction(3)).sha256
+    digest = one.write(sound, SOURCE, 1.0, Fraction(3)).entry.sha256
     moved = Source("moved/video.mp4", 2, "touched")
-    assert two.write(replace(sound, video_id="cat"), moved, 0.5, Fraction(1)).sha256 == digest
+    assert two.write(replace(sound, video_id="cat"), moved, 0.5, Fraction(1)).entry.sha256 == digest
     changes = [
         replace(sound, features=np.nextafter(sound.features, np.float32(9))),
         replace(sound, features=sound.features.astype(np.float16)),
         replace(sound, features=sound.features.reshape(3, 2, 2).swapaxes(1, 2).reshape(3, 4)),
         replace(sound, pts_seconds=sound.pts_seconds + 1e-9),
     ]
-    digests = {one.write(change, SOURCE, 1.0, Fraction(3)).sha256 for change in changes}
+    digests = {one.write(change, SOURCE, 1.0, Fraction(3)).entry.sha256 for change in changes}
     assert len(digests) == len(changes)
     assert digest not in digests
 
@@ -145,7 +145,7 @@ def test_the_deviation_is_the_largest_distance_from_the_grid(pts: list[Fraction]
 
 def test_what_is_kept_of_a_damaged_and_uneven_video_comes_back(store: FeatureStore) -> None:
     uneven = replace(video(), pts_seconds=np.array([0.0, 0.25, 2.0]))
-    entry = store.write(uneven, SOURCE, 0.75, Fraction(1))
+    entry = store.write(uneven, SOURCE, 0.75, Fraction(1)).entry
     assert (entry.decoded_fraction, entry.deviation_seconds) == (0.75, 0.75)
     assert look(store) == entry
 
@@ -154,7 +154,7 @@ def test_what_is_kept_of_a_damaged_and_uneven_video_comes_back(store: FeatureSto
 def test_a_high_dynamic_range_is_kept_and_changes_the_bytes_of_no_other_video(
     store: FeatureStore, transfer: str
 ) -> None:
-    entry = store.write(video(), SOURCE, 1.0, Fraction(3), transfer)
+    entry = store.write(video(), SOURCE, 1.0, Fraction(3), transfer).entry
     assert look(store) == shelved(store) == entry
     assert entry.transfer == transfer
     with np.load(store.path("dog")) as arrays:

@@ -39,7 +39,7 @@ def videos(store: FeatureStore, features: dict[str, Float32Array]) -> list[Store
     found = []
     for name, rows in features.items():
         pts = np.arange(len(rows), dtype=np.float64)
-        entry = store.write(VideoFeatures(name, rows, pts), Source("uri", 1, ""), 1.0, Fraction(1))
+        entry = store.write(VideoFeatures(name, rows, pts), Source("uri", 1, ""), 1.0, Fraction(1)).entry
         found.append(StoredVideo(Video(name, "uri", Partition.TRAIN, ("/m/a",)), entry))
     return found
 

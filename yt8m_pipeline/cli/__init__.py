@@ -81,7 +81,7 @@ def _terminate(*_: object) -> None:
 
 
 def _refuse(error: PipelineError) -> NoReturn:
-    print(f"error: {error}", file=sys.stderr)
+    print(f"error: {error.told()}", file=sys.stderr)
     sys.exit(error.exit_code)
 
 

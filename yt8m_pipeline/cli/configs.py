@@ -66,14 +66,17 @@ def show(config: ConfigPath, settings: Settings = None, as_json: AsJson = False)
 
 @app.command()
 def check(config: ConfigPath, settings: Settings = None) -> None:
-    """Check a config, its tables' headers, its model, which is loaded, and this machine's sandbox for videos."""
+    """Check a config, its places, tables and model, which is loaded, and this machine's sandbox; all problems at once."""
     from yt8m_pipeline.decoding.sandbox.parent import missing_protections
     from yt8m_pipeline.extraction.inception import load
     from yt8m_pipeline.extraction.model_files import is_program
     from yt8m_pipeline.extraction.networks import device
     from yt8m_pipeline.jobs.build_plan import plan_build
+    from yt8m_pipeline.jobs.places import check_places
 
-    plan = plan_build(load_config(config, settings, None))
+    loaded = load_config(config, settings, None)
+    places = check_places(loaded)
+    plan = plan_build(loaded)
     extractor = load(plan.config.inception, plan.dimensions)
     files = ", ".join(f"{table}: {len(source.files)}" for table, source in plan.sources.items())
     print(printable(f"{config} is sound. Table files: {files}. Feature space: {plan.store.space}."))
@@ -83,6 +86,7 @@ def check(config: ConfigPath, settings: Settings = None) -> None:
         print("Videos are decoded in a sandbox with every protection.")
     if is_program(plan.config.inception.model):
         print("It is a program: it can read, write and send what you can. Take it from whom you trust.")
+    print("\n".join(places))
     for warning in plan.warnings:
         print(f"warning: {printable(warning)}")
 

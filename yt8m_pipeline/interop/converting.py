@@ -19,7 +19,6 @@ from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
-from pyarrow import fs
 
 from yt8m_pipeline import __version__, files
 from yt8m_pipeline.accounting.counts import StageCount
@@ -156,35 +155,35 @@ def _new_folder(output: str) -> Iterator[str]:
 
     A bucket cannot rename a folder: there `output` is filled in place, and emptied again if the block fails.
     """
-    filesystem, path = _require_empty(output)
-    owner = f"{socket.gethostname()}-{uuid4().hex}"
-    if files.is_local(output):
-        path = os.path.realpath(path)
-    working = f"{path}{files.TEMPORARY_MARK}{owner}" if files.is_local(output) else output
+    _require_empty(output)
+    if not files.is_local(output):
+        with ExitStack() as undo:
+            undo.callback(files.delete_folder, output)
+            yield output
+            undo.pop_all()
+        return
+    path = os.path.realpath(files.resolve(output)[1])
+    working = f"{path}{files.TEMPORARY_MARK}{socket.gethostname()}-{uuid4().hex}"
     with ExitStack() as undo:
         undo.callback(files.delete_folder, working)
         with _write_error(output):
-            filesystem.create_dir(files.resolve(working)[1], recursive=True)
+            files.LOCAL.create_dir(working, recursive=True)
         yield working
-        if files.is_local(output):
-            with _write_error(output):
-                filesystem.move(working, path)
+        with _write_error(output):
+            files.LOCAL.move(working, path)
         undo.pop_all()
 
 
-def _require_empty(output: str) -> tuple[fs.FileSystem, str]:
-    """The filesystem of the output folder and its path there."""
+def _require_empty(output: str) -> None:
     try:
         found = [output] if files.exists(output) else files.list_files(output)
         why = f"{found[0]} stands there already" if found else ""
-        resolved = files.resolve(output)
     except (OSError, pa.ArrowException) as error:
         why = " ".join(str(error).split())
     if why:
         raise UsageError(
             what="The output is no empty folder", where=output, why=why, fix="give an empty or new folder with --output"
         )
-    return resolved
 
 
 @contextmanager

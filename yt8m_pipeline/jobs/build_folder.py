@@ -5,7 +5,7 @@ import json
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
@@ -18,6 +18,7 @@ from yt8m_pipeline.dataset.steps import FileEntry, is_intact
 from yt8m_pipeline.errors import DataError, PipelineError, UsageError
 from yt8m_pipeline.files import FileState
 from yt8m_pipeline.jobs.journal import Journal
+from yt8m_pipeline.jobs.object_lock import Held, held
 from yt8m_pipeline.jobs.refusals import Refusals
 
 
@@ -25,7 +26,8 @@ from yt8m_pipeline.jobs.refusals import Refusals
 def exclusive(layout: Layout) -> Iterator[Layout]:
     """Holds the folder for this process; the system lets go of it when the process ends, however it ends.
 
-    A bucket has no locks: there a lock object is left by a killed build, and the error says how to remove it.
+    In a bucket the lock of a killed build is free after two minutes (`object_lock`). A place of another kind has no
+    locks: there a lock file is left by a killed build, and the error says how to remove it.
 
     Yields:
         The layout with the token that the lock file has, by which the steps of the build own the folder.
@@ -34,8 +36,12 @@ def exclusive(layout: Layout) -> Iterator[Layout]:
         UsageError: if another build holds the folder, with its process id and host.
     """
     path, token = layout.path(Layout.LOCK), uuid4().hex
-    with _local_lock(files.resolve(path)[1], token) if files.is_local(path) else _object_lock(path, token):
+    with _local_lock(files.resolve(path)[1], token) if files.is_local(path) else _remote_lock(path, token):
         yield replace(layout, token=token)
+
+
+def _remote_lock(path: str, token: str) -> AbstractContextManager[None]:
+    return _object_lock(path, token) if files.is_object(path) else _marked(path, token)
 
 
 @contextmanager
@@ -92,6 +98,17 @@ def _is_at(path: str, descriptor: int) -> bool:
 
 @contextmanager
 def _object_lock(path: str, token: str) -> Iterator[None]:
+    try:
+        with held(path, _owner(token)):
+            yield
+    except Held as error:
+        free = f"if it was killed, the folder is free in {error.seconds_left:.0f} s"
+        raise _held(path, error.owner, f"wait for it to end, or stop it; {free}") from None
+
+
+@contextmanager
+def _marked(path: str, token: str) -> Iterator[None]:
+    """A lock for places without conditions: it is a file, and two builds that start at once may both write it."""
     if files.exists(path):
         raise _held(path, files.read_bytes(path), "wait for it to end; if it was killed, remove the lock object")
     files.write_bytes(path, _owner(token))

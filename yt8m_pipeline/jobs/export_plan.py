@@ -142,8 +142,7 @@ def require_apart(dataset: str, output: str) -> None:
 
 
 def _place(uri: str) -> str:
-    filesystem, path = files.resolve(uri)
-    return f"{filesystem.type_name}:{os.path.realpath(path) if files.is_local(uri) else path}".rstrip("/") + "/"
+    return (os.path.realpath(files.resolve(uri)[1]) if files.is_local(uri) else uri).rstrip("/") + "/"
 
 
 def _open_store(root: str, space: str) -> FeatureStore:

@@ -21,6 +21,10 @@ from yt8m_pipeline.parsing import parse_json
 from yt8m_pipeline.store.formats import FORMAT, KEY, NewerFormatError, known_fields, require_readable
 from yt8m_pipeline.store.stored_file import DamagedFile, read_stored
 
+LOOK_SECONDS = 30.0
+"""A video's file that cannot be looked at within this time is out of reach. A server that is silent costs a row this
+and its time for decoding, not more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -40,7 +44,8 @@ class Source:
     def of(cls, uri: str) -> "Source":
         """Looks at the file now. Do so before it is decoded, so that a change during decoding shows afterwards."""
         try:
-            return cls(uri, *files.describe(uri))
+            with files.time_limit(LOOK_SECONDS):
+                return cls(uri, *files.describe(uri))
         except (OSError, ValueError, ArrowException):
             return cls(uri, 0, "")
 

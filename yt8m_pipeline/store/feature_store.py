@@ -119,10 +119,11 @@ class FeatureStore:
 
     def write(
         self, video: VideoFeatures, source: Source, decoded_fraction: float, rate: Fraction, transfer: str = ""
-    ) -> StoredEntry:
-        """Stores a video's features, whole or not at all, and deletes the record of its failure.
+    ) -> IndexedFile:
+        """Stores a video's features, whole or not at all. The same arguments make the same bytes.
 
-        The same arguments make the same bytes.
+        A record of its failure counts for nothing from now on, and is deleted: in a bucket, where that takes a request
+        for every video, by `Shelf.remember`, which knows whether there is one.
 
         Args:
             video: The features.
@@ -132,7 +133,7 @@ class FeatureStore:
             transfer: The transfer function of a video of high dynamic range: "PQ" or "HLG".
 
         Returns:
-            The entry that stands for the video in the index and in Beam.
+            What the index may say of the file.
 
         Raises:
             VideoRejected: if a feature is NaN or infinite (also where float16 overflowed).
@@ -144,9 +145,10 @@ class FeatureStore:
         origin = (source.uri, source.size, source.modified)
         sha256, deviation_seconds = digest(video), largest_deviation_seconds(video.pts_seconds, rate)
         header = Header(video.video_id, self.space, *origin, sha256, decoded_fraction, deviation_seconds, transfer)
-        files.write_bytes(self.path(video.video_id), seal_video(video, header))
-        files.delete(self.failure_path(video.video_id))
-        return brief(header, video, largest)
+        state = files.write_bytes(self.path(video.video_id), seal_video(video, header))
+        if files.is_local(self.root):
+            files.delete(self.failure_path(video.video_id))
+        return IndexedFile(state, source, brief(header, video, largest))
 
     def write_failure(
         self, video_id: str, source: Source, conditions: Mapping[str, Any], rejection: VideoRejected
@@ -220,11 +222,6 @@ class FeatureStore:
         header = stored.header
         return Source(header.source_uri, header.source_size, header.source_modified), stored.entry
 
-    def indexed(self, video_id: str, source: Source, entry: StoredEntry) -> IndexedFile | None:
-        """What the index may say of a file that has just been written; None if the file is gone already."""
-        state = files.state(self.path(video_id))
-        return IndexedFile(state, source, entry) if state else None
-
 
 class Shelf:
     """One folder of a feature space, as one listing and its index show it.
@@ -276,8 +273,10 @@ class Shelf:
         return self._store.failure(video_id) if failure_name(place(video_id)[1]) in self.states else None
 
     def remember(self, video_id: str, file: IndexedFile) -> None:
-        """Adds to the index what is known of a file that was just written."""
+        """Adds to the index what is known of a file that was just written, and deletes the record of a failure."""
         self._known[place(video_id)[1]] = file
+        if failure_name(place(video_id)[1]) in self.states:
+            files.delete(self._store.failure_path(video_id))
         self._is_new = True
 
     def save(self) -> None:

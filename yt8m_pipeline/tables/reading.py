@@ -14,7 +14,6 @@ from typing import IO, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyarrow import fs
 
 from yt8m_pipeline import files
 from yt8m_pipeline.accounting.outcome import PROVENANCE, REJECTS, BoolArray, Outcome, mask
@@ -132,10 +131,11 @@ def _glob(root: str, pattern: str) -> list[str]:
     """Lists the names of the files under the root that match."""
     parts = pattern.split("/")
     fixed = _fixed_parts(parts)
-    filesystem, path = files.resolve(files.join(root, *parts[:fixed]))
-    selector = fs.FileSelector(path, recursive=len(parts) - fixed > 1, allow_not_found=True)
-    entries = filesystem.get_file_info(selector) if fixed < len(parts) else []
-    found = [info.path[len(path) :].lstrip("/").split("/") for info in entries if info.type == fs.FileType.File]
+    folder = files.join(root, *parts[:fixed])
+    if fixed == len(parts):
+        return []
+    names = files.list_states(folder) if fixed == len(parts) - 1 else files.list_files(folder)
+    found = [name.split("/") for name in names]
     return ["/".join(parts[:fixed] + name) for name in found if _matches(name, parts[fixed:])]
 
 

@@ -13,7 +13,7 @@ from apache_beam.utils.shared import Shared
 
 from yt8m_pipeline.accounting.reasons import DropReason, Stage, VideoRejected
 from yt8m_pipeline.config import Decoding, Inception
-from yt8m_pipeline.data_model import StoredEntry, StoredVideo, Video
+from yt8m_pipeline.data_model import StoredVideo, Video
 from yt8m_pipeline.decoding.damage import conditions
 from yt8m_pipeline.decoding.frames import library_version
 from yt8m_pipeline.decoding.sandbox.local_files import require_accepted
@@ -90,18 +90,16 @@ class ExtractVideo(NotingDoFn):
         try:
             require_accepted(video.uri, self._places)
             source = Source.of(video.uri)
-            entry = self._attempt(video, source)
+            stored = self._attempt(video, source)
         except VideoRejected as rejection:
             advance(Stage.EXTRACT)
             yield from rejected(video, rejection)
             return
-        advance(Stage.EXTRACT, frames=entry.frames)
-        written = self._store.indexed(video.video_id, source, entry)
-        if written:
-            yield TaggedOutput(WRITTEN, (place(video.video_id)[0], (video.video_id, written)))
-        yield from settled(video, entry, self._decoding)
+        advance(Stage.EXTRACT, frames=stored.entry.frames)
+        yield TaggedOutput(WRITTEN, (place(video.video_id)[0], (video.video_id, stored)))
+        yield from settled(video, stored.entry, self._decoding)
 
-    def _attempt(self, video: Video, source: Source) -> StoredEntry:
+    def _attempt(self, video: Video, source: Source) -> IndexedFile:
         """Extracts a video or remembers why not, unless it is a verdict on its uri, which another config may change."""
         try:
             return stored_before(self._store, video, source) or self._extract(video, source)
@@ -110,7 +108,7 @@ class ExtractVideo(NotingDoFn):
                 self._store.write_failure(video.video_id, source, conditions(self._decoding), rejection)
             raise
 
-    def _extract(self, video: Video, source: Source) -> StoredEntry:
+    def _extract(self, video: Video, source: Source) -> IndexedFile:
         if not source.size:
             require_readable(video.uri, self._places)  # a corpus of which only missing files are left needs no network
         extractor, watch = self._extractor(), Watch()
@@ -137,14 +135,14 @@ class ExtractVideo(NotingDoFn):
         return extractor
 
 
-def stored_before(store: FeatureStore, video: Video, source: Source) -> StoredEntry | None:
+def stored_before(store: FeatureStore, video: Video, source: Source) -> IndexedFile | None:
     """What the store has of a video by now, if that was made of the file as it stands.
 
     A video comes here because the store lacked it when it was looked up: where it does not lack it any more, an engine
     tries a bundle again.
     """
     found = store.find(video.video_id)
-    return found.entry if found and found.source == source else None
+    return found if found and found.source == source else None
 
 
 def remember(written: tuple[str, Iterable[tuple[str, IndexedFile]]], store: FeatureStore) -> None:

@@ -72,6 +72,9 @@ under a second, but in many more where a hundred children start at once on a slo
 READING_BYTES_PER_SECOND = 4 * MIB
 """A whole video may be read as slowly as this: a disk or network that is slower runs into the time limit."""
 
+OPENING_SECONDS = 60.0
+"""A video whose first bytes do not come within this time is out of reach. Its decoder starts only then."""
+
 DYING_SECONDS = 5.0
 """A child that has closed its socket has this many seconds to end, so that its exit status can be told."""
 
@@ -349,7 +352,8 @@ class _Child:
     def _send_block(self, number: int) -> None:
         if self._video is None:
             raise ValueError(number)
-        block = self._video.block(number)
+        with files.time_limit(self._deadline - monotonic()):
+            block = self._video.block(number)
         self._set_timeout()
         self._socket.sendall(block)
 
@@ -469,9 +473,10 @@ def require_readable(uri: str, places: Places | None = None) -> None:
 def _open(uri: str, stack: ExitStack, places: Places | None) -> _Video:
     """Opens a video that has bytes, at their start. No filesystem is made of a uri that is refused."""
     require_accepted(uri, places)
-    with _reading(uri):
+    with _reading(uri), files.time_limit(OPENING_SECONDS):
         opened = open_local(uri, places) if files.is_local(uri) else files.open_read(uri)
         file = stack.enter_context(opened)
+        file.read(1)  # of a short film in a bucket this brings all of it, and its size
         size = file.seek(0, io.SEEK_END)
         file.seek(0)
     if size == 0:
