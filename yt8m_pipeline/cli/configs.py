@@ -66,7 +66,7 @@ def show(config: ConfigPath, settings: Settings = None, as_json: AsJson = False)
 
 @app.command()
 def check(config: ConfigPath, settings: Settings = None) -> None:
-    """Check a config, its places, tables and model, which is loaded, and this machine's sandbox; all problems at once."""
+    """Check a config, its places, tables, model (which is loaded) and this machine's sandbox; all problems at once."""
     from yt8m_pipeline.decoding.sandbox.parent import missing_protections
     from yt8m_pipeline.extraction.inception import load
     from yt8m_pipeline.extraction.model_files import is_program
