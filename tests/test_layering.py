@@ -165,9 +165,3 @@ def test_a_readme_names_modules_that_are_there() -> None:
     table = readme.read_text(encoding="utf-8").partition("| module |")[2].partition("\n\n")[0]
     named = [name for row in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", row.split("|")[1])]
     assert sorted(named) == sorted(file.stem for file in readme.parent.glob("[a-z]*.py"))
-
-
-def test_the_files_of_a_dataset_are_written_through_its_layout() -> None:
-    """Which proves that the build still owns the folder."""
-    past_it = re.compile(r"files\.(write_bytes|open_atomic)\((\w+\.)*layout\b")
-    assert [file.name for file in PACKAGE.rglob("*.py") if past_it.search(file.read_text(encoding="utf-8"))] == []
