@@ -102,7 +102,9 @@ def parse_npy(data: bytes) -> Array:
     except DAMAGE as error:
         raise ValueError(f"it is no .npy file: {error}") from None
     needed, given = math.prod(shape) * dtype.itemsize, len(data) - stream.tell()
-    if dtype.hasobject or needed != given:
+    if dtype.hasobject:
+        raise ValueError("its array holds Python objects, which only pickle reads")
+    if needed != given:
         raise ValueError(f"an array of {dtype} {shape} does not have {given:,} bytes")
     return np.frombuffer(data, dtype, offset=stream.tell()).reshape(shape, order="F" if is_fortran else "C")
 
