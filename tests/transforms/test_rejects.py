@@ -77,7 +77,7 @@ def test_each_call_takes_what_was_booked_since_the_last(tmp_path: Path) -> None:
     with beam.Pipeline(runner=FnApiRunner()) as root:
         ledger = Ledger()
         for stage in (Stage.READ, Stage.DECODE):
-            rejects = root | f"rejects of {stage}" >> beam.Create([rejects_of_a_stage(stage, 3)])
+            rejects = root | f"given of {stage}" >> beam.Create([rejects_of_a_stage(stage, 3)])
             ledger.keep(Outputs(rejects, rejects, root | f"counts of {stage}" >> beam.Create([])))
             _ = ledger.take_rejects(stage) | f"write {stage}" >> WriteRejects(Layout(f"{tmp_path}/{stage}"))
     for stage in (Stage.READ, Stage.DECODE):
