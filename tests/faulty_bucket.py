@@ -74,9 +74,11 @@ class FaultyBucket:
         return {"STORAGE_EMULATOR_HOST": self.url, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
 
     def draw(self, kind: str) -> str:
-        """The fault that the next request meets."""
+        """The fault that the next request meets. Where there are faults, the first answer of each kind gets lost."""
         with self.lock:
             number = int(self.chance.random() / self.share) if self.share else len(FAULTS)
+            if self.share and kind not in {kind for kind, _ in self.met}:
+                number = FAULTS.index("reset after")
             always = self.always if len(self.asked) % self.period == 0 else ""
             fault = always or (FAULTS[number] if number < len(FAULTS) else "")
             if fault:

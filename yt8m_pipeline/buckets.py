@@ -425,7 +425,7 @@ def _failures() -> tuple[type[BaseException], ...]:
 
 @cache
 def _patience() -> Any:
-    """How requests are repeated: after up to 0.5 s, 1 s, 2 s … 16 s, of which a random part is waited."""
+    """How requests are repeated: after up to 0.2 s, 0.4 s, 0.8 s … 16 s, of which a random part is waited."""
     from google.api_core.retry import Retry  # noqa: PLC0415
     from google.auth.exceptions import RefreshError  # noqa: PLC0415
     from google.cloud.storage.exceptions import DataCorruption  # noqa: PLC0415
@@ -436,7 +436,7 @@ def _patience() -> Any:
             return bool(error.retryable)
         return isinstance(error, DataCorruption) or DEFAULT_RETRY._predicate(error)
 
-    return Retry(passes, initial=0.5, maximum=16.0, multiplier=2.0)
+    return Retry(passes, initial=0.2, maximum=16.0, multiplier=2.0)
 
 
 UNASKED = "DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA"
