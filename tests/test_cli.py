@@ -631,7 +631,7 @@ class TestConfig:
         assert "The network gives 40 features per frame and runs on " in checked.stdout
         assert "It is known by source saved_model, sha256 " in checked.stdout
         lacking = bool(missing_protections(Decoding()))
-        assert ("warning" in checked.stdout) == lacking
+        assert ("the sandbox that decodes videos lacked" in checked.stdout) == lacking
         assert ("Videos are decoded in a sandbox with every protection.\n" not in checked.stdout) == lacking
         assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
 

@@ -26,9 +26,10 @@ CLASSES = {
     "BuildResult": {"dataset", "elapsed_seconds", "is_new", "plan", "stage_seconds"},
     "ExportResult": {"elapsed_seconds", "is_new", "plan"},
     "FinishedDataset": {
-        "count_classes", "dimensions", "frames", "layout", "pca", "quantizer", "rows", "shards", "videos", "vocabulary"
+        "count_classes", "dimensions", "frames", "layout", "pca", "quantizer", "rejects", "rows", "shards", "videos",
+        "vocabulary"
     },
-    "PipelineError": {"add_note", "args", "exit_code", "parts", "with_traceback"},
+    "PipelineError": {"add_note", "args", "exit_code", "parts", "told", "with_traceback"},
     "Progress": {"announced", "count", "done", "frames", "index", "stage", "text"},
 }  # fmt: skip
 OTHERS = {"Config", "DataError", "Partition", "UsageError", "__version__"}

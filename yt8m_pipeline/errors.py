@@ -57,7 +57,7 @@ class PipelineError(Exception):
 
     def told(self) -> str:
         """The four parts as lines, as the command line tells them."""
-        what, where, why, fix = (CONTINUED.join(map(printable, part.split(CONTINUED))) for part in self.args)
+        what, where, why, fix = (CONTINUED.join(map(printable, part.split(CONTINUED))) for part in self.parts.values())
         return f"{what}\n  where: {where}\n  why:   {why}\n  fix:   {fix}"
 
     def __str__(self) -> str:

@@ -106,7 +106,8 @@ def parse_npy(data: bytes) -> Array:
         raise ValueError("its array holds Python objects, which only pickle reads")
     if needed != given:
         raise ValueError(f"an array of {dtype} {shape} does not have {given:,} bytes")
-    return np.frombuffer(data, dtype, offset=stream.tell()).reshape(shape, order="F" if is_fortran else "C")
+    values = np.frombuffer(data, dtype, offset=stream.tell()).reshape(shape, order="F" if is_fortran else "C")
+    return values.copy("K")  # which may be written to, as what NumPy loads
 
 
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}

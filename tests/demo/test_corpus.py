@@ -209,9 +209,10 @@ def rows_of(videos: Any) -> list[str]:
 
 class TestSummary:
     def test_every_reason_that_the_tables_and_videos_can_have_is_planted(self, corpus: Corpus) -> None:
-        """The reasons that only annotations have, and those of a broken machine or network, are not in the summary."""
+        """The reasons that only annotations have, and those of malice or a broken machine or network, are not."""
         reasons = {item.reason for item in corpus.summary.expected_rejects}
         assert reasons == set(DropReason) - {
+            DropReason.URI_NOT_ACCEPTED,
             DropReason.UNKNOWN_VIDEO,
             DropReason.LOW_SCORE,
             DropReason.ENTITY_NOT_KEPT,

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.extraction.models import config
+from tests.faulty_bucket import BUCKET, bucket_of_this_process
 from yt8m_pipeline import files
 from yt8m_pipeline.config import GraphModel, HubModel, Inception, KerasModel, Model, SavedModel
 from yt8m_pipeline.errors import UsageError
@@ -43,17 +44,18 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that is reached as gs://bucket."""
+def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder whose files `upload` puts into gs://bucket."""
     folder = tmp_path / "bucket"
     folder.mkdir()
-    resolve = files.resolve
+    with bucket_of_this_process(monkeypatch):
+        yield folder
 
-    def resolved(uri: str) -> Any:
-        return resolve(uri.replace("gs://bucket", str(folder)))
 
-    monkeypatch.setattr(files, "resolve", resolved)
-    return folder
+def upload(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            files.write_bytes(f"gs://{BUCKET}/{path.relative_to(folder)}", path.read_bytes())
 
 
 def archive(folder: Path, path: Path, inside: str = ".", mode: str = "w:gz") -> Path:
@@ -167,12 +169,14 @@ def test_an_archive_is_the_folder_in_it(
 
 def test_a_folder_in_a_bucket_is_kept_by_its_content(saved: Path, bucket: Path, cache: Path) -> None:
     shutil.copytree(saved, bucket / "model")
+    upload(bucket)
     model = SavedModel(saved_model="gs://bucket/model")
     first = locate(model)
     assert contents(first) == contents(str(saved))
     assert locate(model) == first
     assert identity(model) == identity(SavedModel(saved_model=str(saved)))
     (bucket / "model" / "saved_model.pb").write_text("another")
+    upload(bucket)
     assert contents(locate(model)) == contents(str(bucket / "model"))
     assert contents(first) == contents(str(saved))
     assert len(list(cache.iterdir())) == 2
@@ -180,6 +184,7 @@ def test_a_folder_in_a_bucket_is_kept_by_its_content(saved: Path, bucket: Path, 
 
 def test_an_archive_in_a_bucket_is_the_folder_in_it(saved: Path, bucket: Path, cache: Path) -> None:
     archive(saved, bucket / "model.tar.gz")
+    upload(bucket)
     assert contents(locate(HubModel(tfhub="gs://bucket/model.tar.gz"))) == contents(str(saved))
     assert len(list(cache.iterdir())) == 1
 
@@ -187,6 +192,7 @@ def test_an_archive_in_a_bucket_is_the_folder_in_it(saved: Path, bucket: Path, c
 @pytest.mark.parametrize("damage", [b"", b"another"])
 def test_a_damaged_folder_of_the_cache_is_replaced(saved: Path, bucket: Path, cache: Path, damage: bytes) -> None:
     archive(saved, bucket / "model.tar.gz")
+    upload(bucket)
     model = SavedModel(saved_model="gs://bucket/model.tar.gz")
     Path(locate(model), "variables", "variables.index").write_bytes(damage)
     assert contents(locate(model)) == contents(str(saved))
@@ -204,6 +210,7 @@ def test_a_damaged_folder_of_the_cache_is_replaced(saved: Path, bucket: Path, ca
 def test_a_file_in_a_bucket_keeps_its_name(bucket: Path, cache: Path, model: Model) -> None:
     name = str(next(iter(model))[1]).rpartition("/")[2]
     (bucket / name).write_bytes(b"weights")
+    upload(bucket)
     found = Path(locate(model))
     assert (found.name, found.read_bytes()) == (name, b"weights")
     assert found.is_relative_to(cache)

@@ -5,9 +5,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import apache_beam as beam
+import pytest
 
 from yt8m_pipeline.dataset.layout import Layout
-from yt8m_pipeline.jobs.engine import run
+from yt8m_pipeline.errors import UsageError
+from yt8m_pipeline.jobs.engine import beam_pipeline, run
 
 TWO_THREADS = ("--direct_running_mode=multi_threading", "--direct_num_workers=2")
 
@@ -32,3 +34,8 @@ def test_a_large_value_is_not_sent_in_halves(tmp_path: Path) -> None:
 
     run(TWO_THREADS, Layout(str(tmp_path)), add_steps)
     assert (tmp_path / "arrived").read_text() == "1"
+
+
+def test_the_experiment_that_cuts_what_workers_send_is_refused() -> None:
+    with pytest.raises(UsageError, match="Beam loses elements"):
+        beam_pipeline(["--runner=PortableRunner", "--experiments=beam_fn_api,data_buffer_time_limit_ms=1000"])

@@ -17,6 +17,7 @@ import pytest
 
 from tests.command_line import listen_to_interrupts
 from tests.conftest import Workshop, published_bytes, yt8m
+from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.verify import verify
 
 SERVER = "-m apache_beam.runners.portability.local_job_service_main -p {port}"
@@ -163,7 +164,9 @@ def test_a_job_server_in_the_process_itself_is_stopped_with_it(workshop: Worksho
     assert process.returncode == 143
     assert "Traceback" not in said
     assert said.endswith(GOES_ON)
-    assert [path.name for path in (tmp_path / "dataset").iterdir()] == [".unfinished"]
+    left = {path.name for path in (tmp_path / "dataset").iterdir()}
+    assert Layout.UNFINISHED in left
+    assert not left & {Layout.COMPLETE, Layout.LOCK}
     assert not list(tmp_path.rglob("*.tmp-*"))
 
 

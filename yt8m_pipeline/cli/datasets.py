@@ -94,8 +94,10 @@ def inspect(
     video_id: Annotated[
         str | None, typer.Option("--id", metavar="ID", help="With --rejects: of this video or entity only.")
     ] = None,
-    stage: Annotated[Stage | None, typer.Option(help="With --rejects: of this stage only.")] = None,
-    reason: Annotated[DropReason | None, typer.Option(help="With --rejects: for this reason only.")] = None,
+    stage: Annotated[Stage | None, typer.Option(metavar="STAGE", help="With --rejects: of this stage.")] = None,
+    reason: Annotated[
+        DropReason | None, typer.Option(metavar="REASON", help="With --rejects: for this reason.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Say what a file is, and show it; sum a dataset or a feature store up."""

@@ -12,7 +12,13 @@ from textwrap import shorten
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, PortableOptions, StandardOptions
+from apache_beam.options.pipeline_options import (
+    DebugOptions,
+    GoogleCloudOptions,
+    PipelineOptions,
+    PortableOptions,
+    StandardOptions,
+)
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineState
@@ -53,6 +59,7 @@ def beam_pipeline(arguments: Sequence[str]) -> Any:
         unknown = _unknown_options(options, arguments)
         if unknown and not chosen:
             raise _refused(arguments, f"no such option: {' '.join(unknown)}")
+        _require_whole_elements(options, arguments)
         _require_dataflow(options)
         return beam.Pipeline(runner=None if chosen else FnApiRunner(), options=options)
     except ImportError as error:
@@ -62,6 +69,13 @@ def beam_pipeline(arguments: Sequence[str]) -> Any:
         ) from None
     except (ArgumentError, ValueError) as error:
         raise _refused(arguments, " ".join(str(error).split())) from None
+
+
+def _require_whole_elements(options: Any, arguments: Sequence[str]) -> None:
+    """By this experiment other workers send by the clock too, and cut elements (`DATA_BUFFER_TIME_LIMIT_MS`, above)."""
+    experiments = options.view_as(DebugOptions).experiments or []
+    if any(experiment.startswith("data_buffer_time_limit_ms=") for experiment in experiments):
+        raise _refused(arguments, "by data_buffer_time_limit_ms Beam loses elements that are being written")
 
 
 def _require_dataflow(options: Any) -> None:
