@@ -106,7 +106,7 @@ class TestLimits:
 def has_opened(path: Path) -> Callable[[int], bool]:
     def is_open(process: int) -> bool:
         return any(
-            os.readlink(link) == str(path) for link in Path(f"/proc/{process}/fd").iterdir() if link.is_symlink()
+            os.path.realpath(link) == str(path) for link in Path(f"/proc/{process}/fd").iterdir() if link.is_symlink()
         )
 
     return is_open
