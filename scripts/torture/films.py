@@ -154,7 +154,7 @@ def _features(path: Path) -> bytes:
 def _ends(dataset: Path, names: Mapping[str, str]) -> str:
     """What became of the hostile films: each is kept or has a reason, and no reason is a fault of ours."""
     kept = set(pq.read_table(dataset / "videos.parquet")["video_id"].to_pylist())
-    rejects = [row for path in dataset.glob("rejects*") for row in pq.read_table(path).to_pylist()]
+    rejects = [row for path in dataset.glob("rejects/*.parquet") for row in pq.read_table(path).to_pylist()]
     reasons = {row["id"]: row["reason"] for row in rejects}
     for name, what in names.items():
         reason = reasons.get(_id(name))

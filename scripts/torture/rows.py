@@ -196,7 +196,7 @@ def _require_plain_text(ended: Ended) -> None:
 def _require_accounted(dataset: Path, hostile: dict[int, Any]) -> None:
     """Each hostile video is in the rejects or in the dataset."""
     kept = set(pq.read_table(dataset / "videos.parquet")["video_id"].to_pylist())
-    rejects = [row for path in dataset.glob("rejects*") for row in pq.read_table(path).to_pylist()]
+    rejects = [row for path in dataset.glob("rejects/*.parquet") for row in pq.read_table(path).to_pylist()]
     rejected = {row["row"] for row in rejects if row["table"] == "videos"} | {row["id"] for row in rejects}
     lost = [repr(name) for row, name in hostile.items() if row not in rejected and str(name) not in kept | rejected]
     if lost:
