@@ -71,11 +71,11 @@ def check(config: ConfigPath, settings: Settings = None) -> None:
     from yt8m_pipeline.extraction.inception import load
     from yt8m_pipeline.extraction.model_files import is_program
     from yt8m_pipeline.extraction.networks import device
+    from yt8m_pipeline.jobs.access import check_access
     from yt8m_pipeline.jobs.build_plan import plan_build
-    from yt8m_pipeline.jobs.places import check_places
 
     loaded = load_config(config, settings, None)
-    places = check_places(loaded)
+    places = check_access(loaded)
     plan = plan_build(loaded)
     extractor = load(plan.config.inception, plan.dimensions)
     files = ", ".join(f"{table}: {len(source.files)}" for table, source in plan.sources.items())

@@ -17,7 +17,7 @@ from tests.faulty_bucket import BUCKET, FaultyBucket, bucket_of_this_process
 from yt8m_pipeline import buckets
 from yt8m_pipeline.config import Config, load
 from yt8m_pipeline.errors import DataError
-from yt8m_pipeline.jobs.places import check_places
+from yt8m_pipeline.jobs.access import check_access
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def config(workshop: Workshop, tmp_path: Path) -> Config:
 
 
 def test_each_place_has_a_line_and_nothing_is_left(bucket: FaultyBucket, config: Config, tmp_path: Path) -> None:
-    tables, store, output = check_places(config)
+    tables, store, output = check_access(config)
     user = os.geteuid()
     assert tables == f"tables.root: {config.tables.root} can be read, as user {user}"
     assert store == f"store: gs://{BUCKET}/features can be read and written, as anonymous"
@@ -51,10 +51,10 @@ def test_each_place_has_a_line_and_nothing_is_left(bucket: FaultyBucket, config:
 def test_a_place_that_cannot_be_used_is_named(
     bucket: FaultyBucket, config: Config, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("yt8m_pipeline.jobs.places.SECONDS", 1.0)
+    monkeypatch.setattr("yt8m_pipeline.jobs.access.SECONDS", 1.0)
     bucket.always = fault
     with pytest.raises(DataError) as refused:
-        check_places(config)
+        check_access(config)
     assert refused.value.what == "1 of the 3 places of the config cannot be used"
     assert refused.value.where == "store"
     assert f"store: gs://{BUCKET}/features cannot be used: " in refused.value.why

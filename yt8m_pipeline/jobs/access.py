@@ -38,7 +38,7 @@ def places(config: Config) -> list[Place]:
     return [tables, *model, Place("store", config.store, True), Place("output", config.output, True)]
 
 
-def check_places(config: Config) -> list[str]:
+def check_access(config: Config) -> list[str]:
     """Tries every place of a config, all at once.
 
     Returns:
