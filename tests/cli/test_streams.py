@@ -1,6 +1,7 @@
 """What a command does where it cannot print, gets no memory or files, or is ended by a signal."""
 
 import errno
+import io
 import os
 import subprocess
 import sys
@@ -127,6 +128,26 @@ class TestTermination:
             time.sleep(0.001)
         process.terminate()
         return process.wait(timeout=60), process.communicate()[1]
+
+    def test_what_has_ended_keeps_its_exit_code(self) -> None:
+        """Python lets go of its handlers of signals before it lets go of what modules hold."""
+        code = """
+import os, sys, time
+class Late:
+    def __del__(self, write=os.write, sleep=time.sleep):
+        write(1, b"ending\\n")
+        sleep(3)
+late = Late()
+sys.argv = ["yt8m", "--version"]
+from yt8m_pipeline.cli import main
+main()
+"""
+        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        with process, process.stdout or io.StringIO() as stdout:
+            while stdout.readline() != "ending\n":
+                pass
+            process.terminate()
+            assert process.wait() == 0
 
     def test_verify(self, copied: Path) -> None:
         shard = next((copied / "dataset" / "frame" / "test").iterdir())

@@ -80,13 +80,20 @@ def _terminate(*_: object) -> None:
     raise Terminated
 
 
+def _is_ending() -> None:
+    """Keeps the exit code of a command that has ended, while Python ends: what is done cannot be stopped."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
 def _refuse(error: PipelineError) -> NoReturn:
+    _is_ending()
     print(f"error: {error.told()}", file=sys.stderr)
     sys.exit(error.exit_code)
 
 
 def _end(end: SystemExit) -> NoReturn:
     """Ends a command that has printed what it had to say, with its own exit code if that can be read."""
+    _is_ending()
     unprinted = streams.flushed()
     if isinstance(end.__context__, BrokenPipeError) or isinstance(unprinted, BrokenPipeError):
         sys.exit(CLOSED_PIPE)
