@@ -252,3 +252,11 @@ class TestManifest:
             DataError, match=r"another format[^$]*format 5, this version reads 3 to 4[^$]*fix:   upgrade"
         ):
             Manifest.find(layout)
+
+
+def test_one_video_is_summed_up_in_whole_numbers() -> None:
+    video = Video("dog", "dog.mp4", Partition.TRAIN, ("/m/a", "/m/b"))
+    summary = PartitionSummary.of(StoredVideo(video, StoredEntry(7, 1.0, "sha256", 0.75, 0.25)))
+    found = (summary.videos, summary.frames, summary.labels, summary.salvaged, summary.deviation_microseconds)
+    assert found == (1, 7, 2, 1, 250_000)
+    assert {type(number) for number in found} == {int}
