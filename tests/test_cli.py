@@ -26,6 +26,7 @@ import yaml
 from tests.command_line import four_parts, listen_to_interrupts, run
 from tests.conftest import CONFIGS, Workshop, published_bytes, rejects_of, yt8m
 from yt8m_pipeline import __version__
+from yt8m_pipeline.accounting.reasons import Stage
 from yt8m_pipeline.cli.configs import Example
 from yt8m_pipeline.config import Decoding, load
 from yt8m_pipeline.dataset.layout import Layout
@@ -517,6 +518,9 @@ class TestInspect:
         facts = printed_json("inspect", dataset, "--rejects", "--records", "5")
         assert (facts["kind"], facts["rows"], len(facts["first"])) == ("rejects of a dataset", len(rows), 5)
         assert sum(count["rows"] for count in facts["rejected"]) == len(rows)
+        stages = [count["stage"] for count in facts["rejected"]]
+        assert stages == sorted(stages, key=list(Stage).index)
+        assert stages != sorted(stages)
         for option, name in (("--id", "id"), ("--stage", "stage"), ("--reason", "reason")):
             some = [other for other in rows if other[name] == row[name]]
             facts = printed_json("inspect", dataset, "--rejects", "--records", "1000", option, row[name])
@@ -530,6 +534,12 @@ class TestInspect:
         refused = run("inspect", str(built / "dataset"), "--stage", "decode")
         assert (refused.returncode, four_parts(refused)[0]) == (2, "Nothing is filtered")
         assert run("inspect", str(built / "dataset"), "--rejects", "--stage", "decoding").returncode == 2
+
+    def test_the_folder_of_rejects_names_the_command_that_shows_them(self, built: Path) -> None:
+        dataset = str(built / "dataset")
+        refused = run("inspect", f"{dataset}/rejects")
+        assert refused.returncode == 2
+        assert four_parts(refused)[3] == f"run `yt8m inspect {dataset} --rejects`"
 
     def test_a_failed_video_shows_why(self, built: Path) -> None:
         rejects = rejects_of(built / "dataset")

@@ -1,5 +1,6 @@
 """Configs: the paper's numbers by default, every problem at once, paths where the user means them."""
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from yt8m_pipeline import config as config_module
 from yt8m_pipeline.config import Config, absolute_path, as_dict, as_yaml, features_recipe, load, recipe
 from yt8m_pipeline.errors import UsageError
 from yt8m_pipeline.extraction.inception import describe
@@ -109,6 +111,16 @@ def test_a_wrong_config_says_what_is_wrong(tmp_path: Path, text: str, match: str
 def test_a_missing_config_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="does not exist"):
         load(tmp_path / "none.yaml")
+
+
+def test_a_config_that_may_not_be_read_is_not_called_faulty(monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(path: Path) -> str:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(config_module, "_read_text", denied)
+    with pytest.raises(UsageError) as refused:
+        load(Path("small.yaml"))
+    assert (refused.value.what, refused.value.why) == ("The config file cannot be read", "Permission denied")
 
 
 def test_paths_are_relative_to_the_file_and_settings_to_the_folder(

@@ -612,6 +612,13 @@ def _read_yaml(path: Path) -> dict[str, Any]:
             why="no such file",
             fix="give the path of a YAML config",
         ) from None
+    except PermissionError as error:
+        raise UsageError(
+            what="The config file cannot be read",
+            where=str(path),
+            why=error.strerror or str(error),
+            fix="let the user of this command read it",
+        ) from None
     except UNREADABLE as error:
         reason = " ".join(str(error).split())
         raise UsageError(

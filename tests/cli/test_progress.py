@@ -105,7 +105,7 @@ class TestPlainLines:
     ) -> None:
         bars.update("extract", total=10)
         clock.seconds = 20
-        say("the network runs on a CPU")
+        say("the network runs on a CPU", ready="extract")
         clock.seconds = 22
         bars.update("extract", done=1)
         assert printed.getvalue() == "the network runs on a CPU\nextract: 1/10 videos, 18 s left\n"
@@ -117,7 +117,7 @@ class TestPlainLines:
         clock.seconds = 1
         bars.update("extract", done=1)
         clock.seconds = 21
-        say("the network runs on a CPU")
+        say("the network runs on a CPU", ready="extract")
         clock.seconds = 24
         bars.update("extract", done=1)
         assert printed.getvalue().endswith("extract: 2/10 videos, 24 s left\n")
@@ -134,6 +134,18 @@ class TestPlainLines:
         clock.seconds = 156
         bars.update("write", done=2)
         assert printed.getvalue().splitlines()[1:] == ["write: 1/4 videos", "write: 3/4 videos, 3 s left"]
+
+    def test_what_is_said_before_other_work_starts_no_clock(
+        self, bars: StageProgress, clock: Clock, printed: io.StringIO
+    ) -> None:
+        """The PCA is fitted after what is said of it, and the codebook's first video comes after that."""
+        bars.update("quantizer", total=4)
+        say("the PCA is fitted to 195 frames")
+        clock.seconds = 30
+        bars.update("quantizer", done=1)
+        clock.seconds = 36
+        bars.update("quantizer", done=2)
+        assert printed.getvalue().splitlines()[1:] == ["quantizer: 1/4 videos", "quantizer: 3/4 videos, 3 s left"]
 
 
 class TestRecords:
@@ -170,6 +182,6 @@ def test_progress_that_nobody_reads_falls_silent_and_stops_nothing(monkeypatch: 
     monkeypatch.setattr("sys.stderr", io.TextIOWrapper(io.FileIO(writer, "w"), write_through=True))
     bars = StageProgress(ProgressConsole())
     with bars.shown():
-        say("the network runs on a CPU")
+        say("the network runs on a CPU", ready="extract")
         bars.update("extract", total=2, done=2)
     assert bars not in LOGGER.handlers

@@ -84,6 +84,8 @@ class TestLimits:
             (OSError(errno.EMFILE, "Too many open files"), "Too many files are open"),
             (OSError(errno.ENOMEM, "Cannot allocate memory"), "There is not enough memory"),
             (MemoryError(), "There is not enough memory"),
+            (PermissionError(errno.EACCES, "Failed to open local file 'x'"), "Permission was denied"),
+            (OSError(errno.EPERM, "Operation not permitted"), "Permission was denied"),
             (ImportError("libarrow.so: failed to map"), "A library cannot be loaded"),
             (ModuleNotFoundError("No module named 'av'"), None),
             (OSError(errno.EIO, "Input/output error"), None),

@@ -49,6 +49,14 @@ def in_mp4(**options: str) -> bytes:
     return encode(range(75), options={"g": "25", **options}, time_base=TICK)
 
 
+def test_a_reject_says_nothing_of_the_video_before_it() -> None:
+    """The same process decodes many videos, and FFmpeg's messages are those of a process."""
+    alone = rejection(b"no video")
+    av.logging.set_level(av.logging.INFO)
+    av.logging.log(av.logging.ERROR, "h264", "this is said of another video")
+    assert rejection(b"no video").detail == alone.detail
+
+
 class TestHeaders:
     @pytest.mark.parametrize("matrix", [bytes(36), pack(">9i", 65536, 65536, 0, 65536, 65536, 0, 0, 0, 1 << 30)])
     def test_a_display_matrix_that_maps_a_picture_to_no_area_is_ignored(self, matrix: bytes) -> None:

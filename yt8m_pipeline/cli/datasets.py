@@ -88,7 +88,9 @@ def inspect(
             **KNOWN_PLACE,
         ),
     ],
-    records: Annotated[int, typer.Option(min=0, help="Records of a shard, or rows of a table, to show.")] = 3,
+    records: Annotated[
+        int, typer.Option(min=0, help="Records of a shard, or rows of a table or of rejects, to show.")
+    ] = 3,
     *,
     rejects: Annotated[bool, typer.Option("--rejects", help="Show what is not in the dataset PATH, and why.")] = False,
     video_id: Annotated[

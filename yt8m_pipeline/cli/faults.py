@@ -1,7 +1,7 @@
 """Faults of the machine, rather than of a config or of data, in the words of an error with four parts."""
 
 import sys
-from errno import EAGAIN, EMFILE, ENFILE, ENOMEM
+from errno import EACCES, EAGAIN, EMFILE, ENFILE, ENOMEM, EPERM
 
 from yt8m_pipeline.errors import DataError
 
@@ -18,6 +18,9 @@ def fault_of_machine(error: Exception) -> DataError | None:
     if isinstance(error, MemoryError) or number in NO_MEMORY:
         fix = "raise the limit (`ulimit -v`), or use a machine with more memory; what is finished stands"
         return DataError(what="There is not enough memory", where=where, why=_words(error), fix=fix)
+    if number in (EACCES, EPERM):
+        fix = "let the user of this command read there, and write where it writes; or give another place"
+        return DataError(what="Permission was denied", where=where, why=_words(error), fix=fix)
     if isinstance(error, ImportError) and not isinstance(error, ModuleNotFoundError):
         fix = "raise the limit of memory (`ulimit -v`) if there is one; else install the package that it is of again"
         return DataError(what="A library cannot be loaded", where=where, why=_words(error), fix=fix)

@@ -49,8 +49,9 @@ class StageProgress(logging.Handler):
         event: dict[str, Any] = record.__dict__
         if "stage" not in event:
             self._console.print(printable(record.getMessage()), highlight=False, markup=False)
-            for stage in self._stages.values():
-                stage.start()
+            ready = self._stages.get(event.get("ready", ""))
+            if ready:
+                ready.start()
             return
         stage, announced = event["stage"], event.get("total")
         before = self._stages[stage].total if stage in self._stages else None
@@ -87,8 +88,8 @@ class StageProgress(logging.Handler):
 class _Stage:
     """How far a stage is.
 
-    Its clock starts when its first videos are finished, and anew when something has been made ready (the network was
-    loaded): neither the wait for the stage before it nor such a preparation is taken for the time of a video.
+    Its clock starts when its first videos are finished, and anew when it has been made ready (the network was loaded):
+    neither the wait for the stage before it nor such a preparation is taken for the time of a video.
     """
 
     def __init__(self, name: str, unit: str, task: TaskID) -> None:

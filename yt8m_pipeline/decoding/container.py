@@ -16,6 +16,7 @@ from struct import Struct
 from typing import BinaryIO, TypeAlias, cast
 
 import av
+import av.error
 import av.subtitles.codeccontext
 import av.subtitles.stream  # PyAV imports these two on first use, when a sandbox can open no file any more
 from av.container import InputContainer
@@ -290,12 +291,22 @@ def _opened(file: BinaryIO, decoding: Decoding) -> "Iterator[tuple[InputContaine
         ending = Ending(bounded, log, decoding.demuxers)
         try:
             with rejecting("the container cannot be opened", ending.reason_not_opened):
+                _forget_last_message()
                 container = av.open(bounded, "r", container_options=options, metadata_errors="replace")
         finally:
             _check_accepted(log, decoding)
         ending.is_opened(container.format.name)
         with container:
             yield container, ending
+
+
+def _forget_last_message() -> None:
+    """Makes PyAV forget the last error that FFmpeg has logged in this process.
+
+    PyAV adds it to the next exception, which may be about another video than the message.
+    """
+    with suppress(av.FFmpegError):
+        av.error.err_check(-1)
 
 
 class _BoundedFile:

@@ -1,6 +1,7 @@
 """What a file, a dataset or a feature store is, and what is in it: `yt8m inspect`."""
 
 import io
+import shlex
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -71,13 +72,15 @@ def _inspect_folder(folder: str) -> Facts:
     manifest = Manifest.find(layout)
     if manifest:
         return _sum_up_dataset(layout, manifest)
-    root, _, space = folder.rstrip("/").rpartition("/")
-    if is_space(space):
-        return _sum_up_store([FeatureStore(root, space)])
+    root, _, name = folder.rstrip("/").rpartition("/")
+    if is_space(name):
+        return _sum_up_store([FeatureStore(root, name)])
     if any(map(is_space, files.list_folders(folder))):
         return _sum_up_store(find_spaces(folder))
     if files.exists(layout.path(Layout.UNFINISHED)):
         raise not_finished(layout, Layout.MANIFEST)
+    if name == Layout.REJECTS and find_rejects(Layout(root or ".")):
+        raise _rejects_alone(folder, root or ".")
     raise _nothing_of_ours(folder)
 
 
@@ -89,7 +92,7 @@ def inspect_rejects(
     stage: Stage | None = None,
     reason: DropReason | None = None,
 ) -> Facts:
-    """Counts the rows and videos that are not in a dataset, and shows the first of them.
+    """Counts the rows and videos that are not in a dataset, in the order of the stages, and shows some of them.
 
     While a build runs, or if it was refused, these are the rejects that it has written so far.
 
@@ -113,8 +116,15 @@ def inspect_rejects(
         counts += count_rejects(table)
         first += table.slice(0, rows - len(first)).to_pylist()
     names = ("stage", "table", "reason", "rows")
-    rejected = [dict(zip(names, (*key, number), strict=True)) for key, number in sorted(counts.items())]
+    rejected = [dict(zip(names, (*key, number), strict=True)) for key, number in sorted(counts.items(), key=_in_turn)]
     return {"kind": "rejects of a dataset", "rows": counts.total(), "rejected": rejected, "first": first}
+
+
+def _in_turn(count: tuple[RejectKey, int]) -> tuple[int, RejectKey]:
+    """The place of a count: its stage's, then by table and reason. A stage that a strange file names comes last."""
+    key, _ = count
+    stages = [stage.value for stage in Stage]
+    return stages.index(key[0]) if key[0] in stages else len(stages), key
 
 
 def _files_with_rejects(layout: Layout) -> list[str]:
@@ -131,6 +141,15 @@ def _files_with_rejects(layout: Layout) -> list[str]:
             fix="give the folder that `output` in the config names",
         )
     return found
+
+
+def _rejects_alone(folder: str, dataset: str) -> UsageError:
+    return UsageError(
+        what="These are the rejects of a dataset",
+        where=folder,
+        why="they are shown of the dataset, not of this folder",
+        fix=f"run `{shlex.join(['yt8m', 'inspect', dataset, '--rejects'])}`",
+    )
 
 
 def _nothing_of_ours(folder: str) -> UsageError:

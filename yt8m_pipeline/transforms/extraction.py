@@ -131,7 +131,7 @@ class ExtractVideo(NotingDoFn):
         if self._planned is not None:
             require_same_identity(self._planned, identity_of(self._inception, library_version()))
         extractor = load(self._inception, self._dimensions)
-        say(f"the network runs on {device()}, in {self._inception.precision} precision")
+        say(f"the network runs on {device()}, in {self._inception.precision} precision", ready=Stage.EXTRACT)
         return extractor
 
 

@@ -18,9 +18,14 @@ def announce(stage: str, total: int) -> None:
     PROGRESS.info("%s: %d to do", stage, total, extra={"stage": stage, "total": total})
 
 
-def say(text: str) -> None:
-    """Says something once that a user wants to know while a build runs."""
-    PROGRESS.info(text)
+def say(text: str, *, ready: str | None = None) -> None:
+    """Says something once that a user wants to know while a build runs.
+
+    Args:
+        text: What is said.
+        ready: The stage that is ready only now, so that the time until now is not that of its videos.
+    """
+    PROGRESS.info(text, extra={"ready": ready})
 
 
 def advance(stage: str, *, videos: int = 1, frames: int = 0) -> None:
