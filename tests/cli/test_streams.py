@@ -83,6 +83,8 @@ class TestLimits:
             (OSError(errno.EMFILE, "Too many open files"), "Too many files are open"),
             (OSError(errno.ENOMEM, "Cannot allocate memory"), "There is not enough memory"),
             (MemoryError(), "There is not enough memory"),
+            (AssertionError("OutputStream realloc failed."), "There is not enough memory"),
+            (AssertionError("another"), None),
             (ImportError("libarrow.so: failed to map"), "A library cannot be loaded"),
             (ModuleNotFoundError("No module named 'av'"), None),
             (OSError(errno.EIO, "Input/output error"), None),
