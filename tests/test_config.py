@@ -168,6 +168,28 @@ def test_a_malformed_setting_is_a_usage_error(tmp_path: Path, setting: str, what
         load(written(tmp_path, {**MINIMAL, "pca": {"components": 4}}), [setting])
 
 
+@pytest.mark.parametrize("path", ["~no_such_user/x", "/tmp/\0"], ids=["of nobody", "with a null character"])
+def test_what_cannot_be_a_path_is_a_usage_error(tmp_path: Path, path: str) -> None:
+    with pytest.raises(UsageError, match="This is no path"):
+        load(written(tmp_path, {**MINIMAL, "store": path}))
+    with pytest.raises(UsageError, match="This is no path"):
+        load(written(tmp_path, MINIMAL), [f"output={json.dumps(path)}"])
+
+
+def test_keys_that_are_merged_again_and_again_are_a_usage_error(tmp_path: Path) -> None:
+    """Of 500 bytes these would be 40 million keys."""
+    levels = [f"x{n}: &x{n} {{<<: [{', '.join([f'*x{n - 1}'] * 9)}]}}" for n in range(1, 9)]
+    (tmp_path / "config.yaml").write_text("\n".join(["x0: &x0 {a: 1}", *levels]))
+    with pytest.raises(UsageError, match="more than 1,000 keys are merged"):
+        load(tmp_path / "config.yaml")
+
+
+def test_a_merged_key_may_be_overridden(tmp_path: Path) -> None:
+    text = yaml.safe_dump({name: value for name, value in MINIMAL.items() if name != "pca"})
+    (tmp_path / "config.yaml").write_text(text + "shards: &s {train: 3}\npca: {components: 4}\n")
+    assert load(tmp_path / "config.yaml", ["shards={<<: [{train: 9, test: 5}], train: 2}"]).shards.train == 2
+
+
 HOSTILE = {
     "levels in brackets": "[" * 20_000 + "]" * 20_000,
     "levels in braces": "{a: " * 20_000 + "}" * 20_000,
@@ -180,6 +202,7 @@ HOSTILE = {
     "an impossible date": "2026-99-99",
     "digits of a fraction": "1" * 10_000 + ".5e99999",
     "a tag": "!!python/object/apply:os.system [true]",
+    "a section that holds itself": "&a {x: *a}",
 }
 
 

@@ -566,6 +566,9 @@ MAX_CONFIG_BYTES = 1 << 20
 MAX_BITS = 63
 """A whole number in a config may have this many bits beside its sign: it goes into columns and counters of 64 bits."""
 
+MAX_MERGED_KEYS = 1_000
+"""The mappings that a mapping merges (`<<`) may have this many keys together; a config has some hundred fields."""
+
 UNREADABLE = (OSError, OverflowError, RecursionError, ValueError, yaml.YAMLError)
 """The exceptions of PyYAML, also for deep nesting, an integer of more than 4,300 digits and an impossible date."""
 
@@ -579,12 +582,27 @@ class _Loader(yaml.SafeLoader):
             raise yaml.constructor.ConstructorError(None, None, "a whole number is too large", node.start_mark)
         return value
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value]
-        for (key, _), earlier in zip(node.value, range(len(keys)), strict=True):
-            if key.value in keys[:earlier]:
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """Refuses the same key twice, before the keys of other mappings are merged into this one (`<<`)."""
+        node = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} stands twice", key.start_mark)
-        return super().construct_mapping(node, deep)
+            seen.add(key.value)
+        return node
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Refuses merges of merges (`<<`) that grow without bound: 500 bytes of them are millions of keys."""
+        merged = [value for key, value in node.value if key.tag == "tag:yaml.org,2002:merge"]
+        lists = [value.value if isinstance(value, yaml.SequenceNode) else [value] for value in merged]
+        mappings = [part for parts in lists for part in parts if isinstance(part, yaml.MappingNode)]
+        for part in mappings:
+            self.flatten_mapping(part)
+        if sum(len(part.value) for part in mappings) > MAX_MERGED_KEYS:
+            reason = f"more than {MAX_MERGED_KEYS:,} keys are merged"
+            raise yaml.constructor.ConstructorError(None, None, reason, node.start_mark)
+        super().flatten_mapping(node)
 
 
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
@@ -636,18 +654,36 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 def _with_absolute_paths(value: Any, base: Path, field: tuple[str, ...] = ()) -> Any:
     """The value of a field, in which every path is absolute."""
-    if isinstance(value, dict):
+    if isinstance(value, dict) and len(field) < DEEPEST:
         return {name: _with_absolute_paths(item, base, (*field, name)) for name, item in value.items()}
     return absolute_path(value, base) if field in PATHS and isinstance(value, str) else value
 
+
+DEEPEST = max(map(len, PATHS))
+"""Nothing below this level is a path. A section of a setting may hold itself (`&a {b: *a}`), and so have no end."""
 
 NO_PATHS = (IMAGENET, FIT)
 """The values of path fields that are no paths."""
 
 
 def absolute_path(value: str, base: Path) -> str:
-    """Makes a path absolute from a folder. URIs, and values that are no paths, stay as they are."""
-    return value if "://" in value or value in NO_PATHS else os.path.normpath(base / Path(value).expanduser())
+    """Makes a path absolute from a folder. URIs, and values that are no paths, stay as they are.
+
+    Raises:
+        UsageError: if no system can have such a path, or there is no user of its `~user`.
+    """
+    if "\0" in value:
+        raise _no_path(value, "it has a null character")
+    if "://" in value or value in NO_PATHS:
+        return value
+    try:
+        return os.path.normpath(base / Path(value).expanduser())
+    except RuntimeError as error:
+        raise _no_path(value, str(error)) from None
+
+
+def _no_path(value: str, why: str) -> UsageError:
+    return UsageError(what="This is no path", where=value, why=why, fix="give a path, or gs://BUCKET/PATH")
 
 
 def _apply(values: dict[str, Any], setting: str) -> None:

@@ -86,6 +86,8 @@ class TestLimits:
             (MemoryError(), "There is not enough memory"),
             (PermissionError(errno.EACCES, "Failed to open local file 'x'"), "Permission was denied"),
             (OSError(errno.EPERM, "Operation not permitted"), "Permission was denied"),
+            (AssertionError("OutputStream realloc failed."), "There is not enough memory"),
+            (AssertionError("another"), None),
             (ImportError("libarrow.so: failed to map"), "A library cannot be loaded"),
             (ModuleNotFoundError("No module named 'av'"), None),
             (OSError(errno.EIO, "Input/output error"), None),

@@ -310,6 +310,19 @@ def test_an_archive_that_would_unpack_to_too_much_is_refused_and_leaves_nothing(
     assert list(cache.iterdir()) == []
 
 
+def test_an_archive_with_a_map_of_a_sparse_file_is_refused(tmp_path: Path, cache: Path) -> None:
+    """The map stands before the file's bytes, and says itself how long it is."""
+    member = tarfile.TarInfo("saved_model.pb")
+    member.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "1"}
+    data = b"4000000000\n" + b"0\n" * 10_000
+    member.size = len(data)
+    with tarfile.open(tmp_path / "model.tar.gz", "w:gz", format=tarfile.PAX_FORMAT) as tar:
+        tar.addfile(member, io.BytesIO(data))
+    with pytest.raises(UsageError, match="it has a sparse file, whose map has no limit"):
+        locate(SavedModel(saved_model=str(tmp_path / "model.tar.gz")))
+    assert list(cache.iterdir()) == []
+
+
 def test_an_archive_of_two_models_or_of_none_is_refused(saved: Path, tmp_path: Path, cache: Path) -> None:
     two, none = tmp_path / "two", tmp_path / "none"
     for name in ("a", "b"):

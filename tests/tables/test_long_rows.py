@@ -12,9 +12,10 @@ from yt8m_pipeline.tables.reading import TableFiles, check_schema, read_batches
 
 READ = """
 import resource, sys
-from yt8m_pipeline.tables.reading import TableFiles, read_batches
+from yt8m_pipeline.tables.reading import TableFiles, check_schema, read_batches
 folder, name = sys.argv[1:]
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+check_schema(f"{folder}/{name}", "ratings")
 rows = [(out.kept.num_rows, out.rejects.num_rows) for out in read_batches(TableFiles("ratings", folder, (name,)), name)]
 print(sum(kept for kept, _ in rows), sum(rejected for _, rejected in rows))
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
@@ -47,6 +48,17 @@ def test_a_line_of_a_gibibyte_is_one_reject_and_takes_little_memory(tmp_path: Pa
     rows, mebibytes = finished.stdout.splitlines()
     assert rows == "2 1"
     assert int(mebibytes) < 64
+
+
+def test_a_column_of_json_that_nobody_wants_takes_little_memory(tmp_path: Path) -> None:
+    """As Python's objects each of these lines has 20 MB."""
+    line = {"entity_id": "/m/a", "rater_id": "ana", "score": 1, "other": [{}] * 250_000}
+    (tmp_path / "ratings.jsonl").write_text(f"{json.dumps(line)}\n" * 30)
+    command = [sys.executable, "-c", READ, str(tmp_path), "ratings.jsonl"]
+    finished = subprocess.run(command, capture_output=True, text=True, check=True)
+    rows, mebibytes = finished.stdout.splitlines()
+    assert rows == "30 0"
+    assert int(mebibytes) < 128
 
 
 @pytest.mark.parametrize("ending", GOOD)

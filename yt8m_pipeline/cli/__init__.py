@@ -67,7 +67,7 @@ def main() -> None:
         app()
     except PipelineError as error:
         _refuse(error)
-    except (OSError, MemoryError, ImportError) as error:
+    except (OSError, MemoryError, ImportError, AssertionError) as error:
         fault = fault_of_machine(error)
         if fault is None:
             raise

@@ -45,6 +45,8 @@ MAX_MEMBERS = 10_000
 MAX_NAME_BYTES = 1 << 20
 """The extended header of a member, which tarfile reads into memory as a whole, may have this many bytes."""
 
+SPARSE = "it has a sparse file, whose map has no limit"
+
 EXTENDED_HEADERS = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, b"L", b"K")
 """The types of the headers that hold long names (POSIX.1-2001, pax, and GNU tar's L and K)."""
 
@@ -192,8 +194,12 @@ class _Member(tarfile.TarInfo):
         if member.type in EXTENDED_HEADERS and member.size > MAX_NAME_BYTES:
             raise tarfile.ReadError(f"it has a header of {member.size:,} bytes; {MAX_NAME_BYTES:,} are the most")
         if member.type == tarfile.GNUTYPE_SPARSE:
-            raise tarfile.ReadError("it has a sparse file, whose map has no limit")
+            raise tarfile.ReadError(SPARSE)
         return member
+
+    def _proc_gnusparse_10(self, *_: object) -> None:
+        """What tarfile calls for a map that stands before the file's bytes, as pax archives of GNU tar have it."""
+        raise tarfile.ReadError(SPARSE)
 
 
 def _unpack(stream: IO[bytes], folder: Path) -> None:

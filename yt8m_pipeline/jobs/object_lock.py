@@ -89,9 +89,9 @@ class _Lock:
         try:
             with buckets.time_limit(RENEWAL_SECONDS):
                 facts = buckets.put_if(self._uri, self._owner, self._generation)
-        except buckets.BucketError as error:
+        except (buckets.BucketError, RuntimeError) as error:  # RuntimeError: no thread can be started
             is_late = monotonic() - self._renewed > GIVING_UP_SECONDS
-            return f"its lock could not be renewed: {error.why}" if is_late else ""
+            return f"its lock could not be renewed: {error}" if is_late else ""
         if facts is None:
             return "another build has taken it, or somebody has removed its lock"
         self._generation, self._renewed = facts.generation, now

@@ -168,18 +168,33 @@ def _csv_rows(reader: Iterator[list[str]], lines: _Lines, width: int) -> Iterato
 
 
 def _json_header(stream: IO[bytes]) -> Header:
-    sample = [record for record, _ in islice(_read_json(stream), SAMPLED_LINES)]
-    records = [record for record in sample if isinstance(record, dict)]
+    sample = [_names(record) for record, _ in islice(_read_json(stream), SAMPLED_LINES)]
+    records = [names for names in sample if names is not None]
     if sample and not records:
         raise ValueError(f"none of its first {len(sample)} lines holds a JSON object")
     return Header([(name, pa.null()) for name in dict.fromkeys(chain.from_iterable(records))], bool(sample))
+
+
+def _names(record: dict[str, Any] | Malformed) -> list[str] | None:
+    return list(record) if isinstance(record, dict) else None
 
 
 def _json_batches(stream: IO[bytes], wanted: Sequence[str], _: int | None) -> Iterator[RawBatch]:
     def columns(records: Sequence[dict[str, Any]]) -> dict[str, Values]:
         return {name: [record.get(name) for record in records] for name in wanted}
 
-    return _batched(_read_json(stream), columns)
+    return _batched(_reduced(_read_json(stream), wanted), columns)
+
+
+def _reduced(
+    records: Iterable[tuple[dict[str, Any] | Malformed, int]], wanted: Sequence[str]
+) -> Iterator[tuple[dict[str, Any] | Malformed, int]]:
+    """The records without what nobody wants of them: as Python's objects it takes many times the memory of its text."""
+    for record, length in records:
+        if isinstance(record, dict):
+            yield {name: record[name] for name in wanted if name in record}, length
+        else:
+            yield record, length
 
 
 def _read_json(stream: IO[bytes]) -> Iterator[tuple[dict[str, Any] | Malformed, int]]:

@@ -83,6 +83,24 @@ AHEAD_BYTES = 128 * MIB
 4K UHD in their own size."""
 
 
+VERDICTS = frozenset(
+    {
+        DropReason.NOT_A_VIDEO,
+        DropReason.CONTAINER_NOT_ACCEPTED,
+        DropReason.TOO_MANY_STREAMS,
+        DropReason.ENCRYPTED,
+        DropReason.NO_VIDEO_STREAM,
+        DropReason.UNSUPPORTED_CODEC,
+        DropReason.NO_FRAMES,
+        DropReason.TRUNCATED,
+        DropReason.DAMAGED,
+        DropReason.TOO_DAMAGED,
+        DropReason.FRAME_TOO_LARGE,
+        DropReason.IO_ERROR,
+    }
+)
+"""The reasons that a decoder can find. A child that gives another one is not ours any more."""
+
 UNEXPECTED_EXCEPTION = 1
 """Python ends with this exit status after an exception that nothing has caught."""
 
@@ -432,6 +450,8 @@ def _rejection(answer: Answer) -> VideoRejected:
     fraction = None if isnan(answer.value) else answer.value
     if fraction is not None:
         _check_fraction(fraction)
+    if reason not in VERDICTS:
+        raise ValueError(f"{reason!r} is no verdict of a decoder")
     return VideoRejected(DropReason(reason), _printable(detail), fraction)
 
 
