@@ -3,10 +3,19 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterable
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from yt8m_pipeline.tables import formats
 from yt8m_pipeline.tables.formats import MAX_ROW_BYTES
 from yt8m_pipeline.tables.reading import TableFiles, check_schema, read_batches
 
@@ -48,6 +57,68 @@ def test_a_line_of_a_gibibyte_is_one_reject_and_takes_little_memory(tmp_path: Pa
     rows, mebibytes = finished.stdout.splitlines()
     assert rows == "2 1"
     assert int(mebibytes) < 64
+
+
+@pytest.mark.parametrize(("length", "rows", "counts"), [(1 << 19, 4000, "4000 0"), (1 << 20, 100_000, "0 100000")])
+def test_a_text_that_a_parquet_file_repeats_takes_little_memory(
+    tmp_path: Path, length: int, rows: int, counts: str
+) -> None:
+    """A file of less than a megabyte has 2 or 100 GiB of text."""
+    raters = pa.DictionaryArray.from_arrays(np.zeros(rows, np.int32), pa.array(["r" * length]))
+    ids = pa.array([f"/m/{row}" for row in range(rows)])
+    table = pa.table({"entity_id": ids, "rater_id": raters, "score": np.ones(rows)})
+    pq.write_table(table, tmp_path / "ratings.parquet")
+    assert (tmp_path / "ratings.parquet").stat().st_size < 1 << 20
+    command = [sys.executable, "-c", READ, str(tmp_path), "ratings.parquet"]
+    said, mebibytes = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert said == counts
+    assert int(mebibytes) < 600
+
+
+TEXT = st.none() | st.text("aé", max_size=8)
+LABEL = st.fixed_dictionaries({"entity_id": TEXT, "score": st.none() | st.floats(0, 1)})
+ROWS = st.lists(
+    st.fixed_dictionaries(
+        {"video_id": TEXT, "tags": st.none() | st.lists(TEXT), "labels": st.none() | st.lists(st.none() | LABEL)}
+    ),
+    min_size=1,
+)
+TYPES = pa.schema(
+    {
+        "video_id": pa.string(),
+        "tags": pa.list_(pa.string()),
+        "labels": pa.list_(pa.struct({"entity_id": pa.string(), "score": pa.float64()})),
+    }
+)
+
+
+@given(ROWS)
+def test_rows_of_parquet_come_in_small_batches_as_they_are_but_for_those_that_are_too_long(
+    rows: list[dict[str, Any]],
+) -> None:
+    file = BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows, TYPES), file, row_group_size=3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(formats, "MAX_ROW_BYTES", 12)
+        patch.setattr(formats, "BATCH_BYTES", 20)
+        batches = list(formats.format_of("x.parquet", "videos").batches(file, TYPES.names, None))
+    read: dict[int, Any] = {}
+    for batch in batches:
+        table = pa.table(dict(batch.columns))
+        assert table.schema == TYPES
+        read |= dict(zip(batch.rows.tolist(), table.to_pylist(), strict=True))
+        assert text_bytes(table.to_pylist()) <= 20 + 12
+    too_long = {number for number, row in enumerate(rows, 1) if text_bytes(row) > 12}
+    assert read == {number: row for number, row in enumerate(rows, 1) if number not in too_long}
+    assert set().union(*(batch.malformed for batch in batches)) == too_long
+
+
+def text_bytes(value: Any) -> int:
+    """The bytes of all text in a value, one by one."""
+    if isinstance(value, str):
+        return len(value.encode())
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, Iterable) else ()
+    return sum(map(text_bytes, inner))
 
 
 def test_a_column_of_json_that_nobody_wants_takes_little_memory(tmp_path: Path) -> None:

@@ -4,11 +4,12 @@ import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BufferedReader, RawIOBase, TextIOWrapper
-from itertools import chain, islice
+from itertools import chain, islice, pairwise
 from typing import IO, Any, NamedTuple, TypeAlias, TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from yt8m_pipeline.data_model import Int64Array
@@ -23,9 +24,11 @@ BATCH_BYTES = 64 << 20
 """A batch ends early when its rows have this many bytes of text, so that long rows take no more memory than short ones.
 """
 MAX_ROW_BYTES = 1 << 20
-"""A row of CSV or JSONL is a reject if it is longer: no row of ids, labels and a description comes near. A file that is
+"""A row is a reject if it is longer: no row of ids, labels and a description comes near. A file that is
 one line of gigabytes, by accident or on purpose, would otherwise be read into memory as a whole."""
 TOO_LONG = f"it has more than {MAX_ROW_BYTES:,} bytes"
+MAX_CHUNK_BYTES = 1 << 30
+"""A column of a Parquet row group is read as a whole, and has at most this many bytes: ids of millions of rows."""
 BUFFER_BYTES = 4 << 20
 """The number of bytes that one request to a bucket reads ahead."""
 SAMPLED_LINES = 100
@@ -223,14 +226,69 @@ def _parquet_header(stream: IO[bytes]) -> Header:
 
 
 def _parquet_batches(stream: IO[bytes], wanted: Sequence[str], row_group: int | None) -> Iterator[RawBatch]:
-    file = pq.ParquetFile(stream)
-    names = [name for name in file.schema_arrow.names if name in wanted]
+    """Batches of rows. Texts are read as dictionaries: a file of a megabyte may repeat a long one a million times."""
+    types = pq.ParquetFile(stream).schema_arrow
+    file = pq.ParquetFile(stream, read_dictionary=_text_paths(pq.ParquetFile(stream).schema))
+    names = [name for name in types.names if name in wanted]
     groups = range(file.num_row_groups) if row_group is None else [row_group]
+    _require_columns_of_bounded_size(file.metadata, names, groups)
     first_row = 1 + sum(file.metadata.row_group(group).num_rows for group in range(row_group or 0))
-    for batch in file.iter_batches(BATCH_ROWS, row_groups=groups, columns=names):
-        rows = np.arange(first_row, first_row + batch.num_rows)
-        yield RawBatch(rows, {name: batch.column(name) for name in names})
-        first_row += batch.num_rows
+    for group in groups:  # one by one: Arrow joins no nested dictionaries of several
+        for batch in file.iter_batches(BATCH_ROWS, row_groups=[group], columns=names):
+            for start, part in _parts_of_bounded_size(batch):
+                yield _parquet_batch(part, first_row + start, types)
+            first_row += batch.num_rows
+
+
+def _text_paths(schema: pq.ParquetSchema) -> list[str]:
+    columns = map(schema.column, range(len(schema)))
+    return [item.path for item in columns if (item.physical_type, item.converted_type) == ("BYTE_ARRAY", "UTF8")]
+
+
+def _require_columns_of_bounded_size(metadata: pq.FileMetaData, names: Sequence[str], groups: Iterable[int]) -> None:
+    for group in map(metadata.row_group, groups):
+        for chunk in map(group.column, range(group.num_columns)):
+            if chunk.path_in_schema.partition(".")[0] in names and chunk.total_uncompressed_size > MAX_CHUNK_BYTES:
+                raise ValueError(
+                    f"{chunk.path_in_schema} has {chunk.total_uncompressed_size:,} bytes in a row group, more than "
+                    f"{MAX_CHUNK_BYTES:,}: smaller row groups can be read"
+                )
+
+
+def _parts_of_bounded_size(batch: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """The starts and slices of a batch: with little more than BATCH_BYTES of text in rows that are not too long."""
+    sizes = _text_bytes(batch)
+    numbers = np.cumsum(np.where(sizes > MAX_ROW_BYTES, 0, sizes)) // BATCH_BYTES
+    starts = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), batch.num_rows]
+    for start, stop in pairwise(starts):
+        yield start, batch.slice(start, stop - start)
+
+
+def _parquet_batch(batch: pa.RecordBatch, first_row: int, types: pa.Schema) -> RawBatch:
+    is_too_long = _text_bytes(batch) > MAX_ROW_BYTES
+    rows = np.arange(first_row, first_row + batch.num_rows)
+    good = batch.filter(pa.array(~is_too_long)) if is_too_long.any() else batch
+    columns = {name: good.column(name).cast(types.field(name).type) for name in good.schema.names}
+    return RawBatch(rows[~is_too_long], columns, dict.fromkeys(rows[is_too_long].tolist(), TOO_LONG))
+
+
+def _text_bytes(array: pa.Array | pa.RecordBatch) -> Int64Array:
+    """The bytes of text in each row: int64, (rows,); numbers count as none."""
+    if isinstance(array, pa.RecordBatch):
+        columns = [_text_bytes(column) for column in array.columns]
+        return sum(columns, np.zeros(array.num_rows, np.int64))
+    if pa.types.is_dictionary(array.type):
+        lengths = _text_bytes(array.dictionary)
+        return np.append(lengths, 0)[np.asarray(array.indices.fill_null(len(lengths)), np.int64)]
+    if pa.types.is_struct(array.type):
+        return _text_bytes(pa.RecordBatch.from_struct_array(array)) if len(array) else np.zeros(0, np.int64)
+    if pa.types.is_list(array.type) or pa.types.is_large_list(array.type):
+        ends = np.append(0, np.cumsum(_text_bytes(array.values)))
+        sizes: Int64Array = np.diff(ends[np.asarray(array.offsets)])
+        return sizes
+    if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
+        return np.asarray(pc.binary_length(array).fill_null(0), np.int64)
+    return np.zeros(len(array), np.int64)
 
 
 def _parquet_row_groups(stream: IO[bytes]) -> int:
