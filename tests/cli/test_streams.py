@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -133,7 +134,8 @@ class TestTermination:
         process.terminate()
         return process.wait(timeout=60), process.communicate()[1]
 
-    def test_what_has_ended_keeps_its_exit_code(self) -> None:
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_what_has_ended_keeps_its_exit_code(self, number: int) -> None:
         """Python lets go of its handlers of signals before it lets go of what modules hold."""
         code = """
 import os, sys, time
@@ -150,7 +152,7 @@ main()
         with process, process.stdout or io.StringIO() as stdout:
             while stdout.readline() != "ending\n":
                 pass
-            process.terminate()
+            process.send_signal(number)
             assert process.wait() == 0
 
     def test_verify(self, copied: Path) -> None:

@@ -82,7 +82,8 @@ def _terminate(*_: object) -> None:
 
 def _is_ending() -> None:
     """Keeps the exit code of a command that has ended, while Python ends: what is done cannot be stopped."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _refuse(error: PipelineError) -> NoReturn:
@@ -93,7 +94,8 @@ def _refuse(error: PipelineError) -> NoReturn:
 
 def _end(end: SystemExit) -> NoReturn:
     """Ends a command that has printed what it had to say, with its own exit code if that can be read."""
-    _is_ending()
+    if end.code != INTERRUPTED:  # of what was stopped, threads may hang
+        _is_ending()
     unprinted = streams.flushed()
     if isinstance(end.__context__, BrokenPipeError) or isinstance(unprinted, BrokenPipeError):
         sys.exit(CLOSED_PIPE)
