@@ -75,18 +75,17 @@ def check(config: ConfigPath, settings: Settings = None) -> None:
     from yt8m_pipeline.jobs.build_plan import plan_build
 
     loaded = load_config(config, settings, None)
-    places = check_access(loaded)
+    print("\n".join(map(printable, check_access(loaded))), flush=True)  # before the network is loaded
     plan = plan_build(loaded)
     extractor = load(plan.config.inception, plan.dimensions)
     files = ", ".join(f"{table}: {len(source.files)}" for table, source in plan.sources.items())
     print(printable(f"{config} is sound. Table files: {files}. Feature space: {plan.store.space}."))
     print(f"The network gives {extractor.dimensions} features per frame and runs on {device()}.")
     print(f"It is known by {', '.join(f'{name} {value}' for name, value in plan.space['model'].items())}.")
-    if not missing_protections(plan.config.decoding):
-        print("Videos are decoded in a sandbox with every protection.")
     if is_program(plan.config.inception.model):
         print("It is a program: it can read, write and send what you can. Take it from whom you trust.")
-    print("\n".join(places))
+    if not missing_protections(plan.config.decoding):
+        print("Videos are decoded in a sandbox with every protection.")
     for warning in plan.warnings:
         print(f"warning: {printable(warning)}")
 
