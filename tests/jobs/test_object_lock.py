@@ -2,17 +2,19 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from tests.faulty_bucket import BUCKET, FaultyBucket, bucket_of_this_process
 from yt8m_pipeline import files
 from yt8m_pipeline.dataset.layout import Layout
-from yt8m_pipeline.errors import DataError, UsageError
+from yt8m_pipeline.errors import DataError, Terminated, UsageError
 from yt8m_pipeline.jobs import object_lock
 from yt8m_pipeline.jobs.build_folder import exclusive
 from yt8m_pipeline.jobs.object_lock import held
@@ -87,7 +89,23 @@ def test_a_lock_that_is_renewed_stays(bucket: FaultyBucket, monkeypatch: pytest.
     assert bucket.names() == set()
 
 
-@pytest.mark.usefixtures("hasty", "bucket")
+def terminate(*_: object) -> None:
+    raise Terminated
+
+
+@pytest.fixture(params=[signal.SIGINT, signal.SIGTERM])
+def interruptible(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A process that hears Ctrl-C, and one that a shell has started in its background, which hears SIGTERM alone."""
+    handlers: dict[int, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    if request.param == signal.SIGTERM:
+        handlers = {signal.SIGINT: signal.SIG_IGN, signal.SIGTERM: terminate}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("hasty", "bucket", "interruptible")
 def test_who_loses_the_lock_is_stopped_and_told_and_leaves_the_new_one() -> None:
     with pytest.raises(DataError, match="no longer holds its folder") as lost, held(LOCK, b"ours"):
         files.write_bytes(LOCK, b"theirs")
@@ -97,7 +115,7 @@ def test_who_loses_the_lock_is_stopped_and_told_and_leaves_the_new_one() -> None
     assert files.read_bytes(LOCK) == b"theirs"
 
 
-@pytest.mark.usefixtures("hasty")
+@pytest.mark.usefixtures("hasty", "interruptible")
 def test_who_cannot_renew_the_lock_is_stopped_before_it_is_free(bucket: FaultyBucket) -> None:
     with pytest.raises(DataError, match="could not be renewed"), held(LOCK, b"ours"):
         bucket.always = "503"

@@ -17,7 +17,7 @@ VIDEOS = st.builds(
     Video, SOME_TEXT, TEXT, st.sampled_from(Partition), st.lists(TEXT, min_size=1, max_size=4).map(tuple)
 )
 AMOUNTS = st.floats(0, allow_infinity=False)
-ENTRIES = st.builds(StoredEntry, st.integers(1, 2**31), AMOUNTS, TEXT, st.floats(0, 1), AMOUNTS, TEXT)
+ENTRIES = st.builds(StoredEntry, st.integers(1, 2**31 - 1), AMOUNTS, TEXT, st.floats(0, 1), AMOUNTS, TEXT)
 
 
 @given(VIDEOS)

@@ -6,6 +6,7 @@ not done so for a while, because it was killed or cut off, has lost it. All time
 
 import _thread
 import io
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -80,7 +81,7 @@ class _Lock:
         while not self._ended.wait(RENEWAL_SECONDS):
             self._loss = self._renew()
             if self._loss:
-                _thread.interrupt_main()
+                _interrupt()
                 return
 
     def _renew(self) -> str:
@@ -113,6 +114,12 @@ class _Lock:
                 why=self._loss,
                 fix="see that no other build works there; the same command goes on from here",
             )
+
+
+def _interrupt() -> None:
+    """Interrupts the main thread as Ctrl-C does; or as SIGTERM does, where a shell has started us deaf to Ctrl-C."""
+    hears_interrupts = callable(signal.getsignal(signal.SIGINT))
+    _thread.interrupt_main(signal.SIGINT if hears_interrupts else signal.SIGTERM)
 
 
 def _taken(uri: str, owner: bytes) -> int:
