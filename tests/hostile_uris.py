@@ -1,5 +1,9 @@
 """Uris of rows that would lead a program to a server, to another program or to a file of the kernel, if they could."""
 
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Thread
 from urllib.parse import quote
 
 LOOPBACK = "127.0.0.1"
@@ -18,10 +22,11 @@ PYARROW = (
     "mock",
     "fsspec+http",
 )
-BEAM = ("gs", "s3", "hdfs", "azfs", "http", "https")
+BEAM = ("gs", "s3", "s3a", "hdfs", "webhdfs", "azfs", "http", "https")
 FFMPEG = ("ftp", "tcp", "udp", "rtmp", "rtsp", "concat", "subfile", "crypto", "data", "pipe", "srt", "tls", "unix")
+CACHES = ("async", "cache", "memory", "zip")
 OTHERS = ("gopher", "ldap", "smb", "ssh", "sftp", "webdav", "jar", "dict", "telnet", "svn", "git", "javascript")
-SCHEMES = sorted({*PYARROW, *BEAM, *FFMPEG, *OTHERS})
+SCHEMES = sorted({*PYARROW, *BEAM, *FFMPEG, *CACHES, *OTHERS})
 
 
 def hostile_uris(port: int) -> list[str]:
@@ -31,8 +36,10 @@ def hostile_uris(port: int) -> list[str]:
 
 
 def _servers(server: str) -> list[str]:
-    """The server as the authority, of every scheme that a library knows, and in capital letters."""
-    return [f"{scheme}://{server}/x.mp4" for name in SCHEMES for scheme in (name, name.upper())]
+    """The server as the authority, of every scheme that a library knows, also in capital letters, and as a guest."""
+    plain = [f"{scheme}://{server}/x.mp4" for name in SCHEMES for scheme in (name, name.upper())]
+    places = (f"user:password@{server}", f"bucket@{server}", server.replace(":", "%3A"), f"//{server}")
+    return plain + [f"{scheme}://{place}/x.mp4" for scheme in SCHEMES for place in places]
 
 
 def _options(server: str) -> list[str]:
@@ -79,3 +86,32 @@ def _nested(server: str) -> list[str]:
         f"concat:{inner}|{inner}",
         f"subfile,,start,0,end,9,,:{inner}",
     ]
+
+
+class Server:
+    """A server on this machine that counts who comes and sends them away."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self._listener, self.visits = listener, 0
+        self.port: int = listener.getsockname()[1]
+
+    def serve(self) -> None:
+        while True:
+            try:
+                visitor, _ = self._listener.accept()
+            except OSError:
+                return
+            self.visits += 1
+            visitor.close()
+
+
+@contextmanager
+def listening() -> Iterator[Server]:
+    with socket.create_server((LOOPBACK, 0)) as listener:
+        server = Server(listener)
+        thread = Thread(target=server.serve, daemon=True)
+        thread.start()
+        try:
+            yield server
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)

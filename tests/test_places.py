@@ -2,11 +2,9 @@
 
 import json
 import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Thread
 
 import pyarrow.parquet as pq
 import pytest
@@ -14,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import Workshop, yt8m
-from tests.hostile_uris import LOOPBACK, hostile_uris
+from tests.hostile_uris import hostile_uris, listening
 from tests.test_faults import CAT, Bench, rejects_of, video_row
 from tests.transforms.test_extraction import extraction_step
 from yt8m_pipeline.accounting.reasons import DropReason
@@ -25,35 +23,6 @@ from yt8m_pipeline.transforms.ledger import REJECTS
 
 LOCAL, BUCKET = Places("/corpus"), Places("gs://anonymous@bucket/corpus", schemes=())
 CLOSED, CLOSED_BUCKET = Places("/corpus", outside_root=False), Places("gs://bucket/corpus", outside_root=False)
-
-
-class Server:
-    """A server on this machine that counts who comes and sends them away."""
-
-    def __init__(self, listener: socket.socket) -> None:
-        self._listener, self.visits = listener, 0
-        self.port: int = listener.getsockname()[1]
-
-    def serve(self) -> None:
-        while True:
-            try:
-                visitor, _ = self._listener.accept()
-            except OSError:
-                return
-            self.visits += 1
-            visitor.close()
-
-
-@contextmanager
-def listening() -> Iterator[Server]:
-    with socket.create_server((LOOPBACK, 0)) as listener:
-        server = Server(listener)
-        thread = Thread(target=server.serve, daemon=True)
-        thread.start()
-        try:
-            yield server
-        finally:
-            listener.shutdown(socket.SHUT_RDWR)
 
 
 @contextmanager

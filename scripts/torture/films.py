@@ -18,9 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tests.decoding.damage import Video, variants
+from tests.hostile_uris import listening
 from torture.bench import Bench, require_orderly, yt8m
 from torture.rounds import NotHeld
-from torture.rows import Listener
 from yt8m_pipeline.accounting.reasons import DropReason
 
 Row = dict[str, Any]
@@ -80,18 +80,17 @@ def films(bench: Bench, folder: Path, random: Random) -> str:
     """A build on an empty store of the corpus and of hostile films."""
     corpus = folder / "corpus"
     shutil.copytree(bench.workshop.corpus, corpus)
-    listener = Listener()
-    names = _write_films(corpus / "videos", random, listener.port)
-    _enter(corpus, names)
-    number = len(names) + bench.workshop.summary.sample_size
-    config = bench.workshop.config(
-        folder, tables__root=str(corpus), video_sampling__sample_size=number, max_failure_fraction=1.0
-    )
-    ended = yt8m(("build", str(config)), folder)
-    listener.close()
+    with listening() as heard:
+        names = _write_films(corpus / "videos", random, heard.port)
+        _enter(corpus, names)
+        number = len(names) + bench.workshop.summary.sample_size
+        config = bench.workshop.config(
+            folder, tables__root=str(corpus), video_sampling__sample_size=number, max_failure_fraction=1.0
+        )
+        ended = yt8m(("build", str(config)), folder)
     require_orderly(ended)
-    if listener.connections:
-        raise NotHeld(f"{listener.connections} connections to a host that only films name")
+    if heard.visits:
+        raise NotHeld(f"{heard.visits} connections to a host that only films name")
     if ended.code:
         raise NotHeld(f"exit code {ended.code}: {ended.last}")
     _require_good_features(bench, folder)

@@ -5,59 +5,24 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from pathlib import Path
 from random import Random
-from threading import Thread
 from typing import Any
 
 import pyarrow.parquet as pq
 
+from tests.hostile_uris import SCHEMES, hostile_uris, listening
 from torture.bench import Bench, Ended, require_orderly, yt8m
 from torture.rounds import NotHeld
 
 Row = dict[str, Any]
-
-SCHEMES = (
-    *(
-        "http",
-        "https",
-        "ftp",
-        "sftp",
-        "hf",
-        "hdfs",
-        "viewfs",
-        "abfs",
-        "abfss",
-        "wasb",
-        "azfs",
-        "webhdfs",
-        "s3",
-        "S3",
-        "s3a",
-    ),
-    *("gs", "GS", "gcs", "file", "fsspec+http", "mock", "memory", "ssh", "smb", "jar", "zip"),
-    *("rtmp", "rtsp", "tcp", "udp", "tls", "concat", "data", "pipe", "crypto", "cache", "async", "subfile"),
-)
-"""Those of pyarrow, of Beam, of fsspec, and the protocols of FFmpeg."""
-
-FORMS = (
-    "{scheme}://127.0.0.1:{port}/x.mp4",
-    "{scheme}://user:password@127.0.0.1:{port}/x.mp4",
-    "{scheme}://bucket/x.mp4?endpoint_override=127.0.0.1:{port}&scheme=http",
-    "{scheme}://bucket@127.0.0.1:{port}/x.mp4",
-    "{scheme}:127.0.0.1:{port}",
-    "{scheme}://127.0.0.1%3A{port}/x.mp4",
-    " {scheme}://127.0.0.1:{port}/x.mp4",
-    "{scheme}:////127.0.0.1:{port}/x.mp4",
-)
 
 PLACES = (
     *("/dev/zero", "/dev/stdin", "/proc/self/environ", "/proc/self/mem", "/etc/passwd", "/", "", ".", "..", "~/x.mp4"),
     *("videos/../../../../etc/passwd", "fifo.mp4", "socket.mp4", "videos/*", "-", "a\0b.mp4", "\x1b]0;owned\x07.mp4"),
     *("ｈｔｔｐ://127.0.0.1/x.mp4", "h\u0442\u0442\u0440://127.0.0.1/x.mp4", "%68ttp://127.0.0.1/x.mp4", "\ud800.mp4"),
     *("x" * 100_000, "a/" * 5000 + "x.mp4", "\n", "=cmd|'/c calc'!A1", "C:\\x.mp4", "\\\\127.0.0.1\\share\\x.mp4"),
+    *(f"{scheme}:127.0.0.1:80" for scheme in SCHEMES),
 )
 """Uris that name no video: devices, secrets, other folders, look-alikes, what no file system takes."""
 
@@ -74,49 +39,18 @@ NO_ROWS = ("{", "[1]", "null", '{"video_id": "x"', "[" * 20_000, '{"a": ' + "9" 
 
 def rows(bench: Bench, folder: Path, random: Random) -> str:
     """A build whose tables have hostile rows among the good ones."""
-    with _listener() as heard:
+    with listening() as heard:
         job, hostile = _spoiled(bench, folder, random, heard.port)
         ended = yt8m((*job, "--set", "max_failure_fraction=1"), folder)
         probed = yt8m(("probe", "--table", str(folder / "corpus" / "videos.jsonl")), folder)
-        connections = heard.connections
-    if connections:
-        raise NotHeld(f"{connections} connections to a host that only rows name")
+    if heard.visits:
+        raise NotHeld(f"{heard.visits} connections to a host that only rows name")
     for what in (ended, probed):
         require_orderly(what)
         _require_plain_text(what)
     if not ended.code:
         _require_accounted(folder / "dataset", hostile)
     return f"{len(hostile)} rows, exit code {ended.code}"
-
-
-class Listener:
-    """Listens on a port of this machine, answers nothing, and counts who comes."""
-
-    def __init__(self) -> None:
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._socket.getsockname()[1]
-        self.connections = 0
-        Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._socket.accept()
-            except OSError:
-                return
-            self.connections += 1
-            connection.close()
-
-    def close(self) -> None:
-        """Listens no more."""
-        self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
-
-
-@contextmanager
-def _listener() -> Iterator[Listener]:
-    with closing(Listener()) as listener:
-        yield listener
 
 
 def _spoiled(bench: Bench, folder: Path, random: Random, port: int) -> tuple[tuple[str, ...], dict[int, Any]]:
@@ -145,8 +79,7 @@ def _plain(row: Row) -> Row:
 
 def _video(random: Random, number: int, example: Row, port: int) -> Row:
     """A row with a hostile uri, and in one of three cases another hostile field."""
-    forms = FORMS if random.random() < 0.7 else PLACES
-    uri = random.choice(forms).replace("{scheme}", random.choice(SCHEMES)).replace("{port}", str(port))
+    uri = random.choice(hostile_uris(port) if random.random() < 0.7 else PLACES)
     row = {
         **_plain(example),
         "video_id": f"hostile{number:05}",
