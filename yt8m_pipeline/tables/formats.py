@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from yt8m_pipeline.accounting.outcome import BoolArray
 from yt8m_pipeline.data_model import Int64Array
 from yt8m_pipeline.errors import UsageError
 from yt8m_pipeline.parsing import parse_json
@@ -227,16 +228,17 @@ def _parquet_header(stream: IO[bytes]) -> Header:
 
 def _parquet_batches(stream: IO[bytes], wanted: Sequence[str], row_group: int | None) -> Iterator[RawBatch]:
     """Batches of rows. Texts are read as dictionaries: a file of a megabyte may repeat a long one a million times."""
-    types = pq.ParquetFile(stream).schema_arrow
-    file = pq.ParquetFile(stream, read_dictionary=_text_paths(pq.ParquetFile(stream).schema))
+    plain = pq.ParquetFile(stream)
+    types, metadata = plain.schema_arrow, plain.metadata
+    file = pq.ParquetFile(stream, metadata=metadata, read_dictionary=_text_paths(plain.schema))
     names = [name for name in types.names if name in wanted]
-    groups = range(file.num_row_groups) if row_group is None else [row_group]
-    _require_columns_of_bounded_size(file.metadata, names, groups)
-    first_row = 1 + sum(file.metadata.row_group(group).num_rows for group in range(row_group or 0))
+    groups = range(metadata.num_row_groups) if row_group is None else [row_group]
+    _require_columns_of_bounded_size(metadata, names, groups)
+    first_row = 1 + sum(metadata.row_group(group).num_rows for group in range(row_group or 0))
     for group in groups:  # one by one: Arrow joins no nested dictionaries of several
         for batch in file.iter_batches(BATCH_ROWS, row_groups=[group], columns=names):
-            for start, part in _parts_of_bounded_size(batch):
-                yield _parquet_batch(part, first_row + start, types)
+            for start, part, is_too_long in _parts_of_bounded_size(batch):
+                yield _parquet_batch(part, is_too_long, first_row + start, types)
             first_row += batch.num_rows
 
 
@@ -255,17 +257,21 @@ def _require_columns_of_bounded_size(metadata: pq.FileMetaData, names: Sequence[
                 )
 
 
-def _parts_of_bounded_size(batch: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """The starts and slices of a batch: with little more than BATCH_BYTES of text in rows that are not too long."""
+def _parts_of_bounded_size(batch: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch, BoolArray]]:
+    """Slices of a batch, with little more than BATCH_BYTES of text in the rows that are not too long.
+
+    Yields:
+        The start of each slice, the slice, and which of its rows are too long: bool, (rows,).
+    """
     sizes = _text_bytes(batch)
-    numbers = np.cumsum(np.where(sizes > MAX_ROW_BYTES, 0, sizes)) // BATCH_BYTES
+    is_too_long = sizes > MAX_ROW_BYTES
+    numbers = np.cumsum(np.where(is_too_long, 0, sizes)) // BATCH_BYTES
     starts = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), batch.num_rows]
     for start, stop in pairwise(starts):
-        yield start, batch.slice(start, stop - start)
+        yield start, batch.slice(start, stop - start), is_too_long[start:stop]
 
 
-def _parquet_batch(batch: pa.RecordBatch, first_row: int, types: pa.Schema) -> RawBatch:
-    is_too_long = _text_bytes(batch) > MAX_ROW_BYTES
+def _parquet_batch(batch: pa.RecordBatch, is_too_long: BoolArray, first_row: int, types: pa.Schema) -> RawBatch:
     rows = np.arange(first_row, first_row + batch.num_rows)
     good = batch.filter(pa.array(~is_too_long)) if is_too_long.any() else batch
     columns = {name: good.column(name).cast(types.field(name).type) for name in good.schema.names}
