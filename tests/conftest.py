@@ -17,6 +17,7 @@ import pytest
 import yaml
 from hypothesis import settings
 
+from tests.faulty_bucket import FaultyBucket, bucket_of_this_process
 from yt8m_pipeline.demo.corpus import CorpusSummary, write_corpus
 
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
@@ -155,3 +156,10 @@ def published_bytes(dataset: Path, keep: Callable[[str], bool] = lambda _: True)
     paths = [path for path in sorted(dataset.rglob("*")) if path.is_file()]
     names = {str(path.relative_to(dataset)): path for path in paths}
     return {name: path.read_bytes() for name, path in names.items() if keep(name)}
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyBucket]:
+    """A server that does not fail yet, and is where gs:// goes."""
+    with bucket_of_this_process(monkeypatch) as faulty:
+        yield faulty

@@ -3,24 +3,16 @@
 import io
 import random
 import time
-from collections.abc import Iterator
 from functools import partial
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.faulty_bucket import BUCKET, FAULTS, FaultyBucket, bucket_of_this_process
+from tests.faulty_bucket import BUCKET, FAULTS, FaultyBucket
 from yt8m_pipeline import buckets, files
 
 ROOT = f"gs://{BUCKET}"
-
-
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyBucket]:
-    """A server that does not fail yet, and is where gs:// goes."""
-    with bucket_of_this_process(monkeypatch) as faulty:
-        yield faulty
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from time import monotonic
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from yt8m_pipeline.errors import DataError, UsageError
+from yt8m_pipeline.places import BUCKET
 
 if TYPE_CHECKING:
     from google.cloud.storage import Blob, Client
@@ -33,8 +34,8 @@ T = TypeVar("T")
 
 SCHEME = "gs://"
 
-PLACE = re.compile(r"gs://([a-z0-9][a-z0-9._-]{1,220}[a-z0-9])(?:/(.*))?", re.DOTALL)
-"""A bucket, by the rules for its name (cloud.google.com/storage/docs/buckets), and an object in it."""
+PLACE = re.compile(rf"gs://({BUCKET.pattern})(?:/(.*))?", re.DOTALL)
+"""A bucket, and an object in it."""
 
 ANONYMOUS = "CLOUDSDK_AUTH_DISABLE_CREDENTIALS"
 """Where this variable is `true`, nobody's credentials are used, which suffices for public buckets. gcloud knows it."""

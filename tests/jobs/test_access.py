@@ -5,7 +5,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,17 +12,11 @@ import yaml
 
 from tests.command_line import four_parts
 from tests.conftest import Workshop, yt8m
-from tests.faulty_bucket import BUCKET, FaultyBucket, bucket_of_this_process
+from tests.faulty_bucket import BUCKET, FaultyBucket
 from yt8m_pipeline import buckets
 from yt8m_pipeline.config import Config, load
 from yt8m_pipeline.errors import DataError
 from yt8m_pipeline.jobs.access import check_access
-
-
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyBucket]:
-    with bucket_of_this_process(monkeypatch) as faulty:
-        yield faulty
 
 
 def config_of(workshop: Workshop, folder: Path, store: str) -> Path:

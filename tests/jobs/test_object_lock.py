@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.faulty_bucket import BUCKET, FaultyBucket, bucket_of_this_process
+from tests.faulty_bucket import BUCKET, FaultyBucket
 from yt8m_pipeline import files
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.errors import DataError, Terminated, UsageError
@@ -21,12 +21,6 @@ from yt8m_pipeline.jobs.object_lock import held
 
 ROOT = f"gs://{BUCKET}/dataset"
 LOCK = f"{ROOT}/{Layout.LOCK}"
-
-
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyBucket]:
-    with bucket_of_this_process(monkeypatch) as faulty:
-        yield faulty
 
 
 @pytest.fixture

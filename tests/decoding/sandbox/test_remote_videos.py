@@ -1,11 +1,10 @@
 """A video in a bucket whose server does not give it costs itself only, and no more than its time."""
 
 import time
-from collections.abc import Iterator
 
 import pytest
 
-from tests.faulty_bucket import BUCKET, FaultyBucket, bucket_of_this_process
+from tests.faulty_bucket import BUCKET, FaultyBucket
 from yt8m_pipeline import files
 from yt8m_pipeline.accounting.reasons import DropReason, VideoRejected
 from yt8m_pipeline.config import Decoding
@@ -17,12 +16,11 @@ from yt8m_pipeline.store.failures import Source
 FILM = f"gs://{BUCKET}/film.mp4"
 
 
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyBucket]:
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Limits for tests, which cannot wait."""
     monkeypatch.setattr(parent, "OPENING_SECONDS", 1.0)
     monkeypatch.setattr(failures, "LOOK_SECONDS", 1.0)
-    with bucket_of_this_process(monkeypatch) as faulty:
-        yield faulty
 
 
 def rejection(uri: str) -> VideoRejected:
