@@ -286,6 +286,20 @@ class TestInterrupt:
         assert not list(tmp_path.rglob("*.tmp-*"))
 
 
+STUCK = """
+import sys, threading
+from yt8m_pipeline import cli
+threading.Thread(target=threading.Event().wait).start()
+sys.argv, cli.LINGER_SECONDS, cli.app = ["yt8m", "build"], 0.5, lambda: sys.exit(cli.INTERRUPTED)
+cli.main()
+"""
+
+
+def test_a_stopped_command_ends_although_a_thread_does_not() -> None:
+    ended = subprocess.run([sys.executable, "-c", STUCK], capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stderr) == (130, "stopped; the same command goes on from here\n")
+
+
 def flip_a_byte(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1

@@ -1,8 +1,10 @@
 """The command line. Heavy libraries are imported by the commands that need them: `yt8m --help` answers at once."""
 
 import io
+import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Annotated, NoReturn
 
@@ -20,6 +22,8 @@ TERMINATED = 128 + signal.SIGTERM
 """The exit code that shells give to a program that SIGTERM has ended, by which service managers know it."""
 CLOSED_PIPE = 141
 """The exit code that shells give to a program whose output nobody reads any more (`| head -1`): 128 + SIGPIPE."""
+LINGER_SECONDS = 10.0
+"""The time that threads have to end in a command that was stopped; those of Beam that do take about 1 s."""
 RESUMABLE = ("build", "rebuild-split", "export")
 BEAM = {"allow_extra_args": True}
 
@@ -103,10 +107,22 @@ def _end(end: SystemExit) -> NoReturn:
         goes_on = "; the same command goes on from here" * (sys.argv[1] in RESUMABLE)
         print(f"stopped{goes_on}", file=sys.stderr)
         sys.stderr = io.StringIO()  # threads of Beam that are still ending print how they end
-        sys.exit(TERMINATED if any(isinstance(cause, Terminated) for cause in _causes(end)) else INTERRUPTED)
+        code = TERMINATED if any(isinstance(cause, Terminated) for cause in _causes(end)) else INTERRUPTED
+        _leave_soon(code)
+        sys.exit(code)
     if unprinted:
         _refuse(not_printed(unprinted))
     raise end
+
+
+def _leave_soon(code: int) -> None:
+    """Ends the process in a while, if Python does not: it waits for all threads, and some wait for one another.
+
+    By now the folder is free, and what is in it is whole: files get their names when they are finished.
+    """
+    leaving = threading.Timer(LINGER_SECONDS, os._exit, [code])
+    leaving.daemon = True
+    leaving.start()
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
