@@ -67,12 +67,19 @@ class Tables(Section):
     """The input tables. Each is Parquet, CSV or JSONL, by its file ending, local or on gs://. Globs are allowed."""
 
     root: Folder = Field(".", description="The folder that the tables and relative video URIs are relative to.")
-    entities: str = "entities.csv"
-    ratings: str = "ratings.csv"
+    entities: str | None = Field(
+        "entities.csv", description="null means that each label of an annotation is an entity, with itself as its name."
+    )
+    ratings: str | None = Field(
+        "ratings.csv", description="null means that nobody rated the entities: stage 2 keeps all that stage 1 keeps."
+    )
     videos: str = "videos.parquet"
     annotations: str | None = Field(
         "annotations.csv",
         description="null means that the labels are nested in the videos table, in the column `labels`.",
+    )
+    keep_columns: tuple[str, ...] = Field(
+        (), description="Further columns of the videos table that videos.parquet gets, as texts, by their names."
     )
     uri_schemes: tuple[Literal["gs", "s3"], ...] = Field(
         ("gs",),
@@ -156,6 +163,28 @@ class Partitioning(Section):
     validate_: Share = Field(0.2, alias="validate")
     test: Share = 0.1
     salt: str = Field("yt8m-partition", description="Another salt puts other videos into each partition.")
+    by: Literal["hash", "column"] = Field(
+        "hash",
+        description="hash divides videos by chance, as the shares say. column honours the partition that the videos "
+        "table gives to each.",
+    )
+    column: str = Field("partition", description="The column of the videos table that gives partitions.")
+    values: Mapping[Partition, tuple[str, ...]] = Field(
+        {
+            Partition.TRAIN: ("train", "training"),
+            Partition.VALIDATE: ("validate", "validation", "val", "valid", "dev"),
+            Partition.TEST: ("test", "testing"),
+        },
+        description="The texts that stand for each partition in that column; capitals make no difference.",
+    )
+    without: Literal["hash", "reject"] = Field(
+        "hash", description="What happens to a video to which the table gives no partition: it is hashed, or rejected."
+    )
+    divided_groups: Literal["error", "warn"] = Field(
+        "error",
+        description="What a group of videos, or one film given several times, in two given partitions is: the end of "
+        "the build, or a warning.",
+    )
 
     @model_validator(mode="after")
     def _shares_sum_to_one(self) -> "Partitioning":
@@ -212,6 +241,14 @@ class Decoding(Section):
     def rate(self) -> Fraction:
         """Frames per second as the exact rational number that was written."""
         return Fraction(str(self.frames_per_second))
+
+
+class Labels(Section):
+    """What users of the dataset see of the labels (paper §3.2: those of the test partition are withheld)."""
+
+    test: Literal["withheld", "published"] = Field(
+        "withheld", description="Whether the labels of test videos are in the published files."
+    )
 
 
 class RandomModel(Section):
@@ -461,10 +498,18 @@ class Config(Section):
     tables: Tables = Tables()
     store: Folder = Field("features", description="The folder of the feature store; datasets may share one.")
     output: Folder = Field("dataset", description="The folder of the dataset.")
-    vocabulary: Vocabulary
+    vocabulary: Vocabulary | None = Field(
+        None, description="null means that entities of every type are kept, also those without a type."
+    )
     rater_scores: RaterScores = RaterScores()
     video_sampling: VideoSampling = VideoSampling()
     partitioning: Partitioning = Partitioning()
+    labels: Labels = Labels()
+    duplicates: Literal["group", "reject", "keep"] = Field(
+        "group",
+        description="What happens to a film that is given several times, by its uri or its features: all are in one "
+        "partition; all but the first are rejected; nothing, so that it may be in several partitions.",
+    )
     decoding: Decoding = Decoding()
     inception: Inception
     pca: PcaConfig = PcaConfig()

@@ -39,12 +39,20 @@ class Video:
         uri: The place of its bytes, a local path or gs://.
         partition: The part of the dataset that it belongs to.
         entity_ids: Its labels, ids of entities in the vocabulary; sorted, at least one.
+        unit: What was put into the partition as a whole: its group's id, or its own where it has no group.
+        listed_uri: Its place as the videos table has it.
+        duration_seconds: Its duration, as far as it is known.
+        kept_columns: The texts of the columns that `tables.keep_columns` names.
     """
 
     video_id: str
     uri: str
     partition: Partition
     entity_ids: tuple[str, ...]
+    unit: str = ""
+    listed_uri: str = ""
+    duration_seconds: float | None = None
+    kept_columns: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.video_id or not self.entity_ids:

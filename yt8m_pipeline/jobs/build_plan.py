@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -221,10 +221,15 @@ def _sampling(config: Config) -> dict[str, Any]:
 
 def _find_sources(config: Config) -> dict[str, TableFiles]:
     tables = config.tables
-    patterns = {"entities": tables.entities, "ratings": tables.ratings, "videos": tables.videos}
-    if tables.annotations is not None:
-        patterns["annotations"] = tables.annotations
-    sources = {table: find_files(tables.root, pattern, table) for table, pattern in patterns.items()}
+    patterns = {
+        "entities": tables.entities,
+        "ratings": tables.ratings,
+        "videos": tables.videos,
+        "annotations": tables.annotations,
+    }
+    sources = {table: find_files(tables.root, pattern, table) for table, pattern in patterns.items() if pattern}
+    column = config.partitioning.column if config.partitioning.by == "column" else ""
+    sources["videos"] = replace(sources["videos"], partition_column=column, keep_columns=tables.keep_columns)
     for table, source in sources.items():
         nested = ("labels",) if table == "videos" and tables.annotations is None else ()
         for name in source.files:

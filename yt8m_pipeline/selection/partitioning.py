@@ -20,11 +20,11 @@ HASHES = 2**64
 
 
 def assign_partitions(videos: pa.Table, config: Partitioning) -> pa.Table:
-    """Adds the column `partition`, string.
+    """Adds the columns `partition` and `unit`, string.
 
     A salted hash decides: [0, 2**64) is divided as the shares say, and a video belongs to the part that its hash falls
-    into. The hash is that of `group_id`, or of `video_id` where a video has no group. So a group is never divided, and
-    a video stays in its partition when other videos are added or removed.
+    into. The hash is that of its unit: `group_id`, or `video_id` where a video has no group. So a group is never
+    divided, and a video stays in its partition when other videos are added or removed.
 
     Args:
         videos: Columns `video_id`, `group_id` string, "" for none.
@@ -36,7 +36,7 @@ def assign_partitions(videos: pa.Table, config: Partitioning) -> pa.Table:
     train_end, validate_end = _ends(config)
     index = (hashes >= train_end).astype(np.int64) + (hashes >= validate_end)
     names = pa.array([Partition.TRAIN.value, Partition.VALIDATE.value, Partition.TEST.value])
-    return videos.append_column("partition", names.take(pa.array(index)))
+    return videos.append_column("partition", names.take(pa.array(index))).append_column("unit", units)
 
 
 def lacking_entities(labels: Collection[tuple[str, str]], entity_ids: Collection[str]) -> dict[str, list[str]]:

@@ -7,7 +7,7 @@ import csv
 import difflib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import IO, NamedTuple
 
@@ -68,7 +68,9 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
         Column("duration_seconds", pa.float64(), "a finite number of seconds ≥ 0", required=True, minimum=0),
         Column("view_count", pa.int64(), "a whole number ≥ 0", required=True, minimum=0),
         Column("group_id", pa.string(), "an id"),
+        Column("given_partition", pa.string(), "text"),
         Column("labels", LABELS, "a list of {entity_id, score}"),
+        Column("kept_columns", STRINGS, "a list of texts"),
     ),
     "annotations": (
         Column("video_id", pa.string(), "an id", required=True),
@@ -76,7 +78,14 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
         Column("score", pa.float64(), "a finite number"),
     ),
 }
-"""The input tables by name. The first column of each holds the id that its rejects show."""
+"""The input tables by name. The first column of each holds the id that its rejects show.
+
+No file has `given_partition` and `kept_columns` by these names: the columns of a user's own that `TableFiles` names
+become them.
+"""
+
+OF_ONES_OWN = ("given_partition", "kept_columns")
+"""The columns that the config names."""
 
 
 def schema(table: str) -> pa.Schema:
@@ -92,14 +101,23 @@ class TableFiles:
         table: The table's name.
         root: The folder that the names are relative to, local or gs://.
         files: The names, sorted. Provenance holds these names, so that it does not depend on where the tables are.
+        partition_column: The column of a videos table that becomes `given_partition`; "" for none.
+        keep_columns: The columns of a videos table whose texts become the items of `kept_columns`.
     """
 
     table: str
     root: str
     files: tuple[str, ...]
+    partition_column: str = ""
+    keep_columns: tuple[str, ...] = ()
 
     def path(self, name: str) -> str:
         return files.join(self.root, name)
+
+    @property
+    def own_columns(self) -> tuple[str, ...]:
+        """The names of the columns that the config names."""
+        return tuple(filter(None, [self.partition_column, *self.keep_columns]))
 
 
 def find_files(root: str, pattern: str, table: str) -> TableFiles:
@@ -259,9 +277,29 @@ def read_batches(source: TableFiles, name: str, row_group: int | None = None) ->
         DataError: The file cannot be read, or is damaged.
     """
     read_rows = format_of(source.path(name), source.table).batches
+    wanted = [column.name for column in TABLES[source.table]]
     with _reading(source, name) as stream:
-        for batch in read_rows(stream, [column.name for column in TABLES[source.table]], row_group):
-            yield _checked(batch, name, source.table)
+        for batch in read_rows(stream, list(dict.fromkeys([*wanted, *source.own_columns])), row_group):
+            yield _checked(_with_own_columns(batch, source), name, source.table)
+
+
+def _with_own_columns(batch: RawBatch, source: TableFiles) -> RawBatch:
+    """The rows in which the columns that the config names have our names."""
+    columns: dict[str, Values] = {name: values for name, values in batch.columns.items() if name not in OF_ONES_OWN}
+    if source.partition_column in batch.columns:
+        columns["given_partition"] = batch.columns[source.partition_column]
+    if source.keep_columns:
+        texts = [_texts(batch.columns.get(name), len(batch.rows)) for name in source.keep_columns]
+        columns["kept_columns"] = pa.array(list(map(list, zip(*texts, strict=True))), STRINGS)
+    return replace(batch, columns=columns)
+
+
+def _texts(values: Values | None, number_of_rows: int) -> list[str]:
+    """The cells of a column that is no table's, as texts; a missing one is ""."""
+    if values is None:
+        return [""] * number_of_rows
+    cells = values.to_pylist() if isinstance(values, pa.Array) else values
+    return ["" if cell is None else str(cell) for cell in cells]
 
 
 @contextmanager

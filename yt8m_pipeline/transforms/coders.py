@@ -5,13 +5,16 @@ pipeline, so that every worker has it too.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from apache_beam.coders.coders import Coder
 from apache_beam.coders.row_coder import RowCoder
 from apache_beam.coders.typecoders import registry
 
 from yt8m_pipeline.data_model import Partition, StoredEntry, StoredVideo, Video
+
+VideoRowCells: TypeAlias = tuple[str, str, str, Sequence[str], str, str, float | None, Sequence[str]]
+"""The values of a `VideoRow`."""
 
 
 class VideoRow(NamedTuple):
@@ -21,6 +24,10 @@ class VideoRow(NamedTuple):
     uri: str
     partition: str
     entity_ids: Sequence[str]
+    unit: str
+    listed_uri: str
+    duration_seconds: float | None
+    kept_columns: Sequence[str]
 
 
 class StoredVideoRow(NamedTuple):
@@ -30,6 +37,10 @@ class StoredVideoRow(NamedTuple):
     uri: str
     partition: str
     entity_ids: Sequence[str]
+    unit: str
+    listed_uri: str
+    duration_seconds: float | None
+    kept_columns: Sequence[str]
     frames: int
     magnitude: float
     sha256: str
@@ -45,11 +56,10 @@ class VideoCoder(Coder):
     """Encodes a `Video` as a `VideoRow`."""
 
     def encode(self, value: Video) -> bytes:
-        return bytes(VIDEO_ROW.encode(VideoRow(value.video_id, value.uri, value.partition, value.entity_ids)))
+        return bytes(VIDEO_ROW.encode(VideoRow(*_cells(value))))
 
     def decode(self, encoded: bytes) -> Video:
-        video_id, uri, partition, entity_ids = VIDEO_ROW.decode(encoded)
-        return Video(video_id, uri, Partition(partition), tuple(entity_ids))
+        return _video(VIDEO_ROW.decode(encoded))
 
     def is_deterministic(self) -> bool:
         return True
@@ -59,12 +69,9 @@ class StoredVideoCoder(Coder):
     """Encodes a `StoredVideo` as a `StoredVideoRow`."""
 
     def encode(self, value: StoredVideo) -> bytes:
-        video, entry = value.video, value.entry
+        entry = value.entry
         row = StoredVideoRow(
-            video.video_id,
-            video.uri,
-            video.partition,
-            video.entity_ids,
+            *_cells(value.video),
             entry.frames,
             entry.magnitude,
             entry.sha256,
@@ -75,11 +82,37 @@ class StoredVideoCoder(Coder):
         return bytes(STORED_VIDEO_ROW.encode(row))
 
     def decode(self, encoded: bytes) -> StoredVideo:
-        video_id, uri, partition, entity_ids, *numbers = STORED_VIDEO_ROW.decode(encoded)
-        return StoredVideo(Video(video_id, uri, Partition(partition), tuple(entity_ids)), StoredEntry(*numbers))
+        row = STORED_VIDEO_ROW.decode(encoded)
+        return StoredVideo(_video(row), StoredEntry(*row[len(VideoRow._fields) :]))
 
     def is_deterministic(self) -> bool:
         return True
+
+
+def _cells(video: Video) -> VideoRowCells:
+    return (
+        video.video_id,
+        video.uri,
+        video.partition,
+        video.entity_ids,
+        video.unit,
+        video.listed_uri,
+        video.duration_seconds,
+        video.kept_columns,
+    )
+
+
+def _video(row: Any) -> Video:
+    return Video(
+        row.video_id,
+        row.uri,
+        Partition(row.partition),
+        tuple(row.entity_ids),
+        row.unit,
+        row.listed_uri,
+        row.duration_seconds,
+        tuple(row.kept_columns),
+    )
 
 
 registry.register_coder(Video, VideoCoder)

@@ -507,7 +507,14 @@ class AssignPartitions(beam.PTransform[Tables, PCollection[Video]]):
 
 
 def _videos(table: pa.Table, config: Partitioning, places: Places) -> Iterator[Video]:
-    columns = ("video_id", "uri", "partition", "entity_ids")
-    rows = assign_partitions(table, config).select(columns).to_pydict()
-    for video_id, uri, partition, entity_ids in zip(*(rows[name] for name in columns), strict=True):
-        yield Video(video_id, places.absolute(uri), Partition(partition), tuple(entity_ids))
+    for row in assign_partitions(table, config).to_pylist():
+        yield Video(
+            row["video_id"],
+            places.absolute(row["uri"]),
+            Partition(row["partition"]),
+            tuple(row["entity_ids"]),
+            row["unit"],
+            row["uri"],
+            row["duration_seconds"],
+            tuple(row["kept_columns"]),
+        )
