@@ -273,9 +273,9 @@ def test_the_three_formats_give_the_same_table(tmp_path: Path, ending: str) -> N
 @pytest.mark.parametrize("ending", ["jsonl", "parquet"])
 def test_nested_labels_are_read(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"v.{ending}"
-    labels = [{"entity_id": "/m/1", "score": 0.5}, {"entity_id": "/m/2", "score": None}]
+    labels: list[Row] = [{"entity_id": "/m/1", "score": 0.5}, {"entity_id": "/m/2", "score": None}]
     WRITERS[ending](path, [{**VIDEO, "labels": labels}, {**VIDEO, "labels": []}, {**VIDEO, "labels": None}])
-    unsaid = dict.fromkeys(("start_seconds", "end_seconds", "reason", "detail"))
+    unsaid: Row = dict.fromkeys(("start_seconds", "end_seconds", "reason", "detail"))
     assert read(path, "videos").kept["labels"].to_pylist() == [[{**label, **unsaid} for label in labels], [], []]
 
 

@@ -103,7 +103,7 @@ def _other_segments(annotations: pa.Table) -> Drop:
 
 def has_segments(annotations: pa.Table) -> bool:
     """Whether any annotation says when its label holds."""
-    return annotations["start_seconds"].null_count < annotations.num_rows
+    return bool(annotations["start_seconds"].null_count < annotations.num_rows)
 
 
 OF_SEGMENTS = (

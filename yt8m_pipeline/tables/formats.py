@@ -89,7 +89,8 @@ def format_of(path: str, table: str, encoding: str = AUTO) -> Format:
     Raises:
         UsageError: if there is no such format.
     """
-    ending = path.lower().removesuffix(".gz").removesuffix(".gzip").rpartition(".")[2]
+    name = path.rpartition("/")[2].lower().removesuffix(".gz").removesuffix(".gzip")
+    ending = name.rpartition(".")[2] if "." in name else ""
     if ending == "parquet":
         return Format(_parquet_header, _parquet_batches, _parquet_row_groups)
     if ending in _TEXTS:
@@ -98,7 +99,7 @@ def format_of(path: str, table: str, encoding: str = AUTO) -> Format:
     raise UsageError(
         what=f"The {table} table has an unknown format",
         where=path,
-        why=f"it ends in .{ending}",
+        why=f"it ends in .{ending}" if ending else "its name has no ending",
         fix=f"use {', '.join(f'.{name}' for name in _TEXTS)} or .parquet",
     )
 

@@ -10,7 +10,7 @@ from yt8m_pipeline import files
 from yt8m_pipeline.errors import UsageError
 from yt8m_pipeline.tables.cells import is_castable
 from yt8m_pipeline.tables.formats import Header, format_of
-from yt8m_pipeline.tables.reading import TableFiles, unreadable
+from yt8m_pipeline.tables.reading import TableFiles, folder_columns, unreadable
 from yt8m_pipeline.tables.text import LATIN
 
 OF_PARTITIONS = frozenset({"fold", "part", "partition", "set", "split", "subset", "usage"})
@@ -51,7 +51,7 @@ def check_source(source: TableFiles, also_required: Collection[str] = ()) -> lis
             why="it has no data rows" if len(source.files) == 1 else f"none of its {len(source.files)} files has a row",
             fix="give a file with rows",
         )
-    names = {file: [name for name, _ in header.columns] for file, header in headers.items() if header.columns}
+    names = {file: _names(file, header) for file, header in headers.items() if header.columns}
     for file, columns in names.items():
         _check_names(source, file, columns, also_required)
         _check_types(source, file, dict(headers[file].columns))
@@ -73,6 +73,11 @@ def _read_header(source: TableFiles, name: str) -> Header:
             return read_header(stream)
     except (OSError, ValueError, pa.ArrowException, csv.Error) as error:
         raise unreadable(path, source.table, error) from None
+
+
+def _names(file: str, header: Header) -> list[str]:
+    given = [name for name, _ in header.columns]
+    return [*given, *(name for name in folder_columns(file) if name not in given)]
 
 
 def _check_names(source: TableFiles, file: str, names: Sequence[str], also_required: Collection[str]) -> None:

@@ -6,11 +6,12 @@ README.md beside this file shows the tables.
 import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from fractions import Fraction
 from math import ceil
 from typing import IO, NamedTuple
+from urllib.parse import unquote
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +28,9 @@ from yt8m_pipeline.tables.text import AUTO
 
 SHOWN_ROWS = 3
 """The number of malformed rows that the refusal of a table shows."""
+
+NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
+"""The value in the name of a folder whose rows have none."""
 
 ANNOTATIONS = (
     Column("video_id", pa.string(), ID, required=True),
@@ -177,6 +181,16 @@ def unreadable(path: str, table: str, error: Exception) -> UsageError:
     )
 
 
+def folder_columns(name: str) -> dict[str, str]:
+    """The columns that the names of the folders of a file give, as Spark and Hive divide a table by a column.
+
+    >>> folder_columns("videos/split=train/part-00000.csv")
+    {'split': 'train'}
+    """
+    pairs = [part.partition("=") for part in name.split("/")[:-1] if "=" in part]
+    return {column: "" if value == NO_VALUE else unquote(value) for column, _, value in pairs}
+
+
 class Piece(NamedTuple):
     """What one worker reads of a table: a file, or one row group of a Parquet file.
 
@@ -215,10 +229,14 @@ def read_batches(source: TableFiles, name: str, row_group: int | None = None) ->
     read_rows = format_of(source.path(name), source.table, source.encoding).batches
     wanted = [*(column.name for column in source.columns), *source.own_columns]
     with _reading(source, name) as stream:
-        outcomes = (
-            _checked(batch, name, source) for batch in read_rows(stream, list(dict.fromkeys(wanted)), row_group)
-        )
+        batches = read_rows(stream, list(dict.fromkeys(wanted)), row_group)
+        outcomes = (_checked(_with_folder_columns(batch, name), name, source) for batch in batches)
         yield from _refusing(outcomes, source, name)
+
+
+def _with_folder_columns(batch: RawBatch, name: str) -> RawBatch:
+    given = {column: pa.repeat(value, len(batch.rows)) for column, value in folder_columns(name).items()}
+    return replace(batch, columns={**given, **batch.columns})
 
 
 def _refusing(outcomes: Iterable[Outcome], source: TableFiles, name: str) -> Iterator[Outcome]:
