@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
 from yt8m_pipeline.data_model import Partition
@@ -64,7 +64,8 @@ ModelPath: TypeAlias = Annotated[str, Changes.FEATURES, Mark.PATH, Mark.DESCRIBE
 
 
 class Tables(Section):
-    """The input tables. Each is Parquet, CSV or JSONL, by its file ending, local or on gs://. Globs are allowed."""
+    """The input tables. Each is CSV, TSV, JSONL or Parquet, by its file ending, local or on gs://: a file, a folder of
+    parts, or a glob."""
 
     root: Folder = Field(".", description="The folder that the tables and relative video URIs are relative to.")
     entities: str | None = Field(
@@ -81,6 +82,16 @@ class Tables(Section):
     keep_columns: tuple[str, ...] = Field(
         (), description="Further columns of the videos table that videos.parquet gets, as texts, by their names."
     )
+    encoding: str = Field(
+        "auto",
+        description="The encoding of CSV, TSV and JSONL, by a name that Python knows (utf-8, cp1252, shift_jis, …). "
+        "auto takes UTF-8, UTF-16 with its byte order mark, and Windows-1252 for bytes that are not UTF-8.",
+    )
+    max_malformed_fraction: Share = Field(
+        0.01,
+        description="The build is refused if a larger share of the rows of a file (one row at least) has the wrong "
+        "type: people mistype fewer, and a file of another encoding or with an open quote loses more.",
+    )
     uri_schemes: tuple[Literal["gs", "s3"], ...] = Field(
         ("gs",),
         description="The object stores whose URIs rows of the videos table may name, beside local paths. [] allows "
@@ -91,6 +102,16 @@ class Tables(Section):
         description="Whether rows may name videos outside of root: by absolute paths, symbolic links, .. or URIs. A "
         "service that builds from the tables of others sets it to false.",
     )
+
+    @field_validator("encoding")
+    @classmethod
+    def _is_an_encoding_of_text(cls, encoding: str) -> str:
+        if encoding != "auto":
+            try:
+                "".encode(encoding)
+            except (LookupError, UnicodeError) as error:
+                raise ValueError(str(error)) from None
+        return encoding
 
     @property
     def places(self) -> Places:

@@ -66,6 +66,7 @@ from yt8m_pipeline.transforms.selection import (
     SettleAnnotations,
     UnnestAnnotations,
     WarnOfLackingEntities,
+    WarnOfSegments,
     WarnOfUnusedTypes,
 )
 
@@ -121,7 +122,9 @@ def select_videos(root: Pipeline, plan: BuildPlan, ledger: Ledger) -> Selected:
     rows = ledger.keep(root | "Videos" >> ReadTable(plan.sources["videos"], config.tables.places))
     videos = ledger.keep(rows | "UniqueVideos" >> DropDuplicates("videos", "video_id", buckets))
     eligible = ledger.keep(videos | FilterEligible(sampling))
-    annotated = {"videos": videos, "eligible": eligible, "annotations": ledger.keep(_annotations(root, videos, plan))}
+    annotations = ledger.keep(_annotations(root, videos, plan))
+    ledger.warn(annotations | WarnOfSegments())  # str
+    annotated = {"videos": videos, "eligible": eligible, "annotations": annotations}
     attached = annotated | AttachLabels(sampling, vocabulary=visual, entities=entities, buckets=buckets)
     labelled = ledger.keep(attached.outputs)
     popular = ledger.keep(visual | KeepPopular(sampling, labelled | "Popular" >> CountVideos()))

@@ -2,28 +2,35 @@
 
 import json
 import math
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from yt8m_pipeline.accounting.outcome import REJECTS, Outcome
 from yt8m_pipeline.accounting.reasons import Stage
 from yt8m_pipeline.config import VideoSampling
-from yt8m_pipeline.selection.labels import Labelled, attach_labels, keep_labels, nested_annotations, settle_annotations
+from yt8m_pipeline.selection.labels import (
+    Labelled,
+    attach_labels,
+    has_segments,
+    keep_labels,
+    nested_annotations,
+    settle_annotations,
+)
 from yt8m_pipeline.tables.cells import LABELS
-from yt8m_pipeline.tables.reading import TableFiles, read_batches
+from yt8m_pipeline.tables.reading import TableFiles, read_batches, schema
 
 from .rows import STRINGS, Provenance, Row, assert_conserved, provenance, reasons, table, tables
 
 ID = {"video_id": pa.string()}
 LABELLED = {"video_id": pa.string(), "entity_ids": STRINGS}
-ANNOTATIONS = {"video_id": pa.string(), "entity_id": pa.string(), "score": pa.float64()}
+SEGMENT = {"start_seconds": pa.float64(), "end_seconds": pa.float64()}
+ANNOTATIONS = {"video_id": pa.string(), "entity_id": pa.string(), "score": pa.float64(), **SEGMENT}
 
 VIDEOS = {"eligible": ["u", "v", "w"], "known": ["x"], "unknown": ["z", ""]}
 ENTITIES = {"vocabulary": ["a", "b", "c"], "known": ["d"], "unknown": ["y", ""]}
@@ -121,41 +128,71 @@ def test_an_annotation_that_is_dropped_says_why() -> None:
     ]
 
 
-SCORES = [0.5, None, math.nan, math.inf]
-labels = st.fixed_dictionaries({"entity_id": st.sampled_from(["a", "b", None, ""]), "score": st.sampled_from(SCORES)})
+TIMES = [None, 0, 1.5, "2", -1, math.nan]
+labels = st.fixed_dictionaries(
+    {},
+    optional={
+        "entity_id": st.sampled_from(["a", " b", 7, 7.0, 7.5, True, None, ""]),
+        "score": st.sampled_from([0.5, 1, "0.5", "high", None, math.nan, math.inf]),
+        "start_seconds": st.sampled_from(TIMES),
+        "end_seconds": st.sampled_from(TIMES),
+    },
+)
+videos = st.fixed_dictionaries({"video_id": st.sampled_from("uvw"), "labels": st.lists(labels, max_size=3)})
 
 
-@given(tables({"video_id": st.sampled_from("uvw"), "labels": st.lists(labels, max_size=3)}, {**ID, "labels": LABELS}))
-def test_nested_labels_are_the_annotations_that_a_table_would_hold(videos: pa.Table) -> None:
-    rows = [
-        {
-            "video_id": row["video_id"],
-            "entity_id": label["entity_id"] or "",
-            "score": label["score"],
-            "_file": row["_file"],
-            "_row": row["_row"],
-        }
-        for row in videos.to_pylist()
-        for label in row["labels"]
-    ]
-    good = [row for row in rows if row["entity_id"] and (row["score"] is None or math.isfinite(row["score"]))]
-    outcome = nested_annotations(videos)
-    assert outcome.kept.to_pylist() == good
-    assert outcome.kept.num_rows + outcome.rejects.num_rows == len(rows)
-    missing = sum(not row["entity_id"] for row in rows)
-    assert Counter(outcome.rejects["reason"].to_pylist()) == Counter(
-        missing_value=missing, out_of_range=len(rows) - len(good) - missing
+@given(st.lists(videos, max_size=5))
+def test_a_label_is_the_same_annotation_nested_and_in_a_table(rows: list[Row]) -> None:
+    others = {"uri": "a.mp4", "duration_seconds": 200, "view_count": 5}
+    flat = [{"video_id": row["video_id"], **label} for row in rows for label in row["labels"]]
+    with TemporaryDirectory() as folder:
+        nested = nested_annotations(_read(Path(folder), "videos", [row | others for row in rows]).kept)
+        given = _read(Path(folder), "annotations", flat)
+    columns = ["video_id", "entity_id", "score", "start_seconds", "end_seconds"]
+    assert nested.kept.select(columns).to_pylist() == given.kept.select(columns).to_pylist()
+    columns = ["stage", "table", "id", "reason"]
+    by_reason = [("reason", "ascending"), ("id", "ascending")]
+    assert nested.rejects.select(columns).sort_by(by_reason) == given.rejects.select(columns).sort_by(by_reason)
+    assert nested.kept.num_rows + nested.rejects.num_rows == len(flat)
+
+
+def _read(folder: Path, name: str, rows: list[Row]) -> Outcome:
+    (folder / f"{name}.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    outcomes = list(read_batches(TableFiles(name, str(folder), (f"{name}.jsonl",)), f"{name}.jsonl"))
+    kept = pa.concat_tables([schema(name).empty_table(), *(outcome.kept for outcome in outcomes)])
+    return Outcome(
+        Stage.READ, name, kept, pa.concat_tables([REJECTS.empty_table(), *(out.rejects for out in outcomes)])
     )
 
 
-@pytest.mark.parametrize("label", [{"entity_id": "a", "score": math.nan}, {"entity_id": "", "score": 1.0}])
-def test_a_bad_label_has_the_same_reason_nested_and_in_a_table(tmp_path: Path, label: dict[str, Any]) -> None:
-    (tmp_path / "annotations.jsonl").write_text(json.dumps({"video_id": "v", **label}))
-    [read] = read_batches(TableFiles("annotations", str(tmp_path), ("annotations.jsonl",)), "annotations.jsonl")
-    nested = nested_annotations(table([{"video_id": "v", "labels": [label]}], {**ID, "labels": LABELS}))
-    columns = ["stage", "table", "id", "reason"]
-    assert nested.rejects.select(columns).to_pylist() == read.rejects.select(columns).to_pylist()
-    assert (nested.kept.num_rows, read.kept.num_rows) == (0, 0)
+def test_a_bad_label_says_which_it_is(tmp_path: Path) -> None:
+    labels = [{"entity_id": "a"}, 7, {"entity_id": "b", "score": "high"}]
+    row = {"video_id": "u", "uri": "a.mp4", "duration_seconds": 200, "view_count": 5, "labels": labels}
+    details = nested_annotations(_read(tmp_path, "videos", [row]).kept).rejects["detail"].to_pylist()
+    assert details == [
+        "A cell has the wrong type; where: videos.jsonl, row 1, column labels, label 2, entity_id; why: it is no "
+        "object that has one; fix: correct the value or remove the row",
+        "A cell has the wrong type; where: videos.jsonl, row 1, column labels, label 3, score; why: 'high' is not a "
+        "finite number; fix: correct the value or remove the row",
+    ]
+
+
+def test_another_segment_of_a_label_says_so_and_the_same_row_is_a_duplicate() -> None:
+    times = [(None, None), (0.0, 5.0), (0.0, 5.0), (5.0, 9.0), (None, None)]
+    rows = [{"video_id": "u", "entity_id": "a", "start_seconds": start, "end_seconds": end} for start, end in times]
+    outcome = _attach(table(rows, ANNOTATIONS)).annotations
+    assert {row["row"]: row["reason"] for row in outcome.rejects.to_pylist()} == {
+        2: "other_segment",
+        3: "duplicate",
+        4: "other_segment",
+        5: "duplicate",
+    }
+    assert outcome.rejects["detail"][0].as_py() == (
+        "0 to 5 s is another segment of a label that the video has by table.csv, row 1; a label holds for the whole "
+        "video"
+    )
+    assert has_segments(table(rows, ANNOTATIONS))
+    assert not has_segments(table(rows[:1], ANNOTATIONS))
 
 
 def test_the_column_of_labels_takes_the_place_of_the_nested_ones() -> None:

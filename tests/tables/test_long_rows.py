@@ -16,12 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yt8m_pipeline.tables import formats
-from yt8m_pipeline.tables.formats import MAX_ROW_BYTES
-from yt8m_pipeline.tables.reading import TableFiles, check_schema, read_batches
+from yt8m_pipeline.tables.delimited import MAX_ROW_BYTES
+from yt8m_pipeline.tables.headers import check_schema
+from yt8m_pipeline.tables.reading import TableFiles, read_batches
 
 READ = """
 import resource, sys
-from yt8m_pipeline.tables.reading import TableFiles, check_schema, read_batches
+from yt8m_pipeline.tables.headers import check_schema
+from yt8m_pipeline.tables.reading import TableFiles, read_batches
 folder, name = sys.argv[1:]
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 check_schema(f"{folder}/{name}", "ratings")

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from yt8m_pipeline import tables
-from yt8m_pipeline.tables.reading import TABLES, TableFiles, check_schema, read_batches
+from yt8m_pipeline.tables.headers import check_schema
+from yt8m_pipeline.tables.reading import TABLES, TableFiles, read_batches
 
 README = (Path(tables.__file__).parent / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^```(csv|jsonl) (\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)

@@ -49,6 +49,7 @@ class DropReason(StrEnum):
     UNKNOWN_ENTITY = "unknown_entity"
     UNKNOWN_VIDEO = "unknown_video"
     LOW_SCORE = "low_score"
+    OTHER_SEGMENT = "other_segment"
     ENTITY_NOT_KEPT = "entity_not_kept"
     VIDEO_NOT_KEPT = "video_not_kept"
     TOO_FEW_POPULAR_VIDEOS = "too_few_popular_videos"

@@ -63,12 +63,12 @@ def _probe_table(table: str, root: str | None, output: str, probing: "Probing", 
     """Shows what is wrong in a videos table; whether nothing is."""
     from yt8m_pipeline.config import absolute_path
     from yt8m_pipeline.jobs.preflight import count_videos, probe_table, require_replaceable
-    from yt8m_pipeline.tables.reading import check_schema, find_files
+    from yt8m_pipeline.tables.headers import check_source
+    from yt8m_pipeline.tables.reading import find_files
 
     source = find_files(".", absolute_path(table, Path.cwd()), "videos")
     require_replaceable(output)
-    for name in source.files:
-        check_schema(source.path(name), "videos")
+    check_source(source)
     root = root or source.root
     with progress_bars() as bars:
         bars.update("probe", total=count_videos(source, replace(probing.places, root=root)))

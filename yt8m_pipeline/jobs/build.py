@@ -14,6 +14,7 @@ from yt8m_pipeline.accounting.reasons import Retry
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.manifest import Manifest
 from yt8m_pipeline.dataset.reader import FinishedDataset, open_dataset
+from yt8m_pipeline.errors import printable
 from yt8m_pipeline.files import delete_temporaries
 from yt8m_pipeline.jobs.build_folder import exclusive, written
 from yt8m_pipeline.jobs.progress import OnProgress, observed
@@ -75,6 +76,7 @@ def build(
     plan = replace(plan_build(config, None, retry or Retry.TRANSIENT), refresh=refresh)
     if plan.is_done and not refresh and not (retry and plan.has_failures_to_retry):
         return BuildResult(plan, is_new=False)
+    _warn_of_tables(plan)
     with observed(on_progress):
         return _carried_out(plan, beam_arguments)
 
@@ -101,8 +103,15 @@ def rebuild_split(
     from yt8m_pipeline.jobs.build_plan import plan_build
 
     plan = plan_build(config, Partition(partition))
+    _warn_of_tables(plan)
     with observed(on_progress):
         return _carried_out(plan, beam_arguments)
+
+
+def _warn_of_tables(plan: "BuildPlan") -> None:
+    """Says what is odd in the tables before anything is done: a column that is not used may be days of work."""
+    for text in plan.table_warnings:
+        logging.getLogger(__name__).warning("%s", printable(text))
 
 
 def _carried_out(plan: "BuildPlan", beam_arguments: Sequence[str]) -> BuildResult:

@@ -27,7 +27,8 @@ from yt8m_pipeline.interop.pca_formats import import_pca, imported_files, requir
 from yt8m_pipeline.jobs.build_folder import is_complete, is_rebuildable
 from yt8m_pipeline.jobs.journal import Journal
 from yt8m_pipeline.store.feature_store import FeatureStore, feature_space
-from yt8m_pipeline.tables.reading import TableFiles, check_schema, find_files
+from yt8m_pipeline.tables.headers import check_source
+from yt8m_pipeline.tables.reading import TableFiles, find_files
 
 LIBRARIES = ("apache-beam", "av", "numpy", "pyarrow", "tensorflow")
 POOL_3_DIMENSIONS = 2048
@@ -83,6 +84,7 @@ class BuildPlan:
         pca: The PCA to import; None: it is fitted.
         refresh: Whether stored videos are extracted again whose files have changed.
         verify: Whether every stored file is read, also those that the store's indices know.
+        table_warnings: What there is to say of the headers of the tables.
     """
 
     config: Config
@@ -98,6 +100,7 @@ class BuildPlan:
     pca: PcaImport | None = None
     refresh: bool = False
     verify: bool = False
+    table_warnings: tuple[str, ...] = ()
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -114,7 +117,8 @@ class BuildPlan:
     @property
     def warnings(self) -> list[str]:
         """What a user of the dataset must know of the plan."""
-        return self._warnings_of_model + (self.pca.warnings if self.pca else []) + self._warnings_of_sandbox
+        pca = self.pca.warnings if self.pca else []
+        return [*self.table_warnings, *self._warnings_of_model, *pca, *self._warnings_of_sandbox]
 
     @property
     def _warnings_of_sandbox(self) -> list[str]:
@@ -178,6 +182,10 @@ def plan_build(config: Config, anew: Partition | None = None, retry: Retry = Ret
     layout = Layout(files.require_known(config.output))
     require_own_folder(layout)
     sources = _find_sources(config)
+    nested = ("labels",) if config.tables.annotations is None else ()
+    said = [
+        text for table in sources.values() for text in check_source(table, nested if table.table == "videos" else ())
+    ]
     space = {**describe(config.inception), **_sampling(config)}
     inputs = {
         table: [_describe_file(name, source.path(name)) for name in source.files] for table, source in sources.items()
@@ -195,7 +203,9 @@ def plan_build(config: Config, anew: Partition | None = None, retry: Retry = Ret
             fix="run `yt8m build` first",
         )
     key = build_key(__version__, recipe(config), inputs, store.space)
-    return BuildPlan(config, layout, store, space, sources, inputs, key, anew, previous, retry, pca)
+    return BuildPlan(
+        config, layout, store, space, sources, inputs, key, anew, previous, retry, pca, table_warnings=tuple(said)
+    )
 
 
 def build_key(version: str, recipe: Mapping[str, Any], inputs: Mapping[str, Any], space: str) -> str:
@@ -227,13 +237,21 @@ def _find_sources(config: Config) -> dict[str, TableFiles]:
         "videos": tables.videos,
         "annotations": tables.annotations,
     }
-    sources = {table: find_files(tables.root, pattern, table) for table, pattern in patterns.items() if pattern}
-    column = config.partitioning.column if config.partitioning.by == "column" else ""
-    sources["videos"] = replace(sources["videos"], partition_column=column, keep_columns=tables.keep_columns)
-    for table, source in sources.items():
-        nested = ("labels",) if table == "videos" and tables.annotations is None else ()
-        for name in source.files:
-            check_schema(source.path(name), table, nested)
+    sources = {
+        table: replace(
+            find_files(tables.root, pattern, table),
+            encoding=tables.encoding,
+            max_malformed_fraction=tables.max_malformed_fraction,
+        )
+        for table, pattern in patterns.items()
+        if pattern
+    }
+    sources["videos"] = replace(
+        sources["videos"],
+        partition_column=config.partitioning.column if config.partitioning.by == "column" else "",
+        keep_columns=tables.keep_columns,
+        ignored=("labels",) if tables.annotations else (),
+    )
     return sources
 
 

@@ -11,7 +11,8 @@ from yt8m_pipeline.dataset.manifest import Manifest
 from yt8m_pipeline.dataset.rejects import failed_videos
 from yt8m_pipeline.errors import UsageError
 from yt8m_pipeline.store.garbage import Needs
-from yt8m_pipeline.tables.reading import check_schema, find_files, read_batches
+from yt8m_pipeline.tables.headers import check_source
+from yt8m_pipeline.tables.reading import find_files, read_batches
 
 
 def find_needs(uris: Iterable[str]) -> Needs:
@@ -42,7 +43,7 @@ def find_needs(uris: Iterable[str]) -> Needs:
 
 def _ids_of_table(uri: str) -> Iterator[str]:
     source = find_files(".", absolute_path(uri, Path.cwd()), "videos")
+    check_source(source)
     for name in source.files:
-        check_schema(source.path(name), "videos")
         for outcome in read_batches(source, name):
             yield from outcome.kept["video_id"].to_pylist()

@@ -12,10 +12,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from yt8m_pipeline.accounting.outcome import Drop, Outcome, duplicates, mask, split
+from yt8m_pipeline.accounting.outcome import PROVENANCE, Drop, Outcome, duplicates, mask, split
 from yt8m_pipeline.accounting.reasons import DropReason, Stage
 from yt8m_pipeline.config import VideoSampling
 from yt8m_pipeline.data_model import Int64Array
+
+SEGMENT = ("start_seconds", "end_seconds")
+"""The columns of the segment of a video that an annotation is of; null where it is of the whole video."""
 
 
 class Labelled(NamedTuple):
@@ -69,6 +72,7 @@ def _known(annotations: pa.Table, config: VideoSampling, video_ids: pa.Array, en
 def _of_kept(annotations: pa.Table, video_ids: pa.Array, entity_ids: pa.Array) -> Outcome:
     """Keeps the first annotation of each eligible video with each entity that is kept so far."""
     drops = [
+        _other_segments(annotations),
         duplicates(annotations, ["video_id", "entity_id"]),
         _not_in(annotations, "entity_id", entity_ids, DropReason.ENTITY_NOT_KEPT, "was dropped by an earlier stage"),
         _not_in(annotations, "video_id", video_ids, DropReason.VIDEO_NOT_KEPT, "is not eligible"),
@@ -76,31 +80,57 @@ def _of_kept(annotations: pa.Table, video_ids: pa.Array, entity_ids: pa.Array) -
     return split(annotations, drops, Stage.LABELS, "annotations")
 
 
-def nested_annotations(videos: pa.Table) -> Outcome:
-    """Makes an annotations table of the column `labels`, list<struct<entity_id, score>>, of a videos table.
+def _other_segments(annotations: pa.Table) -> Drop:
+    """Makes the reason that applies to each further segment of a label that a video has.
 
-    Each annotation has the provenance of its video. One without an entity id, or with a score that is infinite or NaN,
-    is rejected, as it is in an annotations table.
+    A label holds for its whole video. So an annotation of another segment of the same video adds nothing.
+    """
+    if not has_segments(annotations):
+        return Drop(DropReason.OTHER_SEGMENT, np.zeros(annotations.num_rows, np.bool_), "")
+    keyed = annotations
+    for name in SEGMENT:
+        keyed = keyed.append_column(f"{name} as text", annotations[name].cast(pa.string()))
+    label = duplicates(annotations, ["video_id", "entity_id"])
+    same = duplicates(keyed, ["video_id", "entity_id", *keyed.column_names[-2:]])
+    return Drop(
+        DropReason.OTHER_SEGMENT,
+        label.applies & ~same.applies & mask(annotations[SEGMENT[0]].is_valid()),
+        "{start_seconds} to {end_seconds} s is another segment of a label that the video has by {_first_file}, row "
+        "{_first_row}; a label holds for the whole video",
+        label.values,
+    )
+
+
+def has_segments(annotations: pa.Table) -> bool:
+    """Whether any annotation says when its label holds."""
+    return bool(annotations["start_seconds"].null_count < annotations.num_rows)
+
+
+OF_SEGMENTS = (
+    "annotations have start_seconds and end_seconds; each label holds for its whole video, since this version writes "
+    "no records of segments"
+)
+"""What a user must know of a dataset that is made of annotations of segments."""
+
+
+def nested_annotations(videos: pa.Table) -> Outcome:
+    """Makes an annotations table of the column `labels` of a videos table, which `tables` has read.
+
+    Each annotation has the provenance of its video. One that has a fault is rejected, as it is in an annotations table.
     """
     lists = videos["labels"].combine_chunks()
     rows, labels = pc.list_parent_indices(lists), pc.list_flatten(lists)
-    columns = {name: videos[name].take(rows) for name in ("video_id", "_file", "_row")}
     table = pa.table(
         {
-            "video_id": columns["video_id"],
-            "entity_id": pc.fill_null(pc.struct_field(labels, "entity_id"), ""),
-            "score": pc.struct_field(labels, "score"),
-            "_file": columns["_file"],
-            "_row": columns["_row"],
+            "video_id": videos["video_id"].take(rows),
+            **{name: pc.struct_field(labels, name) for name in ("entity_id", "score", *SEGMENT)},
+            **{name: videos[name].take(rows) for name in PROVENANCE.names},
         }
     )
+    faults, details = pc.struct_field(labels, "reason"), pc.struct_field(labels, "detail")
     drops = [
-        Drop(DropReason.MISSING_VALUE, mask(pc.equal(table["entity_id"], "")), "a label without an entity_id"),
-        Drop(
-            DropReason.OUT_OF_RANGE,
-            mask(pc.invert(pc.is_finite(table["score"]))),
-            "the score {score} of label {entity_id} is not a finite number",
-        ),
+        Drop(reason, mask(pc.equal(faults, reason.value)), "{_detail}", {"_detail": details})
+        for reason in (DropReason.WRONG_TYPE, DropReason.MISSING_VALUE, DropReason.OUT_OF_RANGE)
     ]
     return split(table, drops, Stage.READ, "annotations")
 

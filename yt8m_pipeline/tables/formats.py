@@ -1,11 +1,11 @@
 """The formats of input tables (CSV, JSONL, Parquet): a header, and batches of rows as the file holds them."""
 
-import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from io import BufferedReader, RawIOBase, TextIOWrapper
+from functools import partial
+from io import BufferedReader
 from itertools import chain, islice, pairwise
-from typing import IO, Any, NamedTuple, TypeAlias, TypeVar, cast
+from typing import IO, Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +16,8 @@ from yt8m_pipeline.accounting.outcome import BoolArray
 from yt8m_pipeline.data_model import Int64Array
 from yt8m_pipeline.errors import UsageError
 from yt8m_pipeline.parsing import parse_json
+from yt8m_pipeline.tables.delimited import MAX_ROW_BYTES, TOO_LONG, Malformed, read_delimited
+from yt8m_pipeline.tables.text import AUTO, BUFFER_BYTES, Utf8Stream, is_gzipped
 
 T = TypeVar("T")
 
@@ -24,14 +26,8 @@ BATCH_ROWS = 65_536
 BATCH_BYTES = 64 << 20
 """A batch ends early when its rows have this many bytes of text, so that long rows take no more memory than short ones.
 """
-MAX_ROW_BYTES = 1 << 20
-"""A row is a reject if it is longer: no row of ids, labels and a description comes near. A file that is
-one line of gigabytes, by accident or on purpose, would otherwise be read into memory as a whole."""
-TOO_LONG = f"it has more than {MAX_ROW_BYTES:,} bytes"
 MAX_CHUNK_BYTES = 1 << 30
 """A column of a Parquet row group is read as a whole, and has at most this many bytes: ids of millions of rows."""
-BUFFER_BYTES = 4 << 20
-"""The number of bytes that one request to a bucket reads ahead."""
 SAMPLED_LINES = 100
 """The number of lines of a JSONL file whose keys are taken for its columns."""
 
@@ -40,10 +36,17 @@ Values: TypeAlias = list[Any] | pa.Array
 
 
 class Header(NamedTuple):
-    """What a file says of itself: the type of each column (null where it is unknown), and whether it has any row."""
+    """What a file says of itself.
+
+    Attributes:
+        columns: The name and the type of each column, null where it is unknown. A file without a byte has none.
+        has_rows: Whether there is any row.
+        encoding: The encoding of its text; "" of Parquet, which names none.
+    """
 
     columns: Sequence[tuple[str, pa.DataType]]
     has_rows: bool
+    encoding: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,36 +78,40 @@ class Format(NamedTuple):
     row_groups: Callable[[IO[bytes]], int] = lambda _: 0
 
 
-class Malformed(NamedTuple):
-    """A row that cannot be divided into columns."""
+def format_of(path: str, table: str, encoding: str = AUTO) -> Format:
+    """Chooses the format of a table's file by the ending of its name, to which `.gz` may be added.
 
-    why: str
-
-
-def format_of(path: str, table: str) -> Format:
-    """Chooses the format of a table's file by the ending of its name.
+    Args:
+        path: The file.
+        table: The table's name, for messages.
+        encoding: The encoding of a text, or `AUTO`.
 
     Raises:
         UsageError: if there is no such format.
     """
-    ending = path.rpartition(".")[2].lower()
-    if ending not in _FORMATS:
-        raise UsageError(
-            what=f"The {table} table has an unknown format",
-            where=path,
-            why=f"it ends in .{ending}",
-            fix="use .csv, .jsonl or .parquet",
-        )
-    return _FORMATS[ending]
+    name = path.rpartition("/")[2].lower().removesuffix(".gz").removesuffix(".gzip")
+    ending = name.rpartition(".")[2] if "." in name else ""
+    if ending == "parquet":
+        return Format(_parquet_header, _parquet_batches, _parquet_row_groups)
+    if ending in _TEXTS:
+        header, batches = _TEXTS[ending]
+        return Format(partial(header, encoding=encoding), partial(batches, encoding=encoding))
+    raise UsageError(
+        what=f"The {table} table has an unknown format",
+        where=path,
+        why=f"it ends in .{ending}" if ending else "its name has no ending",
+        fix=f"use {', '.join(f'.{name}' for name in _TEXTS)} or .parquet",
+    )
 
 
-def _csv_header(stream: IO[bytes]) -> Header:
-    names, rows = _read_csv(stream)
-    return Header([(name, pa.string()) for name in names], next(rows, None) is not None)
+def _csv_header(stream: IO[bytes], encoding: str) -> Header:
+    names, rows, utf8 = read_delimited(stream, encoding)
+    has_rows = next(rows, None) is not None
+    return Header([(name, pa.string()) for name in names], has_rows, utf8.settle())
 
 
-def _csv_batches(stream: IO[bytes], wanted: Sequence[str], _: int | None) -> Iterator[RawBatch]:
-    names, rows = _read_csv(stream)
+def _csv_batches(stream: IO[bytes], wanted: Sequence[str], _: int | None, *, encoding: str) -> Iterator[RawBatch]:
+    names, rows, _utf8 = read_delimited(stream, encoding)
     indices = {name: names.index(name) for name in wanted if name in names}
 
     def columns(records: Sequence[list[str]]) -> dict[str, Values]:
@@ -114,80 +121,28 @@ def _csv_batches(stream: IO[bytes], wanted: Sequence[str], _: int | None) -> Ite
     return _batched(rows, columns)
 
 
-def _read_csv(stream: IO[bytes]) -> tuple[list[str], Iterator[tuple[list[str] | Malformed, int]]]:
-    """Reads the column names and the data rows. Bytes that are not UTF-8 become surrogates, which no cast accepts."""
-    text = TextIOWrapper(_buffered(stream), "utf-8-sig", "surrogateescape", newline="")
-    lines = _Lines(text)
-    reader = csv.reader(lines, strict=True)
-    names = [name.strip() for name in next(reader, [])]
-    return names, _csv_rows(reader, lines, len(names))
-
-
-class _Lines:
-    """The lines of a text, of which it never holds more than the most that a row may have.
-
-    Attributes:
-        number: The number of the last line.
-        row_length: How long the row is that the last lines belong to. Who begins another row sets it to 0.
-    """
-
-    def __init__(self, text: TextIOWrapper) -> None:
-        self._text, self.number, self.row_length = text, 0, 0
-
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        """Returns the next line.
-
-        Raises:
-            csv.Error: if it makes its row too long; the line is skipped.
-        """
-        line = self._text.readline(MAX_ROW_BYTES + 1)
-        if not line:
-            raise StopIteration
-        self.number, self.row_length = self.number + 1, self.row_length + len(line)
-        if self.row_length > MAX_ROW_BYTES:
-            while line and not line.endswith(("\n", "\r")):
-                line = self._text.readline(MAX_ROW_BYTES)
-            raise csv.Error(TOO_LONG)
-        return line
-
-
-def _csv_rows(reader: Iterator[list[str]], lines: _Lines, width: int) -> Iterator[tuple[list[str] | Malformed, int]]:
-    """The rows, each with its length."""
-    while True:
-        first_line, lines.row_length = lines.number + 1, 0
-        try:
-            fields = next(reader, None)
-        except csv.Error as error:
-            yield Malformed(f"lines {first_line} to {lines.number}: {error}"), 0
-            continue
-        if fields is None:
-            return
-        if fields:
-            is_whole = len(fields) == width
-            row = fields if is_whole else Malformed(f"{len(fields)} fields, the header has {width}")
-            yield row, lines.row_length
-
-
-def _json_header(stream: IO[bytes]) -> Header:
-    sample = [_names(record) for record, _ in islice(_read_json(stream), SAMPLED_LINES)]
+def _json_header(stream: IO[bytes], encoding: str) -> Header:
+    utf8 = Utf8Stream(stream, encoding)
+    sample = [_names(record) for record, _ in islice(_read_json(utf8), SAMPLED_LINES)]
     records = [names for names in sample if names is not None]
     if sample and not records:
-        raise ValueError(f"none of its first {len(sample)} lines holds a JSON object")
-    return Header([(name, pa.null()) for name in dict.fromkeys(chain.from_iterable(records))], bool(sample))
+        raise ValueError(
+            f"none of its first {len(sample)} lines holds a JSON object; each line must be one, as pandas writes them "
+            'with to_json(orient="records", lines=True)'
+        )
+    names = dict.fromkeys(chain.from_iterable(records))
+    return Header([(name, pa.null()) for name in names], bool(sample), utf8.settle())
 
 
 def _names(record: dict[str, Any] | Malformed) -> list[str] | None:
     return list(record) if isinstance(record, dict) else None
 
 
-def _json_batches(stream: IO[bytes], wanted: Sequence[str], _: int | None) -> Iterator[RawBatch]:
+def _json_batches(stream: IO[bytes], wanted: Sequence[str], _: int | None, *, encoding: str) -> Iterator[RawBatch]:
     def columns(records: Sequence[dict[str, Any]]) -> dict[str, Values]:
         return {name: [record.get(name) for record in records] for name in wanted}
 
-    return _batched(_reduced(_read_json(stream), wanted), columns)
+    return _batched(_reduced(_read_json(Utf8Stream(stream, encoding)), wanted), columns)
 
 
 def _reduced(
@@ -201,9 +156,9 @@ def _reduced(
             yield record, length
 
 
-def _read_json(stream: IO[bytes]) -> Iterator[tuple[dict[str, Any] | Malformed, int]]:
-    """The records, each with its length."""
-    buffered = _buffered(stream)
+def _read_json(stream: Utf8Stream) -> Iterator[tuple[dict[str, Any] | Malformed, int]]:
+    """The records, each with its length. An empty line is no record."""
+    buffered = BufferedReader(stream, BUFFER_BYTES)
     while line := buffered.readline(MAX_ROW_BYTES + 1):
         if len(line) > MAX_ROW_BYTES:
             while line and not line.endswith(b"\n"):
@@ -222,13 +177,19 @@ def _parse_json(line: bytes) -> dict[str, Any] | Malformed:
 
 
 def _parquet_header(stream: IO[bytes]) -> Header:
-    file = pq.ParquetFile(stream)
+    file = _parquet_file(stream)
     return Header([(item.name, item.type) for item in file.schema_arrow], file.metadata.num_rows > 0)
+
+
+def _parquet_file(stream: IO[bytes]) -> pq.ParquetFile:
+    if is_gzipped(stream):
+        raise pa.ArrowInvalid("it is gzipped as a whole, and can only be read from its end: unpack it with gunzip")
+    return pq.ParquetFile(stream)
 
 
 def _parquet_batches(stream: IO[bytes], wanted: Sequence[str], row_group: int | None) -> Iterator[RawBatch]:
     """Batches of rows. Texts are read as dictionaries: a file of a megabyte may repeat a long one a million times."""
-    plain = pq.ParquetFile(stream)
+    plain = _parquet_file(stream)
     types, metadata = plain.schema_arrow, plain.metadata
     file = pq.ParquetFile(stream, metadata=metadata, read_dictionary=_text_paths(plain.schema))
     names = [name for name in types.names if name in wanted]
@@ -251,7 +212,7 @@ def _require_columns_of_bounded_size(metadata: pq.FileMetaData, names: Sequence[
     for group in map(metadata.row_group, groups):
         for chunk in map(group.column, range(group.num_columns)):
             if chunk.path_in_schema.partition(".")[0] in names and chunk.total_uncompressed_size > MAX_CHUNK_BYTES:
-                raise ValueError(
+                raise pa.ArrowInvalid(
                     f"{chunk.path_in_schema} has {chunk.total_uncompressed_size:,} bytes in a row group, more than "
                     f"{MAX_CHUNK_BYTES:,}: smaller row groups can be read"
                 )
@@ -298,7 +259,7 @@ def _text_bytes(array: pa.Array | pa.RecordBatch) -> Int64Array:
 
 
 def _parquet_row_groups(stream: IO[bytes]) -> int:
-    return int(pq.ParquetFile(stream).num_row_groups)
+    return int(_parquet_file(stream).num_row_groups)
 
 
 def _batched(
@@ -328,16 +289,16 @@ def _chunks(records: Iterable[tuple[T, int]]) -> Iterator[list[T]]:
         yield chunk
 
 
-def _buffered(stream: IO[bytes]) -> BufferedReader:
-    return BufferedReader(cast(RawIOBase, stream), BUFFER_BYTES)
+_Text: TypeAlias = tuple[Callable[..., Header], Callable[..., Iterator[RawBatch]]]
 
+_DELIMITED: _Text = (_csv_header, _csv_batches)
+_JSON_LINES: _Text = (_json_header, _json_batches)
 
-_JSON_LINES = Format(_json_header, _json_batches)
-
-_FORMATS: Mapping[str, Format] = {
-    "csv": Format(_csv_header, _csv_batches),
-    "json": _JSON_LINES,
+_TEXTS: Mapping[str, _Text] = {
+    "csv": _DELIMITED,
+    "tsv": _DELIMITED,
+    "txt": _DELIMITED,
     "jsonl": _JSON_LINES,
     "ndjson": _JSON_LINES,
-    "parquet": Format(_parquet_header, _parquet_batches, _parquet_row_groups),
+    "json": _JSON_LINES,
 }

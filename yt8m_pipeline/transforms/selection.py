@@ -25,7 +25,14 @@ from yt8m_pipeline.config import Partitioning, RaterScores, VideoSampling, Vocab
 from yt8m_pipeline.data_model import Partition, StoredVideo, Video
 from yt8m_pipeline.places import Places
 from yt8m_pipeline.selection.frequency import count_videos, keep_frequent, keep_popular
-from yt8m_pipeline.selection.labels import attach_labels, keep_labels, nested_annotations, settle_annotations
+from yt8m_pipeline.selection.labels import (
+    OF_SEGMENTS,
+    attach_labels,
+    has_segments,
+    keep_labels,
+    nested_annotations,
+    settle_annotations,
+)
 from yt8m_pipeline.selection.partitioning import assign_partitions, lacking_entities, lacking_warnings
 from yt8m_pipeline.selection.rater_scores import prune_by_rater_score
 from yt8m_pipeline.selection.video_sampling import (
@@ -230,6 +237,17 @@ class UnnestAnnotations(SeveralOutputs[Tables, Outputs[pa.Table]]):
 
 def _unnest(videos: pa.Table) -> Iterator[Outcome]:
     yield nested_annotations(videos)
+
+
+class WarnOfSegments(beam.PTransform[Tables, PCollection[str]]):
+    """PCollection[pa.Table] of annotations → PCollection[str]: one warning if any annotation is of a segment."""
+
+    def expand(self, annotations: Tables) -> PCollection[str]:
+        return annotations | Map(has_segments) | beam.CombineGlobally(any) | FlatMap(_warning_of_segments)
+
+
+def _warning_of_segments(found: bool) -> list[str]:
+    return [OF_SEGMENTS] if found else []
 
 
 class Attached(NamedTuple):
