@@ -33,6 +33,7 @@ from yt8m_pipeline.transforms.dataset import (
     WriteVocabulary,
     Writing,
 )
+from yt8m_pipeline.transforms.duplicate_films import KeepFilmsTogether, RejectSameFeatures, RejectSameUri
 from yt8m_pipeline.transforms.exporting import (
     CheckStore,
     Copying,
@@ -129,6 +130,8 @@ def select_videos(root: Pipeline, plan: BuildPlan, ledger: Ledger) -> Selected:
     sampled = ledger.keep(candidates | SampleVideos(sampling))
     frequent = ledger.keep(popular | KeepFrequent(sampling, sampled | "Sampled" >> CountVideos(), Stage.FREQUENCY))
     selected = ledger.keep(sampled | "Frequent" >> KeepLabels(Stage.FREQUENCY, frequent))
+    if config.duplicates == "reject":
+        selected = ledger.keep(selected | RejectSameUri(config.tables.places))
     videos = selected | AssignPartitions(config.partitioning, config.tables.places)  # Video
 
     # Why a row was not selected can be read while videos are decoded; `rebuild-split` may yet be refused, and waits
@@ -142,23 +145,30 @@ def extract_features(videos: PCollection[Video], plan: BuildPlan, ledger: Ledger
     config = plan.config
     ours = videos | "Ours" >> beam.Filter(lambda video, anew=plan.anew: anew in (None, video.partition))  # Video
     others = videos | "Others" >> beam.Filter(lambda video, anew=plan.anew: anew not in (None, video.partition))
-    found = ours | FindInStore(plan.store, config.decoding, plan.retry, refresh=plan.refresh, verify=plan.verify)
+    recalled = others | RecallVideos(plan.layout, config.decoding, plan.anew)
+    wanted = (ours, recalled.unlisted) | "Wanted" >> beam.Flatten()  # Video
+    found = wanted | FindInStore(plan.store, config.decoding, plan.retry, refresh=plan.refresh, verify=plan.verify)
     ledger.warn(found.warnings)  # str
 
     # 4. One frame per second of the first 360 s, and 5. Inception pool_3 of each (§3.3): one call for each video
     places = config.tables.places
     extract = ExtractFeatures(plan.store, config.decoding, config.inception, plan.dimensions, plan.identity, places)
     extracted = ledger.keep(found.lacking | extract)  # StoredVideo
-    recalled = ledger.keep(others | RecallVideos(plan.layout, config.decoding))  # StoredVideo
-    return (ledger.keep(found.outputs), extracted, recalled) | "Stored" >> beam.Flatten()
+    return (ledger.keep(found.outputs), extracted, ledger.keep(recalled.outputs)) | "Stored" >> beam.Flatten()
 
 
 def write_dataset(selected: Selected, stored: PCollection[StoredVideo], plan: BuildPlan, ledger: Ledger) -> None:
     """Stages 6 to 8: the compression, the shards, and the tables around them."""
     config, layout = plan.config, plan.layout
 
+    # No film stands in two partitions, although several videos have it
+    if config.duplicates == "reject":
+        stored = ledger.keep(stored | RejectSameFeatures())  # StoredVideo
+    together = stored | KeepFilmsTogether(config)
+    ledger.warn(together.warnings)  # str
+
     # Each entity has enough videos in the dataset (§3.1), although some could not be decoded
-    entities, stored = count_again(selected, stored, plan, ledger)  # pa.Table, StoredVideo
+    entities, stored = count_again(selected, together.stored, plan, ledger)  # pa.Table, StoredVideo
     lacking = stored | FindLackingEntities(entities)  # {str: [str]}
     ledger.warn(lacking | WarnOfLackingEntities(entities))  # str
     ledger.warn(stored | WarnOfHighDynamicRange())  # str
@@ -170,7 +180,7 @@ def write_dataset(selected: Selected, stored: PCollection[StoredVideo], plan: Bu
     rejected = ledger.take_rejects("extraction") | "Unchanged" >> OnlyIf(unchanged)  # Packed
     parts = (selected.rejects, rejected | WriteRejects(layout)) | "Parts" >> beam.Flatten()  # WrittenPart
     rejects = parts | SumUpRejects(layout, unchanged)  # FileEntry
-    passed = counts | CheckBuild(layout, config, summaries, unchanged, rejects)  # bool
+    passed = counts | CheckBuild(layout, config, summaries, together.clusters, unchanged, rejects)  # bool
     stored = stored | "Stored enough" >> OnlyIf(passed)  # StoredVideo
     counts = counts | "Counted enough" >> OnlyIf(passed)  # [StageCount]
 

@@ -73,11 +73,12 @@ def check(
     refusals = Refusals(layout)
     with refusing_to(refusals):
         found = run(
-            lambda counts, summaries, unchanged, rejects: (
-                counts | CheckBuild(layout, CONFIG, summaries, unchanged, rejects)
+            lambda counts, summaries, clusters, unchanged, rejects: (
+                counts | CheckBuild(layout, CONFIG, summaries, clusters, unchanged, rejects)
             ),
             counts=[counts],
             summaries=summaries.items(),
+            clusters=[[]],
             unchanged=[unchanged],
             rejects=[REJECTS],
         )

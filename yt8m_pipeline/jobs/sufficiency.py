@@ -10,6 +10,10 @@ from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.manifest import PartitionSummary
 from yt8m_pipeline.errors import DataError
+from yt8m_pipeline.selection.duplicate_films import Cluster, home_of
+
+SHOWN_COPIES = 4
+"""How many copies of a film an error names."""
 
 
 def check_videos_left(counts: Sequence[StageCount], layout: Layout) -> None:
@@ -57,6 +61,19 @@ def check_train_frames(summaries: Mapping[str, PartitionSummary], config: Config
             why=f"{train.frames} train frames of {train.videos} videos cannot fit {config.pca.components} components, "
             f"at least {needed} are needed",
             fix="give more videos" + (f", or set pca.components below {train.frames}" if train.frames > 1 else ""),
+        )
+
+
+def check_given_partitions(clusters: Sequence[Cluster], config: Config, layout: Layout) -> None:
+    """Raises a DataError if the videos table gives one film several partitions, where the config has none divided."""
+    apart = [cluster for cluster in clusters if home_of(cluster) is None]
+    if apart and config.duplicates == "group" and config.partitioning.divided_groups == "error":
+        copies = "; ".join(f"{copy.video_id} in {copy.partition}" for copy in apart[0][:SHOWN_COPIES])
+        raise DataError(
+            what="The videos table gives one film several partitions",
+            where=layout.root,
+            why=f"films with the same uri or equal features in several given partitions: {len(apart)}; first {copies}",
+            fix="give each film one partition, or set duplicates: reject, or partitioning.divided_groups: warn",
         )
 
 

@@ -32,11 +32,13 @@ from yt8m_pipeline.errors import DataError
 from yt8m_pipeline.jobs.journal import Journal
 from yt8m_pipeline.jobs.sufficiency import (
     check_failures,
+    check_given_partitions,
     check_partitions,
     check_rest_unchanged,
     check_train_frames,
     check_videos_left,
 )
+from yt8m_pipeline.selection.duplicate_films import Cluster
 from yt8m_pipeline.store.feature_store import FeatureStore
 from yt8m_pipeline.transforms.combiners import Sum
 from yt8m_pipeline.transforms.compression import load_pca, load_quantizer
@@ -164,6 +166,7 @@ class CheckBuild(beam.PTransform[PCollection[list[StageCount]], PCollection[bool
         layout: Where the dataset is.
         config: What is enough.
         summaries: The summaries of the partitions.
+        clusters: The films that are given several times, in one list.
         unchanged: Whether the other partitions are those of the dataset; if not, nothing is checked.
         rejects: What it waits for, so that the reasons can be read when the build is refused.
     """
@@ -171,17 +174,24 @@ class CheckBuild(beam.PTransform[PCollection[list[StageCount]], PCollection[bool
     layout: Layout
     config: Config
     summaries: PCollection[tuple[str, PartitionSummary]]
+    clusters: PCollection[list[Cluster]]
     unchanged: PCollection[bool]
     rejects: PCollection[FileEntry]
 
     def expand(self, counts: PCollection[list[StageCount]]) -> PCollection[bool]:
         written = counts | OnlyIf(self.unchanged) | WaitOn(self.rejects)
-        return written | Passes(_check_enough, AsDict(self.summaries), self.config, self.layout)
+        sides = (AsDict(self.summaries), AsSingleton(self.clusters))
+        return written | Passes(_check_enough, *sides, self.config, self.layout)
 
 
 def _check_enough(
-    counts: Sequence[StageCount], summaries: Mapping[str, PartitionSummary], config: Config, layout: Layout
+    counts: Sequence[StageCount],
+    summaries: Mapping[str, PartitionSummary],
+    clusters: Sequence[Cluster],
+    config: Config,
+    layout: Layout,
 ) -> None:
+    check_given_partitions(clusters, config, layout)
     check_failures(counts, config, layout)
     check_videos_left(counts, layout)
     check_train_frames(summaries, config, layout)
