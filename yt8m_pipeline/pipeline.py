@@ -20,7 +20,9 @@ from yt8m_pipeline.transforms.compression import FitPca, FitQuantizer, Fitting, 
 from yt8m_pipeline.transforms.dataset import (
     CheckBuild,
     CheckOtherSplits,
+    CheckSelection,
     CountTrainLabels,
+    DecideShards,
     GroupByShard,
     IndexLabels,
     ListVideos,
@@ -74,13 +76,15 @@ from yt8m_pipeline.transforms.selection import (
 class Selected(NamedTuple):
     """What the selection hands on: the videos, the entities that label them, and the annotations that say so.
 
-    The files of the rows that it rejects are written before any of the videos goes on.
+    The files of the rows that it rejects are written before any of the videos goes on, and none does if too little can
+    come of them.
     """
 
     videos: PCollection[Video]
     entities: PCollection[pa.Table]
     annotations: PCollection[pa.Table]
     rejects: Parts
+    passed: PCollection[bool]
 
 
 def build_dataset(root: Pipeline, plan: BuildPlan) -> None:
@@ -137,7 +141,9 @@ def select_videos(root: Pipeline, plan: BuildPlan, ledger: Ledger) -> Selected:
     # Why a row was not selected can be read while videos are decoded; `rebuild-split` may yet be refused, and waits
     rejected = root | beam.Create([]) if plan.anew else ledger.take_rejects("selection")  # Packed
     rejects = rejected | "SelectionRejects" >> WriteRejects(plan.layout)  # WrittenPart
-    return Selected(videos | WaitOn(rejects), frequent, attached.annotations, rejects)
+    passed = videos | CheckSelection(config, plan.layout)  # bool
+    videos = videos | WaitOn(rejects) | "Selected enough" >> OnlyIf(passed)
+    return Selected(videos, frequent, attached.annotations, rejects, passed)
 
 
 def extract_features(videos: PCollection[Video], plan: BuildPlan, ledger: Ledger) -> PCollection[StoredVideo]:
@@ -177,6 +183,7 @@ def write_dataset(selected: Selected, stored: PCollection[StoredVideo], plan: Bu
     # Nothing is compressed unless there is enough, and all rejects are written down
     summaries = stored | SummarizePartitions()  # (str, PartitionSummary)
     unchanged = summaries | CheckOtherSplits(layout, plan.anew, plan.previous_partitions)  # bool
+    unchanged = unchanged | "Selected and unchanged" >> OnlyIf(selected.passed)  # bool
     rejected = ledger.take_rejects("extraction") | "Unchanged" >> OnlyIf(unchanged)  # Packed
     parts = (selected.rejects, rejected | WriteRejects(layout)) | "Parts" >> beam.Flatten()  # WrittenPart
     rejects = parts | SumUpRejects(layout, unchanged)  # FileEntry
@@ -193,7 +200,8 @@ def write_dataset(selected: Selected, stored: PCollection[StoredVideo], plan: Bu
     # 8. TFRecord shards, frame-level and video-level, and the tables around them (§3.2, §3.4)
     train_counts = stored | CountTrainLabels() | "Labelled enough" >> OnlyIf(passed)  # Counter
     indices = train_counts | IndexLabels(entities)  # {str: int}
-    groups = stored | GroupByShard(config.shards, passed)  # (Shard, [StoredVideo])
+    sizes = pca | DecideShards(config.shards, summaries)  # {str: int}
+    groups = stored | GroupByShard(config.shards.salt, sizes)  # (Shard, [StoredVideo])
     writing = Writing(plan.store, plan.journal, plan.anew)
     shards = groups | WriteShards(writing, pca, quantizer, indices)  # Step
     vocabulary = train_counts | WriteVocabulary(layout, entities, frozen=plan.anew is not None)  # FileEntry
