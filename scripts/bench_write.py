@@ -98,9 +98,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     pca = train | FitPca(fitting, plan.config.pca)
     quantizer = train | FitQuantizer(fitting, plan.config.quantizer, pca)
     indices = root | "Indices" >> beam.Create([{"/m/0342h": 0}])
-    passed = root | "Passed" >> beam.Create([True])
+    sizes = root | "Sizes" >> beam.Create([{part.value: plan.config.shards.of(part) for part in Partition}])
     writing = Writing(plan.store, plan.journal, anew=None)
-    _ = train | GroupByShard(plan.config.shards, passed) | WriteShards(writing, pca, quantizer, indices)
+    _ = train | GroupByShard(plan.config.shards.salt, sizes) | WriteShards(writing, pca, quantizer, indices)
     result = root.run()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {"wall": time.monotonic() - start, "peak_mib": peak, "seconds": stage_seconds(result)}

@@ -146,6 +146,7 @@ ALONE: Mapping[str, Any] = {
     "pca.epsilon": 1e-5,
     "quantizer.method": "uniform",
     "max_failure_fraction": 0.1,
+    "duplicates": "keep",
     "parallelism.join_buckets": 3,
     "parallelism.fitting_units": 3,
     "parallelism.accumulators": 3,

@@ -20,6 +20,22 @@ Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
+AUTO = "auto"
+"""The value of a number that the build decides, from how many videos and frames there are."""
+
+
+NUMBER = "a number"
+"""What else such a field may hold. Errors in it are those of the field."""
+
+
+def _auto_or_number(value: Any) -> str:
+    return AUTO if value == AUTO else NUMBER
+
+
+PositiveOrAuto: TypeAlias = Annotated[
+    Annotated[Positive, Tag(NUMBER)] | Annotated[Literal["auto"], Tag(AUTO)], Discriminator(_auto_or_number)
+]
+
 
 class Changes(StrEnum):
     """What a change of a field changes. It is an annotation of the field; a field without one changes bytes."""
@@ -440,13 +456,23 @@ class PcaConfig(Section):
         "mean.npy, eigenvals.npy and eigenvecs.npy as published, or MediaPipe's *_mean_matrix_data.pb and "
         "*_projection_matrix_data.pb.",
     )
-    components: Positive = Field(1024, description="The number of dimensions after the PCA (§3.3).")
+    components: PositiveOrAuto = Field(
+        1024,
+        description="The number of dimensions after the PCA (§3.3). auto takes the largest power of two of which there "
+        "are ten times as many train frames, at most 1,024 and the dimensions of the features; of an imported PCA, all "
+        "that it has.",
+    )
     epsilon: Annotated[float, Field(ge=0)] | RelativeEpsilon = Field(
         RelativeEpsilon(),
         description="What is added to the eigenvalues before the square root: a number (the public extractor's is "
         "1e-4), or {relative: …}, a share of the smallest one kept. An imported PCA keeps its own unless this is a "
         "number.",
     )
+
+    @property
+    def number(self) -> int | None:
+        """The number of components; None where the build decides it."""
+        return self.components if isinstance(self.components, int) else None
 
     @property
     def is_fitted(self) -> bool:
@@ -486,15 +512,20 @@ class QuantizerConfig(Section):
 
 
 class Shards(Section):
-    """Stage 8 writes this many files per partition; the published dataset has 3,844 of each."""
+    """Stage 8 writes this many files per partition; the published dataset has 3,844 of each.
 
-    train: Positive = 3844
-    validate_: Positive = Field(3844, alias="validate")
-    test: Positive = 3844
+    auto takes as many as keep each below 200 MB, and no more than there are videos.
+    """
+
+    train: PositiveOrAuto = 3844
+    validate_: PositiveOrAuto = Field(3844, alias="validate")
+    test: PositiveOrAuto = 3844
     salt: str = Field("yt8m-shard", description="Another salt puts other videos into each shard.")
 
-    def of(self, partition: Partition) -> int:
-        return {Partition.TRAIN: self.train, Partition.VALIDATE: self.validate_, Partition.TEST: self.test}[partition]
+    def of(self, partition: Partition) -> int | None:
+        """The number of shards of a partition; None where the build decides it."""
+        number = {Partition.TRAIN: self.train, Partition.VALIDATE: self.validate_, Partition.TEST: self.test}[partition]
+        return number if isinstance(number, int) else None
 
 
 class Parallelism(Section):
@@ -796,9 +827,9 @@ def _all_problems(error: ValidationError, path: Path) -> UsageError:
 
 
 def _problem(item: Mapping[str, Any]) -> str:
-    field = ".".join(map(str, item["loc"])) or "config"
+    field = ".".join(str(part) for part in item["loc"] if part != NUMBER) or "config"
     if item["type"] != "extra_forbidden":
-        return f"{field}: {item['msg']}"
+        return f"{field}: {item['msg']}" + f", or {AUTO}" * (NUMBER in item["loc"])
     if field in DIVIDED:
         return f"{field}: this field is divided now; give {DIVIDED[field]}"
     near = difflib.get_close_matches(str(item["loc"][-1]), FIELDS, n=1)

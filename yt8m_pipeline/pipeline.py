@@ -20,7 +20,9 @@ from yt8m_pipeline.transforms.compression import FitPca, FitQuantizer, Fitting, 
 from yt8m_pipeline.transforms.dataset import (
     CheckBuild,
     CheckOtherSplits,
+    CheckSelection,
     CountTrainLabels,
+    DecideShards,
     GroupByShard,
     IndexLabels,
     ListVideos,
@@ -33,6 +35,7 @@ from yt8m_pipeline.transforms.dataset import (
     WriteVocabulary,
     Writing,
 )
+from yt8m_pipeline.transforms.duplicate_films import KeepFilmsTogether, RejectSameFeatures, RejectSameUri
 from yt8m_pipeline.transforms.exporting import (
     CheckStore,
     Copying,
@@ -74,13 +77,15 @@ from yt8m_pipeline.transforms.selection import (
 class Selected(NamedTuple):
     """What the selection hands on: the videos, the entities that label them, and the annotations that say so.
 
-    The files of the rows that it rejects are written before any of the videos goes on.
+    The files of the rows that it rejects are written before any of the videos goes on, and none does if too little can
+    come of them.
     """
 
     videos: PCollection[Video]
     entities: PCollection[pa.Table]
     annotations: PCollection[pa.Table]
     rejects: Parts
+    passed: PCollection[bool]
 
 
 def build_dataset(root: Pipeline, plan: BuildPlan) -> None:
@@ -132,12 +137,16 @@ def select_videos(root: Pipeline, plan: BuildPlan, ledger: Ledger) -> Selected:
     sampled = ledger.keep(candidates | SampleVideos(sampling))
     frequent = ledger.keep(popular | KeepFrequent(sampling, sampled | "Sampled" >> CountVideos(), Stage.FREQUENCY))
     selected = ledger.keep(sampled | "Frequent" >> KeepLabels(Stage.FREQUENCY, frequent))
+    if config.duplicates == "reject":
+        selected = ledger.keep(selected | RejectSameUri(config.tables.places))
     videos = selected | AssignPartitions(config.partitioning, config.tables.places)  # Video
 
     # Why a row was not selected can be read while videos are decoded; `rebuild-split` may yet be refused, and waits
     rejected = root | beam.Create([]) if plan.anew else ledger.take_rejects("selection")  # Packed
     rejects = rejected | "SelectionRejects" >> WriteRejects(plan.layout)  # WrittenPart
-    return Selected(videos | WaitOn(rejects), frequent, attached.annotations, rejects)
+    passed = videos | CheckSelection(config, plan.layout)  # bool
+    videos = videos | WaitOn(rejects) | "Selected enough" >> OnlyIf(passed)
+    return Selected(videos, frequent, attached.annotations, rejects, passed)
 
 
 def extract_features(videos: PCollection[Video], plan: BuildPlan, ledger: Ledger) -> PCollection[StoredVideo]:
@@ -145,23 +154,30 @@ def extract_features(videos: PCollection[Video], plan: BuildPlan, ledger: Ledger
     config = plan.config
     ours = videos | "Ours" >> beam.Filter(lambda video, anew=plan.anew: anew in (None, video.partition))  # Video
     others = videos | "Others" >> beam.Filter(lambda video, anew=plan.anew: anew not in (None, video.partition))
-    found = ours | FindInStore(plan.store, config.decoding, plan.retry, refresh=plan.refresh, verify=plan.verify)
+    recalled = others | RecallVideos(plan.layout, config.decoding, plan.anew)
+    wanted = (ours, recalled.unlisted) | "Wanted" >> beam.Flatten()  # Video
+    found = wanted | FindInStore(plan.store, config.decoding, plan.retry, refresh=plan.refresh, verify=plan.verify)
     ledger.warn(found.warnings)  # str
 
     # 4. One frame per second of the first 360 s, and 5. Inception pool_3 of each (§3.3): one call for each video
     places = config.tables.places
     extract = ExtractFeatures(plan.store, config.decoding, config.inception, plan.dimensions, plan.identity, places)
     extracted = ledger.keep(found.lacking | extract)  # StoredVideo
-    recalled = ledger.keep(others | RecallVideos(plan.layout, config.decoding))  # StoredVideo
-    return (ledger.keep(found.outputs), extracted, recalled) | "Stored" >> beam.Flatten()
+    return (ledger.keep(found.outputs), extracted, ledger.keep(recalled.outputs)) | "Stored" >> beam.Flatten()
 
 
 def write_dataset(selected: Selected, stored: PCollection[StoredVideo], plan: BuildPlan, ledger: Ledger) -> None:
     """Stages 6 to 8: the compression, the shards, and the tables around them."""
     config, layout = plan.config, plan.layout
 
+    # No film stands in two partitions, although several videos have it
+    if config.duplicates == "reject":
+        stored = ledger.keep(stored | RejectSameFeatures())  # StoredVideo
+    together = stored | KeepFilmsTogether(config)
+    ledger.warn(together.warnings)  # str
+
     # Each entity has enough videos in the dataset (§3.1), although some could not be decoded
-    entities, stored = count_again(selected, stored, plan, ledger)  # pa.Table, StoredVideo
+    entities, stored = count_again(selected, together.stored, plan, ledger)  # pa.Table, StoredVideo
     lacking = stored | FindLackingEntities(entities)  # {str: [str]}
     ledger.warn(lacking | WarnOfLackingEntities(entities))  # str
     ledger.warn(stored | WarnOfHighDynamicRange())  # str
@@ -170,10 +186,11 @@ def write_dataset(selected: Selected, stored: PCollection[StoredVideo], plan: Bu
     # Nothing is compressed unless there is enough, and all rejects are written down
     summaries = stored | SummarizePartitions()  # (str, PartitionSummary)
     unchanged = summaries | CheckOtherSplits(layout, plan.anew, plan.previous_partitions)  # bool
+    unchanged = unchanged | "Selected and unchanged" >> OnlyIf(selected.passed)  # bool
     rejected = ledger.take_rejects("extraction") | "Unchanged" >> OnlyIf(unchanged)  # Packed
     parts = (selected.rejects, rejected | WriteRejects(layout)) | "Parts" >> beam.Flatten()  # WrittenPart
     rejects = parts | SumUpRejects(layout, unchanged)  # FileEntry
-    passed = counts | CheckBuild(layout, config, summaries, unchanged, rejects)  # bool
+    passed = counts | CheckBuild(layout, config, summaries, together.clusters, unchanged, rejects)  # bool
     stored = stored | "Stored enough" >> OnlyIf(passed)  # StoredVideo
     counts = counts | "Counted enough" >> OnlyIf(passed)  # [StageCount]
 
@@ -186,7 +203,8 @@ def write_dataset(selected: Selected, stored: PCollection[StoredVideo], plan: Bu
     # 8. TFRecord shards, frame-level and video-level, and the tables around them (§3.2, §3.4)
     train_counts = stored | CountTrainLabels() | "Labelled enough" >> OnlyIf(passed)  # Counter
     indices = train_counts | IndexLabels(entities)  # {str: int}
-    groups = stored | GroupByShard(config.shards, passed)  # (Shard, [StoredVideo])
+    sizes = pca | DecideShards(config.shards, summaries)  # {str: int}
+    groups = stored | GroupByShard(config.shards.salt, sizes)  # (Shard, [StoredVideo])
     writing = Writing(plan.store, plan.journal, plan.anew)
     shards = groups | WriteShards(writing, pca, quantizer, indices)  # Step
     vocabulary = train_counts | WriteVocabulary(layout, entities, frozen=plan.anew is not None)  # FileEntry

@@ -36,6 +36,10 @@ def features() -> dict[str, Float32Array]:
 
 @pytest.fixture
 def videos(store: FeatureStore, features: dict[str, Float32Array]) -> list[StoredVideo]:
+    return stored_videos(store, features)
+
+
+def stored_videos(store: FeatureStore, features: dict[str, Float32Array]) -> list[StoredVideo]:
     found = []
     for name, rows in features.items():
         pts = np.arange(len(rows), dtype=np.float64)
@@ -52,6 +56,21 @@ def fit(found: Fitting, videos: list[StoredVideo]) -> Step:
     (step,) = run(lambda train: train | FitPca(found, CONFIG), train=videos)
     assert isinstance(step, Step)
     return step
+
+
+@pytest.mark.parametrize(("number", "components"), [(7, 4), (11, 6)])
+def test_decided_components_have_ten_times_as_many_frames_and_are_no_more_than_dimensions(
+    store: FeatureStore, tmp_path: Path, number: int, components: int
+) -> None:
+    features = np.random.default_rng(1).standard_normal((number, 8, 6)).astype(np.float32)
+    names = {f"video {index}": rows for index, rows in enumerate(features)}
+    found = fitting(store, tmp_path / "dataset")
+    (step,) = run(lambda train: train | FitPca(found, PcaConfig(components="auto")), train=stored_videos(store, names))
+    assert step.facts.components == load_pca(found.layout, step).components == components
+    assert [PcaConfig(components=step.facts.components).number, PcaConfig(components="auto").number] == [
+        components,
+        None,
+    ]
 
 
 @pytest.mark.parametrize("units", [1, 3, 50])

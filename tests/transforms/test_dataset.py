@@ -43,11 +43,13 @@ def test_a_gate_lets_elements_pass_on_a_good_verdict_alone(verdicts: list[bool])
 
 @pytest.mark.parametrize("passed", [True, False])
 def test_each_shard_has_its_videos_sorted_and_shards_without_videos_are_there(passed: bool) -> None:
-    videos = [stored(name, part) for part in (Partition.TRAIN, Partition.VALIDATE) for name in "gfedcba"]
-    found = dict(run(lambda videos, passed: videos | GroupByShard(SHARDS, passed), videos=videos, passed=[passed]))
+    parts = (Partition.TRAIN, Partition.VALIDATE) if passed else ()
+    videos = [stored(name, part) for part in parts for name in "gfedcba"]
+    sizes = [{part.value: SHARDS.of(part) for part in Partition}] if passed else []
+    found = dict(run(lambda videos, sizes: videos | GroupByShard(SHARDS.salt, sizes), videos=videos, sizes=sizes))
     members = [item for group in found.values() for item in group]
     assert sorted(item.video.video_id for item in members) == sorted(item.video.video_id for item in videos)
-    assert len(found) == 6 or not passed
+    assert len(found) == (6 if passed else 0)
     for shard, group in found.items():
         assert [item.video.video_id for item in group] == sorted(item.video.video_id for item in group)
         for item in group:
@@ -73,11 +75,12 @@ def check(
     refusals = Refusals(layout)
     with refusing_to(refusals):
         found = run(
-            lambda counts, summaries, unchanged, rejects: (
-                counts | CheckBuild(layout, CONFIG, summaries, unchanged, rejects)
+            lambda counts, summaries, clusters, unchanged, rejects: (
+                counts | CheckBuild(layout, CONFIG, summaries, clusters, unchanged, rejects)
             ),
             counts=[counts],
             summaries=summaries.items(),
+            clusters=[[]],
             unchanged=[unchanged],
             rejects=[REJECTS],
         )

@@ -21,8 +21,10 @@ class Stage(StrEnum):
     POPULARITY = "popularity"
     SAMPLING = "sampling"
     FREQUENCY = "frequency"
+    SAME_URI = "same_uri"
     DECODE = "decode"
     EXTRACT = "extract"
+    SAME_FEATURES = "same_features"
     RECOUNT = "recount"
     CONVERT = "convert"
 
@@ -57,6 +59,7 @@ class DropReason(StrEnum):
     NOT_SAMPLED = "not_sampled"
     TOO_FEW_VIDEOS = "too_few_videos"
     NO_LABEL_LEFT = "no_label_left"
+    DUPLICATE_FILM = "duplicate_film"
     # 4 Decoding
     MISSING_FILE = "missing_file"
     IO_ERROR = "io_error"

@@ -102,6 +102,7 @@ def _report(result: "BuildResult", as_json: bool) -> None:
     ]
     facts = {
         "feature_space": plan.store.space,
+        "pca_components": manifest.pca.facts.components,
         "partitions": partition_rows(plan.layout, manifest),
         "quantization": quantization_rows(manifest),
         "rejected": rejected,

@@ -121,6 +121,7 @@ def partition_rows(layout: "Layout", manifest: "Manifest") -> list[dict[str, Any
             "partition": part.value,
             "videos": manifest.partitions[part].videos,
             "frames": manifest.partitions[part].frames,
+            "shards": sum(step.facts.partition == part for step in manifest.shard_steps()),
             "classes": classes.get(part),
             "labels": manifest.partitions[part].labels,
         }

@@ -201,6 +201,22 @@ def noise_level(eigenvalues: Float64Array, dimensions: int) -> float:
     return float(eigenvalues[0]) * dimensions * float(np.finfo(np.float64).eps)
 
 
+MOST_COMPONENTS = 1024
+"""The largest number of components that is taken unasked: that of the paper (§3.3)."""
+
+FRAMES_PER_COMPONENT = 10
+"""How many frames a component needs to be worth fitting, by the rule of thumb of ten observations for each variable."""
+
+
+def components_for(frames: int) -> int:
+    """The largest power of two of which there are ten times as many frames, from 1 to 1,024.
+
+    >>> [components_for(frames) for frames in (3, 137, 2559, 2560, 10**9)]
+    [1, 8, 128, 256, 1024]
+    """
+    return 1 << max(min(frames // FRAMES_PER_COMPONENT, MOST_COMPONENTS).bit_length() - 1, 0)
+
+
 def _require_enough(moments: Moments, components: int) -> None:
     if moments.count <= components:
         raise DataError(

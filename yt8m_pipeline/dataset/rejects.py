@@ -194,6 +194,15 @@ def failed_videos(layout: Layout, paths: Sequence[str]) -> Iterator[dict[str, An
         yield from table.to_pylist()
 
 
+def videos_rejected_later(layout: Layout, paths: Sequence[str]) -> set[str]:
+    """The ids of the videos that were extracted, and rejected afterwards.
+
+    The arguments and errors are those of `read_rejects`.
+    """
+    tables = read_rejects(layout, paths, stages=(Stage.SAME_FEATURES, Stage.RECOUNT), columns=("id", "table"))
+    return {row["id"] for table in tables for row in table.to_pylist() if row["table"] == "videos"}
+
+
 def read_rejects(
     layout: Layout,
     paths: Sequence[str],

@@ -18,6 +18,7 @@ from yt8m_pipeline.compression.distortion import Distortion
 from yt8m_pipeline.compression.quantization import ENCODE_REVISION, Quantizer
 from yt8m_pipeline.data_model import Float32Array, Partition
 from yt8m_pipeline.dataset.layout import LEVELS, Layout, Shard
+from yt8m_pipeline.dataset.manifest import PartitionSummary
 from yt8m_pipeline.dataset.records import frame_record, video_record
 from yt8m_pipeline.dataset.steps import FileEntry, ShardFacts, ShardStep, step_key
 from yt8m_pipeline.dataset.tfrecord import write_record
@@ -48,6 +49,25 @@ class Member:
 def shard_of(video_id: str, partition: Partition, of: int, salt: str) -> Shard:
     """The shard that a video belongs to, by the salted hash of its id."""
     return Shard(partition, salted_hash(salt, video_id) % of, of)
+
+
+SHARD_BYTES = 200_000_000
+"""The bytes that both files of a shard have together at most, on average, where the number of shards is decided. So
+they have 100 to 200 MB, unless the partition is smaller: what one worker reads or downloads at a time."""
+
+
+def shards_for(summary: PartitionSummary, components: int) -> int:
+    """The number of shards that a partition is divided into where the config has `auto`.
+
+    A frame has a byte for each component, and the mean of a video four. There are never more shards than videos.
+
+    >>> shards_for(PartitionSummary(videos=100, frames=23_000), components=1024)
+    1
+    >>> shards_for(PartitionSummary(videos=100_000, frames=23_000_000), components=1024)
+    120
+    """
+    codes = (summary.frames + 4 * summary.videos) * components
+    return max(min(-(-codes // SHARD_BYTES), summary.videos), 1)
 
 
 def published_labels(partition: Partition, labels: Sequence[int]) -> Sequence[int]:

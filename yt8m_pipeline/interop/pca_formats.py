@@ -41,12 +41,12 @@ def imported_files(folder: str) -> list[str]:
     return [name for name in Pca.FILES if name in names] or projection_files(folder)
 
 
-def import_pca(folder: str, components: int, epsilon: float | None = None) -> Pca:
+def import_pca(folder: str, components: int | None, epsilon: float | None = None) -> Pca:
     """A PCA that was learnt elsewhere (paper §5.4), from the published files or MediaPipe's.
 
     Args:
         folder: Where its files are: those of `Pca.load` or, if there is none of them, of `load_projection`.
-        components: How many of its leading components to take.
+        components: How many of its leading components to take; None for all.
         epsilon: The number added to the eigenvalues. None takes the one that the PCA was saved with, or the public
             extractor's 1e-4 where the files do not tell. It does not change MediaPipe's files, in which the whitening
             is folded.
@@ -59,7 +59,7 @@ def import_pca(folder: str, components: int, epsilon: float | None = None) -> Pc
     except DataError as error:
         fix = "give pca.source a folder with mean.npy, eigenvals.npy and eigenvecs.npy, or with MediaPipe's two files"
         raise _unusable(error.where, error.why, fix) from error
-    if pca.components < components:
+    if components is not None and pca.components < components:
         fix = f"set pca.components to at most {pca.components}, or import another PCA"
         raise _unusable(folder, f"it has {pca.components} components, pca.components asks for {components}", fix)
     _require_whitening(pca, folder)
@@ -73,7 +73,7 @@ def require_dimensions(pca: Pca, dimensions: int, folder: str) -> None:
         raise _unusable(folder, why, "import a PCA that was learnt on features of the same network")
 
 
-def _load_any(folder: str, components: int, epsilon: float | None) -> Pca:
+def _load_any(folder: str, components: int | None, epsilon: float | None) -> Pca:
     if any(name in Pca.FILES for name in imported_files(folder)):
         pca = Pca.load(folder, components)
         return pca if epsilon is None else replace(pca, epsilon=epsilon)

@@ -112,7 +112,7 @@ class BuildPlan:
         """How many features per frame the PCA can take."""
         if self.pca:
             return range(self.pca.dimensions, self.pca.dimensions + 1)
-        return range(self.config.pca.components, sys.maxsize)
+        return range(self.config.pca.number or 1, sys.maxsize)
 
     @property
     def warnings(self) -> list[str]:
@@ -263,7 +263,7 @@ def _plan_import(config: Config, space: Mapping[str, Any]) -> PcaImport | None:
     folder = config.pca.source
     if folder == FIT:
         return None
-    pca = import_pca(folder, config.pca.components, config.pca.absolute_epsilon)
+    pca = import_pca(folder, config.pca.number, config.pca.absolute_epsilon)
     if _is_inception_v3(config.inception.model):
         require_dimensions(pca, POOL_3_DIMENSIONS, folder)
     found = [_describe_file(name, files.join(folder, name)) for name in imported_files(folder)]

@@ -2,14 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from math import ceil, floor
 
 from yt8m_pipeline.accounting.counts import StageCount
 from yt8m_pipeline.accounting.reasons import Stage
-from yt8m_pipeline.config import FIT, Config
+from yt8m_pipeline.config import Config, Decoding
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.manifest import PartitionSummary
 from yt8m_pipeline.errors import DataError
+from yt8m_pipeline.selection.duplicate_films import Cluster, home_of
+
+SHOWN_COPIES = 4
+"""How many copies of a film an error names."""
 
 
 def check_videos_left(counts: Sequence[StageCount], layout: Layout) -> None:
@@ -49,14 +54,66 @@ def check_failures(counts: Sequence[StageCount], config: Config, layout: Layout)
 def check_train_frames(summaries: Mapping[str, PartitionSummary], config: Config, layout: Layout) -> None:
     """Raises a DataError if the train frames are too few for the principal components."""
     train = summaries.get(Partition.TRAIN.value, PartitionSummary())
-    needed = config.pca.components + 1 if config.pca.source == FIT else 1
+    needed = _frames_needed(config)
     if train.frames < needed:
         raise DataError(
             what="The train partition is too small for the PCA",
             where=layout.root,
-            why=f"{train.frames} train frames of {train.videos} videos cannot fit {config.pca.components} components, "
-            f"at least {needed} are needed",
+            why=f"{train.frames} train frames of {train.videos} videos cannot fit {config.pca.number or 1} "
+            f"components, at least {needed} are needed",
             fix="give more videos" + (f", or set pca.components below {train.frames}" if train.frames > 1 else ""),
+        )
+
+
+def most_frames(duration_seconds: float | None, decoding: Decoding) -> int:
+    """How many frames a video may have, by its duration in the videos table; where that is null, by the config alone.
+
+    One frame more than the duration allows is granted, since tables round durations down.
+
+    >>> [most_frames(duration, Decoding()) for duration in (2.9, 3.0, 500.0, None)]
+    [3, 4, 360, 360]
+    """
+    longest = Fraction(str(decoding.max_seconds))
+    seconds = longest if duration_seconds is None else min(Fraction(str(duration_seconds)), longest)
+    return min(floor(seconds * decoding.rate) + 1, ceil(longest * decoding.rate))
+
+
+def check_selected_frames(frames: Mapping[str, int], config: Config, layout: Layout) -> None:
+    """Raises a DataError if the selected train videos cannot have enough frames, before any of them is opened.
+
+    Args:
+        frames: The sum of `most_frames` for each partition that has videos. Where none has any, `check_videos_left`
+            says why.
+        config: How many components are fitted.
+        layout: Where the dataset goes.
+    """
+    most, needed = frames.get(Partition.TRAIN.value, 0), _frames_needed(config)
+    if frames and most < needed:
+        raise DataError(
+            what="The train partition is too small for the PCA",
+            where=layout.root,
+            why=f"by their durations the selected train videos have {most} frames at most, which cannot fit "
+            f"{config.pca.number or 1} components, at least {needed} are needed",
+            fix="give more videos, or set pca.components to auto; if duration_seconds are wrong in the videos table, "
+            "correct them (`yt8m probe`)",
+        )
+
+
+def _frames_needed(config: Config) -> int:
+    """How many train frames the PCA needs: one more than components if it is fitted."""
+    return (config.pca.number or 1) + 1 if config.pca.is_fitted else 1
+
+
+def check_given_partitions(clusters: Sequence[Cluster], config: Config, layout: Layout) -> None:
+    """Raises a DataError if the videos table gives one film several partitions, where the config has none divided."""
+    apart = [cluster for cluster in clusters if home_of(cluster) is None]
+    if apart and config.duplicates == "group" and config.partitioning.divided_groups == "error":
+        copies = "; ".join(f"{copy.video_id} in {copy.partition}" for copy in apart[0][:SHOWN_COPIES])
+        raise DataError(
+            what="The videos table gives one film several partitions",
+            where=layout.root,
+            why=f"films with the same uri or equal features in several given partitions: {len(apart)}; first {copies}",
+            fix="give each film one partition, or set duplicates: reject, or partitioning.divided_groups: warn",
         )
 
 

@@ -20,7 +20,7 @@ from yt8m_pipeline.chance import salted_hash
 from yt8m_pipeline.compression.histogram import Histogram, Scope
 from yt8m_pipeline.compression.moments import Magnitudes, Moments
 from yt8m_pipeline.compression.pca import REVISION as PCA_REVISION
-from yt8m_pipeline.compression.pca import Pca
+from yt8m_pipeline.compression.pca import Pca, components_for
 from yt8m_pipeline.compression.quantization import FIT_REVISION, Quantizer
 from yt8m_pipeline.compression.whiteness import Suitability, Whitening
 from yt8m_pipeline.config import Parallelism, PcaConfig, QuantizerConfig
@@ -102,11 +102,12 @@ class FitPca(beam.PTransform[PCollection[StoredVideo], PCollection[Step]]):
 
     def expand(self, train: PCollection[StoredVideo]) -> PCollection[Step]:
         fitting, config = self.fitting, self.config
+        frames = train | "frames" >> Map(_frames) | "all frames" >> beam.CombineGlobally(sum)
         key = (
             train
             | "identities" >> Map(_identity)
             | "digest" >> beam.CombineGlobally(DigestOfSet()).without_defaults()
-            | "key" >> Map(pca_key, fitting.store.space, config)
+            | "key" >> Map(pca_key, fitting.store.space, config, AsSingleton(frames))
         )
         exponent = (
             train
@@ -124,9 +125,14 @@ class FitPca(beam.PTransform[PCollection[StoredVideo], PCollection[Step]]):
         return key | "fit" >> Map(_fit_pca, AsSingleton(moments, default_value=None), fitting, config)
 
 
-def pca_key(features_digest: str, space: str, config: PcaConfig) -> str:
-    """The key of a PCA that is fitted on features with this digest."""
-    return step_key(PCA, PCA_REVISION, features_digest, space, config.model_dump(exclude={"source"}))
+def pca_key(features_digest: str, space: str, config: PcaConfig, frames: int) -> str:
+    """The key of a PCA that is fitted on features with this digest, and of so many frames."""
+    values = config.model_dump(exclude={"source"}) | {"components": config.number or components_for(frames)}
+    return step_key(PCA, PCA_REVISION, features_digest, space, values)
+
+
+def _frames(stored: StoredVideo) -> int:
+    return stored.entry.frames
 
 
 def _identity(stored: StoredVideo) -> str:
@@ -145,7 +151,8 @@ def _fit_pca(key: str, moments: Moments | None, fitting: Fitting, config: PcaCon
     say(f"the PCA is fitted to {moments.count} frames, which takes up to a minute at 2,048 dimensions")
     with timed(PCA):
         epsilon, share = config.absolute_epsilon or 0.0, config.relative_epsilon
-        pca = Pca.fit(moments, components=config.components, epsilon=epsilon, relative_epsilon=share)
+        components = config.number or min(components_for(moments.count), moments.dimensions)
+        pca = Pca.fit(moments, components=components, epsilon=epsilon, relative_epsilon=share)
         Whitening.of(pca).require_most()
     return _save_pca(fitting.journal, key, pca, "fitted", {"frames": moments.count})
 
@@ -184,7 +191,7 @@ def _import_pca(sample: Sequence[tuple[str, str]], fitting: Fitting, config: Pca
     if step:
         return step
     with timed(PCA):
-        pca = import_pca(source.folder, config.components, config.absolute_epsilon)
+        pca = import_pca(source.folder, config.number, config.absolute_epsilon)
         features = [store.read(video_id).features for _, video_id in sample]
         require_dimensions(pca, features[0].shape[1], source.folder)
         suits = Suitability.of(map(pca.transform, features)).facts()

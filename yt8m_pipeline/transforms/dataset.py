@@ -14,8 +14,8 @@ from yt8m_pipeline.accounting.counts import StageCount
 from yt8m_pipeline.accounting.reasons import Stage
 from yt8m_pipeline.compression.histogram import Scope
 from yt8m_pipeline.compression.whiteness import Suitability, Whitening, warnings_of_few_frames
-from yt8m_pipeline.config import Config, Shards
-from yt8m_pipeline.data_model import Float32Array, Partition, StoredVideo
+from yt8m_pipeline.config import Config, Decoding, Shards
+from yt8m_pipeline.data_model import Float32Array, Partition, StoredVideo, Video
 from yt8m_pipeline.dataset.index import (
     label_indices,
     video_rows,
@@ -26,17 +26,21 @@ from yt8m_pipeline.dataset.index import (
 from yt8m_pipeline.dataset.layout import Layout, Shard
 from yt8m_pipeline.dataset.manifest import PartitionSummary, fitted_row, shard_parts, write_manifest
 from yt8m_pipeline.dataset.rejects import WrittenPart, write_summary
-from yt8m_pipeline.dataset.shards import Member, shard_key, shard_of, write_shard
+from yt8m_pipeline.dataset.shards import Member, shard_key, shard_of, shards_for, write_shard
 from yt8m_pipeline.dataset.steps import PCA, QUANTIZER, CodebookFacts, CodebookStep, FileEntry, PcaFacts, PcaStep, Step
 from yt8m_pipeline.errors import DataError
 from yt8m_pipeline.jobs.journal import Journal
 from yt8m_pipeline.jobs.sufficiency import (
     check_failures,
+    check_given_partitions,
     check_partitions,
     check_rest_unchanged,
+    check_selected_frames,
     check_train_frames,
     check_videos_left,
+    most_frames,
 )
+from yt8m_pipeline.selection.duplicate_films import Cluster
 from yt8m_pipeline.store.feature_store import FeatureStore
 from yt8m_pipeline.transforms.combiners import Sum
 from yt8m_pipeline.transforms.compression import load_pca, load_quantizer
@@ -54,34 +58,55 @@ Group: TypeAlias = tuple[Shard, list[StoredVideo]]
 
 
 @dataclass
-class GroupByShard(beam.PTransform[PCollection[StoredVideo], PCollection[Group]]):
-    """PCollection[StoredVideo] → PCollection[Group], shards without videos too, where the verdict is good.
+class DecideShards(beam.PTransform[PCollection[Step], PCollection[dict[str, int]]]):
+    """PCollection[Step] of the PCA → PCollection[dict] of one: partition → the number of its shards.
 
     Attributes:
-        shards: How many shards each partition has.
-        passed: The verdict.
+        shards: The numbers, or which of them are decided by the size of the partition.
+        summaries: The summaries of the partitions.
     """
 
     shards: Shards
-    passed: PCollection[bool]
+    summaries: PCollection[tuple[str, PartitionSummary]]
+
+    def expand(self, pca: PCollection[Step]) -> PCollection[dict[str, int]]:
+        return pca | Map(_numbers_of_shards, AsDict(self.summaries), self.shards)
+
+
+def _numbers_of_shards(pca: Step, summaries: Mapping[str, PartitionSummary], shards: Shards) -> dict[str, int]:
+    components = pca.facts.components
+    decided = {part: shards_for(summaries.get(part.value, PartitionSummary()), components) for part in Partition}
+    return {part.value: shards.of(part) or decided[part] for part in Partition}
+
+
+@dataclass
+class GroupByShard(beam.PTransform[PCollection[StoredVideo], PCollection[Group]]):
+    """PCollection[StoredVideo] → PCollection[Group], shards without videos too.
+
+    Attributes:
+        salt: The salt of the hash that chooses the shard of a video.
+        sizes: The number of shards of each partition, or nothing, if nothing is to be written.
+    """
+
+    salt: str
+    sizes: PCollection[dict[str, int]]
 
     def expand(self, stored: PCollection[StoredVideo]) -> PCollection[Group]:
-        sizes = [(part.value, self.shards.of(part)) for part in Partition]
-        partitions = stored.pipeline | "partitions" >> beam.Create(sizes) | OnlyIf(self.passed)
-        empty = partitions | "all shards" >> beam.FlatMapTuple(empty_shards)
-        keyed = stored | "shard" >> Map(_with_shard, self.shards)
+        empty = self.sizes | "all shards" >> FlatMap(empty_shards)
+        keyed = stored | "shard" >> Map(_with_shard, self.salt, AsSingleton(self.sizes))
         return (keyed, empty) | beam.Flatten() | beam.GroupByKey() | "sort" >> beam.MapTuple(_sorted_group)
 
 
-def empty_shards(partition: str, of: int) -> Iterator[tuple[str, None]]:
-    """The name of each shard of a partition, with nothing in it. A name is a key that every engine encodes alike."""
-    for index in range(of):
-        yield Shard(Partition(partition), index, of).name, None
+def empty_shards(sizes: Mapping[str, int]) -> Iterator[tuple[str, None]]:
+    """The name of each shard, with nothing in it. A name is a key that every engine encodes alike."""
+    for partition, of in sizes.items():
+        for index in range(of):
+            yield Shard(Partition(partition), index, of).name, None
 
 
-def _with_shard(stored: StoredVideo, shards: Shards) -> tuple[str, StoredVideo | None]:
+def _with_shard(stored: StoredVideo, salt: str, sizes: Mapping[str, int]) -> tuple[str, StoredVideo | None]:
     video = stored.video
-    return shard_of(video.video_id, video.partition, shards.of(video.partition), shards.salt).name, stored
+    return shard_of(video.video_id, video.partition, sizes[video.partition], salt).name, stored
 
 
 def _sorted_group(name: str, items: Iterable[StoredVideo | None]) -> Group:
@@ -157,6 +182,28 @@ def _check_others(
 
 
 @dataclass
+class CheckSelection(beam.PTransform[PCollection[Video], PCollection[bool]]):
+    """PCollection[Video] that were selected → PCollection[bool] of one; False: too little can come of them.
+
+    Attributes:
+        config: What is enough.
+        layout: Where the dataset goes.
+    """
+
+    config: Config
+    layout: Layout
+
+    def expand(self, videos: PCollection[Video]) -> PCollection[bool]:
+        frames = videos | "most frames" >> Map(_most_frames, self.config.decoding)
+        total = frames | "frames at most" >> beam.CombineGlobally(Sum(Counter()))
+        return total | Passes(check_selected_frames, self.config, self.layout)
+
+
+def _most_frames(video: Video, decoding: Decoding) -> Counter[str]:
+    return Counter({video.partition.value: most_frames(video.duration_seconds, decoding)})
+
+
+@dataclass
 class CheckBuild(beam.PTransform[PCollection[list[StageCount]], PCollection[bool]]):
     """The counts of all stages → PCollection[bool] of one, or none at all; False: the data fall short.
 
@@ -164,6 +211,7 @@ class CheckBuild(beam.PTransform[PCollection[list[StageCount]], PCollection[bool
         layout: Where the dataset is.
         config: What is enough.
         summaries: The summaries of the partitions.
+        clusters: The films that are given several times, in one list.
         unchanged: Whether the other partitions are those of the dataset; if not, nothing is checked.
         rejects: What it waits for, so that the reasons can be read when the build is refused.
     """
@@ -171,17 +219,24 @@ class CheckBuild(beam.PTransform[PCollection[list[StageCount]], PCollection[bool
     layout: Layout
     config: Config
     summaries: PCollection[tuple[str, PartitionSummary]]
+    clusters: PCollection[list[Cluster]]
     unchanged: PCollection[bool]
     rejects: PCollection[FileEntry]
 
     def expand(self, counts: PCollection[list[StageCount]]) -> PCollection[bool]:
         written = counts | OnlyIf(self.unchanged) | WaitOn(self.rejects)
-        return written | Passes(_check_enough, AsDict(self.summaries), self.config, self.layout)
+        sides = (AsDict(self.summaries), AsSingleton(self.clusters))
+        return written | Passes(_check_enough, *sides, self.config, self.layout)
 
 
 def _check_enough(
-    counts: Sequence[StageCount], summaries: Mapping[str, PartitionSummary], config: Config, layout: Layout
+    counts: Sequence[StageCount],
+    summaries: Mapping[str, PartitionSummary],
+    clusters: Sequence[Cluster],
+    config: Config,
+    layout: Layout,
 ) -> None:
+    check_given_partitions(clusters, config, layout)
     check_failures(counts, config, layout)
     check_videos_left(counts, layout)
     check_train_frames(summaries, config, layout)

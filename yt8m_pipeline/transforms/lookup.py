@@ -14,10 +14,10 @@ from yt8m_pipeline.accounting.counts import StageCount
 from yt8m_pipeline.accounting.outcome import reject_video
 from yt8m_pipeline.accounting.reasons import DropReason, Retry, Stage, VideoRejected
 from yt8m_pipeline.config import Decoding
-from yt8m_pipeline.data_model import StoredEntry, StoredVideo, Video
+from yt8m_pipeline.data_model import Partition, StoredEntry, StoredVideo, Video
 from yt8m_pipeline.dataset.index import read_parquet, recorded_entry
 from yt8m_pipeline.dataset.layout import Layout
-from yt8m_pipeline.dataset.rejects import failed_videos, find_rejects
+from yt8m_pipeline.dataset.rejects import failed_videos, find_rejects, videos_rejected_later
 from yt8m_pipeline.decoding.damage import check_damage, conditions
 from yt8m_pipeline.errors import DataError, printable
 from yt8m_pipeline.store.failures import Source
@@ -30,7 +30,6 @@ from yt8m_pipeline.transforms.ledger import (
     Outputs,
     SeveralOutputs,
     counted_together,
-    outputs_of,
     typed_step,
 )
 from yt8m_pipeline.transforms.monitoring import announce, timed
@@ -41,6 +40,8 @@ LOGGER = logging.getLogger(__name__)
 LOOK_UP = "look_up"
 LACKING = "lacking"
 CHANGED = "changed"
+UNLISTED = "unlisted"
+"""In place of the partition of a video that was extracted and is in none."""
 
 ONE_MORE = tuple(TaggedOutput(COUNTS, StageCount(stage, "videos", 1)) for stage in (Stage.DECODE, Stage.EXTRACT))
 """What both stages count for a video that has features."""
@@ -96,15 +97,37 @@ def _with_shelf(video: Video) -> tuple[str, Video]:
     return place(video.video_id)[0], video
 
 
+class Recalled(NamedTuple):
+    """What a finished dataset says of the videos of the partitions that stay as they are.
+
+    Attributes:
+        outputs: The StoredVideos and the rejects that it lists.
+        unlisted: The videos whose features it does not list, since it rejected them after extraction, or lists for the
+            partition that is written anew, to which their film moved them.
+    """
+
+    outputs: Outputs[StoredVideo]
+    unlisted: PCollection[Video]
+
+
 @dataclass
-class RecallVideos(SeveralOutputs[PCollection[Video], Outputs[StoredVideo]]):
-    """PCollection[Video] of partitions that stay as they are → the StoredVideos and rejects that the dataset lists."""
+class RecallVideos(SeveralOutputs[PCollection[Video], Recalled]):
+    """PCollection[Video] of partitions that stay as they are → what the dataset lists of them, and the others.
+
+    Attributes:
+        layout: Where the dataset is.
+        decoding: The config of decoding.
+        anew: The partition that is written anew; None: no video is recalled.
+    """
 
     layout: Layout
     decoding: Decoding
+    anew: Partition | None
 
-    def expand(self, videos: PCollection[Video]) -> Outputs[StoredVideo]:
-        return outputs_of(videos, _Recall(self.layout, self.decoding), kept=StoredVideo)
+    def expand(self, videos: PCollection[Video]) -> Recalled:
+        step = typed_step(_Recall(self.layout, self.decoding, self.anew), StoredVideo, lacking=Video)
+        found = videos | step.with_outputs(LACKING, REJECTS, COUNTS, main=KEPT)
+        return Recalled(Outputs(found[KEPT], found[REJECTS], found[COUNTS]), found[LACKING])
 
 
 class LookUp(NotingDoFn):
@@ -185,8 +208,8 @@ def high_dynamic_range_warning(video_ids: Sequence[str]) -> list[str]:
 
 
 class _Recall(NotingDoFn):
-    def __init__(self, layout: Layout, decoding: Decoding) -> None:
-        self._layout, self._decoding = layout, decoding
+    def __init__(self, layout: Layout, decoding: Decoding, anew: Partition | None) -> None:
+        self._layout, self._decoding, self._anew = layout, decoding, anew
         self._rows: dict[str, dict[str, Any]] | None = None
 
     def process(self, video: Video) -> Iterator[Any]:
@@ -203,12 +226,17 @@ class _Recall(NotingDoFn):
             rejection = VideoRejected(DropReason(row["reason"]), row["detail"], row["decoded_fraction"])
             yield from rejected(video, rejection)
             return
+        if row["partition"] in (UNLISTED, self._anew):
+            yield TaggedOutput(LACKING, video)
+            return
         yield from settled(video, recorded_entry(row), self._decoding)
 
 
 def _recorded(layout: Layout) -> dict[str, dict[str, Any]]:
     """What a finished dataset says of each video that was selected for it: a row of videos.parquet or of rejects."""
-    rows = {row["id"]: row for row in failed_videos(layout, find_rejects(layout))}
+    rejects = find_rejects(layout)
+    rows = {row["id"]: row for row in failed_videos(layout, rejects)}
+    rows |= {video_id: {"partition": UNLISTED} for video_id in videos_rejected_later(layout, rejects)}
     return rows | {row["video_id"]: row for row in read_parquet(layout, Layout.VIDEOS).to_pylist()}
 
 

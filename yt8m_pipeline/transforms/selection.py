@@ -384,7 +384,7 @@ class KeepStored(SeveralOutputs[PCollection[StoredVideo], Outputs[StoredVideo]])
     entities: Tables
 
     def expand(self, stored: PCollection[StoredVideo]) -> Outputs[StoredVideo]:
-        return outputs_of(stored | _batches(), _KeepStored(), _ids_of(self.entities, "ids"), kept=StoredVideo)
+        return outputs_of(stored | batches(), _KeepStored(), _ids_of(self.entities, "ids"), kept=StoredVideo)
 
 
 class _KeepStored(NotingDoFn):
@@ -405,7 +405,7 @@ class SettleAnnotations(SeveralOutputs[dict[str, Any], Outputs[pa.Table]]):
     buckets: int
 
     def expand(self, tables: Mapping[str, PCollection[Any]]) -> Outputs[pa.Table]:
-        rows = {**tables, "videos": tables["videos"] | _batches() | Map(label_rows)}
+        rows = {**tables, "videos": tables["videos"] | batches() | Map(label_rows)}
         columns = {"videos": ("video_id", LABEL_ROWS), "annotations": ("video_id", schema("annotations"))}
         return settled_by(rows | JoinByHash(columns, self.buckets), _settle_annotations)
 
@@ -464,7 +464,7 @@ def label_rows(stored: Iterable[StoredVideo]) -> pa.Table:
 LABEL_ROWS = pa.schema([("video_id", pa.string()), ("entity_ids", pa.list_(pa.string())), *PROVENANCE])
 
 
-def _batches() -> beam.BatchElements:
+def batches() -> beam.BatchElements:
     """Elements → lists of them, so that a table does not have one row."""
     return beam.BatchElements(min_batch_size=100, max_batch_size=10_000)
 
