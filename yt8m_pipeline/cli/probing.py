@@ -117,13 +117,13 @@ def _probe_videos(uris: Sequence[str], probing: "Probing", as_json: bool) -> boo
 
 def _probed(uris: "Sequence[str]", probing: "Probing", *, is_folder: bool) -> list[dict[str, Any]]:
     """What each video is, or why a build cannot use it. Of those in folders, which may be many, progress is shown."""
-    from yt8m_pipeline.jobs.preflight import probe as probe_all
+    from yt8m_pipeline.jobs.preflight import probe_all
 
     with progress_bars() as bars:
         if is_folder:
             bars.update("probe", total=len(uris))
         tell = (lambda: bars.update("probe", done=1)) if is_folder else (lambda: None)
-        results = probe_all(uris, probing.decoding, frames=probing.frames, workers=probing.workers, progress=tell)
+        results = probe_all(uris, probing, tell)
     return [{"file": uri, **_video_facts(result)} for uri, result in zip(uris, results, strict=True)]
 
 

@@ -73,31 +73,18 @@ class Preflight:
 
 
 VIDEO_ENDINGS = frozenset(
-    [
-        ".3g2",
-        ".3gp",
-        ".asf",
-        ".avi",
-        ".divx",
-        ".f4v",
-        ".flv",
-        ".m2ts",
-        ".m4v",
-        ".mkv",
-        ".mov",
-        ".mp4",
-        ".mpe",
-        ".mpeg",
-        ".mpg",
-        ".mts",
-        ".ogm",
-        ".ogv",
-        ".qt",
-        ".ts",
-        ".vob",
-        ".webm",
-        ".wmv",
-    ]
+    f".{ending}"
+    for endings in (
+        "3g2 3gp f4v m4v mov mp4 qt",
+        "mkv webm",
+        "flv",
+        "avi divx",
+        "m2ts mts ts",
+        "mpe mpeg mpg vob",
+        "ogm ogv",
+        "asf wmv",
+    )
+    for ending in endings.split()
 )
 """The endings of the names of video files. They decide only which files of a folder are probed; what a file holds is
 told by its bytes."""
@@ -149,12 +136,7 @@ def _in_folder(uri: str) -> Found | None:
 
 
 def probe(
-    uris: Sequence[str],
-    decoding: Decoding | None = None,
-    *,
-    frames: bool = False,
-    workers: int | None = None,
-    progress: Callable[[], None] = lambda: None,
+    uris: Sequence[str], decoding: Decoding | None = None, *, frames: bool = False, workers: int | None = None
 ) -> list[VideoFacts | VideoRejected]:
     """Says what videos are, or why a build cannot use them.
 
@@ -163,7 +145,6 @@ def probe(
         decoding: The grid, the limits and the policies; None: the defaults.
         frames: Whether to decode every frame of the grid.
         workers: How many videos at once; None: one for each core.
-        progress: Called after each video.
 
     Returns:
         What each is, in the order of the URIs.
@@ -171,8 +152,13 @@ def probe(
     Raises:
         DataError: if no decoding process can be started.
     """
-    with prober(Probing(decoding or Decoding(), frames, workers or os.cpu_count() or 1)) as probe_all:
-        found = dict(_told(probe_all(uris), progress))
+    return probe_all(uris, Probing(decoding or Decoding(), frames, workers or os.cpu_count() or 1), lambda: None)
+
+
+def probe_all(uris: Sequence[str], probing: Probing, progress: Callable[[], None]) -> list[VideoFacts | VideoRejected]:
+    """Probes videos as `probe` does, and tells after each of them."""
+    with prober(probing) as probe_videos:
+        found = dict(_told(probe_videos(uris), progress))
     return [found[number] for number in range(len(uris))]
 
 

@@ -16,11 +16,12 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from yt8m_pipeline import files
 from yt8m_pipeline.accounting.reasons import DropReason, Measured, Retry, VideoRejected
 from yt8m_pipeline.errors import DataError
+from yt8m_pipeline.files import FileState
 from yt8m_pipeline.store.failures import Source
 from yt8m_pipeline.store.feature_store import warn_once
 from yt8m_pipeline.store.formats import NewerFormatError, known_fields
@@ -117,6 +118,38 @@ class DurationShelf:
         except DamagedFile as damage:
             warn_once(f"{damage.what}: {damage.where}: {damage.why}; its videos are measured again")
             return {}
+
+
+class DurationFile(NamedTuple):
+    """A file in the folder of durations.
+
+    Attributes:
+        uri: Its place.
+        fingerprint: That of the conditions of its durations.
+        state: Its size and modification time.
+    """
+
+    uri: str
+    fingerprint: str
+    state: FileState
+
+    @property
+    def is_temporary(self) -> bool:
+        return files.TEMPORARY_MARK in self.uri.rpartition("/")[2]
+
+    def open(self) -> Known:
+        """As `open_durations`."""
+        return open_durations(self.uri, self.fingerprint)
+
+
+def duration_files(root: str) -> list[DurationFile]:
+    """Lists the files of all durations in a store, half-written ones too, under whatever conditions."""
+    folder = files.join(root, FOLDER)
+    return [
+        DurationFile(files.join(folder, fingerprint, name), fingerprint, state)
+        for fingerprint in files.list_folders(folder)
+        for name, state in files.list_states(files.join(folder, fingerprint)).items()
+    ]
 
 
 def shelf_of(uri: str) -> str:

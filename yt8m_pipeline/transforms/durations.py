@@ -121,9 +121,8 @@ class _Measure(NotingDoFn):
         yield TaggedOutput(COMPARED, ComparedDurations.of(zip(*columns, measured, strict=True)))
 
     def _say_once(self) -> None:
-        kept = f", and kept in {self._measuring.cache.folder}" if self._measuring.cache else ""
         if not self._has_said:
-            say(f"durations are measured by probing the videos{kept}")
+            say("durations are measured by probing the videos, and kept in the feature store")
         self._has_said = True
 
     def _found(self, uris: list[str]) -> Mapping[int, Measured]:
