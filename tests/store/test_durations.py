@@ -78,7 +78,7 @@ class TestKeeping:
         others = [Source(f"{number}.mp4", number, "") for number in range(2000)]
         same = [source for source in others if shelf_of(source.uri) == shelf_of(SOURCE.uri)] + [SOURCE]
         assert len(same) > 2
-        found = []
+        found: list[bytes] = []
         for order in (same, same[::-1]):
             opened = shelf(DurationCache(str(tmp_path / str(len(found))), cache.conditions))
             for source in order:
@@ -173,7 +173,8 @@ class TestUpkeep:
         assert [leaving.exists(), damaged.exists(), sound.exists()] == [False, False, True]
         assert run("store", "check", cache.root).returncode == 0
 
-    def test_a_store_in_a_bucket_keeps_them_too(self, bucket: object) -> None:
+    @pytest.mark.usefixtures("bucket")
+    def test_a_store_in_a_bucket_keeps_them_too(self) -> None:
         cache = DurationCache("gs://bucket/features", {"damage": "strict"})
         opened = shelf(cache)
         opened.remember(SOURCE, 212.5)
