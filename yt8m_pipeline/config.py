@@ -172,6 +172,11 @@ class VideoSampling(Section):
     min_views: Count = Field(1000, description="A video needs this many views (§3.2).")
     min_duration_seconds: float = Field(120.0, ge=0, description="A shorter video is too short (§3.2).")
     max_duration_seconds: float = Field(500.0, gt=0, description="A longer video is too long (§3.2).")
+    durations: Literal["table", "measured"] = Field(
+        "table",
+        description="table believes the durations of the videos table, and measures those that it lacks. measured "
+        "measures the duration of every video with a label, and warns where the table says another one.",
+    )
     min_score: float | None = Field(
         None, description="An annotation with a lower score is not a label; null takes annotations of any score."
     )
@@ -569,7 +574,9 @@ class Config(Section):
     shards: Shards = Shards()
     parallelism: Parallelism = Parallelism()
     max_failure_fraction: Share = Field(
-        0.05, description="The build fails if a larger share of the videos cannot be decoded or extracted."
+        0.05,
+        description="The build fails if a larger share of the videos with a label cannot be measured, or of those that "
+        "are drawn cannot be decoded or extracted.",
     )
 
 

@@ -36,6 +36,7 @@ from yt8m_pipeline.transforms.dataset import (
     Writing,
 )
 from yt8m_pipeline.transforms.duplicate_films import KeepFilmsTogether, RejectSameFeatures, RejectSameUri
+from yt8m_pipeline.transforms.durations import MeasureDurations
 from yt8m_pipeline.transforms.exporting import (
     CheckStore,
     Copying,
@@ -132,6 +133,9 @@ def select_videos(root: Pipeline, plan: BuildPlan, ledger: Ledger) -> Selected:
     annotated = {"videos": videos, "eligible": eligible, "annotations": annotations}
     attached = annotated | AttachLabels(sampling, vocabulary=visual, entities=entities, buckets=buckets)
     labelled = ledger.keep(attached.outputs)
+    measured = labelled | MeasureDurations(sampling, plan.measuring)
+    ledger.warn(measured.warnings)  # str
+    labelled = ledger.keep(measured.outputs)
     popular = ledger.keep(visual | KeepPopular(sampling, labelled | "Popular" >> CountVideos()))
     candidates = ledger.keep(labelled | KeepLabels(Stage.POPULARITY, popular))
     sampled = ledger.keep(candidates | SampleVideos(sampling))

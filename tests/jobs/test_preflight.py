@@ -23,8 +23,9 @@ from yt8m_pipeline.accounting.outcome import REJECTS
 from yt8m_pipeline.accounting.reasons import DropReason, VideoRejected
 from yt8m_pipeline.config import Decoding
 from yt8m_pipeline.decoding.facts import VideoFacts
+from yt8m_pipeline.decoding.sandbox.threads import Probing, prober
 from yt8m_pipeline.errors import DataError
-from yt8m_pipeline.jobs.preflight import Preflight, Probing, WrongDuration, count_videos, probe_table, prober
+from yt8m_pipeline.jobs.preflight import Preflight, WrongDuration, count_videos, probe_table
 from yt8m_pipeline.tables.reading import TableFiles, find_files
 
 CLIP = encode(range(0, 2000, 40), container="matroska")

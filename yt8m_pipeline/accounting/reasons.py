@@ -4,6 +4,7 @@ The decoding child process imports this module, which therefore imports no heavy
 """
 
 from enum import StrEnum
+from typing import TypeAlias
 
 
 class Stage(StrEnum):
@@ -18,6 +19,7 @@ class Stage(StrEnum):
     RATER_SCORES = "rater_scores"
     ELIGIBILITY = "eligibility"
     LABELS = "labels"
+    DURATION = "duration"
     POPULARITY = "popularity"
     SAMPLING = "sampling"
     FREQUENCY = "frequency"
@@ -101,6 +103,10 @@ _TRANSIENT = frozenset(
 )
 
 
+BY_DURATION = frozenset({DropReason.TOO_SHORT, DropReason.TOO_LONG})
+"""The reasons of stage `DURATION` that filter on purpose; its others are failures, those of decoding."""
+
+
 class Retry(StrEnum):
     """The failures in the feature store that a build tries again."""
 
@@ -124,3 +130,7 @@ class VideoRejected(Exception):
     def __init__(self, reason: DropReason, detail: str, decoded_fraction: float | None = None) -> None:
         super().__init__(reason, detail, decoded_fraction)
         self.reason, self.detail, self.decoded_fraction = reason, detail, decoded_fraction
+
+
+Measured: TypeAlias = float | VideoRejected
+"""The duration of a video in seconds, by its content, or why it cannot be measured."""

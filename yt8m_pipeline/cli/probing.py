@@ -13,12 +13,15 @@ from yt8m_pipeline.cli.console import AsJson, load_config, local_path, progress_
 from yt8m_pipeline.errors import UsageError
 
 if TYPE_CHECKING:
+    from yt8m_pipeline.config import Config
     from yt8m_pipeline.decoding.facts import VideoFacts
-    from yt8m_pipeline.jobs.preflight import Probing
+    from yt8m_pipeline.decoding.sandbox.threads import Probing
 
 
 def probe(
-    videos: Annotated[list[str] | None, typer.Argument(metavar="FILE", help="Videos, local or gs://.")] = None,
+    videos: Annotated[
+        list[str] | None, typer.Argument(metavar="FILE|FOLDER", help="Videos, or folders of them, local or gs://.")
+    ] = None,
     *,
     table: Annotated[str | None, typer.Option(help="Probe the videos of a videos table; globs allowed.")] = None,
     output: Annotated[str, typer.Option(help="Where the table of problems of --table goes.")] = "problems.parquet",
@@ -26,8 +29,8 @@ def probe(
         Path | None,
         typer.Option(
             parser=local_path,
-            help="Take `decoding` from a config, and `tables.root`, to which URIs of --table then are relative; "
-            "by default they are to the table's folder.",
+            help="Take `decoding` from a config, and for --table `tables.root`, to which URIs then are relative (by "
+            "default they are to the table's folder), and `store`, which keeps the durations for builds.",
         ),
     ] = None,
     frames: Annotated[bool, typer.Option("--frames", help="Decode all frames that a build would take.")] = False,
@@ -37,7 +40,7 @@ def probe(
     """Say what videos are, or why a build cannot use them; of one, a few or all that a table lists."""
     require_posix("probe")
     from yt8m_pipeline.config import Decoding, Tables
-    from yt8m_pipeline.jobs.preflight import Probing
+    from yt8m_pipeline.decoding.sandbox.threads import Probing
     from yt8m_pipeline.places import Places
 
     if bool(videos) == bool(table):
@@ -46,20 +49,20 @@ def probe(
             what=what,
             where="yt8m probe",
             why="there are both" if videos else "there is neither a video nor a table",
-            fix="give FILE... or --table TABLE",
+            fix="give FILE..., FOLDER... or --table TABLE",
         )
     loaded = load_config(config, None, None) if config else None
     places = (loaded.tables if loaded else Tables()).places if table else Places()
     probing = Probing(loaded.decoding if loaded else Decoding(), frames, workers or os.cpu_count() or 1, places)
     if table:
-        all_sound = _probe_table(table, loaded.tables.root if loaded else None, output, probing, as_json)
+        all_sound = _probe_table(table, loaded, output, probing, as_json)
     else:
         all_sound = _probe_videos(videos or [], probing, as_json)
     if not all_sound:
         raise typer.Exit(1)
 
 
-def _probe_table(table: str, root: str | None, output: str, probing: "Probing", as_json: bool) -> bool:
+def _probe_table(table: str, config: "Config | None", output: str, probing: "Probing", as_json: bool) -> bool:
     """Shows what is wrong in a videos table; whether nothing is."""
     from yt8m_pipeline.config import absolute_path
     from yt8m_pipeline.jobs.preflight import count_videos, probe_table, require_replaceable
@@ -69,13 +72,15 @@ def _probe_table(table: str, root: str | None, output: str, probing: "Probing", 
     source = find_files(".", absolute_path(table, Path.cwd()), "videos")
     require_replaceable(output)
     check_source(source)
-    root = root or source.root
+    root, store = (config.tables.root, config.store) if config else (source.root, None)
     with progress_bars() as bars:
         bars.update("probe", total=count_videos(source, replace(probing.places, root=root)))
-        found = probe_table(source, root, output, probing, lambda: bars.update("probe", done=1))
+        found = probe_table(source, root, output, probing, lambda: bars.update("probe", done=1), store)
     problems = found.problems.total()
     facts = {
         "videos": found.videos,
+        "hours": round(found.seconds / 3600, 3),
+        "without_duration": found.without_duration,
         "problems": [{"reason": reason, "rows": rows} for reason, rows in found.problems.most_common()],
         "wrong_durations": found.wrong_durations,
         "worst_durations": [_readable(duration._asdict()) for duration in found.worst_durations],
@@ -87,24 +92,39 @@ def _probe_table(table: str, root: str | None, output: str, probing: "Probing", 
 
 def _probe_videos(uris: Sequence[str], probing: "Probing", as_json: bool) -> bool:
     """Shows what each video is, or why a build cannot use it; whether it can use all."""
-    from yt8m_pipeline.jobs.preflight import probe as probe_all
+    from yt8m_pipeline.jobs.preflight import find_videos
 
-    results = probe_all(uris, probing.decoding, frames=probing.frames, workers=probing.workers)
-    videos = [{"file": uri, **_video_facts(result)} for uri, result in zip(uris, results, strict=True)]
+    found = find_videos(uris)
+    videos = _probed(found.videos, probing, is_folder=found.videos != list(uris))
     rejected = [video for video in videos if "reason" in video]
     title = f"{len(videos)} videos, {len(rejected) or 'none'} of them unusable"
     if len(videos) == 1:
         title = f"1 video, {'unusable' if rejected else 'usable'}"
+    seconds = sum(video.get("duration_seconds_from_content", 0.0) for video in videos)
+    total = {"hours": round(seconds / 3600, 3), "hidden_files": found.hidden, "other_files": found.others}
     if as_json or len(videos) == 1:
-        show({"videos": videos} if as_json else _readable(videos[0]), as_json, title)
+        show({"videos": videos, **total} if as_json else _readable(videos[0]), as_json, title)
     else:
         tables = {
+            **total,
             "videos": [_video_row(video) for video in videos if "reason" not in video],
             "unusable": [{name: video[name] for name in ("file", "reason", "detail")} for video in rejected],
             "frames": [{"file": video["file"], **frame} for video in videos for frame in video.get("frames", ())],
         }
         show(tables, as_json, title)
     return not rejected
+
+
+def _probed(uris: "Sequence[str]", probing: "Probing", *, is_folder: bool) -> list[dict[str, Any]]:
+    """What each video is, or why a build cannot use it. Of those in folders, which may be many, progress is shown."""
+    from yt8m_pipeline.jobs.preflight import probe_all
+
+    with progress_bars() as bars:
+        if is_folder:
+            bars.update("probe", total=len(uris))
+        tell = (lambda: bars.update("probe", done=1)) if is_folder else (lambda: None)
+        results = probe_all(uris, probing, tell)
+    return [{"file": uri, **_video_facts(result)} for uri, result in zip(uris, results, strict=True)]
 
 
 def _video_facts(result: "VideoFacts | VideoRejected") -> dict[str, Any]:

@@ -184,13 +184,15 @@ def find_rejects(layout: Layout) -> list[str]:
     return sorted(path for path in [*table, *parts] if layout.is_rejects(path))
 
 
-def failed_videos(layout: Layout, paths: Sequence[str]) -> Iterator[dict[str, Any]]:
+def failed_videos(
+    layout: Layout, paths: Sequence[str], stages: Iterable[str] = (Stage.DECODE, Stage.EXTRACT)
+) -> Iterator[dict[str, Any]]:
     """Yields the id, reason, detail and decoded_fraction of each video that could not be decoded or extracted.
 
     The arguments and errors are those of `read_rejects`.
     """
     columns = ("id", "reason", "detail", "decoded_fraction")
-    for table in read_rejects(layout, paths, stages=(Stage.DECODE, Stage.EXTRACT), columns=columns):
+    for table in read_rejects(layout, paths, stages=stages, columns=columns):
         yield from table.to_pylist()
 
 

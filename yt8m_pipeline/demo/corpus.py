@@ -169,7 +169,7 @@ def _summarize(planned: Sequence[DemoVideo]) -> CorpusSummary:
     rejects += [
         ExpectedReject("videos", planned[0].video_id, DropReason.DUPLICATE),
         ExpectedReject("videos", "nandurationx", DropReason.OUT_OF_RANGE),
-        ExpectedReject("videos", "nulldurationx", DropReason.MISSING_VALUE),
+        ExpectedReject("videos", "nulldurationx", DropReason.NO_VOCABULARY_LABEL),
     ]
     formats = Counter(f"{video.format.value.container}/{video.format.value.codec}" for video in whole)
     return CorpusSummary(len(whole), formats, len(ENTITIES), len(drawn), tuple(sorted(rejects)))

@@ -15,9 +15,10 @@ from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.manifest import Manifest
 from yt8m_pipeline.dataset.reader import FinishedDataset, open_dataset
 from yt8m_pipeline.errors import printable
-from yt8m_pipeline.files import delete_temporaries
+from yt8m_pipeline.files import delete_temporaries, join
 from yt8m_pipeline.jobs.build_folder import exclusive, written
 from yt8m_pipeline.jobs.progress import OnProgress, observed
+from yt8m_pipeline.store.durations import FOLDER as DURATIONS
 from yt8m_pipeline.store.feature_store import open_store
 from yt8m_pipeline.store.stored_file import DamagedFile
 
@@ -122,7 +123,8 @@ def _carried_out(plan: "BuildPlan", beam_arguments: Sequence[str]) -> BuildResul
     with exclusive(plan.layout) as layout:
         plan = replace(plan, layout=layout, previous=Manifest.find(layout))
         with written(layout, plan.anew):
-            delete_temporaries(open_store(plan.store.root, plan.space).folder)
+            for folder in (open_store(plan.store.root, plan.space).folder, join(plan.store.root, DURATIONS)):
+                delete_temporaries(folder)
             seconds = _run_through_damage(plan, beam_arguments)
     return BuildResult(plan, is_new=True, elapsed_seconds=time.monotonic() - start, stage_seconds=seconds)
 

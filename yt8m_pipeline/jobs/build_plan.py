@@ -7,7 +7,7 @@ from importlib.metadata import version
 from typing import Any
 
 from yt8m_pipeline import __version__, files
-from yt8m_pipeline.accounting.reasons import DropReason, Retry
+from yt8m_pipeline.accounting.reasons import BY_DURATION, DropReason, Retry, Stage
 from yt8m_pipeline.config import FIT, Config, KerasModel, Model, RandomModel, features_recipe, recipe
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.layout import Layout
@@ -29,6 +29,7 @@ from yt8m_pipeline.jobs.journal import Journal
 from yt8m_pipeline.store.feature_store import FeatureStore, feature_space
 from yt8m_pipeline.tables.headers import check_source
 from yt8m_pipeline.tables.reading import TableFiles, find_files
+from yt8m_pipeline.transforms.measuring import Measuring
 
 LIBRARIES = ("apache-beam", "av", "numpy", "pyarrow", "tensorflow")
 POOL_3_DIMENSIONS = 2048
@@ -160,6 +161,11 @@ class BuildPlan:
         return Journal(self.layout)
 
     @property
+    def measuring(self) -> Measuring:
+        """How durations are measured."""
+        return Measuring(self.config.decoding, self.config.tables.places, self.store.root, self.retry)
+
+    @property
     def is_done(self) -> bool:
         """Whether the folder holds the finished dataset of this very plan, with no file gone."""
         if self.previous is None or self.previous.build_key != self.key:
@@ -169,8 +175,10 @@ class BuildPlan:
     @property
     def has_failures_to_retry(self) -> bool:
         """Whether the finished dataset lacks a video that is to be tried again."""
-        failed = failed_videos(self.layout, self.previous.rejects) if self.previous else ()
-        return any(self.retry.covers(DropReason(row["reason"])) for row in failed)
+        stages = (Stage.DURATION, Stage.DECODE, Stage.EXTRACT)
+        failed = failed_videos(self.layout, self.previous.rejects, stages) if self.previous else ()
+        reasons = {DropReason(row["reason"]) for row in failed} - BY_DURATION
+        return any(map(self.retry.covers, reasons))
 
 
 def plan_build(config: Config, anew: Partition | None = None, retry: Retry = Retry.TRANSIENT) -> BuildPlan:

@@ -4,7 +4,15 @@ from collections.abc import Mapping, Sequence
 
 from yt8m_pipeline.jobs.progress import OnProgress, Progress
 from yt8m_pipeline.jobs.store_needs import find_needs
-from yt8m_pipeline.store.garbage import Removal, find_removals, remove, remove_empty_spaces, whole_space
+from yt8m_pipeline.store.durations import FOLDER as DURATIONS
+from yt8m_pipeline.store.garbage import (
+    Removal,
+    find_duration_removals,
+    find_removals,
+    remove,
+    remove_empty_spaces,
+    whole_space,
+)
 from yt8m_pipeline.store.upkeep import Progress as Count
 from yt8m_pipeline.store.upkeep import count_files, find_spaces
 
@@ -27,7 +35,7 @@ def collect_garbage(
         on_progress: Is told how many files have been looked at ("look"), and removed ("delete").
 
     Returns:
-        What can go, or has gone, by feature space.
+        What can go, or has gone, by feature space; of measured durations, under `durations`.
 
     Raises:
         UsageError: if there is no such store or space, or something to keep is neither a dataset nor a table.
@@ -40,6 +48,7 @@ def collect_garbage(
     staying = [space for space in find_spaces(store) if space.space not in going]
     look = _counter("look", count_files(staying), on_progress)
     found = going | {space.space: find_removals(space, needs, look) for space in staying}
+    found[DURATIONS] = find_duration_removals(store)
     if not delete:
         return found
     count = _counter("delete", sum(map(len, found.values())), on_progress)

@@ -2,43 +2,31 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from heapq import nlargest
-from multiprocessing.pool import ThreadPool
-from queue import SimpleQueue
-from typing import Any, NamedTuple, TypeAlias
+from os.path import splitext
+from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from yt8m_pipeline import files
-from yt8m_pipeline.accounting.outcome import REJECTS, Outcome, reject_videos
-from yt8m_pipeline.accounting.reasons import Stage, VideoRejected
+from yt8m_pipeline.accounting.outcome import REJECTS, Drop, Outcome, reject_videos, split
+from yt8m_pipeline.accounting.reasons import DropReason, Measured, Stage, VideoRejected
 from yt8m_pipeline.config import Decoding
-from yt8m_pipeline.decoding.damage import check_damage
 from yt8m_pipeline.decoding.facts import VideoFacts
-from yt8m_pipeline.decoding.sandbox.parent import Sandbox
+from yt8m_pipeline.decoding.sandbox.threads import Probing, prober
 from yt8m_pipeline.errors import UsageError
 from yt8m_pipeline.places import ANYWHERE, Places
+from yt8m_pipeline.selection.durations import SHOWN_DURATIONS, TOLERANCE_SECONDS
 from yt8m_pipeline.tables.reading import TableFiles, read_batches
 from yt8m_pipeline.tables.uris import accept_uris
+from yt8m_pipeline.transforms.measuring import Measuring, measure
 
-TOLERANCE_SECONDS = 1.0
-"""How far the table's duration, which decides whether a video is eligible (paper §3.2), may be from the video's."""
-
-SHOWN_DURATIONS = 5
-
-UNUSED_SIZE = 1
-"""Of the frames that a sandbox would hand over: a probe wants none of them."""
-
-
-Probed: TypeAlias = tuple[int, VideoFacts | VideoRejected]
-"""The place of a video in its list, and what it is, or why a build cannot use it."""
-ProbeVideos: TypeAlias = Callable[[Sequence[str]], Iterator[Probed]]
-"""Probes videos by their URIs, and gives each result as soon as it is known."""
+T = TypeVar("T")
 
 
 class WrongDuration(NamedTuple):
@@ -50,23 +38,6 @@ class WrongDuration(NamedTuple):
     in_video: float
 
 
-@dataclass(frozen=True, slots=True)
-class Probing:
-    """How to probe.
-
-    Attributes:
-        decoding: The grid, the limits and the policies.
-        frames: Whether to decode every frame of the grid.
-        workers: How many videos at once.
-        places: What a uri may name.
-    """
-
-    decoding: Decoding
-    frames: bool
-    workers: int
-    places: Places = ANYWHERE
-
-
 @dataclass(slots=True)
 class Preflight:
     """What was found in a table.
@@ -76,12 +47,22 @@ class Preflight:
         problems: How many rows and videos a build cannot use, by reason.
         wrong_durations: How many sound videos are longer or shorter than the table says.
         worst_durations: The first few of them, the farthest off first.
+        without_duration: How many of the videos have no duration in the table.
+        seconds: The time that all sound videos take.
     """
 
     videos: int = 0
     problems: Counter[str] = field(default_factory=Counter)
     wrong_durations: int = 0
     worst_durations: list[WrongDuration] = field(default_factory=list)
+    without_duration: int = 0
+    seconds: float = 0.0
+
+    def book(self, video_id: str, in_table: float | None, in_video: float) -> None:
+        """Adds a sound video."""
+        self.seconds += in_video
+        if in_table is not None:
+            self.compare_durations(video_id, in_table, in_video)
 
     def compare_durations(self, video_id: str, in_table: float, in_video: float) -> None:
         seconds_off = abs(in_table - in_video)
@@ -91,36 +72,67 @@ class Preflight:
             self.worst_durations = nlargest(SHOWN_DURATIONS, [*self.worst_durations, found])
 
 
-@contextmanager
-def prober(probing: Probing) -> Iterator[ProbeVideos]:
-    """Threads with a sandbox each, which probe lists of videos.
+VIDEO_ENDINGS = frozenset(
+    f".{ending}"
+    for endings in (
+        "3g2 3gp f4v m4v mov mp4 qt",
+        "mkv webm",
+        "flv",
+        "avi divx",
+        "m2ts mts ts",
+        "mpe mpeg mpg vob",
+        "ogm ogv",
+        "asf wmv",
+    )
+    for ending in endings.split()
+)
+"""The endings of the names of video files. They decide only which files of a folder are probed; what a file holds is
+told by its bytes."""
 
-    The threads are daemons: an interrupted program ends at once, and with it the sandboxes' processes.
+
+class Found(NamedTuple):
+    """The files of folders, and files that were named.
+
+    Attributes:
+        videos: The videos, sorted in each folder.
+        hidden: The number of files whose name, or that of a folder above them, begins with a dot.
+        others: The number of files whose name has no ending of a video.
     """
-    idle: SimpleQueue[Sandbox] = SimpleQueue()
 
-    def probe(numbered: tuple[int, str]) -> Probed:
-        number, uri = numbered
-        sandbox = idle.get()
-        try:
-            return number, _probe(sandbox, uri, probing)
-        finally:
-            idle.put(sandbox)
-
-    with ExitStack() as stack, ThreadPool(probing.workers) as pool:
-        for _ in range(probing.workers):
-            idle.put(stack.enter_context(Sandbox(probing.decoding, UNUSED_SIZE, probing.places)))
-        yield lambda uris: pool.imap_unordered(probe, enumerate(uris))
+    videos: list[str]
+    hidden: int
+    others: int
 
 
-def _probe(sandbox: Sandbox, uri: str, probing: Probing) -> VideoFacts | VideoRejected:
-    try:
-        facts = sandbox.probe(uri, frames=probing.frames)
-        if facts.decoded_fraction is not None:
-            check_damage(facts.decoded_fraction, probing.decoding)
-    except VideoRejected as rejection:
-        return rejection
-    return facts
+def find_videos(uris: Sequence[str]) -> Found:
+    """Finds the videos in folders and in those below them. What is no folder stays as it is.
+
+    Args:
+        uris: Files and folders, local or gs://.
+
+    Raises:
+        UsageError: if a folder has no video.
+    """
+    folders = [_in_folder(uri) or Found([uri], 0, 0) for uri in uris]
+    videos = [video for found in folders for video in found.videos]
+    return Found(videos, sum(found.hidden for found in folders), sum(found.others for found in folders))
+
+
+def _in_folder(uri: str) -> Found | None:
+    """The videos of a folder; None of what is no folder, or has no file."""
+    names = [] if files.exists(uri) else files.list_files(uri)
+    if not names:
+        return None
+    shown = [name for name in names if not any(part.startswith(".") for part in name.split("/"))]
+    videos = [files.join(uri, name) for name in shown if splitext(name)[1].lower() in VIDEO_ENDINGS]
+    if not videos:
+        raise UsageError(
+            what="The folder has no video",
+            where=uri,
+            why=f"of its {len(names)} files, {len(names) - len(shown)} are hidden, and no other has a name like .mp4",
+            fix="give another folder, or name the files themselves",
+        )
+    return Found(videos, len(names) - len(shown), len(shown) - len(videos))
 
 
 def probe(
@@ -140,8 +152,13 @@ def probe(
     Raises:
         DataError: if no decoding process can be started.
     """
-    with prober(Probing(decoding or Decoding(), frames, workers or os.cpu_count() or 1)) as probe_all:
-        found = dict(probe_all(uris))
+    return probe_all(uris, Probing(decoding or Decoding(), frames, workers or os.cpu_count() or 1), lambda: None)
+
+
+def probe_all(uris: Sequence[str], probing: Probing, progress: Callable[[], None]) -> list[VideoFacts | VideoRejected]:
+    """Probes videos as `probe` does, and tells after each of them."""
+    with prober(probing) as probe_videos:
+        found = dict(_told(probe_videos(uris), progress))
     return [found[number] for number in range(len(uris))]
 
 
@@ -174,31 +191,41 @@ def _is_of_problems(uri: str) -> bool:
 
 
 def probe_table(
-    source: TableFiles, root: str, output: str, probing: Probing, progress: Callable[[], None]
+    source: TableFiles,
+    root: str,
+    output: str,
+    probing: Probing,
+    progress: Callable[[], None],
+    store: str | None = None,
 ) -> Preflight:
     """Probes every video of a table and writes the table of those that a build cannot use.
 
     Args:
         source: The files of the videos table.
         root: The folder that relative URIs are relative to.
-        output: The Parquet file to write, in schema `REJECTS`: unreadable rows as a build rejects them, and videos
-            with stage `decode`, in the order of the table. It appears whole or not at all.
+        output: The Parquet file to write, in schema `REJECTS`: unreadable rows and repeated ids as a build rejects
+            them, and videos with stage `decode`, in the order of the table. It appears whole or not at all.
         probing: How to probe.
         progress: Called after each video.
+        store: The folder of the feature store that keeps durations, by which a video that was measured before is not
+            opened again; None: there is none. It is not asked where every frame is decoded.
 
     Raises:
         DataError: if the table or a sandbox fails, or the output cannot be written.
     """
-    found, places = Preflight(), replace(probing.places, root=root)
+    found, places, seen = Preflight(), replace(probing.places, root=root), set[str]()
+    measuring = Measuring(probing.decoding, places, None if probing.frames else store)
     with (
         files.open_atomic(output) as stream,
         pq.ParquetWriter(stream, REJECTS) as writer,
         prober(replace(probing, places=places)) as probe,
     ):
         for batch in _batches(source, places):
-            rows = batch.kept.select(["video_id", "uri", "duration_seconds"]).to_pylist()
-            rejected = _probe_rows(rows, places, probe, found, progress)
-            problems = pa.concat_tables([batch.rejects, rejected])
+            first = batch.then(partial(_first_of_their_ids, seen=seen))
+            rows = first.kept.select(["video_id", "uri", "duration_seconds"]).to_pylist()
+            uris = [places.absolute(row["uri"]) for row in rows]
+            measured = dict(_told(measure(uris, measuring, probe), progress))
+            problems = pa.concat_tables([first.rejects, _booked(rows, uris, measured, found)])
             found.problems.update(problems["reason"].to_pylist())
             writer.write_table(problems)
     return found
@@ -210,18 +237,34 @@ def _batches(source: TableFiles, places: Places) -> Iterator[Outcome]:
             yield outcome.then(partial(accept_uris, places=places))
 
 
-def _probe_rows(
-    rows: list[dict[str, Any]], places: Places, probe: ProbeVideos, found: Preflight, progress: Callable[[], None]
-) -> pa.Table:
-    """The videos that cannot be used: schema `REJECTS`."""
-    uris = [places.absolute(row["uri"]) for row in rows]
-    rejected: dict[int, tuple[str, str, VideoRejected]] = {}
-    for number, result in probe(uris):
-        video_id = rows[number]["video_id"]
-        if isinstance(result, VideoRejected):
-            rejected[number] = (video_id, uris[number], result)
-        else:
-            found.compare_durations(video_id, rows[number]["duration_seconds"], result.duration_seconds_from_content)
+def _first_of_their_ids(videos: pa.Table, seen: set[str]) -> Outcome:
+    """Keeps the rows whose id no row before has, as a build does, and adds their ids to those seen."""
+    repeated = np.zeros(videos.num_rows, np.bool_)
+    for row, video_id in enumerate(videos["video_id"].to_pylist()):
+        repeated[row] = video_id in seen
+        seen.add(video_id)
+    drop = Drop(DropReason.DUPLICATE, repeated, "an earlier row has the id {video_id}, too")
+    return split(videos, [drop], Stage.UNIQUE, "videos")
+
+
+def _told(results: Iterator[T], progress: Callable[[], None]) -> Iterator[T]:
+    """The same results, each of which is told when it has been taken."""
+    for found in results:
+        yield found
         progress()
+
+
+def _booked(
+    rows: Sequence[dict[str, Any]], uris: Sequence[str], measured: Mapping[int, Measured], found: Preflight
+) -> pa.Table:
+    """Books what was found out about videos, and gives those that cannot be used: schema `REJECTS`."""
+    rejected = []
+    for number, (row, uri) in enumerate(zip(rows, uris, strict=True)):
+        duration = measured[number]
+        if isinstance(duration, VideoRejected):
+            rejected.append((row["video_id"], uri, duration))
+        else:
+            found.book(row["video_id"], row["duration_seconds"], duration)
     found.videos += len(rows)
-    return reject_videos(Stage.DECODE, (rejected[number] for number in sorted(rejected)))
+    found.without_duration += sum(row["duration_seconds"] is None for row in rows)
+    return reject_videos(Stage.DECODE, rejected)

@@ -5,7 +5,7 @@ from fractions import Fraction
 from math import ceil, floor
 
 from yt8m_pipeline.accounting.counts import StageCount
-from yt8m_pipeline.accounting.reasons import Stage
+from yt8m_pipeline.accounting.reasons import BY_DURATION, Stage
 from yt8m_pipeline.config import Config, Decoding
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.layout import Layout
@@ -15,6 +15,9 @@ from yt8m_pipeline.selection.duplicate_films import Cluster, home_of
 
 SHOWN_COPIES = 4
 """How many copies of a film an error names."""
+
+FAILING = ((Stage.DURATION,), (Stage.DECODE, Stage.EXTRACT))
+"""The stages at which videos fail; the videos that were attempted are those that came to the first of a group."""
 
 
 def check_videos_left(counts: Sequence[StageCount], layout: Layout) -> None:
@@ -29,19 +32,27 @@ def check_videos_left(counts: Sequence[StageCount], layout: Layout) -> None:
                 what="No video is left",
                 where=layout.path(Layout.REJECTS),
                 why=f"stage {count.stage} kept 0 of {count.rows_in} {count.table} ({reasons})",
-                fix=f"{mend if count.stage in (Stage.DECODE, Stage.EXTRACT) else relax}; "
+                fix=f"{mend if _failed(count) else relax}; "
                 f"`yt8m inspect {layout.root} --rejects` shows the rows and their reasons",
             )
 
 
 def check_failures(counts: Sequence[StageCount], config: Config, layout: Layout) -> None:
-    """Raises a DataError if too many of the videos attempted failed to decode or extract."""
-    failures = [count for count in counts if count.stage in (Stage.DECODE, Stage.EXTRACT)]
-    attempted = sum(count.rows_in for count in failures if count.stage == Stage.DECODE)
-    failed = sum(count.rows_in - count.kept for count in failures)
+    """Raises a DataError if too many videos could not be measured, or of those decoded failed to decode or extract.
+
+    What cannot be measured is judged apart: it is a share of all videos with a label, not of those that are drawn.
+    """
+    for stages in FAILING:
+        _check_failures([count for count in counts if count.stage in stages], config, layout)
+
+
+def _check_failures(counts: Sequence[StageCount], config: Config, layout: Layout) -> None:
+    attempted = sum(count.rows_in for count in counts if count.stage != Stage.EXTRACT)
+    failures = [failure for count in counts for failure in _failed(count)]
+    failed = sum(number for _, number in failures)
     allowed = Fraction(str(config.max_failure_fraction)) * attempted
     if attempted and failed > allowed:
-        reasons = ", ".join(f"{reason} {number}" for count in failures for reason, number in count.rejected)
+        reasons = ", ".join(f"{reason} {number}" for reason, number in failures)
         raise DataError(
             what=f"{failed} of {attempted} videos failed",
             where=layout.path(Layout.REJECTS),
@@ -49,6 +60,12 @@ def check_failures(counts: Sequence[StageCount], config: Config, layout: Layout)
             fix=f"mend the videos (`yt8m inspect {layout.root} --rejects` names them) and build again, "
             "or raise max_failure_fraction",
         )
+
+
+def _failed(count: StageCount) -> list[tuple[str, int]]:
+    """How many videos failed at a stage, by reason; none where it filters on purpose."""
+    is_failing = any(count.stage in stages for stages in FAILING)
+    return [failure for failure in count.rejected if is_failing and failure[0] not in BY_DURATION]
 
 
 def check_train_frames(summaries: Mapping[str, PartitionSummary], config: Config, layout: Layout) -> None:

@@ -24,22 +24,29 @@ PREFIXES = 1 << PREFIX_BITS
 def filter_eligible(videos: pa.Table, config: VideoSampling) -> Outcome:
     """Keeps the videos with enough views that are neither too short nor too long (paper §3.2).
 
+    A video whose duration is still to be measured is not judged by it: `durations.settle_durations` does that.
+
     Args:
-        videos: Columns `video_id`, `view_count` int64, `duration_seconds` float64, provenance.
+        videos: Columns `video_id`, `view_count` int64, `duration_seconds` float64 or null, provenance.
         config: The thresholds. A video that has exactly a threshold's value is eligible.
     """
-    views, seconds = np.asarray(videos["view_count"]), np.asarray(videos["duration_seconds"])
+    few = Drop(
+        DropReason.TOO_FEW_VIEWS,
+        np.asarray(videos["view_count"]) < config.min_views,
+        f"view_count {{view_count}} is below min_views {config.min_views}",
+    )
+    by_duration = duration_drops(videos, config) if config.durations == "table" else []
+    return split(videos, [few, *by_duration], Stage.ELIGIBILITY, "videos")
+
+
+def duration_drops(videos: pa.Table, config: VideoSampling) -> list[Drop]:
+    """Makes the reasons that apply to videos that are too short or too long; none applies to an unknown duration."""
+    seconds = np.asarray(videos["duration_seconds"])  # null is NaN, which no threshold is above or below
     shortest, longest = config.min_duration_seconds, config.max_duration_seconds
-    drops = [
-        Drop(
-            DropReason.TOO_FEW_VIEWS,
-            views < config.min_views,
-            f"view_count {{view_count}} is below min_views {config.min_views}",
-        ),
+    return [
         Drop(DropReason.TOO_SHORT, seconds < shortest, f"{{duration_seconds}} s is below {shortest} s"),
         Drop(DropReason.TOO_LONG, seconds > longest, f"{{duration_seconds}} s is above {longest} s"),
     ]
-    return split(videos, drops, Stage.ELIGIBILITY, "videos")
 
 
 @dataclass(frozen=True, slots=True)

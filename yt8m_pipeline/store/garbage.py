@@ -15,10 +15,11 @@ from typing import NamedTuple
 from yt8m_pipeline import files
 from yt8m_pipeline.errors import DataError, UsageError
 from yt8m_pipeline.files import FileState
+from yt8m_pipeline.store.durations import duration_files
 from yt8m_pipeline.store.failures import open_failure
 from yt8m_pipeline.store.feature_store import FAILURE_SUFFIX, SHELVES, SUFFIX, Damaged, FeatureStore, Shelf, place
 from yt8m_pipeline.store.stored_file import DamagedFile
-from yt8m_pipeline.store.upkeep import Progress, feature_files, find_spaces, over_shelves
+from yt8m_pipeline.store.upkeep import Progress, damaged_durations, feature_files, find_spaces, over_shelves
 
 DAY_SECONDS = 86_400
 """The age below which a file is never removed as unused, because a build may be at work on its video."""
@@ -88,6 +89,19 @@ def find_removals(store: FeatureStore, needs: Needs | None, progress: Progress) 
     return [removal for _, removals in found for removal in removals if is_used or removal.why != UNUSED]
 
 
+def find_duration_removals(root: str) -> list[Removal]:
+    """Finds what can be removed of the durations in a store: abandoned and damaged files.
+
+    Raises:
+        NewerFormatError: if a later version wrote one of the files.
+    """
+    now = time.time()
+    temporaries = [file for file in duration_files(root) if file.is_temporary]
+    abandoned = [file for file in temporaries if _is_abandoned(file.uri, now - file.state.modified_ns / 1e9)]
+    damaged = [(file, DAMAGED) for file, _ in damaged_durations(root)]
+    return [Removal(file.uri, file.state, why) for file, why in [*((file, ABANDONED) for file in abandoned), *damaged]]
+
+
 def whole_space(store: FeatureStore, needs: Needs | None) -> list[Removal]:
     """Lists every file of a feature space for removal.
 
@@ -143,7 +157,7 @@ def _reason(shelf: Shelf, name: str, needed: set[str] | None, now: float) -> str
     """The reason why a file can be removed; None if it stays."""
     age = now - shelf.states[name].modified_ns / 1e9
     if files.TEMPORARY_MARK in name:
-        return ABANDONED if files.is_abandoned(files.join(shelf.folder, name)) or age > WEEK_SECONDS else None
+        return ABANDONED if _is_abandoned(files.join(shelf.folder, name), age) else None
     if not name.endswith((SUFFIX, FAILURE_SUFFIX)):
         return None
     if _is_damaged(shelf, name):
@@ -153,6 +167,11 @@ def _reason(shelf: Shelf, name: str, needed: set[str] | None, now: float) -> str
         return SUPERSEDED
     is_needed = needed is None or features in needed
     return None if is_needed or age < DAY_SECONDS else UNUSED
+
+
+def _is_abandoned(uri: str, age: float) -> bool:
+    """Whether a temporary file, of so many seconds, has no writer any more."""
+    return files.is_abandoned(uri) or age > WEEK_SECONDS
 
 
 def _is_damaged(shelf: Shelf, name: str) -> bool:

@@ -3,13 +3,10 @@
 An entry of the index counts for a file only while the file's size and modification time are those in the entry. An
 index may be lost, outdated, or overwritten by another build. The files are then read again, and nothing else is lost.
 
-The index is JSON Lines. The first line is an object with the number of the format (`formats`), which version 0.1.0 did
-not write. Each further line but the last has the name of a file and what is known of it. The last line is the seal: the
-feature space, and the SHA-256 of all lines before it.
+The index is of sealed lines (`sealed_lines`), whose seal names the feature space. Each row has the name of a file and
+what is known of it.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 from typing import Any
@@ -18,9 +15,9 @@ from yt8m_pipeline import files
 from yt8m_pipeline.data_model import StoredEntry
 from yt8m_pipeline.errors import DataError
 from yt8m_pipeline.files import FileState
-from yt8m_pipeline.parsing import parse_json
 from yt8m_pipeline.store.failures import Source
-from yt8m_pipeline.store.formats import FORMAT, KEY, NewerFormatError, require_readable
+from yt8m_pipeline.store.formats import NewerFormatError
+from yt8m_pipeline.store.sealed_lines import open_lines, seal_lines
 from yt8m_pipeline.store.stored_file import read_stored
 
 
@@ -45,7 +42,7 @@ def read_index(uri: str, space: str) -> dict[str, IndexedFile]:
     It is empty if the index is damaged, belongs to another feature space, is of a later format, or cannot be read.
     """
     try:
-        return _parse(uri, read_stored(uri), space)
+        return dict(map(_indexed, open_lines(uri, read_stored(uri), {"space": space})))
     except (DataError, NewerFormatError, IndexError, TypeError, ValueError):
         return {}
 
@@ -59,29 +56,13 @@ def write_index(uri: str, space: str, known: Mapping[str, IndexedFile]) -> None:
         DataError: if the file cannot be written.
     """
     rows = [[name, file.state, astuple(file.source), _values(file.entry)] for name, file in sorted(known.items())]
-    body = "".join(f"{json.dumps(line)}\n" for line in ({KEY: FORMAT}, *rows)).encode()
-    files.write_bytes(uri, body + json.dumps(_seal(space, body)).encode() + b"\n", durable=False)
+    files.write_bytes(uri, seal_lines(rows, {"space": space}), durable=False)
 
 
 def _values(entry: StoredEntry) -> tuple[object, ...]:
     """The values of an entry, without the transfer function where it has none: version 0.1.0 knows of none."""
     values = astuple(entry)
     return values if entry.transfer else values[:-1]
-
-
-def _parse(uri: str, data: bytes, space: str) -> dict[str, IndexedFile]:
-    lines = data.splitlines()
-    body = b"".join(line + b"\n" for line in lines[:-1])
-    if parse_json(lines[-1]) != _seal(space, body):
-        raise ValueError("it is not what was written for this space")
-    rows = parse_json(b"[%b]" % b",".join(lines[:-1]))
-    if rows and isinstance(rows[0], dict):
-        require_readable(uri, rows.pop(0))
-    return dict(map(_indexed, rows))
-
-
-def _seal(space: str, body: bytes) -> dict[str, str]:
-    return {"space": space, "sha256": hashlib.sha256(body).hexdigest()}
 
 
 def _indexed(row: Any) -> tuple[str, IndexedFile]:

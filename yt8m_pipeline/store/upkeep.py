@@ -4,11 +4,15 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import groupby
 from multiprocessing.pool import ThreadPool
 from typing import NamedTuple, TypeAlias, TypeVar
 
 from yt8m_pipeline import files
+from yt8m_pipeline.accounting.reasons import VideoRejected
 from yt8m_pipeline.errors import DataError, UsageError
+from yt8m_pipeline.store.durations import FOLDER as DURATIONS
+from yt8m_pipeline.store.durations import DurationFile, Known, duration_files
 from yt8m_pipeline.store.failures import Failure, open_failure
 from yt8m_pipeline.store.feature_store import (
     DESCRIPTION,
@@ -54,6 +58,26 @@ class SpaceStats(NamedTuple):
     failures: Counter[str]
 
 
+class DurationStats(NamedTuple):
+    """The measured durations of a store under the same conditions, in numbers.
+
+    Attributes:
+        conditions: The fingerprint of the conditions.
+        videos: The number of files with a duration.
+        failures: The number of files that could not be measured.
+        bytes: The size of all that keeps them.
+        damaged: The number of files of durations that are not what was written.
+        temporaries: The number of half-written ones.
+    """
+
+    conditions: str
+    videos: int
+    failures: int
+    bytes: int
+    damaged: int
+    temporaries: int
+
+
 class Fault(NamedTuple):
     """A file of a store that is not what it must be, and what is wrong with it."""
 
@@ -72,8 +96,9 @@ def find_spaces(root: str, only: Sequence[str] = ()) -> list[FeatureStore]:
     Raises:
         UsageError: if the folder has no feature space, or lacks one that is named.
     """
-    spaces = [name for name in files.list_folders(root) if is_space(name)]
-    if not spaces:
+    folders = files.list_folders(root)
+    spaces = [name for name in folders if is_space(name)]
+    if not spaces and DURATIONS not in folders:
         why = "no folder in it is named by a feature space, 16 hexadecimal digits"
         raise UsageError(
             what="There is no feature store",
@@ -129,6 +154,62 @@ def check(store: FeatureStore, progress: Progress) -> list[Fault]:
     if describe(store) is None:
         faults.append(Fault(files.join(store.folder, DESCRIPTION), "it is missing or does not describe this space"))
     return sorted(faults)
+
+
+def survey_durations(root: str) -> list[DurationStats]:
+    """Counts the measured durations of a store.
+
+    Raises:
+        NewerFormatError: if a later version wrote one of the files.
+    """
+    found = sorted(duration_files(root), key=lambda file: file.fingerprint)
+    return [_sum_up(conditions, list(part)) for conditions, part in groupby(found, lambda file: file.fingerprint)]
+
+
+def check_durations(root: str) -> list[Fault]:
+    """Reads every file of durations and reports what is damaged. The next build measures its videos again.
+
+    Raises:
+        NewerFormatError: if a later version wrote one of the files.
+    """
+    return sorted(Fault(file.uri, damage.reason) for file, damage in damaged_durations(root))
+
+
+def damaged_durations(root: str) -> list[tuple[DurationFile, Damaged]]:
+    """Finds the files of durations that are not what was written.
+
+    Raises:
+        NewerFormatError: if a later version wrote one of the files.
+    """
+    kept = [file for file in duration_files(root) if not file.is_temporary]
+    return [(file, known) for file, known in zip(kept, _opened(kept), strict=True) if isinstance(known, Damaged)]
+
+
+def _opened(found: Sequence[DurationFile]) -> list[Known | Damaged]:
+    with ThreadPool(THREADS) as pool:
+        return pool.map(_try_to_open, found)
+
+
+def _try_to_open(file: DurationFile) -> Known | Damaged:
+    try:
+        return file.open()
+    except DataError as error:
+        return Damaged(error.why)
+
+
+def _sum_up(conditions: str, found: list[DurationFile]) -> DurationStats:
+    kept = [file for file in found if not file.is_temporary]
+    opened = _opened(kept)
+    measured = [item for known in opened if not isinstance(known, Damaged) for _, item in known.values()]
+    failures = sum(isinstance(item, VideoRejected) for item in measured)
+    return DurationStats(
+        conditions,
+        videos=len(measured) - failures,
+        failures=failures,
+        bytes=sum(file.state.size for file in found),
+        damaged=sum(isinstance(known, Damaged) for known in opened),
+        temporaries=len(found) - len(kept),
+    )
 
 
 def over_shelves(store: FeatureStore, function: Callable[[Shelf], T], *, verify: bool = False) -> list[T]:

@@ -57,7 +57,7 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
     "videos": (
         Column("video_id", pa.string(), ID, required=True),
         Column("uri", pa.string(), "a path or URI", required=True),
-        Column("duration_seconds", pa.float64(), "a finite number of seconds ≥ 0", required=True, minimum=0),
+        Column("duration_seconds", pa.float64(), "a finite number of seconds ≥ 0", minimum=0),
         Column("view_count", pa.int64(), "a whole number ≥ 0", required=True, minimum=0),
         Column("group_id", pa.string(), ID),
         Column("labels", LABELS, "a list of {entity_id, score}", items=ANNOTATIONS[1:]),
