@@ -66,7 +66,7 @@ def _probe_table(table: str, root: str | None, output: str, probing: "Probing", 
     from yt8m_pipeline.tables.headers import check_source
     from yt8m_pipeline.tables.reading import find_files
 
-    source = find_files(".", absolute_path(table, Path.cwd()), "videos")
+    source = replace(find_files(".", absolute_path(table, Path.cwd()), "videos"), ignored=("labels",))
     require_replaceable(output)
     check_source(source)
     root = root or source.root
