@@ -135,6 +135,7 @@ COMPRESSION: Mapping[str, Any] = {
 }
 ALONE: Mapping[str, Any] = {
     "tables.root": "other_corpus",
+    "tables.encoding": "cp1252",
     "tables.uri_schemes": ["gs", "s3"],
     "tables.allow_outside_root": False,
     "store": "other_features",
@@ -152,7 +153,7 @@ ALONE: Mapping[str, Any] = {
     "parallelism.accumulators": 3,
 }
 """The knobs that have a test of their own."""
-CHECKS = {"inception.model.sha256", "decoding.sandbox"}
+CHECKS = {"inception.model.sha256", "decoding.sandbox", "tables.max_malformed_fraction"}
 """The fields that change nothing, and refuse what is not as they say."""
 
 CHANGES = {**SELECTION, **DECODING, **EXTRACTION, **COMPRESSION, **ALONE}
@@ -629,6 +630,28 @@ ON_DISK: Mapping[str, Callable[[Path, Any, Path], bool]] = {
 
 def test_the_root_is_where_the_tables_are(bench: Bench) -> None:
     assert select(bench.config({"tables.root": ALONE["tables.root"]})) != select(bench.config({}))
+
+
+def test_the_encoding_is_that_of_the_texts(bench: Bench) -> None:
+    (bench.folder / "corpus" / "words.csv").write_text("entity_id,name,types\n/m/a,Café,animal\n", encoding="utf-8")
+    usual, named = (
+        plan_build(bench.config({"tables.entities": "words.csv", "tables.encoding": encoding})).sources["entities"]
+        for encoding in ("auto", ALONE["tables.encoding"])
+    )
+    names = [[row["name"] for item in batches(source) for row in item.kept.to_pylist()] for source in (usual, named)]
+    assert names == [["Café"], ["CafÃ©"]]
+
+
+def test_the_malformed_fraction_decides_whether_a_table_is_taken(bench: Bench) -> None:
+    """One of the ratings of the corpus is malformed."""
+    changes = {"tables.max_malformed_fraction": 0}
+    assert rows_read(bench.config({})) == rows_read(bench.config({"tables.max_malformed_fraction": 1}))
+    with pytest.raises(DataError, match="1 of 25 rows of the ratings table are malformed"):
+        rows_read(bench.config(changes))
+
+
+def rows_read(config: Config) -> int:
+    return sum(item.kept.num_rows for item in batches(plan_build(config).sources["ratings"]))
 
 
 def test_the_schemes_decide_which_uris_rows_may_name(bench: Bench) -> None:

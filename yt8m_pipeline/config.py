@@ -103,7 +103,7 @@ class Tables(Section):
         description="The encoding of CSV, TSV and JSONL, by a name that Python knows (utf-8, cp1252, shift_jis, …). "
         "auto takes UTF-8, UTF-16 with its byte order mark, and Windows-1252 for bytes that are not UTF-8.",
     )
-    max_malformed_fraction: Share = Field(
+    max_malformed_fraction: Annotated[Share, Changes.NOTHING] = Field(
         0.01,
         description="The build is refused if a larger share of the rows of a file (one row at least) has the wrong "
         "type: people mistype fewer, and a file of another encoding or with an open quote loses more.",

@@ -1,13 +1,17 @@
 """The life of a build: what an engine refuses, or only looks at, leaves a finished dataset as it was."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from tests.conftest import published_bytes
+from tests.conftest import Workshop, published_bytes, yt8m
 from yt8m_pipeline import DataError, build, export, load_config, rebuild_split
+from yt8m_pipeline.jobs.build_plan import plan_build
 
 
 class LookedAt:
@@ -26,6 +30,41 @@ def dry_run(*_: Any) -> LookedAt:
 
 def refuse(*_: Any) -> None:
     raise RuntimeError("the job was refused: quota")
+
+
+@pytest.fixture
+def misunderstood(workshop: Workshop, tmp_path: Path) -> Path:
+    """The config of a corpus whose videos have a column `split`, and whose annotations change their separator."""
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    for path in workshop.corpus.iterdir():
+        (corpus / path.name).symlink_to(path)
+    videos = pq.read_table(workshop.corpus / "videos.parquet")
+    (corpus / "videos.parquet").unlink()
+    pq.write_table(videos.append_column("split", pa.repeat("train", videos.num_rows)), corpus / "videos.parquet")
+    header, *lines = (workshop.corpus / "annotations.csv").read_text().splitlines()
+    (corpus / "annotations.csv").unlink()
+    lines[5:10] = [line.replace(",", ";") for line in lines[5:10]]
+    (corpus / "annotations.csv").write_text("\n".join([header, *lines]))
+    return workshop.config(tmp_path, tables__root=str(corpus))
+
+
+UNUSED_SPLIT = "the videos table has a column 'split' that nothing uses: partitions are drawn by chance"
+
+
+def test_a_build_says_first_what_nothing_uses_and_opens_no_video_of_a_misunderstood_table(misunderstood: Path) -> None:
+    run = yt8m("build", str(misunderstood))
+    assert run.returncode == 1
+    assert run.stderr.startswith(f"warning: {UNUSED_SPLIT}")
+    assert re.search(r"^5 of \d+ rows of the annotations table are malformed$", run.stderr, re.MULTILINE)
+    assert "annotations.csv, row 6; why: 1 fields, the header has 3, with ',' between them" in run.stderr
+    assert "tables.max_malformed_fraction 0.01 allows 1 of them" in run.stderr
+    assert not list((misunderstood.parent / "features").rglob("*.npz"))
+
+
+def test_what_nothing_uses_is_in_the_manifest(misunderstood: Path) -> None:
+    warnings = plan_build(load_config(misunderstood)).for_manifest["warnings"]
+    assert [text for text in warnings if text.startswith(UNUSED_SPLIT)]
 
 
 @pytest.mark.parametrize(("run", "what"), [(dry_run, "has not built the dataset"), (refuse, "The engine stopped")])

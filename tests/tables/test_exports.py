@@ -188,6 +188,12 @@ def test_an_open_quote_costs_its_line_and_every_other_row_is_read(tmp_path: Path
     assert outcome.kept.num_rows == 200_005 + bool(after)
 
 
+def test_quotes_as_spark_escapes_them_are_rejects_that_say_so(tmp_path: Path) -> None:
+    outcome = read(write(tmp_path, "r.csv", 'entity_id,rater_id,score\n"a \\"b\\"",b,1\na,b,1\n'))
+    assert rows(outcome) == [("a", "b", 1.0)]
+    assert "quotes in a field are doubled, not escaped by a backslash" in outcome.rejects["detail"][0].as_py()
+
+
 def test_the_lines_of_a_record_with_another_number_of_fields_are_counted_one_by_one(tmp_path: Path) -> None:
     outcome = read(write(tmp_path, "r.csv", 'entity_id,rater_id,score\na,"b\nc,d,1\ne"\n"f",g,2\n'))
     assert rows(outcome) == [("c", "d", 1.0), ("f", "g", 2.0)]
@@ -300,6 +306,34 @@ def test_decimals_of_databases_are_ids_and_whole_numbers(tmp_path: Path) -> None
     assert rows(read(source), "video_id", "view_count") == [("12345678901234567", 12345678901234567), ("12", 12)]
 
 
+LABELS = [
+    [{"entity_id": 7, "score": "0.5"}, {"entity_id": None, "score": "1"}],
+    None,
+    [],
+    [None, {"entity_id": 8, "score": "x"}],
+]
+
+
+@pytest.mark.parametrize("make", [pa.list_, pa.large_list, lambda item: pa.list_(item, 2)])
+def test_nested_labels_of_parquet_are_those_of_jsonl(
+    tmp_path: Path, make: Callable[[pa.DataType], pa.DataType]
+) -> None:
+    labels = [cell for cell in LABELS if cell] if make is not pa.list_ else LABELS
+    videos = [{"video_id": "v", "uri": "a", "duration_seconds": 1, "view_count": 1, "labels": cell} for cell in labels]
+    kinds = {"entity_id": pa.float64(), "score": pa.string()}
+    nested = pa.array(labels, pa.list_(pa.struct(kinds))).cast(make(pa.struct(kinds)))
+    table = pa.Table.from_pylist([{**row, "labels": None} for row in videos]).set_column(4, "labels", nested)
+    pq.write_table(table, tmp_path / "v.parquet")
+    source = TableFiles("videos", str(tmp_path), ("v.parquet",))
+    check_source(source)
+    lines = "".join(f"{json.dumps(row)}\n" for row in videos)
+    found, expected = (rows(read(item), "labels") for item in (source, write(tmp_path, "v.jsonl", lines, "videos")))
+    for (one,), (other,) in zip(found, expected, strict=True):
+        assert [{**label, "detail": None} for label in one] == [{**label, "detail": None} for label in other]
+    first, second = found[0][0]
+    assert (first["entity_id"], first["score"], first["reason"], second["reason"]) == ("7", 0.5, None, "missing_value")
+
+
 SEGMENTS = [("", "", None), ("0", "5", None), ("5", "5", "out_of_range"), ("6", "5", "out_of_range")]
 SEGMENTS += [
     ("-1", "5", "out_of_range"),
@@ -385,7 +419,7 @@ def warnings(folder: Path, columns: str, **fields: Any) -> list[str]:
 
 
 def test_columns_that_nothing_uses_are_named_once_with_what_they_may_mean(tmp_path: Path) -> None:
-    assert warnings(tmp_path, f",{VIDEOS},colour,groupe,height") == [
+    assert warnings(tmp_path, f",{VIDEOS},Unnamed: 0,colour,groupe,height") == [
         "nothing uses these columns of the videos table: colour, groupe (is group_id meant?), height; "
         "tables.keep_columns can keep them"
     ]

@@ -69,7 +69,7 @@ def _probe_table(table: str, config: "Config | None", output: str, probing: "Pro
     from yt8m_pipeline.tables.headers import check_source
     from yt8m_pipeline.tables.reading import find_files
 
-    source = find_files(".", absolute_path(table, Path.cwd()), "videos")
+    source = replace(find_files(".", absolute_path(table, Path.cwd()), "videos"), ignored=("labels",))
     require_replaceable(output)
     check_source(source)
     root, store = (config.tables.root, config.store) if config else (source.root, None)

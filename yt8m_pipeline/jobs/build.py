@@ -112,7 +112,7 @@ def rebuild_split(
 def _warn_of_tables(plan: "BuildPlan") -> None:
     """Says what is odd in the tables before anything is done: a column that is not used may be days of work."""
     for text in plan.table_warnings:
-        logging.getLogger(__name__).warning("%s", printable(text))
+        logging.getLogger(__name__).warning("warning: %s", printable(text))
 
 
 def _carried_out(plan: "BuildPlan", beam_arguments: Sequence[str]) -> BuildResult:

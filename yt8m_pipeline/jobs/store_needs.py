@@ -1,6 +1,7 @@
 """The videos that finished datasets and videos tables need, whose features `yt8m store gc` must leave."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from yt8m_pipeline import files
@@ -42,7 +43,7 @@ def find_needs(uris: Iterable[str]) -> Needs:
 
 
 def _ids_of_table(uri: str) -> Iterator[str]:
-    source = find_files(".", absolute_path(uri, Path.cwd()), "videos")
+    source = replace(find_files(".", absolute_path(uri, Path.cwd()), "videos"), ignored=("labels",))
     check_source(source)
     for name in source.files:
         for outcome in read_batches(source, name):

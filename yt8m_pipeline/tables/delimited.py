@@ -150,7 +150,13 @@ def _rows(reader: Iterator[list[str]], lines: _Lines, width: int, delimiter: str
         yield Malformed(why), 0
 
 
+ESCAPED_QUOTE = '\\"'
+"""A quote in a field as Spark writes it, which in RFC 4180 ends the field."""
+
+
 def _about_lines(lines: _Lines, why: str) -> str:
+    if any(ESCAPED_QUOTE in line for line in lines.record):
+        why += "; quotes in a field are doubled, not escaped by a backslash (in Spark, option escape is '\"')"
     return f"lines {lines.number - len(lines.record) + 1} to {lines.number}: {why}"
 
 

@@ -21,6 +21,9 @@ OF_LABELS = frozenset(
 )
 """The names, in lower case, by which tables give the label of a video."""
 
+INDICES = frozenset({"", "Unnamed: 0", "__index_level_0__"})
+"""The names under which pandas writes the numbers of rows, in CSV, in CSV that it has read before, and in Parquet."""
+
 NEAR = 0.75
 """How alike two names are (difflib's ratio) of which the one is certainly meant to be the other."""
 
@@ -140,11 +143,8 @@ def _require_own_columns(source: TableFiles, names: Mapping[str, Sequence[str]])
 
 
 def _unused(source: TableFiles, names: Mapping[str, Sequence[str]]) -> list[str]:
-    """One warning for each column that nothing uses and whose name says what it is meant for, and one for all others.
-
-    A column without a name is the index that pandas writes.
-    """
-    used = {"", *(column.name for column in source.columns), *source.own_columns}
+    """One warning for each column that nothing uses and whose name says what it is for, and one for all others."""
+    used = {*INDICES, *(column.name for column in source.columns), *source.own_columns}
     unused = [name for name in dict.fromkeys(name for file in names.values() for name in file) if name not in used]
     advice = {name: _advice(name, source) for name in unused}
     telling = [

@@ -158,8 +158,12 @@ def _glob(root: str, pattern: str) -> list[str]:
 
 def _parts(root: str, folder: str) -> list[str]:
     """Lists the parts of a table that is a folder."""
-    names = files.list_files(files.join(root, folder))
-    return [f"{folder}/{name}" for name in names if not any(part.startswith(("_", ".")) for part in name.split("/"))]
+    names = [name.split("/") for name in files.list_files(files.join(root, folder))]
+    return ["/".join([folder, *name]) for name in names if name[-1] and not any(map(_is_hidden, name))]
+
+
+def _is_hidden(part: str) -> bool:
+    return part.startswith(("_", "."))
 
 
 def _fixed_parts(parts: Sequence[str]) -> int:
