@@ -112,7 +112,10 @@ def test_no_grouped_film_stands_in_two_partitions(grouped: Path, kept: Path) -> 
     moved = sorted(name for name in after if after[name] != before[name])
     (warning,) = warnings_of(grouped)
     assert moved
-    assert f"; {len(moved)} videos were moved to the partition of its first id: {', '.join(moved[:10])}" in warning
+    assert (
+        f"; {len(moved)} videos were moved to the partition of their film's first id: {', '.join(moved[:10])}"
+        in warning
+    )
 
 
 def test_the_films_of_a_group_come_along(grouped: Path, corpus: Path) -> None:

@@ -124,7 +124,7 @@ class TestWarnings:
         (warning,) = warnings_of_moved(self.APART, [f"v{index:02}" for index in reversed(range(11))])
         assert warning == (
             "films given several times, by their uri or equal features: 1, as 3 videos; 11 videos were moved to the "
-            "partition of its first id: v00, v01, v02, v03, v04, v05, v06, v07, v08, v09, …"
+            "partition of their film's first id: v00, v01, v02, v03, v04, v05, v06, v07, v08, v09, …"
         )
 
     def test_films_of_one_partition_are_counted_too(self) -> None:

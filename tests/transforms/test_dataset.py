@@ -1,5 +1,6 @@
 """The gates let nothing pass, and shards are grouped whole, on a real engine."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from yt8m_pipeline.dataset.manifest import PartitionSummary
 from yt8m_pipeline.dataset.shards import shard_of
 from yt8m_pipeline.dataset.steps import FileEntry
 from yt8m_pipeline.jobs.refusals import Refusals
+from yt8m_pipeline.selection.duplicate_films import Cluster, Copy
 from yt8m_pipeline.transforms.dataset import CheckBuild, CheckOtherSplits, CountTrainLabels, GroupByShard, OnlyIf
 from yt8m_pipeline.transforms.steps import refusing_to
 
@@ -68,7 +70,12 @@ def test_only_train_labels_are_counted_and_no_videos_count_as_none() -> None:
 
 
 def check(
-    folder: Path, counts: list[StageCount], summaries: dict[str, PartitionSummary], *, unchanged: bool
+    folder: Path,
+    counts: list[StageCount],
+    summaries: dict[str, PartitionSummary],
+    *,
+    unchanged: bool,
+    clusters: Sequence[Cluster] = (),
 ) -> tuple[list[bool], str | None]:
     """The verdict, and what is refused."""
     layout = Layout(str(folder))
@@ -80,7 +87,7 @@ def check(
             ),
             counts=[counts],
             summaries=summaries.items(),
-            clusters=[[]],
+            clusters=[list(clusters)],
             unchanged=[unchanged],
             rejects=[REJECTS],
         )
@@ -100,6 +107,12 @@ def test_too_many_failures_are_a_bad_one_and_written_down(tmp_path: Path) -> Non
 def test_too_few_train_frames_are_a_bad_one(tmp_path: Path) -> None:
     few = {**FULL, "train": PartitionSummary(videos=1, frames=4, labels=1, digest=1)}
     assert check(tmp_path, COUNTS, few, unchanged=True) == ([False], "The train partition is too small for the PCA")
+
+
+def test_a_film_in_two_given_partitions_is_a_bad_one(tmp_path: Path) -> None:
+    apart = [Copy("a", "a", "train", is_given=True), Copy("b", "b", "test", is_given=True)]
+    what = "The videos table gives one film several partitions"
+    assert check(tmp_path, COUNTS, FULL, unchanged=True, clusters=[apart]) == ([False], what)
 
 
 def test_nothing_is_checked_where_the_other_splits_have_changed(tmp_path: Path) -> None:

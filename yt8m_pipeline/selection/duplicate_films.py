@@ -103,7 +103,7 @@ def warnings_of_moved(clusters: Sequence[Cluster], moved_ids: Sequence[str]) -> 
     if not clusters:
         return []
     left = [cluster for cluster in clusters if home_of(cluster) is None]
-    moved = f"; {len(moved_ids)} videos were moved to the partition of its first id: {_shown(moved_ids)}"
+    moved = f"; {len(moved_ids)} videos were moved to the partition of their film's first id: {_shown(moved_ids)}"
     apart = f"; {len(left)} are in several given partitions, first {left[0][0].video_id}" if left else ""
     return [_number(clusters) + (moved if moved_ids else "; none was in several partitions" * (not left)) + apart]
 
