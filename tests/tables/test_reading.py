@@ -412,7 +412,6 @@ VIDEO_FAULTS: Sequence[tuple[str, Any, str]] = [
     ("duration_seconds", -1.0, "out_of_range"),
     ("duration_seconds", float("nan"), "out_of_range"),
     ("duration_seconds", float("inf"), "out_of_range"),
-    ("duration_seconds", None, "missing_value"),
     ("view_count", -1, "out_of_range"),
     ("view_count", 1.5, "wrong_type"),
     ("view_count", None, "missing_value"),
