@@ -55,6 +55,12 @@ def videos_of(folder: Path) -> list[dict[str, Any]]:
     return list(pq.read_table(folder / "dataset" / "videos.parquet").to_pylist())
 
 
+def uris_of(workshop: Workshop) -> dict[str, str]:
+    """The uri of each video of the corpus that has one."""
+    rows = pq.read_table(workshop.corpus / "videos.parquet").to_pylist()
+    return {row["video_id"]: row["uri"] for row in rows if row["uri"]}
+
+
 def manifest_of(folder: Path) -> dict[str, Any]:
     return dict(json.loads((folder / "dataset" / "manifest.json").read_text()))
 
@@ -83,8 +89,8 @@ def except_inputs(name: str) -> bool:
 
 def test_the_videos_own_durations_decide(workshop: Workshop, without: Path) -> None:
     rejects = [row for row in rejects_of(without / "dataset") if row["stage"] == "duration"]
-    rows = {row["video_id"]: row["uri"] for row in pq.read_table(workshop.corpus / "videos.parquet").to_pylist()}
-    by_probe = dict(zip(rows, probe([str(workshop.corpus / uri) for uri in rows.values()]), strict=True))
+    uris = uris_of(workshop)
+    by_probe = dict(zip(uris, probe([str(workshop.corpus / uri) for uri in uris.values()]), strict=True))
     sampling = yaml.safe_load((without / "config.yaml").read_text())["video_sampling"]
     assert {row["reason"] for row in rejects} >= {"too_short", "missing_file", "not_a_video", "truncated"}
     for row in rejects:
@@ -101,7 +107,7 @@ def test_the_videos_own_durations_decide(workshop: Workshop, without: Path) -> N
 def test_a_video_without_a_label_is_never_opened(workshop: Workshop, without: Path) -> None:
     rejects = [row for row in rejects_of(without / "dataset") if row["table"] == "videos"]
     earlier = {row["id"] for row in rejects if row["stage"] in ("eligibility", "labels")} - {"nandurationx"}
-    uris = {row["video_id"]: row["uri"] for row in pq.read_table(workshop.corpus / "videos.parquet").to_pylist()}
+    uris = uris_of(workshop)
     measured = {uri for file in duration_files(str(without / "features")) for uri in file.open()}
     assert measured
     assert earlier
@@ -114,10 +120,10 @@ def test_a_table_with_the_measured_durations_makes_the_same_dataset(
     known = {
         uri: found for file in duration_files(str(without / "features")) for uri, (_, found) in file.open().items()
     }
-    uris = {row["video_id"]: row["uri"] for row in pq.read_table(workshop.corpus / "videos.parquet").to_pylist()}
+    uris = uris_of(workshop)
 
     def measured(video_id: str, _: float | None) -> float | None:
-        found = known.get(f"{without}/corpus/{uris[video_id]}", WRONG)
+        found = known.get(f"{without}/corpus/{uris.get(video_id)}", WRONG)
         return found if isinstance(found, float) else 1e6
 
     config = with_durations(workshop, tmp_path, measured, stored=built)
