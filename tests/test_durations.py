@@ -16,7 +16,9 @@ import yaml
 from tests.conftest import Workshop, published_bytes, rejects_of, yt8m
 from tests.decoding.clips import encode
 from yt8m_pipeline import files
+from yt8m_pipeline.accounting.reasons import VideoRejected
 from yt8m_pipeline.config import load
+from yt8m_pipeline.decoding.facts import VideoFacts
 from yt8m_pipeline.jobs.build import build
 from yt8m_pipeline.jobs.preflight import probe
 from yt8m_pipeline.store.durations import duration_files
@@ -95,13 +97,15 @@ def test_the_videos_own_durations_decide(workshop: Workshop, without: Path) -> N
     assert {row["reason"] for row in rejects} >= {"too_short", "missing_file", "not_a_video", "truncated"}
     for row in rejects:
         found = by_probe[row["id"]]
-        if row["reason"] == "too_short":
-            assert found.duration_seconds_from_content < sampling["min_duration_seconds"]
-        else:
+        if isinstance(found, VideoRejected):
             assert row["reason"] == found.reason
+        else:
+            assert row["reason"] == "too_short"
+            assert found.duration_seconds_from_content < sampling["min_duration_seconds"]
     for video in videos_of(without):
-        seconds = by_probe[video["video_id"]].duration_seconds_from_content
-        assert sampling["min_duration_seconds"] <= seconds <= 100
+        facts = by_probe[video["video_id"]]
+        assert isinstance(facts, VideoFacts)
+        assert sampling["min_duration_seconds"] <= facts.duration_seconds_from_content <= 100
 
 
 def test_a_video_without_a_label_is_never_opened(workshop: Workshop, without: Path) -> None:

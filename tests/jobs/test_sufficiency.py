@@ -85,7 +85,7 @@ class TestFailures:
     def test_what_cannot_be_measured_is_judged_apart_and_what_is_too_short_is_no_failure(self) -> None:
         measured = StageCount(Stage.DURATION, "videos", 940, (("missing_file", 20), ("too_short", 40)))
         check_failures([measured, *decoded(50, 1)], config(max_failure_fraction=0.02), LAYOUT)
-        with pytest.raises(DataError, match="^20 of 1000 videos failed") as caught:
+        with pytest.raises(DataError, match=r"^20 of 1000 videos failed") as caught:
             check_failures([measured, *decoded(50, 0)], config(max_failure_fraction=0.019), LAYOUT)
         assert "reasons: missing_file 20" in caught.value.why
 
