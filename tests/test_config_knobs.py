@@ -140,6 +140,7 @@ ALONE: Mapping[str, Any] = {
     "tables.allow_outside_root": False,
     "store": "other_features",
     "output": "other_dataset",
+    "video_sampling.durations": "measured",
     "inception.batch_size": 3,
     "inception.device": "gpu",
     "inception.precision": "mixed",

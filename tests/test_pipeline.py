@@ -57,7 +57,7 @@ def selected_videos(corpus: Path, config: dict[str, Any], failed: set[str]) -> d
     sampling = config["video_sampling"]
     videos: dict[str, dict[str, Any]] = {}
     for row in pq.read_table(corpus / "videos.parquet").to_pylist():
-        if row["duration_seconds"] is not None and np.isfinite(row["duration_seconds"]):
+        if row["uri"] is not None and np.isfinite(row["duration_seconds"]):
             videos.setdefault(row["video_id"], row)
     shortest, longest = sampling["min_duration_seconds"], sampling["max_duration_seconds"]
     eligible = {

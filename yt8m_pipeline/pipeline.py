@@ -135,7 +135,7 @@ def select_videos(root: Pipeline, plan: BuildPlan, ledger: Ledger) -> Selected:
     labelled = ledger.keep(attached.outputs)
     measured = labelled | MeasureDurations(sampling, plan.measuring)
     ledger.warn(measured.warnings)  # str
-    labelled = ledger.keep(measured.outputs)
+    labelled = ledger.keep(measured.outputs)  # those of a fitting duration
     popular = ledger.keep(visual | KeepPopular(sampling, labelled | "Popular" >> CountVideos()))
     candidates = ledger.keep(labelled | KeepLabels(Stage.POPULARITY, popular))
     sampled = ledger.keep(candidates | SampleVideos(sampling))

@@ -158,8 +158,8 @@ class TestTables:
         assert [row["entity_id"] for row in entities] == [entity.entity_id for entity in ENTITIES]
         assert len(entities) == corpus.summary.entities
         assert {row["entity_id"] for row in ratings} == {entity.entity_id for entity in ENTITIES} | {"/m/0unknown"}
-        assert {row["video_id"] for row in videos} == corpus.planned.keys() | {"nandurationx", "nulldurationx"}
-        assert {row["uri"] for row in videos} == {video.uri for video in corpus.planned.values()}
+        assert {row["video_id"] for row in videos} == corpus.planned.keys() | {"nandurationx", "withoutauri"}
+        assert {row["uri"] for row in videos} == {video.uri for video in corpus.planned.values()} | {None}
 
     def test_entities_are_a_csv_with_lists_joined_by_semicolons(self, corpus: Corpus) -> None:
         rows = read_csv(corpus.root / "entities.csv")
@@ -172,12 +172,12 @@ class TestTables:
         rows = [json.loads(line) for line in (corpus.root / "ratings.jsonl").read_text().splitlines()]
         assert {row["score"] for row in rows} == {0, 1, 2, 3, 4, 5, 6, "n/a"}
 
-    def test_videos_have_a_duplicate_and_two_broken_durations(self, corpus: Corpus) -> None:
+    def test_videos_have_a_duplicate_a_broken_duration_and_a_missing_uri(self, corpus: Corpus) -> None:
         table = pq.read_table(corpus.root / "videos.parquet")
         ids, durations = (table[name].to_pylist() for name in ("video_id", "duration_seconds"))
         assert table.schema.field("duration_seconds").type == pa.float64()
         assert len(ids) == VIDEOS + len(BROKEN) + 3 == len(set(ids)) + 1
-        assert durations.count(None) == sum(map(math.isnan, filter(None, durations))) == 1
+        assert table["uri"].null_count == sum(map(math.isnan, durations)) == 1
 
     def test_the_annotations_are_the_labels_and_three_planted_rows(self, corpus: Corpus) -> None:
         rows = [(row["video_id"], row["entity_id"]) for row in read_csv(corpus.root / "annotations.csv")]
@@ -248,7 +248,7 @@ class TestSummary:
         defects = {video.video_id: video.defect.value for video in plan_videos(40, 10.0, 0) if video.defect}
         named = {item.identifier: item.reason for item in summary.expected_rejects if item.table == "videos"}
         assert defects.items() <= named.items()
-        assert named.keys() - defects.keys() == {"nandurationx", "nulldurationx", plan_videos(40, 10.0, 0)[0].video_id}
+        assert named.keys() - defects.keys() == {"nandurationx", "withoutauri", plan_videos(40, 10.0, 0)[0].video_id}
         assert summary.sample_size == 32
 
     def test_the_sample_leaves_out_just_the_surplus(self, corpus: Corpus) -> None:

@@ -56,7 +56,12 @@ class TestVideosLeft:
         assert caught.value.why == f"stage eligibility kept 0 of 5 {table} (too_few_views 2, too_short 3)"
         assert "relax that filter in the config" in caught.value.fix
 
-    @pytest.mark.parametrize("stage", [Stage.DECODE, Stage.EXTRACT])
+    def test_where_all_that_are_measured_are_too_short_the_filter_is_to_blame(self) -> None:
+        with pytest.raises(DataError) as caught:
+            check_videos_left([StageCount(Stage.DURATION, "videos", 0, (("too_short", 3),))], LAYOUT)
+        assert "relax that filter in the config" in caught.value.fix
+
+    @pytest.mark.parametrize("stage", [Stage.DURATION, Stage.DECODE, Stage.EXTRACT])
     def test_where_all_videos_fail_no_filter_is_to_blame(self, stage: Stage) -> None:
         with pytest.raises(DataError) as caught:
             check_videos_left([StageCount(stage, "videos", 0, (("io_error", 3),))], LAYOUT)
@@ -76,6 +81,13 @@ class TestFailures:
         if allowed < attempted:
             with pytest.raises(DataError, match=f"^{allowed + 1} of {attempted} videos failed"):
                 check_failures(decoded(attempted, allowed + 1), config(max_failure_fraction=fraction), LAYOUT)
+
+    def test_what_cannot_be_measured_is_judged_apart_and_what_is_too_short_is_no_failure(self) -> None:
+        measured = StageCount(Stage.DURATION, "videos", 940, (("missing_file", 20), ("too_short", 40)))
+        check_failures([measured, *decoded(50, 1)], config(max_failure_fraction=0.02), LAYOUT)
+        with pytest.raises(DataError, match=r"^20 of 1000 videos failed") as caught:
+            check_failures([measured, *decoded(50, 0)], config(max_failure_fraction=0.019), LAYOUT)
+        assert "reasons: missing_file 20" in caught.value.why
 
     def test_decoding_and_extraction_count_together_over_the_videos_attempted(self) -> None:
         counts = [

@@ -288,6 +288,19 @@ def test_missing_optional_columns_are_filled(tmp_path: Path) -> None:
     assert read(tmp_path / "a.csv", "annotations").kept["score"].to_pylist() == [None]
 
 
+@pytest.mark.parametrize("ending", WRITERS)
+def test_a_missing_duration_is_not_known_yet(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"v.{ending}"
+    WRITERS[ending](path, [{**VIDEO, "duration_seconds": seconds} for seconds in (None, 7.0)])
+    assert read(path, "videos").kept["duration_seconds"].to_pylist() == [None, 7.0]
+
+
+def test_a_table_without_durations_is_understood(tmp_path: Path) -> None:
+    write_csv(tmp_path / "v.csv", [{name: value for name, value in VIDEO.items() if name != "duration_seconds"}])
+    check_schema(str(tmp_path / "v.csv"), "videos")
+    assert read(tmp_path / "v.csv", "videos").kept["duration_seconds"].to_pylist() == [None]
+
+
 def test_byte_order_mark_windows_line_ends_blank_lines_and_quoted_commas_are_understood(tmp_path: Path) -> None:
     text = '\ufeffentity_id,rater_id , score\r\n"/m/1, ""a""",r1, 2\r\n\r\n/m/2,r2,"3"\r\n'
     kept = read_text(tmp_path, text).kept
@@ -415,7 +428,6 @@ VIDEO_FAULTS: Sequence[tuple[str, Any, str]] = [
     ("duration_seconds", -1.0, "out_of_range"),
     ("duration_seconds", float("nan"), "out_of_range"),
     ("duration_seconds", float("inf"), "out_of_range"),
-    ("duration_seconds", None, "missing_value"),
     ("view_count", -1, "out_of_range"),
     ("view_count", 1.5, "wrong_type"),
     ("view_count", None, "missing_value"),

@@ -169,7 +169,7 @@ def _summarize(planned: Sequence[DemoVideo]) -> CorpusSummary:
     rejects += [
         ExpectedReject("videos", planned[0].video_id, DropReason.DUPLICATE),
         ExpectedReject("videos", "nandurationx", DropReason.OUT_OF_RANGE),
-        ExpectedReject("videos", "nulldurationx", DropReason.NO_VOCABULARY_LABEL),
+        ExpectedReject("videos", "withoutauri", DropReason.MISSING_VALUE),
     ]
     formats = Counter(f"{video.format.value.container}/{video.format.value.codec}" for video in whole)
     return CorpusSummary(len(whole), formats, len(ENTITIES), len(drawn), tuple(sorted(rejects)))
@@ -206,12 +206,15 @@ def _write_ratings(path: Path) -> None:
 
 def _write_videos_table(path: Path, planned: Sequence[DemoVideo], nested_labels: bool) -> None:
     rows = [_video_row(video.video_id, video, video.duration_seconds) for video in [*planned, planned[0]]]
-    rows += [_video_row("nandurationx", planned[1], float("nan")), _video_row("nulldurationx", planned[1], None)]
+    rows += [
+        _video_row("nandurationx", planned[1], float("nan")),
+        _video_row("withoutauri", planned[1], planned[1].duration_seconds) | {"uri": None},
+    ]
     columns = {name: [row[name] for row in rows] for name in rows[0] if nested_labels or name != "labels"}
     pq.write_table(pa.table(columns), path)
 
 
-def _video_row(video_id: str, video: DemoVideo, duration_seconds: float | None) -> dict[str, Any]:
+def _video_row(video_id: str, video: DemoVideo, duration_seconds: float) -> dict[str, Any]:
     return {
         "video_id": video_id,
         "uri": video.uri,

@@ -206,7 +206,7 @@ def probe_table(
         output: The Parquet file to write, in schema `REJECTS`: unreadable rows and repeated ids as a build rejects
             them, and videos with stage `decode`, in the order of the table. It appears whole or not at all.
         probing: How to probe.
-        progress: Called after each video.
+        progress: Called after each video, also for those whose id is repeated.
         store: The folder of the feature store that keeps durations, by which a video that was measured before is not
             opened again; None: there is none. It is not asked where every frame is decoded.
 
@@ -222,6 +222,8 @@ def probe_table(
     ):
         for batch in _batches(source, places):
             first = batch.then(partial(_first_of_their_ids, seen=seen))
+            for _ in range(batch.kept.num_rows - first.kept.num_rows):
+                progress()
             rows = first.kept.select(["video_id", "uri", "duration_seconds"]).to_pylist()
             uris = [places.absolute(row["uri"]) for row in rows]
             measured = dict(_told(measure(uris, measuring, probe), progress))

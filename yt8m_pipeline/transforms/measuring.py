@@ -21,7 +21,7 @@ from yt8m_pipeline.store.durations import DurationCache, DurationShelf, shelf_of
 from yt8m_pipeline.store.failures import Source
 
 LOOKING_THREADS = 16
-"""The number of files that are looked at at a time. In a bucket each look is a request, which waits."""
+"""The number of videos that are looked at, or of shelves that are read, at a time. In a bucket each is a request."""
 
 SAVE_SECONDS = 5.0
 """New durations are written at least this often, so that a killed build measures only the last few files again. An
@@ -88,8 +88,9 @@ def _kept(
     uris: Sequence[str], cache: DurationCache, measuring: Measuring, probe: ProbeVideos
 ) -> Iterator[tuple[str, Measured]]:
     """The durations of files by their uris. Files are looked at before they are measured: a later change shows."""
-    shelves = {name: cache.shelf(name) for name in sorted(set(map(shelf_of, uris)))}
+    names = sorted(set(map(shelf_of, uris)))
     with ThreadPool(LOOKING_THREADS) as pool:
+        shelves = dict(zip(names, pool.map(cache.shelf, names), strict=True))
         sources = dict(zip(uris, pool.map(partial(_look, places=measuring.places), uris), strict=True))
     known = {uri: shelves[shelf_of(uri)].find(source, measuring.retry) for uri, source in sources.items()}
     yield from ((uri, found) for uri, found in known.items() if found is not None)
