@@ -1,0 +1,152 @@
+"""The annotation files of a source, as tables, JSON or lines. Each is read only when somebody asks what it is."""
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import IO, Any, NoReturn
+
+import pyarrow as pa
+
+from yt8m_pipeline import files
+from yt8m_pipeline.errors import UsageError
+from yt8m_pipeline.parsing import parse_json
+from yt8m_pipeline.tables.formats import format_of
+
+TABLE = re.compile(r"\.(csv|jsonl|ndjson|parquet|tsv)(\.gz)?\Z", re.IGNORECASE)
+"""The endings of files that may be tables."""
+
+DOCUMENT = re.compile(r"\.(csv|json|jsonl|ndjson|parquet|tsv|txt)(\.gz)?\Z", re.IGNORECASE)
+"""The endings of files that may be annotations."""
+
+UNREADABLE = (OSError, ValueError, pa.ArrowException, csv.Error)
+
+
+class Document:
+    """A file that may be annotations.
+
+    Args:
+        uri: Its absolute path, or its URI.
+        name: Its path relative to the source.
+        is_given: Whether the user named this file, and not a folder that it is in.
+    """
+
+    def __init__(self, uri: str, name: str, is_given: bool) -> None:
+        self.uri, self.name, self.is_given = uri, name, is_given
+
+    @staticmethod
+    def may_be_one(name: str) -> bool:
+        return DOCUMENT.search(name) is not None
+
+    @property
+    def base_name(self) -> str:
+        return self.name.rpartition("/")[2]
+
+    @property
+    def folder(self) -> str:
+        return self.uri.rpartition("/")[0]
+
+    @property
+    def is_table(self) -> bool:
+        return TABLE.search(self.name) is not None
+
+    @property
+    def is_json(self) -> bool:
+        return self.name.lower().endswith(".json")
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns of a table.
+
+        Raises:
+            UsageError: if it cannot be read, or has no rows.
+        """
+        with self._opened() as stream:
+            header = format_of(self.uri, "source").header(stream)
+        if not header.columns:
+            raise UsageError(
+                what="A source is empty", where=self.uri, why="it has no rows", fix="give a file with rows"
+            )
+        return tuple(name for name, _ in header.columns)
+
+    def rows(self, wanted: Sequence[str], names: Sequence[str] = ()) -> Iterator[tuple[int, dict[str, Any] | str]]:
+        """The rows of a table by their numbers: the wanted cells, or the reason why a row cannot be read.
+
+        Args:
+            wanted: The names of the columns.
+            names: The names of all columns of a CSV file that has no header.
+        """
+        with self._opened() as stream:
+            source: IO[bytes] = io.BytesIO(",".join(names).encode() + b"\n" + stream.read()) if names else stream
+            for batch in format_of(self.uri, "source").batches(source, wanted, None):
+                yield from batch.malformed.items()
+                cells = [_cells(batch.columns.get(name), len(batch.rows)) for name in wanted]
+                for number, row in zip(batch.rows.tolist(), zip(*cells, strict=True), strict=True):
+                    yield number, dict(zip(wanted, row, strict=True))
+
+    @cached_property
+    def first_line(self) -> str:
+        """The beginning of a text; "" if it is none."""
+        with self._opened() as stream:
+            data = stream.read(4096)
+        return data.decode("utf-8-sig", "ignore").strip().partition("\n")[0].strip()
+
+    @cached_property
+    def lines(self) -> list[str]:
+        """The lines of a text that are not empty.
+
+        Raises:
+            UsageError: if it is not UTF-8, or empty.
+        """
+        with self._opened() as stream:
+            lines = [line.strip() for line in stream.read().decode("utf-8-sig").splitlines()]
+        if not any(lines):
+            raise UsageError(what="A list is empty", where=self.uri, why="it has no line", fix="give the whole file")
+        return list(filter(None, lines))
+
+    @cached_property
+    def json(self) -> Any:
+        """The value of a JSON file.
+
+        Raises:
+            UsageError: if it is no JSON.
+        """
+        with self._opened() as stream:
+            return parse_json(stream.read())
+
+    def _opened(self) -> "_Opened":
+        return _Opened(self.uri)
+
+    def refuse(self, why: str, fix: str) -> NoReturn:
+        """Raises an error about this file."""
+        raise UsageError(what="An annotation file is not what it looks like", where=self.uri, why=why, fix=fix)
+
+
+class _Opened:
+    """An open file, whose errors are told in four parts."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri, self._context = uri, files.open_read(uri)
+
+    def __enter__(self) -> IO[bytes]:
+        try:
+            return self._context.__enter__()
+        except OSError as error:
+            raise _unreadable(self._uri, error) from None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        self._context.__exit__(None, None, None)
+        if isinstance(error, UNREADABLE) and not isinstance(error, UsageError):
+            raise _unreadable(self._uri, error) from None
+
+
+def _unreadable(uri: str, error: BaseException) -> UsageError:
+    fix = "check the path, rights and format; texts are read as UTF-8"
+    return UsageError(what="A source cannot be read", where=uri, why=" ".join(str(error).split()), fix=fix)
+
+
+def _cells(values: Any, number_of_rows: int) -> list[Any]:
+    if values is None:
+        return [None] * number_of_rows
+    return values.to_pylist() if isinstance(values, pa.Array) else list(values)

@@ -1,0 +1,304 @@
+"""From sources to the tables' rows: which kind they are, what they say, and which of the films are there.
+
+>>> understood = understand(["films"])  # doctest: +SKIP
+>>> understood.kind, len(understood.videos)  # doctest: +SKIP
+('folder of class folders', 13320)
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from yt8m_pipeline.errors import UsageError
+from yt8m_pipeline.intake import (
+    activitynet,
+    charades,
+    class_folders,
+    hmdb51,
+    kinetics,
+    moments,
+    msr_vtt,
+    sports1m,
+    table,
+    ucf101,
+    youtube8m,
+)
+from yt8m_pipeline.intake.documents import Document
+from yt8m_pipeline.intake.films import Film, Found, find
+from yt8m_pipeline.intake.matching import FilmIndex
+from yt8m_pipeline.intake.naming import group_of, group_pattern, identify
+from yt8m_pipeline.intake.options import Options
+from yt8m_pipeline.intake.source import Source
+from yt8m_pipeline.intake.splits import partition_of
+from yt8m_pipeline.intake.understood import Entity, Label, Lacking, Reading, Record, Understood, Unused, Video
+
+SOURCES: tuple[Source, ...] = (
+    activitynet.SOURCE,
+    msr_vtt.SOURCE,
+    ucf101.SOURCE,
+    hmdb51.SOURCE,
+    sports1m.SOURCE,
+    moments.SOURCE,
+    youtube8m.SOURCE,
+    kinetics.SOURCE,
+    charades.SOURCE,
+    table.HUGGING_FACE,
+    table.TABLE,
+)
+"""The kinds of annotation files, in the order in which they are tried: the most particular first."""
+
+COMPANIONS = frozenset(
+    {
+        "Charades_v1_classes.txt",
+        "CharadesEgo_v1_classes.txt",
+        "category.txt",
+        "classInd.txt",
+        "labels.txt",
+        "moments_categories.txt",
+        "vocabulary.csv",
+    }
+)
+"""Files that say what classes are called. They are no source by themselves."""
+
+Matched = tuple[Record, Film]
+
+
+def understand(sources: Sequence[str], options: Options | None = None, *, without: str = "") -> Understood:
+    """Reads sources and joins what they say with the films that are there.
+
+    Args:
+        sources: Folders of films, local or in a bucket, tables, and published annotation files.
+        options: How they are understood.
+        without: A folder that is left out, since it is where the tables go.
+
+    Raises:
+        UsageError: if there is no film, a source cannot be read, or it contradicts itself.
+    """
+    options = options or Options()
+    found = find(sources, without=without)
+    reading, unread = _read(found, options)
+    matched, lacking = _match(reading, found.films, options)
+    if not matched:
+        raise _no_films(sources, reading, found)
+    merged = _merge(matched)
+    videos, notes = _videos(merged, options, reading.is_labelled)
+    lacking += [Lacking("labels", record.identifier, film.uri) for record, film in merged if not record.labels]
+    lacking += _unnamed(found.films, matched)
+    if reading.is_labelled and not videos:
+        raise _no_labels(sources, reading, len(matched))
+    entities = _entities(reading.entities, videos)
+    unused = [*found.unused, *unread, *reading.unused]
+    lacking = sorted(lacking) if reading.is_labelled else []
+    understood = Understood(reading.kind, videos, entities, reading.columns, [], unused, lacking)
+    return replace(understood, notes=[*reading.notes, *notes, *_warnings(understood)])
+
+
+def _read(found: Found, options: Options) -> tuple[Reading, list[Unused]]:
+    """What the first kind of source says that recognizes a document, and the documents that it does not use."""
+    documents = [item for item in found.documents if item.base_name not in COMPANIONS]
+    for source in SOURCES:
+        own = source.of(documents)
+        if own:
+            read = {id(item) for item in own}
+            others = [item for item in found.documents if id(item) not in read]
+            return source.read(own, others, options), _unread(others)
+    given = [item for item in documents if item.is_given]
+    if given:
+        given[0].refuse("no kind of annotations is known that looks like it", "see intake/README.md for the kinds")
+    if not found.films:
+        raise UsageError(
+            what="There are no films",
+            where="the sources",
+            why="no file has the ending of a film that can be read",
+            fix="give the folder of the films",
+        )
+    return class_folders.read(found.films), _unread(found.documents)
+
+
+def _unread(documents: Sequence[Document]) -> list[Unused]:
+    return [
+        Unused("no part of this source (a table is used if it is given by name)", item.name)
+        for item in documents
+        if item.base_name not in COMPANIONS
+    ]
+
+
+def _match(reading: Reading, films: Sequence[Film], options: Options) -> tuple[list[Matched], list[Lacking]]:
+    """The records with their films, and those without one."""
+    index = FilmIndex(films, (record.identifier for record in reading.records), options.match)
+    matched: list[Matched] = []
+    lacking: dict[Lacking, None] = {}
+    for record in reading.records:
+        film = index.find(record)
+        if film:
+            matched.append((record, film))
+        else:
+            lacking[Lacking("film", record.identifier, record.place or record.names[0])] = None
+    return matched, list(lacking)
+
+
+def _no_films(sources: Sequence[str], reading: Reading, found: Found) -> UsageError:
+    if not reading.records:
+        return UsageError(
+            what="A source has no rows that can be used",
+            where=", ".join(sources),
+            why="; ".join(f"{item.name}: {item.why}" for item in reading.unused[:3]) or "it is empty",
+            fix="give a file with rows",
+        )
+    named = reading.records[0].names[0]
+    there = f"the {len(found.films)} films are called like {found.films[0].name}" if found.films else "there is no film"
+    return UsageError(
+        what="No film of the annotations is there",
+        where=", ".join(sources),
+        why=f"{len(reading.records)} are named, such as {named}, and {there}",
+        fix="give the folder of the films too" + ", or --match '{id}*.mp4'" * bool(found.films),
+    )
+
+
+def _no_labels(sources: Sequence[str], reading: Reading, films: int) -> UsageError:
+    return UsageError(
+        what="No film has a label",
+        where=", ".join(sources),
+        why=f"the {films} films that {reading.kind} names have none",
+        fix="give annotations with labels, such as those of train, or name the column with --label-column",
+    )
+
+
+def _merge(matched: Iterable[Matched]) -> list[Matched]:
+    """One record for each film and id, with the labels of all its rows.
+
+    Raises:
+        UsageError: if an id has two films, or a film two partitions.
+    """
+    merged: dict[tuple[str, str], Matched] = {}
+    films: dict[str, Film] = {}
+    for record, film in matched:
+        key = record.identifier, film.uri
+        _require_one_film(record, films.setdefault(record.identifier, film) if record.identifier else film, film)
+        before = merged.get(key)
+        merged[key] = (_both(before[0], record), film) if before else (record, film)
+    return list(merged.values())
+
+
+def _require_one_film(record: Record, first: Film, film: Film) -> None:
+    if first.uri != film.uri:
+        raise UsageError(
+            what="An id has two films",
+            where=record.identifier,
+            why=f"{first.uri} and {film.uri}",
+            fix="give each film an id of its own, or leave the column of ids out with --path-column alone",
+        )
+
+
+def _both(first: Record, second: Record) -> Record:
+    if first.partition and second.partition and first.partition != second.partition:
+        raise UsageError(
+            what="A film is in two partitions",
+            where=first.shown,
+            why=f"its rows say {first.partition} and {second.partition}",
+            fix="correct or remove one of its rows",
+        )
+    return replace(
+        first,
+        labels=tuple(dict.fromkeys(first.labels + second.labels)),
+        partition=first.partition or second.partition,
+        group=first.group or second.group,
+        duration_seconds=second.duration_seconds if first.duration_seconds is None else first.duration_seconds,
+        view_count=second.view_count if first.view_count is None else first.view_count,
+    )
+
+
+def _videos(merged: Sequence[Matched], options: Options, is_labelled: bool) -> tuple[list[Video], list[str]]:
+    """The rows of the videos table, sorted by id, and what is to be said of ids and groups."""
+    rows = [(record, film) for record, film in merged if record.labels or not is_labelled]
+    names = {film.uri: film.name for record, film in rows if not record.identifier}
+    if len(set(names.values())) < len(names):
+        names = {uri: uri for uri in names}
+    ids, colliding = identify(names.values())
+    own = {record.identifier for record, _ in rows}
+    pattern = group_pattern([film.name for _, film in rows], options.group_by)
+    videos = [
+        Video(
+            record.identifier or ids[names[film.uri]],
+            film.uri,
+            record.labels,
+            partition_of(record.partition) or record.partition,
+            record.group or group_of(film.name, pattern),
+            record.duration_seconds,
+            record.view_count,
+        )
+        for record, film in rows
+    ]
+    notes = [f"{len(colliding)} ids end in digits of a hash, since paths that differ only in signs share them"]
+    if own & set(ids.values()):
+        raise UsageError(
+            what="Ids are not unique",
+            where=min(own & set(ids.values())),
+            why="it is the id of one film, and made of the path of another that has none",
+            fix="give every film an id",
+        )
+    return sorted(videos, key=lambda video: video.video_id), notes if colliding else []
+
+
+def _unnamed(films: Sequence[Film], matched: Iterable[Matched]) -> list[Lacking]:
+    """The films that no record names."""
+    named = {film.uri for _, film in matched}
+    return [Lacking("labels", "", film.uri) for film in films if film.uri not in named]
+
+
+def _entities(entities: Iterable[Entity], videos: Sequence[Video]) -> list[Entity]:
+    """What is known of the labels that some video has. A label of which nothing is known has itself as its name."""
+    known = {entity.entity_id: entity for entity in entities}
+    if not known:
+        return []
+    labels = sorted({label.entity_id for video in videos for label in video.labels})
+    return [known.get(label, Entity(label, label)) for label in labels]
+
+
+def _warnings(understood: Understood) -> list[str]:
+    """What the user should know of the whole."""
+    notes = []
+    if understood.has_segments:
+        notes.append("times of segments are kept in annotations.csv; the labels hold for the whole video")
+    if not understood.has_partitions:
+        return notes
+    counts = understood.partitions
+    empty = [name for name in ("train", "validate", "test") if not counts[name]]
+    if empty:
+        notes.append(
+            f"no video is in {' or '.join(empty)}: write {empty[0]} into the column partition of some groups in "
+            "videos.csv, or let chance divide all videos with partitioning.by: hash"
+        )
+    notes += _unknown_partitions(counts)
+    return notes + _divided_groups(understood.videos)
+
+
+def _unknown_partitions(counts: Mapping[str, int]) -> list[str]:
+    unknown = [name for name in counts if name and not partition_of(name)]
+    notes = []
+    if unknown:
+        shown = ", ".join(f"{name} ({counts[name]})" for name in sorted(unknown)[:10])
+        notes.append(f"partitions that are not known: {shown}; say in partitioning.values what they stand for")
+    if counts.get(""):
+        notes.append(f"{counts['']} videos have no partition: the build rejects them, or divides them by chance, as "
+                     "partitioning.without says")  # fmt: skip
+    return notes
+
+
+def _divided_groups(videos: Sequence[Video]) -> list[str]:
+    partitions: dict[str, set[str]] = defaultdict(set)
+    for video in videos:
+        if video.group_id and video.partition:
+            partitions[video.group_id].add(video.partition)
+    divided = sorted(group for group, names in partitions.items() if len(names) > 1)
+    if not divided:
+        return []
+    return [
+        f"{len(divided)} groups are in two partitions, such as {divided[0]}: the build ends there, unless "
+        "partitioning.divided_groups is warn"
+    ]
+
+
+def label_rows(videos: Iterable[Video]) -> Iterable[tuple[str, Label]]:
+    """The rows of the annotations table, sorted by video, in the order of the source."""
+    return ((video.video_id, label) for video in videos for label in video.labels)
