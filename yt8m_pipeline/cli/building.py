@@ -95,6 +95,13 @@ def _initialized(source: str, settings: Settings, output: Output) -> "Config":
         UsageError: if the source cannot be understood or has no labels, or the config was changed since.
     """
     folder = output or default_folder(source)
+    if "://" in folder:
+        raise UsageError(
+            what="A config is a file of this machine",
+            where=f"--output {folder}",
+            why=f"the tables and the config of {source} would go there",
+            fix=f"give a local folder, and --set output={folder} for the dataset",
+        )
     if not initialize([source], folder, Options()).classes:
         raise UsageError(
             what="A dataset needs labels",

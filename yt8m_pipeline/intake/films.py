@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -75,7 +75,7 @@ def find(sources: Sequence[str], *, without: str = "") -> Found:
     found = Found()
     for source in sources:
         if not files.is_local(source):
-            _find_remote(source.rstrip("/"), found)
+            _find_remote(source.rstrip("/"), without.rstrip("/"), found)
         elif os.path.isdir(source):
             _walk(os.path.abspath(source), "", (), os.path.abspath(without) if without else "", found)
         elif os.path.isfile(source):
@@ -94,11 +94,13 @@ def _no_source(source: str) -> UsageError:
     )
 
 
-def _find_remote(source: str, found: Found) -> None:
+def _find_remote(source: str, without: str, found: Found) -> None:
     names = files.list_files(source)
     if not names and not files.exists(source):
         raise _no_source(source)
     for name in names:
+        if without and files.join(source, name).startswith(f"{without}/"):
+            continue
         if any(map(SYSTEM.match, name.split("/"))):
             found.unused.append(Unused(HIDDEN, name))
         else:
@@ -163,9 +165,3 @@ def stem(name: str) -> str:
     ('v_Archery_g01_c01', 'BV1.5xy')
     """
     return FILM.sub("", name.rpartition("/")[2])
-
-
-def walk_parts(films: Sequence[Film]) -> Iterator[tuple[Film, list[str]]]:
-    """Each film with the names of the folders that it is in."""
-    for film in films:
-        yield film, film.name.split("/")[:-1]

@@ -13,7 +13,8 @@ from yt8m_pipeline.intake.values import number, text
 
 COLUMNS = ("filename", "label", "positive", "negative")
 FIRST = re.compile(r'"?[^,"]+/[^,"]+\.mp4"?,[^,]+,\d+,\d+')
-SPLITS = {"trainingset.csv": Partition.TRAIN.value, "validationset.csv": Partition.VALIDATE.value}
+SPLITS = {"trainingSet.csv": ("training", Partition.TRAIN), "validationSet.csv": ("validation", Partition.VALIDATE)}
+"""The folder of the films of each file, and their partition."""
 
 
 def _recognizes(document: Document) -> bool:
@@ -25,9 +26,9 @@ def _read(documents: Sequence[Document], _: Sequence[Document], __: Options) -> 
     unused: list[Unused] = []
     records = []
     for document in documents:
-        partition = SPLITS.get(document.base_name.lower(), "")
+        split = SPLITS.get(document.base_name)
         for row_number, row in document.rows(COLUMNS, COLUMNS):
-            record = row if isinstance(row, str) else _record(row, partition)
+            record = row if isinstance(row, str) else _record(row, split)
             if isinstance(record, str):
                 unused.append(Unused(record, f"{document.name}, row {row_number}"))
             else:
@@ -36,14 +37,19 @@ def _read(documents: Sequence[Document], _: Sequence[Document], __: Options) -> 
     return Reading(SOURCE.kind, records, unused=unused, notes=notes)
 
 
-def _record(row: Mapping[str, Any], partition: str) -> Record | str:
+def _record(row: Mapping[str, Any], split: tuple[str, Partition] | None) -> Record | str:
     name, label = text(row["filename"]), text(row["label"])
     positive, negative = number(row["positive"]), number(row["negative"])
     if not name or not label:
         return "a row without a film or a label"
     raters = (positive or 0) + (negative or 0)
     score = positive / raters if positive is not None and raters else None
-    return Record("", (name,), labels=(Label(label, score),), partition=partition)
+    labels = (Label(label, score),)
+    return (
+        Record("", (f"{split[0]}/{name}", name), "", labels, split[1].value)
+        if split
+        else Record("", (name,), "", labels)
+    )
 
 
 SOURCE = Source("Moments in Time CSV", re.compile(r"(training|validation)Set\.csv\Z"), _recognizes, _read)

@@ -9,9 +9,6 @@ from collections.abc import Iterable, Sequence
 from yt8m_pipeline.errors import UsageError
 from yt8m_pipeline.intake.films import FILM
 
-UNSAFE = re.compile(r"[^\w.-]|(?<![^/])[.-]", re.ASCII)
-"""What no id made of a path has: all but letters, digits, `_`, `.` and `-`, and a dot or dash that begins a name."""
-
 UCF = re.compile(r"(?:\A|/)v_(\w+_g\d+)_c\d+\Z")
 """UCF-50 and UCF-101: v_CLASS_gGROUP_cCLIP. "The videos in each action category are grouped into 25 groups ... videos
 from the same group may share some common features, such as similar background" (Soomro et al., 2012)."""
@@ -22,7 +19,7 @@ splits keep the clips of one film apart only within an action, and so the group 
 
 
 def identify(names: Iterable[str]) -> tuple[dict[str, str], list[str]]:
-    r"""Makes an id of each path: without its ending if that is unique, and with other signs than letters and digits.
+    r"""Makes an id of each path: without its ending if that is unique, and with _ for what is no letter, digit, . or -.
 
     Args:
         names: Different paths relative to a source.
@@ -44,7 +41,7 @@ def identify(names: Iterable[str]) -> tuple[dict[str, str], list[str]]:
 
 
 def _safe(path: str) -> str:
-    name = "".join(sign if sign.isalnum() else UNSAFE.sub("_", sign) for sign in unicodedata.normalize("NFC", path))
+    name = "".join(sign if sign.isalnum() or sign in "._-" else "_" for sign in unicodedata.normalize("NFC", path))
     return "_" + name[1:] if name[:1] in (".", "-", "") else name
 
 

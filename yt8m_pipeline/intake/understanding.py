@@ -1,8 +1,14 @@
 """From sources to the tables' rows: which kind they are, what they say, and which of the films are there.
 
->>> understood = understand(["films"])  # doctest: +SKIP
->>> understood.kind, len(understood.videos)  # doctest: +SKIP
-('folder of class folders', 13320)
+>>> from pathlib import Path
+>>> from tempfile import TemporaryDirectory
+>>> with TemporaryDirectory() as folder:
+...     for name in ("dog/a.mp4", "dog/b.mp4", "cat/c.mp4"):
+...         Path(folder, name).parent.mkdir(exist_ok=True)
+...         _ = Path(folder, name).write_text(name)
+...     understood = understand([folder])
+>>> understood.kind, [video.video_id for video in understood.videos], sorted(understood.classes.items())
+('folder of class folders', ['cat_c', 'dog_a', 'dog_b'], [('cat', 1), ('dog', 2)])
 """
 
 from collections import defaultdict
