@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from yt8m_pipeline.intake.options import Options
+from yt8m_pipeline.intake.options import Model, Options
 from yt8m_pipeline.intake.understanding import understand
 from yt8m_pipeline.intake.understood import Understood
-from yt8m_pipeline.intake.writing import Model, render
+from yt8m_pipeline.intake.writing import render
 
 ACTIVITYNET = """\
 {"version": "VERSION 1.3", "taxonomy": [{"parentName": "Dancing", "nodeName": "Ballet", "nodeId": 8, "parentId": 7}],

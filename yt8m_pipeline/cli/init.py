@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from yt8m_pipeline.cli.console import AsJson, show
+from yt8m_pipeline.cli.console import AsJson, require_posix, show
 from yt8m_pipeline.intake.options import ANNOTATIONS, CONFIG, ENTITIES, MISSING, VIDEOS, Model, Options
 
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ def init(  # noqa: PLR0913  each argument is an option of the command line
     as_json: AsJson = False,
 ) -> None:
     """Write tables and a config from a folder of films, a table, or the annotations of a known dataset."""
+    require_posix("init")
     named = {
         "path": path_column,
         "id": id_column,

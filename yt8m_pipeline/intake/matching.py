@@ -26,12 +26,13 @@ class FilmIndex:
 
     def __init__(self, films: Sequence[Film], ids: Iterable[str], pattern: str | None) -> None:
         self._by_path: dict[str, list[Film]] = defaultdict(list)
-        self._by_stem: dict[str, list[Film]] = defaultdict(list)
+        self._by_end: dict[str, list[Film]] = defaultdict(list)
         self._by_id: dict[str, list[Film]] | None = None
         for film in films:
             self._by_path[film.name].append(film)
             self._by_path[film.uri].append(film)
-            self._by_stem[stem(film.name)].append(film)
+            for end in _ends(film.name):
+                self._by_end[end].append(film)
         if pattern is not None:
             self._by_id = defaultdict(list)
             ids_in = _ids_in(pattern, frozenset(ids))
@@ -55,18 +56,17 @@ class FilmIndex:
 
     def _named(self, name: str) -> list[Film]:
         """The films that a path or name may mean: the one of this path, or those whose paths end like it."""
-        if name in self._by_path:
-            return self._by_path[name]
-        films = self._by_stem.get(name) or self._by_stem.get(stem(name), [])
-        return _ending(films, name) or _ending(films, FILM.sub("", name)) or films
+        ways = (self._by_path.get(name), *(self._by_end.get(end) for end in (name, FILM.sub("", name), stem(name))))
+        return next(filter(None, ways), [])
 
 
-def _ending(films: Sequence[Film], name: str) -> list[Film]:
-    return [film for film in films if f"/{film.name}".endswith(f"/{name}") or _bare(film).endswith(f"/{name}")]
-
-
-def _bare(film: Film) -> str:
-    return FILM.sub("", f"/{film.name}")
+def _ends(name: str) -> Iterator[str]:
+    """What a path ends with, from a folder or the file on, with and without the ending of a film."""
+    parts = name.split("/")
+    for start in range(len(parts)):
+        end = "/".join(parts[start:])
+        yield end
+        yield FILM.sub("", end)
 
 
 def _at_place(place: str) -> Film | None:
