@@ -1,5 +1,6 @@
 """Published annotation files, as they are published, become the tables that they mean."""
 
+import gzip
 from pathlib import Path
 
 import pytest
@@ -206,6 +207,18 @@ def test_sports1m(tmp_path: Path) -> None:
     assert written["annotations.csv"][1:] == ["ABPsSSS2uY0,0", "UDqivjS-lpI,2", "UDqivjS-lpI,1"]
     assert written["entities.csv"][3] == "2,yağlı güreş,,,"
     assert understood.unused == [Unused("a line that is no URL and labels", "train_partition.txt, line 2")]
+
+
+def test_lists_may_be_compressed_as_they_are_published(tmp_path: Path) -> None:
+    line = b"https://www.youtube.com/watch?v=UDqivjS-lpI 168,169\n"
+    write(tmp_path / "original" / "train_partition.txt.gz", gzip.compress(line))
+    write(tmp_path / "json" / "activity_net.v1-3.min.json.gz", gzip.compress(ACTIVITYNET.encode()))
+    clips = films(tmp_path / "clips", "UDqivjS-lpI.mp4", "v_QOlSCBRmfWY.mp4")
+    assert set(read(tmp_path / "original", clips).classes) == {"168", "169"}
+    assert set(read(tmp_path / "json", clips).classes) == {"Ballet"}
+    write(tmp_path / "cut.json.gz", gzip.compress(ACTIVITYNET.encode())[:-9])
+    with pytest.raises(UsageError, match="A source cannot be read"):
+        read(tmp_path / "cut.json.gz", clips)
 
 
 def test_youtube8m(tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 """The annotation files of a source, as tables, JSON or lines. Each is read only when somebody asks what it is."""
 
 import csv
+import gzip
 import io
 import re
+import zlib
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import IO, Any, NoReturn
+from typing import IO, Any, NoReturn, cast
 
 import pyarrow as pa
 
@@ -20,7 +22,10 @@ TABLE = re.compile(r"\.(csv|jsonl|ndjson|parquet|tsv)(\.gz)?\Z", re.IGNORECASE)
 DOCUMENT = re.compile(r"\.(csv|json|jsonl|ndjson|parquet|tsv|txt)(\.gz)?\Z", re.IGNORECASE)
 """The endings of files that may be annotations."""
 
-UNREADABLE = (OSError, ValueError, pa.ArrowException, csv.Error)
+MAX_BYTES = 1 << 30
+"""JSON and lists are read as a whole, and have at most this many bytes, unpacked; ActivityNet's has 40 MB."""
+
+UNREADABLE = (OSError, EOFError, ValueError, zlib.error, pa.ArrowException, csv.Error)
 
 
 class Document:
@@ -41,7 +46,12 @@ class Document:
 
     @property
     def base_name(self) -> str:
-        return self.name.rpartition("/")[2]
+        """Its name without its folder, and without the .gz of a compressed file."""
+        return self.name.rpartition("/")[2].removesuffix(".gz")
+
+    @property
+    def is_compressed(self) -> bool:
+        return self.name.endswith(".gz")
 
     @property
     def folder(self) -> str:
@@ -53,7 +63,7 @@ class Document:
 
     @property
     def is_json(self) -> bool:
-        return self.name.lower().endswith(".json")
+        return self.base_name.lower().endswith(".json")
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
@@ -78,18 +88,23 @@ class Document:
             names: The names of all columns of a CSV file that has no header.
         """
         with self._opened() as stream:
-            source: IO[bytes] = io.BytesIO(",".join(names).encode() + b"\n" + stream.read()) if names else stream
+            source: IO[bytes] = io.BytesIO(self._header(names) + stream.read()) if names else stream
             for batch in format_of(self.uri, "source").batches(source, wanted, None):
                 yield from batch.malformed.items()
                 cells = [_cells(batch.columns.get(name), len(batch.rows)) for name in wanted]
                 for number, row in zip(batch.rows.tolist(), zip(*cells, strict=True), strict=True):
                     yield number, dict(zip(wanted, row, strict=True))
 
+    def _header(self, names: Sequence[str]) -> bytes:
+        """The line that a table without a header lacks; compressed, it can be put before a compressed file."""
+        line = ",".join(names).encode() + b"\n"
+        return gzip.compress(line, mtime=0) if self.is_compressed else line
+
     @cached_property
     def first_line(self) -> str:
         """The beginning of a text; "" if it is none."""
         with self._opened() as stream:
-            data = stream.read(4096)
+            data = self._unpacked(stream).read(4096)
         return data.decode("utf-8-sig", "ignore").strip().partition("\n")[0].strip()
 
     @cached_property
@@ -100,7 +115,7 @@ class Document:
             UsageError: if it is not UTF-8, or empty.
         """
         with self._opened() as stream:
-            lines = [line.strip() for line in stream.read().decode("utf-8-sig").splitlines()]
+            lines = [line.strip() for line in self._read(stream).decode("utf-8-sig").splitlines()]
         if not any(lines):
             raise UsageError(what="A list is empty", where=self.uri, why="it has no line", fix="give the whole file")
         return list(filter(None, lines))
@@ -113,7 +128,16 @@ class Document:
             UsageError: if it is no JSON.
         """
         with self._opened() as stream:
-            return parse_json(stream.read())
+            return parse_json(self._read(stream))
+
+    def _unpacked(self, stream: IO[bytes]) -> IO[bytes]:
+        return cast(IO[bytes], gzip.GzipFile(fileobj=stream)) if self.is_compressed else stream
+
+    def _read(self, stream: IO[bytes]) -> bytes:
+        data = self._unpacked(stream).read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise ValueError(f"it has more than {MAX_BYTES:,} bytes")
+        return data
 
     def _opened(self) -> "_Opened":
         return _Opened(self.uri)

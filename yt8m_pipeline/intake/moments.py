@@ -18,7 +18,7 @@ SPLITS = {"trainingSet.csv": ("training", Partition.TRAIN), "validationSet.csv":
 
 
 def _recognizes(document: Document) -> bool:
-    return document.name.lower().endswith(".csv") and FIRST.fullmatch(document.first_line) is not None
+    return document.base_name.lower().endswith(".csv") and FIRST.fullmatch(document.first_line) is not None
 
 
 def _read(documents: Sequence[Document], _: Sequence[Document], __: Options) -> Reading:

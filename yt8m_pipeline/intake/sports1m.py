@@ -14,7 +14,7 @@ LINE = re.compile(r"https?://\S+[?&]v=([\w-]{11}) (\d+(?:,\d+)*)")
 
 
 def _recognizes(document: Document) -> bool:
-    return document.name.lower().endswith(".txt") and LINE.fullmatch(document.first_line) is not None
+    return document.base_name.lower().endswith(".txt") and LINE.fullmatch(document.first_line) is not None
 
 
 def _read(documents: Sequence[Document], others: Sequence[Document], _: Options) -> Reading:

@@ -18,7 +18,7 @@ VOCABULARY = ("Index", "KnowledgeGraphId", "Name", "WikiUrl", "WikiDescription",
 
 
 def _recognizes(document: Document) -> bool:
-    return document.name.lower().endswith(".csv") and FIRST.fullmatch(document.first_line) is not None
+    return document.base_name.lower().endswith(".csv") and FIRST.fullmatch(document.first_line) is not None
 
 
 def _read(documents: Sequence[Document], others: Sequence[Document], _: Options) -> Reading:
