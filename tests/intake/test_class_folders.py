@@ -147,3 +147,9 @@ def test_a_group_is_what_a_pattern_finds_in_a_path(tmp_path: Path) -> None:
 def test_a_pattern_without_a_group_is_refused(tmp_path: Path, pattern: str) -> None:
     with pytest.raises(UsageError, match="This is no pattern"):
         read(films(tmp_path, "dog/a.mp4", "cat/b.mp4"), group_by=pattern)
+
+
+@pytest.mark.parametrize("option", [{"split": 2}, {"match": "{id}.mp4"}, {"columns": {"label": ("x",)}}])
+def test_options_without_use_are_refused(tmp_path: Path, option: dict[str, object]) -> None:
+    with pytest.raises(UsageError, match="An option has no use for this source"):
+        read(films(tmp_path, "dog/a.mp4", "cat/b.mp4"), **option)

@@ -71,6 +71,17 @@ def test_kinetics(tmp_path: Path, folder: str) -> None:
         ]
 
 
+def test_an_asked_group_comes_before_that_of_the_source(tmp_path: Path) -> None:
+    write(tmp_path / "train.csv", KINETICS)
+    films(tmp_path, "--GkrdYZ9Tc_000000_000010.mp4", "--GkrdYZ9Tc_000104_000114.mp4")
+    assert [video.group_id for video in read(tmp_path, group_by="_0000(..)_").videos] == ["00", "--GkrdYZ9Tc"]
+
+
+def test_a_split_that_only_the_name_of_a_file_says(tmp_path: Path) -> None:
+    write(tmp_path / "kinetics_val.csv", "label,youtube_id,time_start,time_end\nski,x1,0,10\n")
+    assert read(films(tmp_path, "x1_000000_000010.mp4")).partitions == {"validate": 1}
+
+
 def test_kinetics_without_labels_is_no_dataset(tmp_path: Path) -> None:
     write(tmp_path / "test.csv", "youtube_id,time_start,time_end,split\nx1,0,10,test\n")
     films(tmp_path, "x1_000000_000010.mp4")

@@ -133,6 +133,22 @@ def test_unknown_partitions_are_kept_and_told(folder: Path) -> None:
     assert any(note.startswith("partitions that are not known: 0 (1), 1 (1)") for note in understood.notes)
 
 
+def test_tables_called_by_partitions_give_them(folder: Path) -> None:
+    train = write(folder / "train.csv", "path,label\na.mp4,dog\n")
+    test = write(folder / "test.csv", "path,label\nb.mp4,dog\n")
+    assert [video.partition for video in read(train, test).videos] == ["train", "test"]
+
+
+def test_misspelt_columns_are_told(folder: Path) -> None:
+    understood = read(write(folder / "t.csv", "path,label,sbuset,notes\na.mp4,dog,train,x\n"))
+    assert understood.notes[0] == ("columns that are not used: sbuset (is subset meant? --split-column sbuset), notes")
+
+
+def test_a_column_that_stands_twice_is_refused(folder: Path) -> None:
+    with pytest.raises(UsageError, match="twice"):
+        read(write(folder / "t.csv", "path,label,label\na.mp4,dog,cat\n"))
+
+
 def test_a_divided_group_is_told(folder: Path) -> None:
     understood = read(write(folder / "t.csv", "path,label,group,split\na.mp4,dog,g,train\nb.mp4,cat,g,test\n"))
     assert any(note.startswith("1 groups are in two partitions, such as g") for note in understood.notes)

@@ -102,11 +102,12 @@ def _initialized(source: str, settings: Settings, output: Output) -> "Config":
             why=f"the tables and the config of {source} would go there",
             fix=f"give a local folder, and --set output={folder} for the dataset",
         )
-    if not initialize([source], folder, Options()).classes:
+    understood = initialize([source], folder, Options())
+    if not understood.classes:
         raise UsageError(
             what="A dataset needs labels",
             where=source,
-            why="its films have none",
+            why="; ".join(understood.notes) or "its films have none",
             fix=f"`yt8m extract {shlex.quote(os.path.join(folder, VIDEOS))} --like DATASET --output DIR` takes the "
             "features of films without labels",
         )

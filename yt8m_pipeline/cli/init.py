@@ -63,7 +63,9 @@ def init(  # noqa: PLR0913  each argument is an option of the command line
         str | None,
         typer.Option(metavar="REGEX", help="Its first group, in the path of a film, is the film's group."),
     ] = None,
-    split: Annotated[int, typer.Option(min=1, help="Which of several official splits is taken.")] = 1,
+    split: Annotated[
+        int | None, typer.Option(min=1, help="Which of the splits of UCF-101 or HMDB51 is taken; by default 1.")
+    ] = None,
     model: Annotated[Model, typer.Option(help="The network that the config names.")] = Model.IMAGENET,
     force: Annotated[bool, typer.Option("--force", help="Replace files that were changed since.")] = False,
     path_column: Annotated[Column, _column("path")] = None,

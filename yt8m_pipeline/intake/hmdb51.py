@@ -22,11 +22,12 @@ def _recognizes(document: Document) -> bool:
 
 def _read(documents: Sequence[Document], _: Sequence[Document], options: Options) -> Reading:
     splits = sorted({int(_class_and_split(item)[1]) for item in documents})
-    if options.split not in splits:
-        raise no_split(options.split, splits, documents)
-    chosen = [item for item in documents if int(_class_and_split(item)[1]) == options.split]
+    split = options.split or 1
+    if split not in splits:
+        raise no_split(split, splits, documents)
+    chosen = [item for item in documents if int(_class_and_split(item)[1]) == split]
     records = [_record(document, line) for document in chosen for line in document.lines]
-    notes = split_notes(options.split, splits)
+    notes = split_notes(split, splits)
     unsplit = sum(not record.partition for record in records)
     if unsplit:
         notes.append(f"{unsplit} films are marked 0, for neither train nor test: they have no partition")

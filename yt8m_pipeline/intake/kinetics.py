@@ -23,12 +23,18 @@ def _read(documents: Sequence[Document], _: Sequence[Document], __: Options) -> 
     records = []
     for document in documents:
         for row_number, row in document.rows(COLUMNS):
-            record = row if isinstance(row, str) else _record(row, text(row["split"]) or document.base_name)
+            record = row if isinstance(row, str) else _record(row, text(row["split"]) or _split_of(document))
             if isinstance(record, str):
                 unused.append(Unused(record, f"{document.name}, row {row_number}"))
             else:
                 records.append(record)
     return Reading(SOURCE.kind, records, unused=unused)
+
+
+def _split_of(document: Document) -> str:
+    """The split that the name of a file says."""
+    found = re.search("train|val|test", document.base_name, re.IGNORECASE)
+    return found.group() if found else ""
 
 
 def _record(row: Mapping[str, Any], split: str) -> Record | str:
@@ -38,7 +44,7 @@ def _record(row: Mapping[str, Any], split: str) -> Record | str:
     identifier = f"{video}_{int(start):06d}_{int(end):06d}"
     label = text(row["label"])
     labels = (Label(label),) if label else ()
-    return Record(identifier, (identifier,), labels=labels, partition=split.removesuffix(".csv"), group=video)
+    return Record(identifier, (identifier,), labels=labels, partition=split, group=video)
 
 
 SOURCE = Source("Kinetics CSV", re.compile(r".*(train|val|test).*\.csv\Z", re.IGNORECASE), _recognizes, _read)

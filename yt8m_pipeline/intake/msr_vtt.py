@@ -25,7 +25,8 @@ def _read(documents: Sequence[Document], others: Sequence[Document], _: Options)
     """Films are cut out of YouTube videos already; those of one YouTube video are a group."""
     items = [item for document in documents for item in document.json["videos"]]
     videos = [item for item in items if isinstance(item, dict) and text(item.get("video_id"))]
-    sentences = sum(len(document.json.get("sentences") or ()) for document in documents)
+    texts = (document.json.get("sentences") for document in documents)
+    sentences = sum(len(items) for items in texts if isinstance(items, list))
     names = companion(others, "category.txt")
     entities = [_entity(line) for line in names.lines] if names else []
     notes = [f"the label of a film is its category; {sentences} sentences are not used"]

@@ -25,11 +25,11 @@ class Options:
     Attributes:
         match: How ids are joined with the names of films: a pattern with {id}, or a regular expression with a group.
         group_by: A regular expression whose first group, found in the path of a film, is the id of its group.
-        split: Which of several official splits is taken, from 1.
+        split: Which of several official splits is taken, from 1; None takes the first.
         columns: The columns of a table by their roles; several are possible for labels.
     """
 
     match: str | None = None
     group_by: str | None = None
-    split: int = 1
+    split: int | None = None
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -98,7 +98,19 @@ def _roles(document: Document, options: Options) -> dict[str, tuple[str, ...]]:
             why=f"none of its columns is known to hold paths or ids: {', '.join(document.columns)}",
             fix="name the column with --path-column or --id-column",
         )
+    _require_unique(document, [name for names in roles.values() for name in names])
     return {role: names for role, names in roles.items() if names}
+
+
+def _require_unique(document: Document, names: Sequence[str]) -> None:
+    twice = [name for name in names if document.columns.count(name) > 1]
+    if twice:
+        raise UsageError(
+            what="A table has a column twice",
+            where=document.uri,
+            why=f"which {twice[0]} counts is unclear",
+            fix="rename one of them",
+        )
 
 
 def _require_column(document: Document, role: str, name: str) -> None:
@@ -149,7 +161,7 @@ def _record(row: Mapping[str, Any], roles: Mapping[str, tuple[str, ...]], docume
         tuple(filter(None, (path, identifier))),
         "" if address or not path else _place(path, document),
         tuple(_labels(row, roles, cells)),
-        text(cells.get("split")) or (_partition_of_folder(document, path) if is_metadata(document) else ""),
+        text(cells.get("split")) or _partition_of_place(document, path),
         text(cells.get("group")),
         number(cells.get("duration")),
         _whole(cells.get("views")),
@@ -161,10 +173,10 @@ def _place(path: str, document: Document) -> str:
     return path if is_whole else files.join(document.folder, path)
 
 
-def _partition_of_folder(document: Document, path: str) -> str:
-    """The partition that one of the folders of a metadata file, or of a film in it, is called by."""
-    folders = [*document.name.split("/")[:-1], *path.split("/")[:-1]]
-    return next(filter(None, map(partition_of, folders)), "")
+def _partition_of_place(document: Document, path: str) -> str:
+    """The partition that a table is called by (train.csv), or a folder of a metadata file or of a film in it."""
+    folders = [*document.name.split("/")[:-1], *path.split("/")[:-1]] if is_metadata(document) else []
+    return next(filter(None, map(partition_of, [document.base_name.partition(".")[0], *folders])), "")
 
 
 def _whole(value: Any) -> int | None:
@@ -223,7 +235,15 @@ def _faults(row: dict[str, Any] | str, roles: Mapping[str, tuple[str, ...]]) -> 
 def _unused_columns(documents: Sequence[Document], columns: Mapping[str, str]) -> str:
     used = {name for names in columns.values() for name in names.split(", ")}
     others = dict.fromkeys(name for document in documents for name in document.columns if name not in used)
-    return f"columns that are not used: {', '.join(others)}" if others else ""
+    free = {guess: role for role, guesses in GUESSES.items() if role not in columns for guess in guesses}
+    shown = [name + _meant(name, free) for name in others]
+    return f"columns that are not used: {', '.join(shown)}" if shown else ""
+
+
+def _meant(name: str, free: Mapping[str, str]) -> str:
+    """The role that a column with a misspelt name may have, as the option that gives it."""
+    near = difflib.get_close_matches(name.lower(), free, n=1, cutoff=0.75)
+    return f" (is {near[0]} meant? --{free[near[0]]}-column {name})" if near else ""
 
 
 TABLE = Source("table", NEVER, _recognizes, _read_table)

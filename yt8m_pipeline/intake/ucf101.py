@@ -21,11 +21,12 @@ def _recognizes(document: Document) -> bool:
 def _read(documents: Sequence[Document], _: Sequence[Document], options: Options) -> Reading:
     """The class is the folder that a line names. The number in train lists, of classInd.txt, says the same."""
     splits = sorted({int(_split_of(item)) for item in documents})
-    if options.split not in splits:
-        raise no_split(options.split, splits, documents)
-    chosen = [item for item in documents if int(_split_of(item)) == options.split]
+    split = options.split or 1
+    if split not in splits:
+        raise no_split(split, splits, documents)
+    chosen = [item for item in documents if int(_split_of(item)) == split]
     records = [_record(document, line) for document in chosen for line in document.lines]
-    return Reading(SOURCE.kind, records, notes=split_notes(options.split, splits))
+    return Reading(SOURCE.kind, records, notes=split_notes(split, splits))
 
 
 def no_split(wanted: int, splits: Sequence[int], documents: Sequence[Document]) -> UsageError:

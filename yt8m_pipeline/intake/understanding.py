@@ -11,6 +11,7 @@
 ('folder of class folders', ['cat_c', 'dog_a', 'dog_b'], [('cat', 1), ('dog', 2)])
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -83,6 +84,7 @@ def understand(sources: Sequence[str], options: Options | None = None, *, withou
     options = options or Options()
     found = find(sources, without=without)
     reading, unread = _read(found, options)
+    _require_use(options, reading)
     matched, lacking = _match(reading, found.films, options)
     if not matched:
         raise _no_films(sources, reading, found)
@@ -119,6 +121,23 @@ def _read(found: Found, options: Options) -> tuple[Reading, list[Unused]]:
             fix="give the folder of the films",
         )
     return class_folders.read(found.films), _unread(found.documents)
+
+
+def _require_use(options: Options, reading: Reading) -> None:
+    """Refuses an option that this kind of source has no use for."""
+    has_use = {
+        "--split": options.split is None or reading.kind in (ucf101.SOURCE.kind, hmdb51.SOURCE.kind),
+        "--match": options.match is None or any(record.identifier for record in reading.records),
+        "--ROLE-column": not options.columns or reading.kind in (table.TABLE.kind, table.HUGGING_FACE.kind),
+    }
+    useless = [option for option, is_used in has_use.items() if not is_used]
+    if useless and reading.records:
+        raise UsageError(
+            what="An option has no use for this source",
+            where=", ".join(useless),
+            why=f"the source is understood as: {reading.kind}",
+            fix="leave it out; if the source is something else, intake/README.md says how it is recognized",
+        )
 
 
 def _unread(documents: Sequence[Document]) -> list[Unused]:
@@ -229,7 +248,7 @@ def _videos(merged: Sequence[Matched], options: Options, is_labelled: bool) -> t
             film.uri,
             record.labels,
             partition_of(record.partition) or record.partition,
-            record.group or group_of(film.name, pattern),
+            _group(record, film, pattern, is_asked=options.group_by is not None),
             record.duration_seconds,
             record.view_count,
         )
@@ -244,6 +263,12 @@ def _videos(merged: Sequence[Matched], options: Options, is_labelled: bool) -> t
             fix="give every film an id",
         )
     return sorted(videos, key=lambda video: video.video_id), notes if colliding else []
+
+
+def _group(record: Record, film: Film, pattern: re.Pattern[str] | None, *, is_asked: bool) -> str:
+    """The group of a film: by the pattern that the user asks for, else by the source, else by a known pattern."""
+    found = group_of(film.name, pattern)
+    return (found or record.group) if is_asked else (record.group or found)
 
 
 def _unnamed(films: Sequence[Film], matched: Iterable[Matched]) -> list[Lacking]:
