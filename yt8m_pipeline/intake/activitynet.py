@@ -22,11 +22,12 @@ def _read(documents: Sequence[Document], _: Sequence[Document], __: Options) -> 
     unused: list[Unused] = []
     records = []
     for document in documents:
-        for identifier, facts in document.json["database"].items():
-            if isinstance(facts, dict):
+        for key, facts in document.json["database"].items():
+            identifier = text(key)
+            if identifier and isinstance(facts, dict):
                 records.append(_record(identifier, facts, unused))
             else:
-                unused.append(Unused("no facts are given", identifier))
+                unused.append(Unused("an id that is no text, or without facts", identifier))
     return Reading(SOURCE.kind, records, unused=unused)
 
 
