@@ -83,10 +83,12 @@ def test_errors_have_four_parts(arguments: tuple[str, ...], what: str) -> None:
 
 def test_a_source_is_initialized_before_it_is_built(here: Path) -> None:
     """A config that was changed since is built by its own name."""
-    films(here / "clips", "dog/a.mp4", "cat/b.mp4")
+    films(here / "clips", "dog/a.mp4", "cat/b.mp4", "x.jpg")
     settings = ("--set", "pca.components=x")
     refused = run("build", "clips", *settings, "--output", "out")
     assert "The config has" in refused.stderr
+    assert "folder of class folders: 2 videos of 2 classes; the tables and the config are in out\n" in refused.stderr
+    assert "\n1 files, rows or cells are not used; `yt8m init` names them\n" in refused.stderr
     assert (here / "out" / "annotations.csv").exists()
     (here / "out" / "config.yaml").write_text("mine")
     what, _, _, fix = four_parts(run("build", "clips", *settings, "--output", "out"))

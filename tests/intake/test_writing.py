@@ -30,9 +30,9 @@ def test_the_same_source_gives_the_same_bytes_and_touches_nothing(source: Path, 
     first = init(source, tmp_path / "out")
     assert list(first) == ["annotations.csv", "config.yaml", "init.json", "missing.csv", "videos.csv"]
     (tmp_path / "out" / "notes.txt").write_text("mine")
-    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("[!i]*")}
+    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
     assert init(source, tmp_path / "out") == first | {"notes.txt": b"mine"}
-    assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("[!i]*")} == before
+    assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()} == before
     assert init(source, tmp_path / "other") == first
 
 

@@ -24,7 +24,7 @@ from yt8m_pipeline.cli.console import (
     require_posix,
     show,
 )
-from yt8m_pipeline.cli.init import default_folder, initialize, is_source
+from yt8m_pipeline.cli.init import default_folder, initialize, is_source, summary
 from yt8m_pipeline.errors import UsageError, printable
 from yt8m_pipeline.intake.options import CONFIG, VIDEOS, Options
 
@@ -111,7 +111,7 @@ def _initialized(source: str, settings: Settings, output: Output) -> "Config":
             fix=f"`yt8m extract {shlex.quote(os.path.join(folder, VIDEOS))} --like DATASET --output DIR` takes the "
             "features of films without labels",
         )
-    print(f"The tables and the config of {printable(source)} are in {printable(folder)}", file=sys.stderr)
+    print("\n".join(map(printable, summary(understood, folder))), file=sys.stderr)
     return load_config(Path(folder, CONFIG), settings, None)
 
 

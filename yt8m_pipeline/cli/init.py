@@ -131,6 +131,19 @@ def initialize(
     return understood
 
 
+def summary(understood: "Understood", folder: str) -> list[str]:
+    """What `build` says of a source before it builds, in lines."""
+    videos, classes = len(understood.videos), len(understood.classes)
+    first = f"{understood.kind}: {videos} videos of {classes} classes; the tables and the config are in {folder}"
+    left = {
+        "films are missing": sum(item.lacks == "film" for item in understood.lacking),
+        "films have no labels": sum(item.lacks == "labels" for item in understood.lacking),
+        "files, rows or cells are not used": len(understood.unused),
+    }
+    rest = ", ".join(f"{number} {what}" for what, number in left.items() if number)
+    return [first, *understood.notes, *([f"{rest}; `yt8m init` names them"] if rest else [])]
+
+
 def _title(understood: "Understood", folder: str) -> str:
     """What was understood and written, and the next command."""
     if understood.classes:

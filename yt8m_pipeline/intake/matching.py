@@ -83,7 +83,7 @@ def _only(films: Sequence[Film], record: Record) -> Film | None:
     Raises:
         UsageError: if they are different files.
     """
-    if len({os.path.realpath(film.uri) if files.is_local(film.uri) else film.uri for film in films}) > 1:
+    if len(films) > 1 and len({_real(film.uri) for film in films}) > 1:
         shown = ", ".join(film.uri for film in films[:2])
         raise UsageError(
             what="Two files may be the film of one id",
@@ -92,6 +92,10 @@ def _only(films: Sequence[Film], record: Record) -> Film | None:
             fix="remove or rename one, give the folder of one alone, or say how ids and names are joined with --match",
         )
     return films[0] if films else None
+
+
+def _real(uri: str) -> str:
+    return os.path.realpath(uri) if files.is_local(uri) else uri
 
 
 def _ids_in(pattern: str, ids: frozenset[str]) -> "_Glob | _Regex":

@@ -51,8 +51,13 @@ def write(understood: Understood, folder: str, *, model: Model = Model.IMAGENET,
     for name in set(there) - set(contents):
         files.delete(files.join(folder, name))
     record = json.dumps({name: _sha256(data) for name, data in contents.items()}, indent=2) + "\n"
-    files.write_bytes(files.join(folder, WRITTEN), record.encode())
+    _write_if_new(files.join(folder, WRITTEN), record.encode())
     return [*contents, WRITTEN]
+
+
+def _write_if_new(place: str, data: bytes) -> None:
+    if not files.exists(place) or files.read_bytes(place) != data:
+        files.write_bytes(place, data)
 
 
 def _written_before(folder: str) -> Mapping[str, str]:
