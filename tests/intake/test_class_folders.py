@@ -131,8 +131,10 @@ def test_hostile_names_are_safe_in_tables(tmp_path: Path) -> None:
 
 def test_no_films(tmp_path: Path) -> None:
     write(tmp_path / "a.jpg", "x")
-    with pytest.raises(UsageError, match="There are no films"):
+    write(tmp_path / "parts" / "part-0.csv", "path,label\n")
+    with pytest.raises(UsageError, match="There are no films") as caught:
         read(tmp_path)
+    assert caught.value.fix.endswith(f"name a table itself, such as {tmp_path}/parts/part-0.csv")
     with pytest.raises(UsageError, match="A source does not exist"):
         read(tmp_path / "absent")
 

@@ -32,6 +32,10 @@ def test_dots_in_ids_are_no_endings() -> None:
     assert found(["BV1.5xy.mp4", "BV1.mp4"], "BV1.5xy") == "BV1.5xy.mp4"
 
 
+def test_accents_may_be_signs_of_their_own() -> None:
+    assert found(["cafe\u0301.mp4"], "caf\u00e9.mp4") == "cafe\u0301.mp4"
+
+
 @pytest.mark.parametrize(
     ("pattern", "name"),
     [

@@ -149,6 +149,13 @@ def test_a_column_that_stands_twice_is_refused(folder: Path) -> None:
         read(write(folder / "t.csv", "path,label,label\na.mp4,dog,cat\n"))
 
 
+def test_an_empty_part_among_many_is_no_fault(folder: Path) -> None:
+    parts = [write(folder / f"part-{number}.csv", text) for number, text in enumerate(("", "path,label\na.mp4,dog\n"))]
+    understood = read(*parts)
+    assert understood.classes == {"dog": 1}
+    assert understood.unused == [Unused("an empty file", "part-0.csv")]
+
+
 def test_a_divided_group_is_told(folder: Path) -> None:
     understood = read(write(folder / "t.csv", "path,label,group,split\na.mp4,dog,g,train\nb.mp4,cat,g,test\n"))
     assert any(note.startswith("1 groups are in two partitions, such as g") for note in understood.notes)
@@ -174,7 +181,7 @@ def test_a_table_without_labels_is_one_of_unlabelled_videos(folder: Path) -> Non
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("", "A source is empty"),
+        ("", "A source has no rows that can be used"),
         ("path,label\n", "A source has no rows that can be used"),
         ("path,label\nnowhere.mp4,dog\n", "No film of the annotations is there"),
         ("a,b\n1,2\n", "A table names no films"),

@@ -136,7 +136,7 @@ def _leads_back(entry: "os.DirEntry[str]", above: tuple[tuple[int, int], ...]) -
 def _add_file(entry: "os.DirEntry[str]", name: str, found: Found) -> None:
     if not entry.is_file():
         found.unused.append(Unused("a broken link, or no regular file", name))
-    elif FILM.search(name) and entry.stat().st_size == 0:
+    elif (FILM.search(name) or Document.may_be_one(name)) and entry.stat().st_size == 0:
         found.unused.append(Unused(EMPTY, name))
     else:
         found.add(entry.path, name, is_given=False)

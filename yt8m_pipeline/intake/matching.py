@@ -3,6 +3,7 @@
 import fnmatch
 import os
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -31,7 +32,7 @@ class FilmIndex:
         for film in films:
             self._by_path[film.name].append(film)
             self._by_path[film.uri].append(film)
-            for end in _ends(film.name):
+            for end in _ends(_normal(film.name)):
                 self._by_end[end].append(film)
         if pattern is not None:
             self._by_id = defaultdict(list)
@@ -56,8 +57,13 @@ class FilmIndex:
 
     def _named(self, name: str) -> list[Film]:
         """The films that a path or name may mean: the one of this path, or those whose paths end like it."""
-        ways = (self._by_path.get(name), *(self._by_end.get(end) for end in (name, FILM.sub("", name), stem(name))))
-        return next(filter(None, ways), [])
+        ends = map(_normal, (name, FILM.sub("", name), stem(name)))
+        return next(filter(None, (self._by_path.get(name), *map(self._by_end.get, ends))), [])
+
+
+def _normal(name: str) -> str:
+    """A name with its accents as one sign each: macOS may keep them apart, and lists do not (Unicode, UAX #15, NFC)."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _ends(name: str) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import Any
 from yt8m_pipeline import files
 from yt8m_pipeline.errors import UsageError
 from yt8m_pipeline.intake.documents import Document
+from yt8m_pipeline.intake.films import EMPTY
 from yt8m_pipeline.intake.options import Options
 from yt8m_pipeline.intake.source import NEVER, Source
 from yt8m_pipeline.intake.splits import partition_of
@@ -62,7 +63,8 @@ def _read(kind: str, documents: Sequence[Document], options: Options) -> Reading
     records: list[Record] = []
     unused: list[Unused] = []
     columns: dict[str, str] = {}
-    for document in documents:
+    unused += [Unused(EMPTY, document.name) for document in documents if not document.columns]
+    for document in filter(lambda item: item.columns, documents):
         roles = _roles(document, options)
         columns |= {role: ", ".join(names) for role, names in roles.items()}
         for row_number, row in document.rows(document.columns):

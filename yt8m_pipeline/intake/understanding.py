@@ -118,7 +118,8 @@ def _read(found: Found, options: Options) -> tuple[Reading, list[Unused]]:
             what="There are no films",
             where="the sources",
             why="no file has the ending of a film that can be read",
-            fix="give the folder of the films",
+            fix="give the folder of the films"
+            + (f", or name a table itself, such as {found.documents[0].uri}" if found.documents else ""),
         )
     return class_folders.read(found.films), _unread(found.documents)
 
