@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.command_line import four_parts, run
-from tests.intake.samples import films, write
+from tests.intake.samples import video_files, write
 
 
 @pytest.fixture(autouse=True)
@@ -16,7 +16,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_it_says_what_it_understood_and_what_comes_next(here: Path) -> None:
-    films(here / "clips", "train/dog/a.mp4", "train/cat/b.mp4", "test/dog/c.mp4", "x.jpg", "d.mp4")
+    video_files(here / "clips", "train/dog/a.mp4", "train/cat/b.mp4", "test/dog/c.mp4", "x.jpg", "d.mp4")
     printed = run("init", "clips", "--group-by", "([a-z])$")
     assert printed.returncode == 0, printed.stderr
     title = printed.stdout.splitlines()[0]
@@ -26,7 +26,7 @@ def test_it_says_what_it_understood_and_what_comes_next(here: Path) -> None:
         "videos: 3",
         "classes: 2",
         "groups: 3",
-        "no film by its ending",
+        "no video by its ending",
         "without_labels: 1",
         "no video is in",
     ):
@@ -34,12 +34,12 @@ def test_it_says_what_it_understood_and_what_comes_next(here: Path) -> None:
     again = json.loads(run("init", "clips", "--group-by", "([a-z])$", "--json").stdout)
     assert again["partitions"] == [{"partition": "test", "videos": 1}, {"partition": "train", "videos": 2}]
     assert again["largest_classes"][0] == {"class": "dog", "videos": 2}
-    assert again["not_used"] == [{"why": "no film by its ending", "count": 1, "first": "x.jpg"}]
+    assert again["not_used"] == [{"why": "no video by its ending", "count": 1, "first": "x.jpg"}]
     assert again["files"][-1] == {"file": "yt8m_clips/missing.csv"}
 
 
 def test_columns_can_be_named(here: Path) -> None:
-    films(here, "a.mp4", "b.mp4")
+    video_files(here, "a.mp4", "b.mp4")
     write(here / "t.csv", "where,what,also\na.mp4,1,0\nb.mp4,0,1\n")
     columns = ("--path-column", "where", "--label-column", "what", "--label-column", "also")
     facts = json.loads(run("init", "t.csv", *columns, "--output", "out", "--json").stdout)
@@ -48,7 +48,7 @@ def test_columns_can_be_named(here: Path) -> None:
 
 
 def test_videos_without_labels_are_for_extraction(here: Path) -> None:
-    films(here / "clips", "a.mp4")
+    video_files(here / "clips", "a.mp4")
     printed = run("init", "clips")
     assert "`yt8m extract yt8m_clips/videos.csv --like DATASET --output DIR`" in printed.stdout
     assert sorted(path.name for path in (here / "yt8m_clips").iterdir()) == ["init.json", "videos.csv"]
@@ -58,7 +58,7 @@ def test_videos_without_labels_are_for_extraction(here: Path) -> None:
 
 
 def test_names_of_strangers_are_escaped(here: Path) -> None:
-    films(here / "clips", "dog/a.mp4", "cat/b.mp4", "dog/\x1b[2J.mp4")
+    video_files(here / "clips", "dog/a.mp4", "cat/b.mp4", "dog/\x1b[2J.mp4")
     printed = run("init", "clips").stdout
     assert "\x1b" not in printed
     assert "\\x1b[2J.mp4" in printed
@@ -68,7 +68,7 @@ def test_names_of_strangers_are_escaped(here: Path) -> None:
     ("arguments", "what"),
     [
         (("init", "absent"), "A source does not exist"),
-        (("init", "."), "There are no films"),
+        (("init", "."), "There are no videos"),
         (("build", "absent.csv"), "A source does not exist"),
         (("build", "absent.yaml"), "The config file does not exist"),
         (("build", ".", "--output", "gs://bucket/x"), "A config is a file of this machine"),
@@ -83,7 +83,7 @@ def test_errors_have_four_parts(arguments: tuple[str, ...], what: str) -> None:
 
 def test_a_source_is_initialized_before_it_is_built(here: Path) -> None:
     """A config that was changed since is built by its own name."""
-    films(here / "clips", "dog/a.mp4", "cat/b.mp4", "x.jpg")
+    video_files(here / "clips", "dog/a.mp4", "cat/b.mp4", "x.jpg")
     settings = ("--set", "pca.components=x")
     refused = run("build", "clips", *settings, "--output", "out")
     assert "The config has" in refused.stderr

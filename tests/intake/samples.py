@@ -1,4 +1,4 @@
-"""Small sources in the layouts in which they are published, with films that are files of a few bytes."""
+"""Small sources in the layouts in which they are published, with videos that are files of a few bytes."""
 
 from pathlib import Path
 
@@ -66,10 +66,10 @@ def write(path: Path, text: str | bytes) -> Path:
     return path
 
 
-def films(folder: Path, *names: str) -> Path:
-    """A folder of films that differ."""
+def video_files(folder: Path, *names: str) -> Path:
+    """A folder of videos that differ."""
     for name in names:
-        write(folder / name, f"film {name}")
+        write(folder / name, f"video {name}")
     return folder
 
 

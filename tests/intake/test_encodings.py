@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.intake.samples import films, read
+from tests.intake.samples import read, video_files
 
 pytest.importorskip("yt8m_pipeline.tables.delimited")
 
@@ -16,7 +16,7 @@ TEXT = "path,label,split\na.mp4,Café,train\nb.mp4,Zoë|Café,test\n"
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
 @pytest.mark.parametrize("ending", ["csv", "csv.gz"])
 def test_a_table_is_read_whatever_wrote_it(tmp_path: Path, separator: str, encoding: str, ending: str) -> None:
-    films(tmp_path, "a.mp4", "b.mp4")
+    video_files(tmp_path, "a.mp4", "b.mp4")
     data = TEXT.replace(",", separator).encode(encoding)
     (tmp_path / f"t.{ending}").write_bytes(gzip.compress(data) if ending.endswith("gz") else data)
     understood = read(tmp_path / f"t.{ending}")
@@ -25,6 +25,6 @@ def test_a_table_is_read_whatever_wrote_it(tmp_path: Path, separator: str, encod
 
 
 def test_a_compressed_list_without_a_header(tmp_path: Path) -> None:
-    films(tmp_path, "a.mp4", "b.mp4")
+    video_files(tmp_path, "a.mp4", "b.mp4")
     (tmp_path / "t.csv.gz").write_bytes(gzip.compress(b"a.mp4,52;3\nb.mp4,3\n"))
     assert read(tmp_path / "t.csv.gz").classes == {"52": 1, "3": 2}

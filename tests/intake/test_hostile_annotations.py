@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.intake.samples import ACTIVITYNET, CHARADES, KINETICS, MOMENTS, MSR_VTT, films, read, tables
+from tests.intake.samples import ACTIVITYNET, CHARADES, KINETICS, MOMENTS, MSR_VTT, read, tables, video_files
 from yt8m_pipeline.errors import UsageError
 
 VALUES = st.recursive(
@@ -28,9 +28,11 @@ def survives(name: str, data: bytes) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / name
         path.write_bytes(data)
-        films(Path(folder) / "films", "a.mp4", "v_QOlSCBRmfWY.mp4", "video0.mp4", "46GP8.mp4", "x/v_x_g01_c01.avi")
+        video_files(
+            Path(folder) / "videos", "a.mp4", "v_QOlSCBRmfWY.mp4", "video0.mp4", "46GP8.mp4", "x/v_x_g01_c01.avi"
+        )
         with suppress(UsageError):
-            tables(read(path, Path(folder) / "films"), Path(folder) / "out")
+            tables(read(path, Path(folder) / "videos"), Path(folder) / "out")
 
 
 def _replaced(value: Any, key: str, other: Any) -> Any:

@@ -1,21 +1,21 @@
-"""Records and films find each other by paths, names and patterns."""
+"""Records and videos find each other by paths, names and patterns."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-from tests.intake.samples import KINETICS, films, read, write
+from tests.intake.samples import KINETICS, read, video_files, write
 from yt8m_pipeline.errors import UsageError
-from yt8m_pipeline.intake.films import Film
-from yt8m_pipeline.intake.matching import FilmIndex
+from yt8m_pipeline.intake.matching import VideoFileIndex
 from yt8m_pipeline.intake.understood import Record
+from yt8m_pipeline.intake.video_files import VideoFile
 
 
 def found(names: list[str], *record_names: str, identifier: str = "", pattern: str | None = None) -> str | None:
-    index = FilmIndex([Film(f"/f/{name}", name) for name in names], [identifier], pattern)
-    film = index.find(Record(identifier, record_names))
-    return film.name if film else None
+    index = VideoFileIndex([VideoFile(f"/f/{name}", name) for name in names], [identifier], pattern)
+    video_file = index.find(Record(identifier, record_names))
+    return video_file.name if video_file else None
 
 
 def test_a_path_finds_the_film_of_this_path_before_others() -> None:
@@ -52,7 +52,7 @@ def test_patterns_join_ids_with_names(pattern: str, name: str) -> None:
 
 
 def test_of_several_ids_in_a_name_the_longest_is_meant() -> None:
-    index = FilmIndex([Film("/f/ab_1.mp4", "ab_1.mp4")], ["a", "ab"], "{id}*.mp4")
+    index = VideoFileIndex([VideoFile("/f/ab_1.mp4", "ab_1.mp4")], ["a", "ab"], "{id}*.mp4")
     assert index.find(Record("a", ("a",))) is None
     assert index.find(Record("ab", ("ab",))) is not None
 
@@ -65,7 +65,7 @@ def test_two_films_of_one_id_are_an_error_that_names_both() -> None:
 def test_two_links_to_one_film_are_no_error(tmp_path: Path) -> None:
     write(tmp_path / "k.csv", KINETICS)
     name = "--GkrdYZ9Tc_000000_000010.mp4"
-    films(tmp_path / "x", name)
+    video_files(tmp_path / "x", name)
     (tmp_path / "y").mkdir()
     os.symlink(tmp_path / "x" / name, tmp_path / "y" / name)
     assert len(read(tmp_path / "k.csv", tmp_path).videos) == 1

@@ -29,6 +29,6 @@ def test_known_patterns_are_taken_if_all_films_have_them() -> None:
     assert [group_of(name, UCF) for name in clips] == ["Archery_g01", "HandStandPushups_g25"]
     assert group_pattern([*clips, "a.mp4"], None) is None
     assert group_pattern([], None) is None
-    film = "brush_hair/Brunette_Foxyanya_ultra_silky_long_hair_brushing_hair_brush_hair_u_nm_np1_ba_goo_12.avi"
-    assert group_pattern([film], None) is HMDB
-    assert group_of(film, HMDB) == "Brunette_Foxyanya_ultra_silky_long_hair_brushing_hair_brush_hair"
+    video_file = "brush_hair/Brunette_Foxyanya_ultra_silky_long_hair_brushing_hair_brush_hair_u_nm_np1_ba_goo_12.avi"
+    assert group_pattern([video_file], None) is HMDB
+    assert group_of(video_file, HMDB) == "Brunette_Foxyanya_ultra_silky_long_hair_brushing_hair_brush_hair"

@@ -12,9 +12,9 @@ from tests.intake.samples import (
     MOMENTS,
     MSR_VTT,
     YOUTUBE8M_VOCABULARY,
-    films,
     read,
     tables,
+    video_files,
     write,
 )
 from yt8m_pipeline.errors import UsageError
@@ -23,7 +23,9 @@ from yt8m_pipeline.intake.understood import Lacking, Unused
 
 def test_activitynet(tmp_path: Path) -> None:
     source = write(tmp_path / "activity_net.v1-3.min.json", ACTIVITYNET)
-    videos = films(tmp_path / "videos", "v_QOlSCBRmfWY.mp4", "v_ehGHCYKzyZ8.mkv", "v_nwznKOuZM7w.mp4", "v_other.mp4")
+    videos = video_files(
+        tmp_path / "videos", "v_QOlSCBRmfWY.mp4", "v_ehGHCYKzyZ8.mkv", "v_nwznKOuZM7w.mp4", "v_other.mp4"
+    )
     understood = read(source, videos)
     assert understood.kind == "ActivityNet JSON"
     written = tables(understood, tmp_path / "out")
@@ -39,7 +41,7 @@ def test_activitynet(tmp_path: Path) -> None:
         "ehGHCYKzyZ8,Ballet,30.5,61",
     ]
     assert understood.lacking == [
-        Lacking("film", "ogQozSI5V8U", "v_ogQozSI5V8U"),
+        Lacking("file", "ogQozSI5V8U", "v_ogQozSI5V8U"),
         Lacking("labels", "", f"{videos}/v_other.mp4"),
         Lacking("labels", "nwznKOuZM7w", f"{videos}/v_nwznKOuZM7w.mp4"),
     ]
@@ -52,7 +54,7 @@ def test_kinetics(tmp_path: Path, folder: str) -> None:
     """Clips of one YouTube video are a group, and a clip's label holds for all of the clip."""
     source = write(tmp_path / "k700" / "train.csv", KINETICS)
     names = ("---QUuC4vJs_000084_000094.mp4", "--GkrdYZ9Tc_000000_000010.mp4", "--GkrdYZ9Tc_000104_000114.mp4")
-    films(tmp_path / "k700" / folder, *names)
+    video_files(tmp_path / "k700" / folder, *names)
     for sources in ([tmp_path / "k700"], [source, tmp_path / "k700"]):
         understood = read(*sources)
         assert understood.kind == "Kinetics CSV"
@@ -73,19 +75,19 @@ def test_kinetics(tmp_path: Path, folder: str) -> None:
 
 def test_an_asked_group_comes_before_that_of_the_source(tmp_path: Path) -> None:
     write(tmp_path / "train.csv", KINETICS)
-    films(tmp_path, "--GkrdYZ9Tc_000000_000010.mp4", "--GkrdYZ9Tc_000104_000114.mp4")
+    video_files(tmp_path, "--GkrdYZ9Tc_000000_000010.mp4", "--GkrdYZ9Tc_000104_000114.mp4")
     assert [video.group_id for video in read(tmp_path, group_by="_0000(..)_").videos] == ["00", "--GkrdYZ9Tc"]
 
 
 def test_a_split_that_only_the_name_of_a_file_says(tmp_path: Path) -> None:
     write(tmp_path / "kinetics_val.csv", "label,youtube_id,time_start,time_end\nski,x1,0,10\n")
-    assert read(films(tmp_path, "x1_000000_000010.mp4")).partitions == {"validate": 1}
+    assert read(video_files(tmp_path, "x1_000000_000010.mp4")).partitions == {"validate": 1}
 
 
 def test_kinetics_without_labels_is_no_dataset(tmp_path: Path) -> None:
     write(tmp_path / "test.csv", "youtube_id,time_start,time_end,split\nx1,0,10,test\n")
-    films(tmp_path, "x1_000000_000010.mp4")
-    with pytest.raises(UsageError, match="No film has a label"):
+    video_files(tmp_path, "x1_000000_000010.mp4")
+    with pytest.raises(UsageError, match="No video has a label"):
         read(tmp_path)
 
 
@@ -93,8 +95,10 @@ def test_moments_in_time(tmp_path: Path) -> None:
     write(tmp_path / "trainingSet.csv", MOMENTS)
     write(tmp_path / "validationSet.csv", "dancing/yt-x_1.mp4,dancing,2,2\n")
     write(tmp_path / "moments_categories.txt", "blocking,0\ndancing,1\n")
-    films(tmp_path / "training", "blocking/getty-karate-video-id635808620_4.mp4", "dancing/yt-5of6ffo6-Bw_205.mp4")
-    films(tmp_path / "validation", "dancing/yt-x_1.mp4")
+    video_files(
+        tmp_path / "training", "blocking/getty-karate-video-id635808620_4.mp4", "dancing/yt-5of6ffo6-Bw_205.mp4"
+    )
+    video_files(tmp_path / "validation", "dancing/yt-x_1.mp4")
     understood = read(tmp_path)
     assert understood.kind == "Moments in Time CSV"
     written = tables(understood, tmp_path / "out")
@@ -118,7 +122,7 @@ def _ucf(folder: Path) -> Path:
     write(lists / "trainlist01.txt", f"{UCF[1]} 1\r\n{UCF[2]} 2\r\n")
     write(lists / "testlist02.txt", f"{UCF[1]}\r\n")
     write(lists / "trainlist02.txt", f"{UCF[0]} 1\r\n{UCF[2]} 2\r\n")
-    films(folder / "UCF-101", *UCF)
+    video_files(folder / "UCF-101", *UCF)
     return lists
 
 
@@ -158,8 +162,8 @@ def test_hmdb51(tmp_path: Path) -> None:
     lists = tmp_path / "testTrainMulti_7030_splits"
     write(lists / "brush_hair_test_split1.txt", f"{HMDB[0]} 1 \n{HMDB[1]} 1 \n{HMDB[2]} 2 \n")
     write(lists / "wave_test_split1.txt", "20060723sfjffbartsinger_wave_f_cm_np1_ba_med_0.avi 0 \n")
-    videos = films(tmp_path / "hmdb51_org", *(f"brush_hair/{name}" for name in HMDB))
-    films(videos, "wave/20060723sfjffbartsinger_wave_f_cm_np1_ba_med_0.avi")
+    videos = video_files(tmp_path / "hmdb51_org", *(f"brush_hair/{name}" for name in HMDB))
+    video_files(videos, "wave/20060723sfjffbartsinger_wave_f_cm_np1_ba_med_0.avi")
     understood = read(lists, videos)
     assert understood.kind == "HMDB51 lists"
     assert [(video.group_id, video.partition) for video in understood.videos] == [
@@ -168,7 +172,7 @@ def test_hmdb51(tmp_path: Path) -> None:
         ("atrapado_brush_hair", "test"),
         ("20060723sfjffbartsinger_wave", ""),
     ]
-    assert understood.notes[0].startswith("1 films are marked 0")
+    assert understood.notes[0].startswith("1 videos are marked 0")
     assert any(note.startswith("1 videos have no partition") for note in understood.notes)
     assert "  without: reject" in "\n".join(tables(understood, tmp_path)["config.yaml"])
 
@@ -177,7 +181,7 @@ def test_charades(tmp_path: Path) -> None:
     write(tmp_path / "Charades" / "Charades_v1_train.csv", CHARADES)
     classes = "c092 Watching a laptop or something on a laptop\nc147 Someone is cooking something\n"
     write(tmp_path / "Charades" / "Charades_v1_classes.txt", classes)
-    films(tmp_path / "Charades_v1_480", "46GP8.mp4", "N11GT.mp4")
+    video_files(tmp_path / "Charades_v1_480", "46GP8.mp4", "N11GT.mp4")
     understood = read(tmp_path / "Charades", tmp_path / "Charades_v1_480")
     assert understood.kind == "Charades CSV"
     written = tables(understood, tmp_path / "out")
@@ -194,7 +198,7 @@ def test_charades(tmp_path: Path) -> None:
 def test_msr_vtt(tmp_path: Path) -> None:
     source = write(tmp_path / "train_val_videodatainfo.json", MSR_VTT)
     names = write(tmp_path / "category.txt", "music\t0\nmovie/comedy\t9\nfood/drink\t16\n")
-    understood = read(source, names, films(tmp_path / "TrainValVideo", "video0.mp4", "video1.mp4"))
+    understood = read(source, names, video_files(tmp_path / "TrainValVideo", "video0.mp4", "video1.mp4"))
     assert understood.kind == "MSR-VTT JSON"
     written = tables(understood, tmp_path / "out")
     assert written["videos.csv"] == [
@@ -211,7 +215,7 @@ def test_sports1m(tmp_path: Path) -> None:
     write(lists / "train_partition.txt", "https://www.youtube.com/watch?v=UDqivjS-lpI 2,1\nnonsense\n")
     write(lists / "test_partition.txt", "http://www.youtube.com/watch?v=ABPsSSS2uY0 0\n")
     labels = write(tmp_path / "labels.txt", "boomerang\nboxing\nyağlı güreş\n")
-    understood = read(lists, labels, films(tmp_path / "clips", "UDqivjS-lpI.webm", "ABPsSSS2uY0.mp4"))
+    understood = read(lists, labels, video_files(tmp_path / "clips", "UDqivjS-lpI.webm", "ABPsSSS2uY0.mp4"))
     assert understood.kind == "Sports-1M lists"
     assert understood.partitions == {"train": 1, "test": 1}
     written = tables(understood, tmp_path / "out")
@@ -224,7 +228,7 @@ def test_lists_may_be_compressed_as_they_are_published(tmp_path: Path) -> None:
     line = b"https://www.youtube.com/watch?v=UDqivjS-lpI 168,169\n"
     write(tmp_path / "original" / "train_partition.txt.gz", gzip.compress(line))
     write(tmp_path / "json" / "activity_net.v1-3.min.json.gz", gzip.compress(ACTIVITYNET.encode()))
-    clips = films(tmp_path / "clips", "UDqivjS-lpI.mp4", "v_QOlSCBRmfWY.mp4")
+    clips = video_files(tmp_path / "clips", "UDqivjS-lpI.mp4", "v_QOlSCBRmfWY.mp4")
     assert set(read(tmp_path / "original", clips).classes) == {"168", "169"}
     assert set(read(tmp_path / "json", clips).classes) == {"Ballet"}
     write(tmp_path / "cut.json.gz", gzip.compress(ACTIVITYNET.encode())[:-9])
@@ -233,7 +237,7 @@ def test_lists_may_be_compressed_as_they_are_published(tmp_path: Path) -> None:
 
 
 def test_youtube8m(tmp_path: Path) -> None:
-    films(tmp_path / "clips", "a.mp4", "b,c.mp4")
+    video_files(tmp_path / "clips", "a.mp4", "b,c.mp4")
     source = write(tmp_path / "videos.csv", 'clips/a.mp4,0;3;5\n"clips/b,c.mp4",3\n')
     vocabulary = write(tmp_path / "vocabulary.csv", YOUTUBE8M_VOCABULARY)
     understood = read(source, vocabulary)
@@ -261,7 +265,7 @@ def test_youtube8m(tmp_path: Path) -> None:
     ],
 )
 def test_hugging_face(tmp_path: Path, name: str, text: str) -> None:
-    films(tmp_path / "data", "train/0001.mp4", "test/0002.mp4", "test/0003.mp4")
+    video_files(tmp_path / "data", "train/0001.mp4", "test/0002.mp4", "test/0003.mp4")
     write(tmp_path / "data" / name, text)
     understood = read(tmp_path / "data")
     assert understood.kind == "Hugging Face metadata"
@@ -274,13 +278,13 @@ def test_hugging_face(tmp_path: Path, name: str, text: str) -> None:
 
 def test_metadata_of_each_split(tmp_path: Path) -> None:
     for split in ("train", "test"):
-        films(tmp_path / split, f"{split}.mp4")
+        video_files(tmp_path / split, f"{split}.mp4")
         write(tmp_path / split / "metadata.csv", f"file_name,label\n{split}.mp4,dog\n")
     assert read(tmp_path).partitions == {"train": 1, "test": 1}
 
 
 def test_a_known_name_with_other_contents_is_not_taken(tmp_path: Path) -> None:
-    films(tmp_path, "a/1.mp4", "b/2.mp4")
+    video_files(tmp_path, "a/1.mp4", "b/2.mp4")
     write(tmp_path / "train.csv", "x,y\n1,2\n")
     understood = read(tmp_path)
     assert understood.kind == "folder of class folders"

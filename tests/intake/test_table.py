@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.intake.samples import films, read, tables, write
+from tests.intake.samples import read, tables, video_files, write
 from yt8m_pipeline.errors import UsageError
 from yt8m_pipeline.intake.understood import Label, Lacking, Unused
 
@@ -20,7 +20,7 @@ b.mp4,cat,val,c2,,,4
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return films(tmp_path, "a.mp4", "b.mp4", "c.mp4")
+    return video_files(tmp_path, "a.mp4", "b.mp4", "c.mp4")
 
 
 def test_columns_are_guessed_and_shown(folder: Path) -> None:
@@ -100,7 +100,7 @@ def test_ids_are_joined_with_names(folder: Path) -> None:
     write(folder / "t.csv", "video_id,label\na,dog\nzz,cat\n")
     understood = read(folder / "t.csv", folder)
     assert [(video.video_id, video.uri) for video in understood.videos] == [("a", f"{folder}/a.mp4")]
-    assert Lacking("film", "zz", "zz") in understood.lacking
+    assert Lacking("file", "zz", "zz") in understood.lacking
 
 
 def test_paths_are_found_beside_the_table_or_in_a_given_folder(folder: Path, tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_paths_are_found_beside_the_table_or_in_a_given_folder(folder: Path, tmp
     assert [video.uri for video in read(table, folder).videos] == [f"{folder}/a.mp4", f"{folder}/b.mp4"]
     understood = read(table)
     assert [video.uri for video in understood.videos] == [f"{folder}/b.mp4"]
-    assert understood.lacking == [Lacking("film", "", f"{tmp_path}/elsewhere/a.mp4")]
+    assert understood.lacking == [Lacking("file", "", f"{tmp_path}/elsewhere/a.mp4")]
 
 
 def test_objects_are_believed_and_web_addresses_are_not_used(folder: Path) -> None:
@@ -119,7 +119,7 @@ def test_objects_are_believed_and_web_addresses_are_not_used(folder: Path) -> No
 
 
 def test_youtube_addresses_are_ids(folder: Path) -> None:
-    films(folder, "dQw4w9WgXcQ.mp4", "jNQXAC9IVRw.mkv")
+    video_files(folder, "dQw4w9WgXcQ.mp4", "jNQXAC9IVRw.mkv")
     text = "url,label\nhttps://www.youtube.com/watch?v=dQw4w9WgXcQ,music\nhttps://youtu.be/jNQXAC9IVRw,zoo\n"
     assert [video.video_id for video in read(write(folder / "t.csv", text), folder).videos] == [
         "dQw4w9WgXcQ",
@@ -183,11 +183,11 @@ def test_a_table_without_labels_is_one_of_unlabelled_videos(folder: Path) -> Non
     [
         ("", "A source has no rows that can be used"),
         ("path,label\n", "A source has no rows that can be used"),
-        ("path,label\nnowhere.mp4,dog\n", "No film of the annotations is there"),
-        ("a,b\n1,2\n", "A table names no films"),
-        ("id,path,label\n1,a.mp4,dog\n1,b.mp4,cat\n", "An id has two films"),
-        ("path,label,split\na.mp4,dog,train\na.mp4,cat,test\n", "A film is in two partitions"),
-        ("path,label\na.mp4,\n", "No film has a label"),
+        ("path,label\nnowhere.mp4,dog\n", "No video of the annotations is there"),
+        ("a,b\n1,2\n", "A table names no videos"),
+        ("id,path,label\n1,a.mp4,dog\n1,b.mp4,cat\n", "An id has two videos"),
+        ("path,label,split\na.mp4,dog,train\na.mp4,cat,test\n", "A video is in two partitions"),
+        ("path,label\na.mp4,\n", "No video has a label"),
     ],
 )
 def test_bad_tables(folder: Path, text: str, what: str) -> None:
@@ -199,7 +199,7 @@ def test_bad_tables(folder: Path, text: str, what: str) -> None:
 @pytest.mark.parametrize("data", [b"\xff\xfe\x00", b'{"database": {', b"PAR1PAR1", b"\x00\x01"])
 @pytest.mark.parametrize("ending", ["csv", "json", "jsonl", "parquet", "txt"])
 def test_unreadable_files_are_told_in_four_parts(tmp_path: Path, data: bytes, ending: str) -> None:
-    films(tmp_path, "a.mp4")
+    video_files(tmp_path, "a.mp4")
     (tmp_path / f"x.{ending}").write_bytes(data)
     with pytest.raises(UsageError):
         read(tmp_path / f"x.{ending}", tmp_path)

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from tests.faulty_bucket import BUCKET
-from tests.intake.samples import ACTIVITYNET, films, write
+from tests.intake.samples import ACTIVITYNET, video_files, write
 from yt8m_pipeline import files
 from yt8m_pipeline.config import load
 from yt8m_pipeline.errors import DataError, UsageError
@@ -23,7 +23,7 @@ def init(source: Path, folder: Path, *, force: bool = False, model: Model = Mode
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    return films(tmp_path / "clips", "dog/a.mp4", "dog/b.mp4", "cat/c.mp4", "d.mp4")
+    return video_files(tmp_path / "clips", "dog/a.mp4", "dog/b.mp4", "cat/c.mp4", "d.mp4")
 
 
 def test_the_same_source_gives_the_same_bytes_and_touches_nothing(source: Path, tmp_path: Path) -> None:
@@ -38,14 +38,14 @@ def test_the_same_source_gives_the_same_bytes_and_touches_nothing(source: Path, 
 
 def test_the_folder_may_be_in_the_source(source: Path) -> None:
     first = init(source, source / "out")
-    films(source / "out" / "dataset", "preview.mp4")
+    video_files(source / "out" / "dataset", "preview.mp4")
     assert {name: data for name, data in init(source, source / "out").items() if name in first} == first
 
 
 def test_a_changed_source_changes_what_was_written_and_removes_what_is_needless(source: Path, tmp_path: Path) -> None:
     init(source, tmp_path / "out")
     (source / "d.mp4").unlink()
-    films(source, "bird/e.mp4")
+    video_files(source, "bird/e.mp4")
     written = init(source, tmp_path / "out")
     assert "missing.csv" not in written
     assert b"bird_e" in written["videos.csv"]
@@ -55,7 +55,7 @@ def test_what_a_user_has_changed_is_not_replaced(source: Path, tmp_path: Path) -
     config = tmp_path / "out" / "config.yaml"
     first = init(source, tmp_path / "out")
     config.write_text(config.read_text().replace("withheld", "published"))
-    films(source, "bird/e.mp4")
+    video_files(source, "bird/e.mp4")
     with pytest.raises(UsageError, match="Files are not replaced") as caught:
         init(source, tmp_path / "out")
     assert caught.value.where == str(config)
@@ -99,7 +99,7 @@ def test_the_config_is_one(source: Path, tmp_path: Path, model: Model) -> None:
 
 def test_the_config_honours_given_partitions(tmp_path: Path) -> None:
     write(tmp_path / "in" / "activity_net.json", ACTIVITYNET)
-    films(tmp_path / "in", "v_QOlSCBRmfWY.mp4")
+    video_files(tmp_path / "in", "v_QOlSCBRmfWY.mp4")
     values = yaml.safe_load(init(tmp_path / "in", tmp_path / "out")["config.yaml"])
     assert values["partitioning"] == {"by": "column", "without": "reject"}
     assert values["pca"] == {"components": "auto"}
@@ -111,7 +111,7 @@ def test_a_bucket_is_a_source_and_a_place(tmp_path: Path) -> None:
     root = f"gs://{BUCKET}/clips"
     for name in ("dog/a.mp4", "dog/b.mp4", "cat/c.mp4", ".hidden/d.mp4", "x?.mp4"):
         files.write_bytes(f"{root}/{name}", name.encode())
-    files.write_bytes(f"{root}/out/preview.mp4", b"film")
+    files.write_bytes(f"{root}/out/preview.mp4", b"video")
     understood = understand([root], Options(), without=f"{root}/out/")
     assert [(video.video_id, video.uri) for video in understood.videos] == [
         ("cat_c", f"{root}/cat/c.mp4"),

@@ -51,7 +51,7 @@ ConfigOrSource = Annotated[
     typer.Argument(
         parser=config_or_source,
         metavar="CONFIG",
-        help="A YAML config; or a folder of films, a table or an annotation file: `yt8m init` is run first.",
+        help="A YAML config; or a folder of videos, a table or an annotation file: `yt8m init` is run first.",
     ),
 ]
 
@@ -107,9 +107,9 @@ def _initialized(source: str, settings: Settings, output: Output) -> "Config":
         raise UsageError(
             what="A dataset needs labels",
             where=source,
-            why="; ".join(understood.notes) or "its films have none",
+            why="; ".join(understood.notes) or "its videos have none",
             fix=f"`yt8m extract {shlex.quote(os.path.join(folder, VIDEOS))} --like DATASET --output DIR` takes the "
-            "features of films without labels",
+            "features of videos without labels",
         )
     print("\n".join(map(printable, summary(understood, folder))), file=sys.stderr)
     return load_config(Path(folder, CONFIG), settings, None)

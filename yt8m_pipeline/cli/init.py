@@ -27,11 +27,11 @@ def _column(role: str) -> Any:
 
 
 MEANINGS = {
-    "path": "paths or URIs of films",
-    "id": "ids of films",
+    "path": "paths or URIs of videos",
+    "id": "ids of videos",
     "label": "labels; give it again for each of several columns of labels, or of 0 and 1",
     "split": "partition",
-    "group": "group: the films of one group stay in one partition",
+    "group": "group: the videos of one group stay in one partition",
     "duration": "seconds",
     "views": "views",
     "score": "score of the labels",
@@ -47,7 +47,7 @@ def init(  # noqa: PLR0913  each argument is an option of the command line
         list[str],
         typer.Argument(
             metavar="SOURCE...",
-            help="Folders of films, local or gs://, tables of films, and published annotation files.",
+            help="Folders of videos, local or gs://, tables of videos, and published annotation files.",
         ),
     ],
     output: Annotated[
@@ -57,11 +57,11 @@ def init(  # noqa: PLR0913  each argument is an option of the command line
     *,
     match: Annotated[
         str | None,
-        typer.Option(metavar="PATTERN", help="How ids and names of films are joined: '{id}*.mp4', or a regex."),
+        typer.Option(metavar="PATTERN", help="How ids and names of videos are joined: '{id}*.mp4', or a regex."),
     ] = None,
     group_by: Annotated[
         str | None,
-        typer.Option(metavar="REGEX", help="Its first group, in the path of a film, is the film's group."),
+        typer.Option(metavar="REGEX", help="Its first group, in the path of a video, is the video's group."),
     ] = None,
     split: Annotated[
         int | None, typer.Option(min=1, help="Which of the splits of UCF-101 or HMDB51 is taken; by default 1.")
@@ -80,7 +80,7 @@ def init(  # noqa: PLR0913  each argument is an option of the command line
     end_column: Annotated[Column, _column("end")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write tables and a config from a folder of films, a table, or the annotations of a known dataset."""
+    """Write tables and a config from a folder of videos, a table, or the annotations of a known dataset."""
     require_posix("init")
     named = {
         "path": path_column,
@@ -136,8 +136,8 @@ def summary(understood: "Understood", folder: str) -> list[str]:
     videos, classes = len(understood.videos), len(understood.classes)
     first = f"{understood.kind}: {videos} videos of {classes} classes; the tables and the config are in {folder}"
     left = {
-        "films are missing": sum(item.lacks == "film" for item in understood.lacking),
-        "films have no labels": sum(item.lacks == "labels" for item in understood.lacking),
+        "videos are missing": sum(item.lacks == "file" for item in understood.lacking),
+        "videos have no labels": sum(item.lacks == "labels" for item in understood.lacking),
         "files, rows or cells are not used": len(understood.unused),
     }
     rest = ", ".join(f"{number} {what}" for what, number in left.items() if number)
@@ -164,7 +164,7 @@ def _facts(understood: "Understood", folder: str) -> dict[str, Any]:
     facts["columns"] = [{"role": role, "column": name} for role, name in understood.columns.items()]
     facts["notes"] = [{"note": note} for note in understood.notes]
     facts["not_used"] = _tallied(understood.unused)
-    for lacks in ("film", "labels"):
+    for lacks in ("file", "labels"):
         names = [item.video_id or item.uri for item in understood.lacking if item.lacks == lacks]
         facts[f"without_{lacks}"] = len(names)
         facts[f"without_{lacks}_first"] = [{"video": name} for name in names[:SHOWN]]

@@ -32,7 +32,7 @@ def _read(documents: Sequence[Document], _: Sequence[Document], __: Options) -> 
 
 
 def _record(identifier: str, facts: Mapping[str, Any], unused: list[Unused]) -> Record:
-    """The films of the official crawler are v_ID.mp4."""
+    """The videos of the official crawler are v_ID.mp4."""
     annotations = facts.get("annotations")
     labels = [_label(item) for item in annotations if isinstance(item, dict)] if isinstance(annotations, list) else []
     if not all(labels):

@@ -1,40 +1,44 @@
-"""Folders of films, each a class, as in UCF-101, HMDB51, Kinetics downloads and Hugging Face's VideoFolder."""
+"""Folders of videos, each a class, as in UCF-101, HMDB51, Kinetics downloads and Hugging Face's VideoFolder."""
 
 from collections.abc import Mapping, Sequence
 
-from yt8m_pipeline.intake.films import Film
 from yt8m_pipeline.intake.same_files import copies
 from yt8m_pipeline.intake.splits import partition_of
 from yt8m_pipeline.intake.understood import Label, Reading, Record
+from yt8m_pipeline.intake.video_files import VideoFile
 
 KIND, UNLABELLED = "folder of class folders", "videos without labels"
 
 
-def read(films: Sequence[Film]) -> Reading:
-    """Reads classes, and partitions if there are folders such as train and test, from the folders of films.
+def read(video_files: Sequence[VideoFile]) -> Reading:
+    """Reads classes, and partitions if there are folders such as train and test, from the folders of videos.
 
-    Folders that hold all films are no classes, and neither is one folder alone. A film in several class folders, by
+    Folders that hold all videos are no classes, and neither is one folder alone. A video in several class folders, by
     links or copies, is one video with several labels.
     """
-    placed = {film: _partition_and_folders(film) for film in films}
+    placed = {video_file: _partition_and_folders(video_file) for video_file in video_files}
     common = _common([folders for _, folders in placed.values() if folders])
-    classes = {film: "/".join(folders[common:]) for film, (_, folders) in placed.items()}
-    partitions = {film: partition for film, (partition, _) in placed.items()}
+    classes = {video_file: "/".join(folders[common:]) for video_file, (_, folders) in placed.items()}
+    partitions = {video_file: partition for video_file, (partition, _) in placed.items()}
     if len(set(filter(None, classes.values()))) < 2:
-        return Reading(UNLABELLED, [_record(film, (), partitions[film]) for film in films], is_labelled=False)
-    shared = _shared(films, classes, partitions)
-    others = {film for group in shared.values() for film in group}
+        return Reading(
+            UNLABELLED,
+            [_record(video_file, (), partitions[video_file]) for video_file in video_files],
+            is_labelled=False,
+        )
+    shared = _shared(video_files, classes, partitions)
+    others = {video_file for group in shared.values() for video_file in group}
     records = [
-        _record(film, _classes_of([film, *shared.get(film, [])], classes), partitions[film])
-        for film in films
-        if film not in others
+        _record(video_file, _classes_of([video_file, *shared.get(video_file, [])], classes), partitions[video_file])
+        for video_file in video_files
+        if video_file not in others
     ]
     return Reading(KIND, records, notes=[_note(len(shared))] if shared else [])
 
 
-def _partition_and_folders(film: Film) -> tuple[str, list[str]]:
-    """The partition that a folder's name says, and the other folders that a film is in."""
-    folders = film.name.split("/")[:-1]
+def _partition_and_folders(video_file: VideoFile) -> tuple[str, list[str]]:
+    """The partition that a folder's name says, and the other folders that a video is in."""
+    folders = video_file.name.split("/")[:-1]
     for index, folder in enumerate(folders):
         partition = partition_of(folder)
         if partition:
@@ -49,26 +53,26 @@ def _common(paths: Sequence[Sequence[str]]) -> int:
 
 
 def _shared(
-    films: Sequence[Film], classes: Mapping[Film, str], partitions: Mapping[Film, str]
-) -> dict[Film, list[Film]]:
-    """For each film that is in several class folders of one partition, its other files."""
+    video_files: Sequence[VideoFile], classes: Mapping[VideoFile, str], partitions: Mapping[VideoFile, str]
+) -> dict[VideoFile, list[VideoFile]]:
+    """For each video that is in several class folders of one partition, its other files."""
     shared = {}
-    for group in copies(films):
-        for partition in {partitions[film] for film in group}:
-            same = [film for film in group if partitions[film] == partition and classes[film]]
-            if len({classes[film] for film in same}) > 1:
+    for group in copies(video_files):
+        for partition in {partitions[video_file] for video_file in group}:
+            same = [video_file for video_file in group if partitions[video_file] == partition and classes[video_file]]
+            if len({classes[video_file] for video_file in same}) > 1:
                 shared[same[0]] = same[1:]
     return shared
 
 
-def _classes_of(films: Sequence[Film], classes: Mapping[Film, str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(filter(None, (classes[film] for film in films))))
+def _classes_of(video_files: Sequence[VideoFile], classes: Mapping[VideoFile, str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(filter(None, (classes[video_file] for video_file in video_files))))
 
 
-def _record(film: Film, labels: tuple[str, ...], partition: str) -> Record:
-    return Record("", (film.uri,), labels=tuple(map(Label, labels)), partition=partition)
+def _record(video_file: VideoFile, labels: tuple[str, ...], partition: str) -> Record:
+    return Record("", (video_file.uri,), labels=tuple(map(Label, labels)), partition=partition)
 
 
 def _note(number: int) -> str:
-    verb = "film is" if number == 1 else "films are"
+    verb = "video is" if number == 1 else "videos are"
     return f"{number} {verb} in several class folders, by links or copies: each is one video with several labels"

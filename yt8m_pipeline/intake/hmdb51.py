@@ -1,4 +1,4 @@
-"""HMDB51 (Kuehne et al., 2011): for each class and split a list CLASS_test_split1.txt of films with 0, 1 or 2."""
+"""HMDB51 (Kuehne et al., 2011): for each class and split a list CLASS_test_split1.txt of videos with 0, 1 or 2."""
 
 import re
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ def _read(documents: Sequence[Document], _: Sequence[Document], options: Options
     notes = split_notes(split, splits)
     unsplit = sum(not record.partition for record in records)
     if unsplit:
-        notes.append(f"{unsplit} films are marked 0, for neither train nor test: they have no partition")
+        notes.append(f"{unsplit} videos are marked 0, for neither train nor test: they have no partition")
     return Reading(SOURCE.kind, records, notes=notes)
 
 

@@ -1,4 +1,4 @@
-"""Joining what a source says of films with the films that are there."""
+"""Joining what a source says of videos with the videos that are there."""
 
 import fnmatch
 import os
@@ -9,40 +9,40 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from yt8m_pipeline import files
 from yt8m_pipeline.errors import UsageError
-from yt8m_pipeline.intake.films import FILM, Film, stem
 from yt8m_pipeline.intake.naming import compiled
 from yt8m_pipeline.intake.understood import Record
+from yt8m_pipeline.intake.video_files import VIDEO, VideoFile, stem
 
 ID = "{id}"
 
 
-class FilmIndex:
-    """The films of a source by their paths and names, or by the ids that a pattern finds in their names.
+class VideoFileIndex:
+    """The videos of a source by their paths and names, or by the ids that a pattern finds in their names.
 
     Args:
-        films: The films.
+        videos: The videos.
         ids: The ids that the source names.
-        pattern: `--match`; None finds films by the names of each record.
+        pattern: `--match`; None finds videos by the names of each record.
     """
 
-    def __init__(self, films: Sequence[Film], ids: Iterable[str], pattern: str | None) -> None:
-        self._by_path: dict[str, list[Film]] = defaultdict(list)
-        self._by_end: dict[str, list[Film]] = defaultdict(list)
-        self._by_id: dict[str, list[Film]] | None = None
-        for film in films:
-            self._by_path[film.name].append(film)
-            self._by_path[film.uri].append(film)
-            for end in _ends(_normal(film.name)):
-                self._by_end[end].append(film)
+    def __init__(self, video_files: Sequence[VideoFile], ids: Iterable[str], pattern: str | None) -> None:
+        self._by_path: dict[str, list[VideoFile]] = defaultdict(list)
+        self._by_end: dict[str, list[VideoFile]] = defaultdict(list)
+        self._by_id: dict[str, list[VideoFile]] | None = None
+        for video_file in video_files:
+            self._by_path[video_file.name].append(video_file)
+            self._by_path[video_file.uri].append(video_file)
+            for end in _ends(_normal(video_file.name)):
+                self._by_end[end].append(video_file)
         if pattern is not None:
             self._by_id = defaultdict(list)
             ids_in = _ids_in(pattern, frozenset(ids))
-            for film in films:
-                for identifier in ids_in(film.name):
-                    self._by_id[identifier].append(film)
+            for video_file in video_files:
+                for identifier in ids_in(video_file.name):
+                    self._by_id[identifier].append(video_file)
 
-    def find(self, record: Record) -> Film | None:
-        """The film of a record, or None where there is none.
+    def find(self, record: Record) -> VideoFile | None:
+        """The video of a record, or None where there is none.
 
         Raises:
             UsageError: if several different files may be it.
@@ -55,9 +55,9 @@ class FilmIndex:
         found = (self._named(name) for name in record.names)
         return _only(next(filter(None, found), []), record)
 
-    def _named(self, name: str) -> list[Film]:
-        """The films that a path or name may mean: the one of this path, or those whose paths end like it."""
-        ends = map(_normal, (name, FILM.sub("", name), stem(name)))
+    def _named(self, name: str) -> list[VideoFile]:
+        """The videos that a path or name may mean: the one of this path, or those whose paths end like it."""
+        ends = map(_normal, (name, VIDEO.sub("", name), stem(name)))
         return next(filter(None, (self._by_path.get(name), *map(self._by_end.get, ends))), [])
 
 
@@ -67,37 +67,37 @@ def _normal(name: str) -> str:
 
 
 def _ends(name: str) -> Iterator[str]:
-    """What a path ends with, from a folder or the file on, with and without the ending of a film."""
+    """What a path ends with, from a folder or the file on, with and without the ending of a video."""
     parts = name.split("/")
     for start in range(len(parts)):
         end = "/".join(parts[start:])
         yield end
-        yield FILM.sub("", end)
+        yield VIDEO.sub("", end)
 
 
-def _at_place(place: str) -> Film | None:
-    """The film at the place that the source itself gives. What is in a bucket is believed to be there."""
+def _at_place(place: str) -> VideoFile | None:
+    """The video at the place that the source itself gives. What is in a bucket is believed to be there."""
     if not place:
         return None
     is_there = "://" in place or os.path.isfile(place)
-    return Film(place, place.rpartition("/")[2]) if is_there else None
+    return VideoFile(place, place.rpartition("/")[2]) if is_there else None
 
 
-def _only(films: Sequence[Film], record: Record) -> Film | None:
-    """The one film among several, of which links to it may be some.
+def _only(video_files: Sequence[VideoFile], record: Record) -> VideoFile | None:
+    """The one video among several, of which links to it may be some.
 
     Raises:
         UsageError: if they are different files.
     """
-    if len(films) > 1 and len({_real(film.uri) for film in films}) > 1:
-        shown = ", ".join(film.uri for film in films[:2])
+    if len(video_files) > 1 and len({_real(video_file.uri) for video_file in video_files}) > 1:
+        shown = ", ".join(video_file.uri for video_file in video_files[:2])
         raise UsageError(
-            what="Two files may be the film of one id",
+            what="Two files may be the video of one id",
             where=record.shown,
-            why=f"{shown}{' and more' * (len(films) > 2)} have its name",
+            why=f"{shown}{' and more' * (len(video_files) > 2)} have its name",
             fix="remove or rename one, give the folder of one alone, or say how ids and names are joined with --match",
         )
-    return films[0] if films else None
+    return video_files[0] if video_files else None
 
 
 def _real(uri: str) -> str:

@@ -1,4 +1,4 @@
-"""Moments in Time (Monfort et al., 2019): CSV files without a header: film, label, and who agrees and disagrees."""
+"""Moments in Time (Monfort et al., 2019): CSV files without a header: video, label, and who agrees and disagrees."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from yt8m_pipeline.intake.values import number, text
 COLUMNS = ("filename", "label", "positive", "negative")
 FIRST = re.compile(r'"?[^,"]+/[^,"]+\.mp4"?,[^,]+,\d+,\d+')
 SPLITS = {"trainingSet.csv": ("training", Partition.TRAIN), "validationSet.csv": ("validation", Partition.VALIDATE)}
-"""The folder of the films of each file, and their partition."""
+"""The folder of the videos of each file, and their partition."""
 
 
 def _recognizes(document: Document) -> bool:
@@ -22,7 +22,7 @@ def _recognizes(document: Document) -> bool:
 
 
 def _read(documents: Sequence[Document], _: Sequence[Document], __: Options) -> Reading:
-    """The score is the share of the raters that agree. A film that has several rows has several labels."""
+    """The score is the share of the raters that agree. A video that has several rows has several labels."""
     unused: list[Unused] = []
     records = []
     for document in documents:
@@ -41,7 +41,7 @@ def _record(row: Mapping[str, Any], split: tuple[str, Partition] | None) -> Reco
     name, label = text(row["filename"]), text(row["label"])
     positive, negative = number(row["positive"]), number(row["negative"])
     if not name or not label:
-        return "a row without a film or a label"
+        return "a row without a video or a label"
     raters = (positive or 0) + (negative or 0)
     score = positive / raters if positive is not None and raters else None
     labels = (Label(label, score),)

@@ -22,14 +22,14 @@ def _recognizes(document: Document) -> bool:
 
 
 def _read(documents: Sequence[Document], others: Sequence[Document], _: Options) -> Reading:
-    """Films are cut out of YouTube videos already; those of one YouTube video are a group."""
+    """Videos are cut out of YouTube videos already; those of one YouTube video are a group."""
     items = [item for document in documents for item in document.json["videos"]]
     videos = [item for item in items if isinstance(item, dict) and text(item.get("video_id"))]
     texts = (document.json.get("sentences") for document in documents)
     sentences = sum(len(items) for items in texts if isinstance(items, list))
     names = companion(others, "category.txt")
     entities = [_entity(line) for line in names.lines] if names else []
-    notes = [f"the label of a film is its category; {sentences} sentences are not used"]
+    notes = [f"the label of a video is its category; {sentences} sentences are not used"]
     notes += [] if names else ["categories are numbers: give category.txt too for their names"]
     unnamed = len(items) - len(videos)
     unused = [Unused("a video without an id", document.name) for document in documents[:1]] * unnamed

@@ -1,4 +1,4 @@
-"""Ids and groups of videos, made of the paths of their films."""
+"""Ids and groups of videos, made of the paths of their videos."""
 
 import hashlib
 import re
@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from yt8m_pipeline.errors import UsageError
-from yt8m_pipeline.intake.films import FILM
+from yt8m_pipeline.intake.video_files import VIDEO
 
 UCF = re.compile(r"(?:\A|/)v_(\w+_g\d+)_c\d+\Z")
 """UCF-50 and UCF-101: v_CLASS_gGROUP_cCLIP. "The videos in each action category are grouped into 25 groups ... videos
@@ -15,7 +15,7 @@ from the same group may share some common features, such as similar background" 
 
 HMDB = re.compile(r"(?:\A|/)([^/]+)_[hulf]_(?:nm|cm)_np\d+_(?:fr|ba|le|ri)_(?:goo|med|bad)_\d+\Z")
 """HMDB51: FILM_ACTION_BODY-PARTS_CAMERA-MOTION_PEOPLE_VIEWPOINT_QUALITY_CLIP (Kuehne et al., 2011, §2.2). The official
-splits keep the clips of one film apart only within an action, and so the group is the film and the action."""
+splits keep the clips of one video apart only within an action, and so the group is the video and the action."""
 
 
 def identify(names: Iterable[str]) -> tuple[dict[str, str], list[str]]:
@@ -32,7 +32,7 @@ def identify(names: Iterable[str]) -> tuple[dict[str, str], list[str]]:
     {'dog/a b.mp4': 'dog_a_b', 'dog/c.mp4': 'dog_c.mp4', 'dog/c.mkv': 'dog_c.mkv', '-x\n.mp4': '_x_'}
     """
     paths = list(names)
-    short = {path: _safe(FILM.sub("", path)) for path in paths}
+    short = {path: _safe(VIDEO.sub("", path)) for path in paths}
     shared = Counter(short.values())
     long = {path: name if shared[name] == 1 else _safe(path) for path, name in short.items()}
     shared = Counter(long.values())
@@ -50,14 +50,14 @@ def _digest(path: str) -> str:
 
 
 def group_pattern(names: Sequence[str], given: str | None) -> re.Pattern[str] | None:
-    """The regular expression whose first group is a film's group: the given one, or a known one that all names have.
+    """The regular expression whose first group is a video's group: the given one, or a known one that all names have.
 
     Raises:
         UsageError: if the given one is no regular expression, or has no group.
     """
     if given is not None:
         return compiled(given, "--group-by", "--group-by '^(.+)_clip[0-9]+'")
-    stems = [FILM.sub("", name) for name in names]
+    stems = [VIDEO.sub("", name) for name in names]
     known = (pattern for pattern in (UCF, HMDB) if stems and all(map(pattern.search, stems)))
     return next(known, None)
 
@@ -79,6 +79,6 @@ def compiled(text: str, option: str, example: str) -> re.Pattern[str]:
 
 
 def group_of(name: str, pattern: re.Pattern[str] | None) -> str:
-    """The group of a film by its path; "" for none."""
-    found = pattern.search(FILM.sub("", name)) if pattern else None
+    """The group of a video by its path; "" for none."""
+    found = pattern.search(VIDEO.sub("", name)) if pattern else None
     return (found.group(1) or "") if found else ""

@@ -23,8 +23,8 @@ class Options:
     """How a source is understood.
 
     Attributes:
-        match: How ids are joined with the names of films: a pattern with {id}, or a regular expression with a group.
-        group_by: A regular expression whose first group, found in the path of a film, is the id of its group.
+        match: How ids are joined with the names of videos: a pattern with {id}, or a regular expression with a group.
+        group_by: A regular expression whose first group, found in the path of a video, is the id of its group.
         split: Which of several official splits is taken, from 1; None takes the first.
         columns: The columns of a table by their roles; several are possible for labels.
     """

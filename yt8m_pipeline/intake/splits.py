@@ -1,4 +1,4 @@
-"""The partitions that sources give to their films, by the names that people use for them."""
+"""The partitions that sources give to their videos, by the names that people use for them."""
 
 from yt8m_pipeline.data_model import Partition
 

@@ -8,12 +8,12 @@ from typing import Any
 from yt8m_pipeline import files
 from yt8m_pipeline.errors import UsageError
 from yt8m_pipeline.intake.documents import Document
-from yt8m_pipeline.intake.films import EMPTY
 from yt8m_pipeline.intake.options import Options
 from yt8m_pipeline.intake.source import NEVER, Source
 from yt8m_pipeline.intake.splits import partition_of
 from yt8m_pipeline.intake.understood import Label, Reading, Record, Unused
 from yt8m_pipeline.intake.values import number, text
+from yt8m_pipeline.intake.video_files import EMPTY
 from yt8m_pipeline.parsing import parse_json
 
 GUESSES: Mapping[str, tuple[str, ...]] = {
@@ -46,7 +46,7 @@ def _recognizes(document: Document) -> bool:
 
 
 def is_metadata(document: Document) -> bool:
-    """Whether a table is one of Hugging Face's: its films are in a column of this name."""
+    """Whether a table is one of Hugging Face's: its videos are in a column of this name."""
     return document.is_table and bool({"file_name", "video_file_name"} & set(document.columns))
 
 
@@ -95,7 +95,7 @@ def _roles(document: Document, options: Options) -> dict[str, tuple[str, ...]]:
         roles["label"] = _indicators(document, [name for name in document.columns if name not in taken])
     if not roles["path"] and not roles["id"]:
         raise UsageError(
-            what="A table names no films",
+            what="A table names no videos",
             where=document.uri,
             why=f"none of its columns is known to hold paths or ids: {', '.join(document.columns)}",
             fix="name the column with --path-column or --id-column",
@@ -142,7 +142,7 @@ def _indicators(document: Document, columns: Sequence[str]) -> tuple[str, ...]:
 
 
 def _indicator(value: Any) -> bool | None:
-    """Whether a film has a label, by the cell of its column; None where the cell does not say."""
+    """Whether a video has a label, by the cell of its column; None where the cell does not say."""
     if isinstance(value, bool):
         return value
     return {"0": False, "1": True, "": False}.get(text(value))
@@ -176,7 +176,7 @@ def _place(path: str, document: Document) -> str:
 
 
 def _partition_of_place(document: Document, path: str) -> str:
-    """The partition that a table is called by (train.csv), or a folder of a metadata file or of a film in it."""
+    """The partition that a table is called by (train.csv), or a folder of a metadata file or of a video in it."""
     folders = [*document.name.split("/")[:-1], *path.split("/")[:-1]] if is_metadata(document) else []
     return next(filter(None, map(partition_of, [document.base_name.partition(".")[0], *folders])), "")
 

@@ -1,4 +1,4 @@
-"""From sources to the tables' rows: which kind they are, what they say, and which of the films are there.
+"""From sources to the tables' rows: which kind they are, what they say, and which of the videos are there.
 
 >>> from pathlib import Path
 >>> from tempfile import TemporaryDirectory
@@ -31,13 +31,13 @@ from yt8m_pipeline.intake import (
     youtube8m,
 )
 from yt8m_pipeline.intake.documents import Document
-from yt8m_pipeline.intake.films import Film, Found, find
-from yt8m_pipeline.intake.matching import FilmIndex
+from yt8m_pipeline.intake.matching import VideoFileIndex
 from yt8m_pipeline.intake.naming import group_of, group_pattern, identify
 from yt8m_pipeline.intake.options import Options
 from yt8m_pipeline.intake.source import Source
 from yt8m_pipeline.intake.splits import partition_of
 from yt8m_pipeline.intake.understood import Entity, Label, Lacking, Reading, Record, Understood, Unused, Video
+from yt8m_pipeline.intake.video_files import Found, VideoFile, find
 
 SOURCES: tuple[Source, ...] = (
     activitynet.SOURCE,
@@ -67,31 +67,33 @@ COMPANIONS = frozenset(
 )
 """Files that say what classes are called. They are no source by themselves."""
 
-Matched = tuple[Record, Film]
+Matched = tuple[Record, VideoFile]
 
 
 def understand(sources: Sequence[str], options: Options | None = None, *, without: str = "") -> Understood:
-    """Reads sources and joins what they say with the films that are there.
+    """Reads sources and joins what they say with the videos that are there.
 
     Args:
-        sources: Folders of films, local or in a bucket, tables, and published annotation files.
+        sources: Folders of videos, local or in a bucket, tables, and published annotation files.
         options: How they are understood.
         without: A folder that is left out, since it is where the tables go.
 
     Raises:
-        UsageError: if there is no film, a source cannot be read, or it contradicts itself.
+        UsageError: if there is no video, a source cannot be read, or it contradicts itself.
     """
     options = options or Options()
     found = find(sources, without=without)
     reading, unread = _read(found, options)
     _require_use(options, reading)
-    matched, lacking = _match(reading, found.films, options)
+    matched, lacking = _match(reading, found.video_files, options)
     if not matched:
-        raise _no_films(sources, reading, found)
+        raise _no_video_files(sources, reading, found)
     merged = _merge(matched)
     videos, notes = _videos(merged, options, reading.is_labelled)
-    lacking += [Lacking("labels", record.identifier, film.uri) for record, film in merged if not record.labels]
-    lacking += _unnamed(found.films, matched)
+    lacking += [
+        Lacking("labels", record.identifier, video_file.uri) for record, video_file in merged if not record.labels
+    ]
+    lacking += _unnamed(found.video_files, matched)
     if reading.is_labelled and not videos:
         raise _no_labels(sources, reading, len(matched))
     entities = _entities(reading.entities, videos)
@@ -113,15 +115,15 @@ def _read(found: Found, options: Options) -> tuple[Reading, list[Unused]]:
     given = [item for item in documents if item.is_given]
     if given:
         given[0].refuse("no kind of annotations is known that looks like it", "see intake/README.md for the kinds")
-    if not found.films:
+    if not found.video_files:
         raise UsageError(
-            what="There are no films",
+            what="There are no videos",
             where="the sources",
-            why="no file has the ending of a film that can be read",
-            fix="give the folder of the films"
+            why="no file has the ending of a video that can be read",
+            fix="give the folder of the videos"
             + (f", or name a table itself, such as {found.documents[0].uri}" if found.documents else ""),
         )
-    return class_folders.read(found.films), _unread(found.documents)
+    return class_folders.read(found.video_files), _unread(found.documents)
 
 
 def _require_use(options: Options, reading: Reading) -> None:
@@ -149,21 +151,21 @@ def _unread(documents: Sequence[Document]) -> list[Unused]:
     ]
 
 
-def _match(reading: Reading, films: Sequence[Film], options: Options) -> tuple[list[Matched], list[Lacking]]:
-    """The records with their films, and those without one."""
-    index = FilmIndex(films, (record.identifier for record in reading.records), options.match)
+def _match(reading: Reading, video_files: Sequence[VideoFile], options: Options) -> tuple[list[Matched], list[Lacking]]:
+    """The records with their videos, and those without one."""
+    index = VideoFileIndex(video_files, (record.identifier for record in reading.records), options.match)
     matched: list[Matched] = []
     lacking: dict[Lacking, None] = {}
     for record in reading.records:
-        film = index.find(record)
-        if film:
-            matched.append((record, film))
+        video_file = index.find(record)
+        if video_file:
+            matched.append((record, video_file))
         else:
-            lacking[Lacking("film", record.identifier, record.place or record.names[0])] = None
+            lacking[Lacking("file", record.identifier, record.place or record.names[0])] = None
     return matched, list(lacking)
 
 
-def _no_films(sources: Sequence[str], reading: Reading, found: Found) -> UsageError:
+def _no_video_files(sources: Sequence[str], reading: Reading, found: Found) -> UsageError:
     if not reading.records:
         return UsageError(
             what="A source has no rows that can be used",
@@ -172,54 +174,62 @@ def _no_films(sources: Sequence[str], reading: Reading, found: Found) -> UsageEr
             fix="give a file with rows",
         )
     named = reading.records[0].names[0]
-    there = f"the {len(found.films)} films are called like {found.films[0].name}" if found.films else "there is no film"
+    there = (
+        f"the {len(found.video_files)} videos are called like {found.video_files[0].name}"
+        if found.video_files
+        else "there is no video"
+    )
     return UsageError(
-        what="No film of the annotations is there",
+        what="No video of the annotations is there",
         where=", ".join(sources),
         why=f"{len(reading.records)} are named, such as {named}, and {there}",
-        fix="give the folder of the films too" + ", or --match '{id}*.mp4'" * bool(found.films),
+        fix="give the folder of the videos too" + ", or --match '{id}*.mp4'" * bool(found.video_files),
     )
 
 
-def _no_labels(sources: Sequence[str], reading: Reading, films: int) -> UsageError:
+def _no_labels(sources: Sequence[str], reading: Reading, video_files: int) -> UsageError:
     return UsageError(
-        what="No film has a label",
+        what="No video has a label",
         where=", ".join(sources),
-        why=f"the {films} films that {reading.kind} names have none",
+        why=f"the {video_files} videos that {reading.kind} names have none",
         fix="give annotations with labels, such as those of train, or name the column with --label-column",
     )
 
 
 def _merge(matched: Iterable[Matched]) -> list[Matched]:
-    """One record for each film and id, with the labels of all its rows.
+    """One record for each video and id, with the labels of all its rows.
 
     Raises:
-        UsageError: if an id has two films, or a film two partitions.
+        UsageError: if an id has two videos, or a video two partitions.
     """
     merged: dict[tuple[str, str], Matched] = {}
-    films: dict[str, Film] = {}
-    for record, film in matched:
-        key = record.identifier, film.uri
-        _require_one_film(record, films.setdefault(record.identifier, film) if record.identifier else film, film)
+    video_files: dict[str, VideoFile] = {}
+    for record, video_file in matched:
+        key = record.identifier, video_file.uri
+        _require_one_file(
+            record,
+            video_files.setdefault(record.identifier, video_file) if record.identifier else video_file,
+            video_file,
+        )
         before = merged.get(key)
-        merged[key] = (_both(before[0], record), film) if before else (record, film)
+        merged[key] = (_both(before[0], record), video_file) if before else (record, video_file)
     return list(merged.values())
 
 
-def _require_one_film(record: Record, first: Film, film: Film) -> None:
-    if first.uri != film.uri:
+def _require_one_file(record: Record, first: VideoFile, video_file: VideoFile) -> None:
+    if first.uri != video_file.uri:
         raise UsageError(
-            what="An id has two films",
+            what="An id has two videos",
             where=record.identifier,
-            why=f"{first.uri} and {film.uri}",
-            fix="give each film an id of its own, or leave the column of ids out with --path-column alone",
+            why=f"{first.uri} and {video_file.uri}",
+            fix="give each video an id of its own, or leave the column of ids out with --path-column alone",
         )
 
 
 def _both(first: Record, second: Record) -> Record:
     if first.partition and second.partition and first.partition != second.partition:
         raise UsageError(
-            what="A film is in two partitions",
+            what="A video is in two partitions",
             where=first.shown,
             why=f"its rows say {first.partition} and {second.partition}",
             fix="correct or remove one of its rows",
@@ -236,46 +246,46 @@ def _both(first: Record, second: Record) -> Record:
 
 def _videos(merged: Sequence[Matched], options: Options, is_labelled: bool) -> tuple[list[Video], list[str]]:
     """The rows of the videos table, sorted by id, and what is to be said of ids and groups."""
-    rows = [(record, film) for record, film in merged if record.labels or not is_labelled]
-    names = {film.uri: film.name for record, film in rows if not record.identifier}
+    rows = [(record, video_file) for record, video_file in merged if record.labels or not is_labelled]
+    names = {video_file.uri: video_file.name for record, video_file in rows if not record.identifier}
     if len(set(names.values())) < len(names):
         names = {uri: uri for uri in names}
     ids, colliding = identify(names.values())
     own = {record.identifier for record, _ in rows}
-    pattern = group_pattern([film.name for _, film in rows], options.group_by)
+    pattern = group_pattern([video_file.name for _, video_file in rows], options.group_by)
     videos = [
         Video(
-            record.identifier or ids[names[film.uri]],
-            film.uri,
+            record.identifier or ids[names[video_file.uri]],
+            video_file.uri,
             record.labels,
             partition_of(record.partition) or record.partition,
-            _group(record, film, pattern, is_asked=options.group_by is not None),
+            _group(record, video_file, pattern, is_asked=options.group_by is not None),
             record.duration_seconds,
             record.view_count,
         )
-        for record, film in rows
+        for record, video_file in rows
     ]
     notes = [f"{len(colliding)} ids end in digits of a hash, since paths that differ only in signs share them"]
     if own & set(ids.values()):
         raise UsageError(
             what="Ids are not unique",
             where=min(own & set(ids.values())),
-            why="it is the id of one film, and made of the path of another that has none",
-            fix="give every film an id",
+            why="it is the id of one video, and made of the path of another that has none",
+            fix="give every video an id",
         )
     return sorted(videos, key=lambda video: video.video_id), notes if colliding else []
 
 
-def _group(record: Record, film: Film, pattern: re.Pattern[str] | None, *, is_asked: bool) -> str:
-    """The group of a film: by the pattern that the user asks for, else by the source, else by a known pattern."""
-    found = group_of(film.name, pattern)
+def _group(record: Record, video_file: VideoFile, pattern: re.Pattern[str] | None, *, is_asked: bool) -> str:
+    """The group of a video: by the pattern that the user asks for, else by the source, else by a known pattern."""
+    found = group_of(video_file.name, pattern)
     return (found or record.group) if is_asked else (record.group or found)
 
 
-def _unnamed(films: Sequence[Film], matched: Iterable[Matched]) -> list[Lacking]:
-    """The films that no record names."""
-    named = {film.uri for _, film in matched}
-    return [Lacking("labels", "", film.uri) for film in films if film.uri not in named]
+def _unnamed(video_files: Sequence[VideoFile], matched: Iterable[Matched]) -> list[Lacking]:
+    """The videos that no record names."""
+    named = {video_file.uri for _, video_file in matched}
+    return [Lacking("labels", "", video_file.uri) for video_file in video_files if video_file.uri not in named]
 
 
 def _entities(entities: Iterable[Entity], videos: Sequence[Video]) -> list[Entity]:

@@ -1,7 +1,7 @@
 """What `yt8m init` understands of a source: the one value that every reader fills and the writer writes.
 
-A reader of a source yields a `Reading`: what the source says of each film, whose file may not be on this machine.
-Joined with the films that are there, it becomes `Understood`.
+A reader of a source yields a `Reading`: what the source says of each video, whose file may not be on this machine.
+Joined with the videos that are there, it becomes `Understood`.
 """
 
 from collections import Counter
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 
 class Label(NamedTuple):
-    """A label of one film. The times are those of its segment in the film, where the source gives one."""
+    """A label of one video. The times are those of its segment in the video, where the source gives one."""
 
     entity_id: str
     score: float | None = None
@@ -38,15 +38,15 @@ class Unused(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What a source says of one film.
+    """What a source says of one video.
 
     Attributes:
-        identifier: The dataset's own id; "" where it has none, and the id is made of the film's path.
-        names: The paths, or names without an ending, that the film may have, the likeliest first.
+        identifier: The dataset's own id; "" where it has none, and the id is made of the video's path.
+        names: The paths, or names without an ending, that the video may have, the likeliest first.
         place: The local path or URI that the source itself gives; "" for none.
         labels: Its labels, in the order of the source.
         partition: The partition as the source writes it; "" for none.
-        group: What the films of one origin share; "" for none.
+        group: What the videos of one origin share; "" for none.
         duration_seconds: As the source gives it.
         view_count: As the source gives it.
     """
@@ -68,11 +68,11 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a source says, before its films are looked for.
+    """What a source says, before its videos are looked for.
 
     Attributes:
         kind: The name of the kind of source, as it is shown.
-        records: What it says of each film.
+        records: What it says of each video.
         entities: What it knows of its labels beside their texts.
         columns: The column that was taken for each role.
         notes: What the user should know.
@@ -103,7 +103,7 @@ class Video:
 
 
 class Lacking(NamedTuple):
-    """A row of missing.csv: a video that lacks its film or its labels."""
+    """A row of missing.csv: a video that lacks its video or its labels."""
 
     lacks: str
     video_id: str
@@ -118,7 +118,7 @@ class Understood:
         kind: The name of the kind of source.
         videos: Sorted by their ids.
         entities: Sorted by their ids; empty where the source knows no more of a label than its text.
-        lacking: The videos without a film, and the films without labels, sorted.
+        lacking: The videos without a video, and the videos without labels, sorted.
     """
 
     kind: str

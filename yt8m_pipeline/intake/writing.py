@@ -145,8 +145,7 @@ def _cells(row: Sequence[object]) -> list[object]:
 
 
 def _uri(uri: str, folder: str) -> str:
-    """The uri of a film in a table: relative where the film is in the folder above that of the table, so that both can
-    be moved together."""
+    """The uri of a video in a table: relative where it is in the folder above that of the table, to be moved with it."""
     if not files.is_local(folder) or "://" in uri:
         return uri
     parent = os.path.dirname(os.path.abspath(folder))

@@ -1,4 +1,4 @@
-"""The files of a source: films, annotation files, and what is neither."""
+"""The files of a source: videos, annotation files, and what is neither."""
 
 import os
 import re
@@ -12,19 +12,19 @@ from yt8m_pipeline.intake.documents import Document
 from yt8m_pipeline.intake.understood import Unused
 from yt8m_pipeline.places import ANYWHERE
 
-FILM = re.compile(
+VIDEO = re.compile(
     r"\.(3g2|3gp|asf|avi|f4v|flv|m2ts|m4v|mkv|mov|mp4|mpeg|mpg|mts|ogg|ogm|ogv|ts|vob|webm|wmv)\Z", re.IGNORECASE
 )
-"""The endings of films, for the formats that `decoding.demuxers` opens."""
+"""The endings of videos, for the formats that `decoding.demuxers` opens."""
 
 SYSTEM = re.compile(r"(\..*|__MACOSX|Thumbs\.db|desktop\.ini)\Z", re.IGNORECASE | re.DOTALL)
 """The names of files and folders that systems put beside people's own, and of hidden ones."""
 
-HIDDEN, NO_FILM, EMPTY = "a hidden or a system file", "no film by its ending", "an empty file"
+HIDDEN, NO_VIDEO, EMPTY = "a hidden or a system file", "no video by its ending", "an empty file"
 
 
-class Film(NamedTuple):
-    """A film.
+class VideoFile(NamedTuple):
+    """A video.
 
     Attributes:
         uri: Its absolute path, or its URI.
@@ -40,30 +40,30 @@ class Found:
     """What the sources hold.
 
     Attributes:
-        films: Sorted by their names in each source.
+        videos: Sorted by their names in each source.
         documents: The other files that may be annotations.
         unused: What is neither, and why.
     """
 
-    films: list[Film] = field(default_factory=list)
+    video_files: list[VideoFile] = field(default_factory=list)
     documents: list[Document] = field(default_factory=list)
     unused: list[Unused] = field(default_factory=list)
 
     def add(self, uri: str, name: str, *, is_given: bool) -> None:
         """Sorts a file into its list."""
         refusal = _refusal(uri)
-        if refusal and FILM.search(name):
+        if refusal and VIDEO.search(name):
             self.unused.append(Unused(refusal, name))
-        elif FILM.search(name):
-            self.films.append(Film(uri, name))
+        elif VIDEO.search(name):
+            self.video_files.append(VideoFile(uri, name))
         elif is_given or Document.may_be_one(name):
             self.documents.append(Document(uri, name, is_given))
         else:
-            self.unused.append(Unused(NO_FILM, name))
+            self.unused.append(Unused(NO_VIDEO, name))
 
 
 def find(sources: Sequence[str], *, without: str = "") -> Found:
-    """Finds the films and documents of sources: folders, files, or folders in a bucket.
+    """Finds the videos and documents of sources: folders, files, or folders in a bucket.
 
     Args:
         sources: Paths or URIs.
@@ -90,7 +90,7 @@ def _no_source(source: str) -> UsageError:
         what="A source does not exist",
         where=source,
         why="there is no such file or folder",
-        fix="give a folder of films, a table, or a published annotation file with the folder of its films",
+        fix="give a folder of videos, a table, or a published annotation file with the folder of its videos",
     )
 
 
@@ -136,14 +136,14 @@ def _leads_back(entry: "os.DirEntry[str]", above: tuple[tuple[int, int], ...]) -
 def _add_file(entry: "os.DirEntry[str]", name: str, found: Found) -> None:
     if not entry.is_file():
         found.unused.append(Unused("a broken link, or no regular file", name))
-    elif (FILM.search(name) or Document.may_be_one(name)) and entry.stat().st_size == 0:
+    elif (VIDEO.search(name) or Document.may_be_one(name)) and entry.stat().st_size == 0:
         found.unused.append(Unused(EMPTY, name))
     else:
         found.add(entry.path, name, is_given=False)
 
 
 def _refusal(uri: str) -> str | None:
-    """Why no table may name a film."""
+    """Why no table may name a video."""
     if not _is_text(uri):
         return "its name is not UTF-8"
     why = ANYWHERE.refusal(uri)
@@ -159,9 +159,9 @@ def _is_text(name: str) -> bool:
 
 
 def stem(name: str) -> str:
-    """The name of a film without its folder and ending; other names, which may have dots in them, whole.
+    """The name of a video without its folder and ending; other names, which may have dots in them, whole.
 
     >>> stem("Archery/v_Archery_g01_c01.avi"), stem("BV1.5xy")
     ('v_Archery_g01_c01', 'BV1.5xy')
     """
-    return FILM.sub("", name.rpartition("/")[2])
+    return VIDEO.sub("", name.rpartition("/")[2])
