@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from tests.intake.samples import read, tables, video_files, write
 from yt8m_pipeline.errors import UsageError
@@ -130,7 +131,13 @@ def test_youtube_addresses_are_ids(folder: Path) -> None:
 def test_unknown_partitions_are_kept_and_told(folder: Path) -> None:
     understood = read(write(folder / "t.csv", "path,label,fold\na.mp4,dog,0\nb.mp4,cat,1\nc.mp4,cat,\n"))
     assert tables(understood, folder / "out")["videos.csv"][1:] == ["a,../a.mp4,0", "b,../b.mp4,1", "c,../c.mp4,"]
-    assert any(note.startswith("partitions that are not known: 0 (1), 1 (1)") for note in understood.notes)
+    assert [note.partition(":")[0] for note in understood.notes] == [
+        "partitions that are not known",
+        "1 videos have no partition",
+    ]
+    config = "\n".join(tables(understood, folder / "out")["config.yaml"])
+    assert '\n  # values: {train: ["0", "1"], validate: [], test: []}  # divide' in config
+    assert yaml.safe_load(config.replace("# values", "values"))["partitioning"]["values"]["train"] == ["0", "1"]
 
 
 def test_tables_called_by_partitions_give_them(folder: Path) -> None:

@@ -15,7 +15,7 @@ from the same group may share some common features, such as similar background" 
 
 HMDB = re.compile(r"(?:\A|/)([^/]+)_[hulf]_(?:nm|cm)_np\d+_(?:fr|ba|le|ri)_(?:goo|med|bad)_\d+\Z")
 """HMDB51: FILM_ACTION_BODY-PARTS_CAMERA-MOTION_PEOPLE_VIEWPOINT_QUALITY_CLIP (Kuehne et al., 2011, §2.2). The official
-splits keep the clips of one video apart only within an action, and so the group is the video and the action."""
+splits keep the clips of one source together only within an action, and so the group is the source and the action."""
 
 
 def identify(names: Iterable[str]) -> tuple[dict[str, str], list[str]]:

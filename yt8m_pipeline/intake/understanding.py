@@ -12,8 +12,7 @@
 """
 
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from yt8m_pipeline.errors import UsageError
@@ -34,9 +33,10 @@ from yt8m_pipeline.intake.documents import Document
 from yt8m_pipeline.intake.matching import VideoFileIndex
 from yt8m_pipeline.intake.naming import group_of, group_pattern, identify
 from yt8m_pipeline.intake.options import Options
+from yt8m_pipeline.intake.remarks import remarks
 from yt8m_pipeline.intake.source import Source
 from yt8m_pipeline.intake.splits import partition_of
-from yt8m_pipeline.intake.understood import Entity, Label, Lacking, Reading, Record, Understood, Unused, Video
+from yt8m_pipeline.intake.understood import Entity, Lacking, Reading, Record, Understood, Unused, Video
 from yt8m_pipeline.intake.video_files import Found, VideoFile, find
 
 SOURCES: tuple[Source, ...] = (
@@ -100,7 +100,7 @@ def understand(sources: Sequence[str], options: Options | None = None, *, withou
     unused = [*found.unused, *unread, *reading.unused]
     lacking = sorted(lacking) if reading.is_labelled else []
     understood = Understood(reading.kind, videos, entities, reading.columns, [], unused, lacking)
-    return replace(understood, notes=[*reading.notes, *notes, *_warnings(understood)])
+    return replace(understood, notes=[*reading.notes, *notes, *remarks(understood)])
 
 
 def _read(found: Found, options: Options) -> tuple[Reading, list[Unused]]:
@@ -295,52 +295,3 @@ def _entities(entities: Iterable[Entity], videos: Sequence[Video]) -> list[Entit
         return []
     labels = sorted({label.entity_id for video in videos for label in video.labels})
     return [known.get(label, Entity(label, label)) for label in labels]
-
-
-def _warnings(understood: Understood) -> list[str]:
-    """What the user should know of the whole."""
-    notes = []
-    if understood.has_segments:
-        notes.append("times of segments are kept in annotations.csv; the labels hold for the whole video")
-    if not understood.has_partitions:
-        return notes
-    counts = understood.partitions
-    empty = [name for name in ("train", "validate", "test") if not counts[name]]
-    if empty:
-        notes.append(
-            f"no video is in {' or '.join(empty)}: write {empty[0]} into the column partition of some groups in "
-            "videos.csv, or let chance divide all videos with partitioning.by: hash"
-        )
-    notes += _unknown_partitions(counts)
-    return notes + _divided_groups(understood.videos)
-
-
-def _unknown_partitions(counts: Mapping[str, int]) -> list[str]:
-    unknown = [name for name in counts if name and not partition_of(name)]
-    notes = []
-    if unknown:
-        shown = ", ".join(f"{name} ({counts[name]})" for name in sorted(unknown)[:10])
-        notes.append(f"partitions that are not known: {shown}; say in partitioning.values what they stand for")
-    if counts.get(""):
-        notes.append(f"{counts['']} videos have no partition: the build rejects them, or divides them by chance, as "
-                     "partitioning.without says")  # fmt: skip
-    return notes
-
-
-def _divided_groups(videos: Sequence[Video]) -> list[str]:
-    partitions: dict[str, set[str]] = defaultdict(set)
-    for video in videos:
-        if video.group_id and video.partition:
-            partitions[video.group_id].add(video.partition)
-    divided = sorted(group for group, names in partitions.items() if len(names) > 1)
-    if not divided:
-        return []
-    return [
-        f"{len(divided)} groups are in two partitions, such as {divided[0]}: the build ends there, unless "
-        "partitioning.divided_groups is warn"
-    ]
-
-
-def label_rows(videos: Iterable[Video]) -> Iterable[tuple[str, Label]]:
-    """The rows of the annotations table, sorted by video, in the order of the source."""
-    return ((video.video_id, label) for video in videos for label in video.labels)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from yt8m_pipeline import files
 from yt8m_pipeline.errors import DataError, UsageError
 from yt8m_pipeline.intake.options import ANNOTATIONS, CONFIG, ENTITIES, MISSING, VIDEOS, WRITTEN, Model
-from yt8m_pipeline.intake.understanding import label_rows
+from yt8m_pipeline.intake.splits import partition_of
 from yt8m_pipeline.intake.understood import Understood, Video
 from yt8m_pipeline.parsing import parse_json
 
@@ -125,7 +125,7 @@ def _videos(videos: Sequence[Video], folder: str) -> bytes:
 
 
 def _annotations(videos: Sequence[Video]) -> bytes:
-    rows = list(label_rows(videos))
+    rows = [(video.video_id, label) for video in videos for label in video.labels]
     optional = ("score", "start_seconds", "end_seconds")
     known = [name for name in optional if any(getattr(label, name) is not None for _, label in rows)]
     lines = ([video_id, label.entity_id, *(getattr(label, name) for name in known)] for video_id, label in rows)
@@ -145,7 +145,7 @@ def _cells(row: Sequence[object]) -> list[object]:
 
 
 def _uri(uri: str, folder: str) -> str:
-    """The uri of a video in a table: relative where it is in the folder above that of the table, to be moved with it."""
+    """The uri of a video in a table: relative where the video is near the table, so that both can be moved together."""
     if not files.is_local(folder) or "://" in uri:
         return uri
     parent = os.path.dirname(os.path.abspath(folder))
@@ -196,8 +196,11 @@ def _partitioning(understood: Understood) -> str:
             "partitioning:\n"
             "  by: hash               # by chance, as 70 : 20 : 10; column honours a column partition of videos.csv\n"
         )
+    unknown = sorted(name for name in understood.partitions if name and not partition_of(name))
     return (
         "partitioning:\n"
         "  by: column             # as the column partition of videos.csv says; hash divides all videos by chance\n"
         "  without: reject        # hash divides those by chance that have no partition\n"
+        + f"  # values: {{train: {json.dumps(unknown)}, validate: [], test: []}}  # divide what the column says\n"
+        * bool(unknown)
     )
