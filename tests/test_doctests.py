@@ -27,6 +27,8 @@ EXAMPLES = {
     "yt8m_pipeline.errors",
     "yt8m_pipeline.extraction.model_files",
     "yt8m_pipeline.extraction.network_input",
+    "yt8m_pipeline.intake.naming",
+    "yt8m_pipeline.intake.understanding",
     "yt8m_pipeline.selection.partitioning",
     "yt8m_pipeline.store.feature_store",
     "yt8m_pipeline.store.features",

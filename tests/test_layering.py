@@ -33,6 +33,7 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     "dataset": {"compression"},
     "demo": set(),
     # around finished datasets
+    "intake": {"tables"},
     "interop": {"compression", "dataset"},
     "report": {"compression", "dataset", "interop", "store"},
     # the Beam shell, and the dataset as one recipe
@@ -40,7 +41,7 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     "pipeline": {"transforms"} | PLANNED,
     # whoever runs it
     "jobs": ACTS | {"interop", "pipeline", "transforms"},
-    "cli": ACTS | {"demo", "interop", "jobs", "report"},
+    "cli": ACTS | {"demo", "intake", "interop", "jobs", "report"},
     "__main__": {"cli"},
 }
 """The allowed imports between the folders. A name with a dot allows one room of a folder."""

@@ -11,7 +11,19 @@ from typing import Annotated, NoReturn
 import typer
 
 from yt8m_pipeline import __version__
-from yt8m_pipeline.cli import building, configs, converting, datasets, demo, exporting, probing, stats, store, streams
+from yt8m_pipeline.cli import (
+    building,
+    configs,
+    converting,
+    datasets,
+    demo,
+    exporting,
+    init,
+    probing,
+    stats,
+    store,
+    streams,
+)
 from yt8m_pipeline.cli.console import CommandGroup
 from yt8m_pipeline.cli.faults import fault_of_machine, not_printed
 from yt8m_pipeline.errors import PipelineError, Terminated
@@ -35,6 +47,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(demo.demo)
+app.command()(init.init)
 app.command(context_settings=BEAM)(building.build)
 app.command(context_settings=BEAM)(building.rebuild_split)
 app.command()(datasets.verify)

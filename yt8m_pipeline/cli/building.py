@@ -1,7 +1,10 @@
 """`yt8m build` and `yt8m rebuild-split`: runs the pipeline on an engine of Beam."""
 
+import os
 import shlex
+import sys
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,6 +16,7 @@ from yt8m_pipeline.cli.console import (
     Output,
     Settings,
     load_config,
+    local_path,
     partition_rows,
     progress_bars,
     quantization_rows,
@@ -20,8 +24,12 @@ from yt8m_pipeline.cli.console import (
     require_posix,
     show,
 )
+from yt8m_pipeline.cli.init import default_folder, initialize, is_source, summary
+from yt8m_pipeline.errors import UsageError, printable
+from yt8m_pipeline.intake.options import CONFIG, VIDEOS, Options
 
 if TYPE_CHECKING:
+    from yt8m_pipeline.config import Config
     from yt8m_pipeline.jobs.build import BuildResult
 
 
@@ -33,9 +41,24 @@ class Split(StrEnum):
     TEST = "test"
 
 
+def config_or_source(text: str) -> str:
+    """Parses the argument of `build`: a YAML config on this machine, or what `yt8m init` takes."""
+    return text if is_source(text) else str(local_path(text))
+
+
+ConfigOrSource = Annotated[
+    str,
+    typer.Argument(
+        parser=config_or_source,
+        metavar="CONFIG",
+        help="A YAML config; or a folder of videos, a table or an annotation file: `yt8m init` is run first.",
+    ),
+]
+
+
 def build(
     context: typer.Context,
-    config: ConfigPath,
+    config: ConfigOrSource,
     output: Output = None,
     settings: Settings = None,
     *,
@@ -57,10 +80,39 @@ def build(
     quieten()
     from yt8m_pipeline.jobs.build import build as run_build
 
-    loaded = load_config(config, settings, output)
+    loaded = (
+        _initialized(config, settings, output) if is_source(config) else load_config(Path(config), settings, output)
+    )
     with progress_bars():
         result = run_build(loaded, context.args, retry=retry, refresh=refresh)
     _report(result, as_json)
+
+
+def _initialized(source: str, settings: Settings, output: Output) -> "Config":
+    """The config that `yt8m init` writes for a source; the dataset goes beside it.
+
+    Raises:
+        UsageError: if the source cannot be understood or has no labels, or the config was changed since.
+    """
+    folder = output or default_folder(source)
+    if "://" in folder:
+        raise UsageError(
+            what="A config is a file of this machine",
+            where=f"--output {folder}",
+            why=f"the tables and the config of {source} would go there",
+            fix=f"give a local folder, and --set output={folder} for the dataset",
+        )
+    understood = initialize([source], folder, Options())
+    if not understood.classes:
+        raise UsageError(
+            what="A dataset needs labels",
+            where=source,
+            why="; ".join(understood.notes) or "its videos have none",
+            fix=f"`yt8m extract {shlex.quote(os.path.join(folder, VIDEOS))} --like DATASET --output DIR` takes the "
+            "features of videos without labels",
+        )
+    print("\n".join(map(printable, summary(understood, folder))), file=sys.stderr)
+    return load_config(Path(folder, CONFIG), settings, None)
 
 
 def rebuild_split(

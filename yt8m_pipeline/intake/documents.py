@@ -1,0 +1,172 @@
+"""The annotation files of a source, as tables, JSON or lines. Each is read only when somebody asks what it is."""
+
+import csv
+import gzip
+import io
+import re
+import zlib
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import IO, Any, NoReturn, cast
+
+import pyarrow as pa
+
+from yt8m_pipeline import files
+from yt8m_pipeline.errors import UsageError
+from yt8m_pipeline.parsing import parse_json
+from yt8m_pipeline.tables.formats import format_of
+
+TABLE = re.compile(r"\.(csv|jsonl|ndjson|parquet|tsv)(\.gz)?\Z", re.IGNORECASE)
+"""The endings of files that may be tables."""
+
+DOCUMENT = re.compile(r"\.(csv|json|jsonl|ndjson|parquet|tsv|txt)(\.gz)?\Z", re.IGNORECASE)
+"""The endings of files that may be annotations."""
+
+MAX_BYTES = 1 << 30
+"""JSON and lists are read as a whole, and have at most this many bytes, unpacked; ActivityNet's has 40 MB."""
+
+UNREADABLE = (OSError, EOFError, ValueError, zlib.error, pa.ArrowException, csv.Error)
+
+
+class Document:
+    """A file that may be annotations.
+
+    Args:
+        uri: Its absolute path, or its URI.
+        name: Its path relative to the source.
+        is_given: Whether the user named this file, and not a folder that it is in.
+    """
+
+    def __init__(self, uri: str, name: str, is_given: bool) -> None:
+        self.uri, self.name, self.is_given = uri, name, is_given
+
+    @staticmethod
+    def may_be_one(name: str) -> bool:
+        return DOCUMENT.search(name) is not None
+
+    @property
+    def base_name(self) -> str:
+        """Its name without its folder, and without the .gz of a compressed file."""
+        return self.name.rpartition("/")[2].removesuffix(".gz")
+
+    @property
+    def is_compressed(self) -> bool:
+        return self.name.endswith(".gz")
+
+    @property
+    def folder(self) -> str:
+        return self.uri.rpartition("/")[0]
+
+    @property
+    def is_table(self) -> bool:
+        return TABLE.search(self.name) is not None
+
+    @property
+    def is_json(self) -> bool:
+        return self.base_name.lower().endswith(".json")
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns of a table; none of an empty file, which Spark writes among others.
+
+        Raises:
+            UsageError: if it cannot be read.
+        """
+        with self._opened() as stream:
+            header = format_of(self.uri, "source").header(stream)
+        return tuple(name for name, _ in header.columns)
+
+    def rows(self, wanted: Sequence[str], names: Sequence[str] = ()) -> Iterator[tuple[int, dict[str, Any] | str]]:
+        """The rows of a table by their numbers: the wanted cells, or the reason why a row cannot be read.
+
+        Args:
+            wanted: The names of the columns.
+            names: The names of all columns of a CSV file that has no header.
+        """
+        with self._opened() as stream:
+            source: IO[bytes] = io.BytesIO(self._header(names) + stream.read()) if names else stream
+            for batch in format_of(self.uri, "source").batches(source, wanted, None):
+                yield from batch.malformed.items()
+                cells = [_cells(batch.columns.get(name), len(batch.rows)) for name in wanted]
+                for number, row in zip(batch.rows.tolist(), zip(*cells, strict=True), strict=True):
+                    yield number, dict(zip(wanted, row, strict=True))
+
+    def _header(self, names: Sequence[str]) -> bytes:
+        """The line that a table without a header lacks; compressed, it can be put before a compressed file."""
+        line = ",".join(names).encode() + b"\n"
+        return gzip.compress(line, mtime=0) if self.is_compressed else line
+
+    @cached_property
+    def first_line(self) -> str:
+        """The beginning of a text; "" if it is none."""
+        with self._opened() as stream:
+            data = self._unpacked(stream).read(4096)
+        return data.decode("utf-8-sig", "ignore").strip().partition("\n")[0].strip()
+
+    @cached_property
+    def lines(self) -> list[str]:
+        """The lines of a text that are not empty.
+
+        Raises:
+            UsageError: if it is not UTF-8, or empty.
+        """
+        with self._opened() as stream:
+            lines = [line.strip() for line in self._read(stream).decode("utf-8-sig").splitlines()]
+        if not any(lines):
+            raise UsageError(what="A list is empty", where=self.uri, why="it has no line", fix="give the whole file")
+        return list(filter(None, lines))
+
+    @cached_property
+    def json(self) -> Any:
+        """The value of a JSON file.
+
+        Raises:
+            UsageError: if it is no JSON.
+        """
+        with self._opened() as stream:
+            return parse_json(self._read(stream))
+
+    def _unpacked(self, stream: IO[bytes]) -> IO[bytes]:
+        return cast(IO[bytes], gzip.GzipFile(fileobj=stream)) if self.is_compressed else stream
+
+    def _read(self, stream: IO[bytes]) -> bytes:
+        data = self._unpacked(stream).read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise ValueError(f"it has more than {MAX_BYTES:,} bytes")
+        return data
+
+    def _opened(self) -> "_Opened":
+        return _Opened(self.uri)
+
+    def refuse(self, why: str, fix: str) -> NoReturn:
+        """Raises an error about this file."""
+        raise UsageError(what="An annotation file is not what it looks like", where=self.uri, why=why, fix=fix)
+
+
+class _Opened:
+    """An open file, whose errors are told in four parts."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri, self._context = uri, files.open_read(uri)
+
+    def __enter__(self) -> IO[bytes]:
+        try:
+            return self._context.__enter__()
+        except OSError as error:
+            raise _unreadable(self._uri, error) from None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        self._context.__exit__(None, None, None)
+        if isinstance(error, UNREADABLE) and not isinstance(error, UsageError):
+            raise _unreadable(self._uri, error) from None
+
+
+def _unreadable(uri: str, error: BaseException) -> UsageError:
+    fix = "check the path, rights and format; texts are read as UTF-8"
+    return UsageError(what="A source cannot be read", where=uri, why=" ".join(str(error).split()), fix=fix)
+
+
+def _cells(values: Any, number_of_rows: int) -> list[Any]:
+    if values is None:
+        return [None] * number_of_rows
+    return values.to_pylist() if isinstance(values, pa.Array) else list(values)

@@ -1,0 +1,84 @@
+"""Ids and groups of videos, made of the paths of their videos."""
+
+import hashlib
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from yt8m_pipeline.errors import UsageError
+from yt8m_pipeline.intake.video_files import VIDEO
+
+UCF = re.compile(r"(?:\A|/)v_(\w+_g\d+)_c\d+\Z")
+"""UCF-50 and UCF-101: v_CLASS_gGROUP_cCLIP. "The videos in each action category are grouped into 25 groups ... videos
+from the same group may share some common features, such as similar background" (Soomro et al., 2012)."""
+
+HMDB = re.compile(r"(?:\A|/)([^/]+)_[hulf]_(?:nm|cm)_np\d+_(?:fr|ba|le|ri)_(?:goo|med|bad)_\d+\Z")
+"""HMDB51: FILM_ACTION_BODY-PARTS_CAMERA-MOTION_PEOPLE_VIEWPOINT_QUALITY_CLIP (Kuehne et al., 2011, §2.2). The official
+splits keep the clips of one source together only within an action, and so the group is the source and the action."""
+
+
+def identify(names: Iterable[str]) -> tuple[dict[str, str], list[str]]:
+    r"""Makes an id of each path: without its ending if that is unique, and with _ for what is no letter, digit, . or -.
+
+    Args:
+        names: Different paths relative to a source.
+
+    Returns:
+        The id of each, and the paths whose ids would have been the same. They end in 8 digits of the path's SHA-256,
+        so that no id depends on the order of the paths.
+
+    >>> identify(["dog/a b.mp4", "dog/c.mp4", "dog/c.mkv", "-x\n.mp4"])[0]
+    {'dog/a b.mp4': 'dog_a_b', 'dog/c.mp4': 'dog_c.mp4', 'dog/c.mkv': 'dog_c.mkv', '-x\n.mp4': '_x_'}
+    """
+    paths = list(names)
+    short = {path: _safe(VIDEO.sub("", path)) for path in paths}
+    shared = Counter(short.values())
+    long = {path: name if shared[name] == 1 else _safe(path) for path, name in short.items()}
+    shared = Counter(long.values())
+    colliding = [path for path in paths if shared[long[path]] > 1]
+    return long | {path: f"{long[path]}-{_digest(path)}" for path in colliding}, colliding
+
+
+def _safe(path: str) -> str:
+    name = "".join(sign if sign.isalnum() or sign in "._-" else "_" for sign in unicodedata.normalize("NFC", path))
+    return "_" + name[1:] if name[:1] in (".", "-", "") else name
+
+
+def _digest(path: str) -> str:
+    return hashlib.sha256(path.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+
+
+def group_pattern(names: Sequence[str], given: str | None) -> re.Pattern[str] | None:
+    """The regular expression whose first group is a video's group: the given one, or a known one that all names have.
+
+    Raises:
+        UsageError: if the given one is no regular expression, or has no group.
+    """
+    if given is not None:
+        return compiled(given, "--group-by", "--group-by '^(.+)_clip[0-9]+'")
+    stems = [VIDEO.sub("", name) for name in names]
+    known = (pattern for pattern in (UCF, HMDB) if stems and all(map(pattern.search, stems)))
+    return next(known, None)
+
+
+def compiled(text: str, option: str, example: str) -> re.Pattern[str]:
+    """A regular expression of the command line that has a group.
+
+    Raises:
+        UsageError: if it is none, or has no group.
+    """
+    try:
+        pattern = re.compile(text)
+        why = "" if pattern.groups else "it has no group in parentheses"
+    except re.error as error:
+        why = str(error)
+    if why:
+        raise UsageError(what="This is no pattern", where=f"{option} {text}", why=why, fix=f"for example {example}")
+    return pattern
+
+
+def group_of(name: str, pattern: re.Pattern[str] | None) -> str:
+    """The group of a video by its path; "" for none."""
+    found = pattern.search(VIDEO.sub("", name)) if pattern else None
+    return (found.group(1) or "") if found else ""

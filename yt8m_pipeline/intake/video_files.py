@@ -1,0 +1,167 @@
+"""The files of a source: videos, annotation files, and what is neither."""
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from yt8m_pipeline import files
+from yt8m_pipeline.errors import UsageError
+from yt8m_pipeline.intake.documents import Document
+from yt8m_pipeline.intake.understood import Unused
+from yt8m_pipeline.places import ANYWHERE
+
+VIDEO = re.compile(
+    r"\.(3g2|3gp|asf|avi|f4v|flv|m2ts|m4v|mkv|mov|mp4|mpeg|mpg|mts|ogg|ogm|ogv|ts|vob|webm|wmv)\Z", re.IGNORECASE
+)
+"""The endings of videos, for the formats that `decoding.demuxers` opens."""
+
+SYSTEM = re.compile(r"(\..*|__MACOSX|Thumbs\.db|desktop\.ini)\Z", re.IGNORECASE | re.DOTALL)
+"""The names of files and folders that systems put beside people's own, and of hidden ones."""
+
+HIDDEN, NO_VIDEO, EMPTY = "a hidden or a system file", "no video by its ending", "an empty file"
+
+
+class VideoFile(NamedTuple):
+    """A video.
+
+    Attributes:
+        uri: Its absolute path, or its URI.
+        name: Its path relative to the folder in which it was found, with forward slashes.
+    """
+
+    uri: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the sources hold.
+
+    Attributes:
+        videos: Sorted by their names in each source.
+        documents: The other files that may be annotations.
+        unused: What is neither, and why.
+    """
+
+    video_files: list[VideoFile] = field(default_factory=list)
+    documents: list[Document] = field(default_factory=list)
+    unused: list[Unused] = field(default_factory=list)
+
+    def add(self, uri: str, name: str, *, is_given: bool) -> None:
+        """Sorts a file into its list."""
+        refusal = _refusal(uri)
+        if refusal and VIDEO.search(name):
+            self.unused.append(Unused(refusal, name))
+        elif VIDEO.search(name):
+            self.video_files.append(VideoFile(uri, name))
+        elif is_given or Document.may_be_one(name):
+            self.documents.append(Document(uri, name, is_given))
+        else:
+            self.unused.append(Unused(NO_VIDEO, name))
+
+
+def find(sources: Sequence[str], *, without: str = "") -> Found:
+    """Finds the videos and documents of sources: folders, files, or folders in a bucket.
+
+    Args:
+        sources: Paths or URIs.
+        without: A folder that is left out, since it is where the tables go.
+
+    Raises:
+        UsageError: if there is no such file or folder, or it cannot be listed.
+    """
+    found = Found()
+    for source in sources:
+        if not files.is_local(source):
+            _find_remote(source.rstrip("/"), without.rstrip("/"), found)
+        elif os.path.isdir(source):
+            _walk(os.path.abspath(source), "", (), os.path.abspath(without) if without else "", found)
+        elif os.path.isfile(source):
+            found.add(os.path.abspath(source), os.path.basename(source), is_given=True)
+        else:
+            raise _no_source(source)
+    return found
+
+
+def _no_source(source: str) -> UsageError:
+    return UsageError(
+        what="A source does not exist",
+        where=source,
+        why="there is no such file or folder",
+        fix="give a folder of videos, a table, or a published annotation file with the folder of its videos",
+    )
+
+
+def _find_remote(source: str, without: str, found: Found) -> None:
+    names = files.list_files(source)
+    if not names and not files.exists(source):
+        raise _no_source(source)
+    for name in names:
+        if without and files.join(source, name).startswith(f"{without}/"):
+            continue
+        if any(map(SYSTEM.match, name.split("/"))):
+            found.unused.append(Unused(HIDDEN, name))
+        else:
+            found.add(files.join(source, name), name, is_given=False)
+    if not names:
+        found.add(source, source.rpartition("/")[2], is_given=True)
+
+
+def _walk(folder: str, prefix: str, above: tuple[tuple[int, int], ...], without: str, found: Found) -> None:
+    """Adds the files below a local folder. Links to folders are followed, but not to one that they are in."""
+    here = os.stat(folder)
+    above = (*above, (here.st_dev, here.st_ino))
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        found.unused.append(Unused(f"it cannot be listed: {error.strerror}", prefix or folder))
+        return
+    for entry in entries:
+        name = prefix + entry.name
+        if SYSTEM.match(entry.name):
+            found.unused.append(Unused(HIDDEN, name))
+        elif not entry.is_dir():
+            _add_file(entry, name, found)
+        elif entry.path != without and not _leads_back(entry, above):
+            _walk(entry.path, f"{name}/", above, without, found)
+
+
+def _leads_back(entry: "os.DirEntry[str]", above: tuple[tuple[int, int], ...]) -> bool:
+    state = entry.stat()
+    return (state.st_dev, state.st_ino) in above
+
+
+def _add_file(entry: "os.DirEntry[str]", name: str, found: Found) -> None:
+    if not entry.is_file():
+        found.unused.append(Unused("a broken link, or no regular file", name))
+    elif (VIDEO.search(name) or Document.may_be_one(name)) and entry.stat().st_size == 0:
+        found.unused.append(Unused(EMPTY, name))
+    else:
+        found.add(entry.path, name, is_given=False)
+
+
+def _refusal(uri: str) -> str | None:
+    """Why no table may name a video."""
+    if not _is_text(uri):
+        return "its name is not UTF-8"
+    why = ANYWHERE.refusal(uri)
+    return f"a table cannot name it: {why}" if why else None
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def stem(name: str) -> str:
+    """The name of a video without its folder and ending; other names, which may have dots in them, whole.
+
+    >>> stem("Archery/v_Archery_g01_c01.avi"), stem("BV1.5xy")
+    ('v_Archery_g01_c01', 'BV1.5xy')
+    """
+    return VIDEO.sub("", name.rpartition("/")[2])
