@@ -15,8 +15,10 @@ from yt8m_pipeline import files
 from yt8m_pipeline.compression.distortion import Distortion, relative_error_of_both, relative_error_of_facts
 from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.data_model import Float32Array, Partition
+from yt8m_pipeline.dataset.index import read_parquet, write_parquet
 from yt8m_pipeline.dataset.layout import Layout, Shard
 from yt8m_pipeline.dataset.manifest import Manifest, fitted_row, shard_parts, total_distortion, write_manifest
+from yt8m_pipeline.dataset.offsets import with_offsets
 from yt8m_pipeline.dataset.reader import open_dataset, read_shard
 from yt8m_pipeline.dataset.shards import Member, shard_key, write_shard
 from yt8m_pipeline.dataset.steps import QUANTIZER, FileEntry, Step, require_intact
@@ -94,20 +96,30 @@ def _sorted_group(name: str, members: Iterable[Member | None]) -> Group:
 
 @dataclass
 class CopyTables(beam.PTransform[Pipeline, PCollection[FileEntry]]):
-    """Pipeline → PCollection[FileEntry]: the tables of the source, which no codebook changes.
+    """Pipeline → PCollection[FileEntry]: the tables of the source; of them only the offsets of records change.
 
     Attributes:
         copying: From where to where.
         tables: The tables.
+        width: The number of codes of a frame.
         passed: The verdict on the store.
     """
 
     copying: Copying
     tables: list[FileEntry]
+    width: int
     passed: PCollection[bool]
 
     def expand(self, root: Pipeline) -> PCollection[FileEntry]:
-        return root | beam.Create(self.tables) | OnlyIf(self.passed) | Map(_copy, self.copying)
+        return root | beam.Create(self.tables) | OnlyIf(self.passed) | Map(_copy_table, self.copying, self.width)
+
+
+def _copy_table(file: FileEntry, copying: Copying, width: int) -> FileEntry:
+    if file.path != Layout.VIDEOS:
+        return _copy(file, copying)
+    require_intact(copying.source, file)
+    videos = read_parquet(copying.source, file.path)
+    return write_parquet(copying.target, file.path, with_offsets(videos, width, Quantizer.uniform().feature_name))
 
 
 @dataclass
