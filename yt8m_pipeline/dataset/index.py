@@ -160,9 +160,20 @@ def write_videos(layout: Layout, tables: Iterable[pa.Table], width: int, feature
     published = rows.set_column(rows.schema.get_field_index("labels"), "labels", labels)
     withheld = rows.filter(pc.equal(rows["partition"], Partition.TEST.value)).select(TEST_LABELS.names)
     return [
-        write_parquet(layout, Layout.VIDEOS, with_offsets(published, width, feature_name)),
+        write_index(layout, published, width, feature_name),
         write_parquet(layout, Layout.TEST_LABELS, withheld),
     ]
+
+
+def write_index(layout: Layout, videos: pa.Table, width: int, feature_name: str) -> FileEntry:
+    """Writes videos.parquet, of its rows sorted by id, with the offsets; columns that are missing are null.
+
+    The arguments are those of `write_videos`.
+    """
+    own = [VIDEOS.field(name) if name in VIDEOS.names else videos.field(name) for name in videos.column_names]
+    located = with_offsets(videos.cast(pa.schema(own)), width, feature_name)
+    rows = pa.concat_tables([VIDEOS.empty_table(), located], promote_options="default")
+    return write_parquet(layout, Layout.VIDEOS, rows)
 
 
 def count_classes(layout: Layout) -> dict[Partition, int]:

@@ -29,7 +29,7 @@ _VARINT_ENDS = 1 << np.arange(7, 63, 7, dtype=np.int64)
 def frame_record_bytes(id_bytes: Bytes, label_bytes: Bytes, frames: Bytes, width: int, feature_name: str) -> Bytes:
     """The length of a frame-level TFRecord, framing included; of arrays, that of each.
 
-    >>> frame_record_bytes(id_bytes=2, label_bytes=2, frames=2, width=3, feature_name="rgb_codes")
+    >>> int(frame_record_bytes(id_bytes=2, label_bytes=2, frames=2, width=3, feature_name="rgb_codes"))
     85
 
     Args:

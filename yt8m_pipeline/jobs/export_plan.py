@@ -91,7 +91,8 @@ class ExportPlan:
         if self.previous is None or not is_complete(self.layout, self.previous):
             return False
         stated = [(manifest.pca, _tables_but_videos(manifest)) for manifest in (self.previous, self.manifest)]
-        return stated[0] == stated[1] and _videos(self.layout).equals(_videos(self.source.layout))
+        videos = _videos(self.source.layout)
+        return stated[0] == stated[1] and _videos(self.layout).select(videos.column_names).equals(videos)
 
 
 def _tables_but_videos(manifest: Manifest) -> list[FileEntry]:
