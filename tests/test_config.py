@@ -89,6 +89,8 @@ def test_five_mistakes_are_reported_at_once_with_their_fields(tmp_path: Path) ->
         ("- 1", "not a mapping"),
         ("", "not a mapping"),
         ("vocabulary: {type_whitelist: [a], type_blacklist: [a]}", "both whitelisted and blacklisted: a"),
+        ("tables: {keep_columns: [title, frames]}", "rename frames in your table"),
+        ("tables: {keep_columns: [title, title]}", "rename title in your table"),
         ("video_sampling: {min_duration_seconds: .nan}", "video_sampling.min_duration_seconds"),
         ("quantizer: {method: uniform, levels: 16}", "exactly 256 levels"),
         ("quantizer: {method: uniform, scope: per_dimension}", "shared by all dimensions"),

@@ -136,6 +136,7 @@ COMPRESSION: Mapping[str, Any] = {
 ALONE: Mapping[str, Any] = {
     "tables.root": "other_corpus",
     "tables.encoding": "cp1252",
+    "tables.keep_columns": ["view_count"],
     "tables.uri_schemes": ["gs", "s3"],
     "tables.allow_outside_root": False,
     "store": "other_features",
@@ -541,6 +542,18 @@ class TestCompressionAndShards:
         assert ON_DISK[field](built / "dataset", usual, bench.folder / "features")
         assert not ON_DISK[field](changed, usual, bench.folder / "features")
         assert ON_DISK[field](changed, COMPRESSION[field], bench.folder / "features")
+
+    def test_kept_columns_are_those_of_the_videos_table(self, bench: Bench, built: Path) -> None:
+        kept = build(bench.config({"tables.keep_columns": ALONE["tables.keep_columns"], "output": "kept"}))
+        rows, usual = (pq.read_table(folder / "videos.parquet") for folder in (kept, built / "dataset"))
+        given = {row["video_id"]: row for row in pq.read_table(bench.folder / "corpus/videos.parquet").to_pylist()}
+        assert [*usual.column_names, "view_count"] == rows.column_names
+        for row in rows.to_pylist():
+            assert (row["view_count"], row["uri"]) == (
+                str(given[row["video_id"]]["view_count"]),
+                given[row["video_id"]]["uri"],
+            )
+            assert row["duration_seconds"] == given[row["video_id"]]["duration_seconds"]
 
     def test_the_source_is_where_the_pca_is_from(self, bench: Bench, built: Path) -> None:
         imported = build(bench.config({"pca.source": ALONE["pca.source"], "output": "imported"}))

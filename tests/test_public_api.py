@@ -18,7 +18,7 @@ SIGNATURES = {
     "load_config": "(path, settings=())",
     "open_dataset": "(dataset)",
     "probe": "(uris, decoding=None, *, frames=False, workers=None)",
-    "read_frames": "(dataset, partition)",
+    "read_frames": "(dataset, partition, *, max_frames=None)",
     "read_videos": "(dataset, partition)",
     "rebuild_split": "(config, partition, beam_arguments=(), *, on_progress=None)",
 }
@@ -26,8 +26,8 @@ CLASSES = {
     "BuildResult": {"dataset", "elapsed_seconds", "is_new", "plan", "stage_seconds"},
     "ExportResult": {"elapsed_seconds", "is_new", "plan"},
     "FinishedDataset": {
-        "count_classes", "dimensions", "frames", "layout", "pca", "quantizer", "rejects", "rows", "shards", "videos",
-        "vocabulary"
+        "classes", "count_classes", "dimensions", "frames", "ids", "index", "layout", "multi_hot", "pca", "quantizer",
+        "rejects", "rows", "shard", "shards", "videos", "vocabulary"
     },
     "PipelineError": {"add_note", "args", "exit_code", "parts", "told", "with_traceback"},
     "Progress": {"announced", "count", "done", "frames", "index", "stage", "text"},

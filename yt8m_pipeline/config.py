@@ -2,6 +2,7 @@
 
 import difflib
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum, StrEnum
 from fractions import Fraction
@@ -12,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
-from yt8m_pipeline.data_model import Partition
+from yt8m_pipeline.data_model import VIDEO_COLUMNS, Partition
 from yt8m_pipeline.errors import CONTINUED, UsageError
 from yt8m_pipeline.places import Places
 
@@ -128,6 +129,17 @@ class Tables(Section):
             except (LookupError, UnicodeError) as error:
                 raise ValueError(str(error)) from None
         return encoding
+
+    @model_validator(mode="after")
+    def _kept_columns_have_names_of_their_own(self) -> "Tables":
+        names = Counter(self.keep_columns)
+        wrong = sorted(name for name in names if names[name] > 1 or name in VIDEO_COLUMNS)
+        if wrong:
+            raise ValueError(
+                f"keep_columns: videos.parquet has one column of each name, and own ones called "
+                f"{', '.join(VIDEO_COLUMNS)}; rename {', '.join(wrong)} in your table"
+            )
+        return self
 
     @property
     def places(self) -> Places:

@@ -14,6 +14,26 @@ Int64Array: TypeAlias = npt.NDArray[np.int64]
 UInt8Array: TypeAlias = npt.NDArray[np.uint8]
 
 
+VIDEO_COLUMNS = (
+    "video_id",
+    "partition",
+    "labels",
+    "frames",
+    "shard",
+    "features_sha256",
+    "features_magnitude",
+    "decoded_fraction",
+    "deviation_seconds",
+    "uri",
+    "duration_seconds",
+    "frame_offset",
+    "frame_bytes",
+    "video_offset",
+    "video_bytes",
+)
+"""The names of the columns of videos.parquet, which no column of a user's own may have."""
+
+
 class Partition(StrEnum):
     """The three parts of the dataset (paper §3.2)."""
 

@@ -98,12 +98,12 @@ def build_dataset(root: Pipeline, plan: BuildPlan) -> None:
 
 
 def export_dataset(root: Pipeline, plan: ExportPlan) -> None:
-    """Adds the writing of a finished dataset with another codebook; no video is decoded, no table changes."""
+    """Adds the writing of a finished dataset with another codebook; no video is decoded."""
     copying = Copying(plan.source.layout, plan.journal, plan.store)
     groups = root | ReadMembers(copying.source, plan.videos, plan.sizes)  # (Shard, [Member])
     passed = groups | CheckStore(plan.store, plan.number_of_videos)  # bool
     pca = root | CopyPca(copying, plan.pca, passed)  # Step
-    tables = root | CopyTables(copying, plan.tables, passed)  # FileEntry
+    tables = root | CopyTables(copying, plan.tables, plan.pca.facts.components, passed)  # FileEntry
     quantizer = pca | WriteUniform(plan.journal)  # Step
     shards = groups | EncodeAgain(copying, plan.pca, plan.quantizer, quantizer, passed)  # Step
     _ = shards | WriteExportManifest(copying, plan.for_manifest, quantizer, tables, passed)
@@ -212,7 +212,8 @@ def write_dataset(selected: Selected, stored: PCollection[StoredVideo], plan: Bu
     writing = Writing(plan.store, plan.journal, plan.anew)
     shards = groups | WriteShards(writing, pca, quantizer, indices)  # Step
     vocabulary = train_counts | WriteVocabulary(layout, entities, frozen=plan.anew is not None)  # FileEntry
-    tables = groups | ListVideos(indices) | WriteVideos(layout, passed)  # FileEntry
+    rows = groups | ListVideos(indices, config.tables.keep_columns)  # pa.Table
+    tables = rows | WriteVideos(layout, passed, pca, quantizer)  # FileEntry
     _ = counts | WriteManifest(
         layout,
         plan.for_manifest,

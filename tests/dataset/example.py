@@ -91,6 +91,6 @@ def _write_tables(layout: Layout) -> list[FileEntry]:
     text = "Index,TrainVideoCount\n" + "".join(f"{label},{counts[label]}\n" for label in range(LABELS))
     return [
         write_vocabulary(layout, text.encode(), frozen=False),
-        *write_videos(layout, [pa.Table.from_pylist(rows, schema=VIDEOS)]),
+        *write_videos(layout, [pa.Table.from_pylist(rows, schema=VIDEOS)], DIMENSIONS, "rgb"),
         *write_rejects(layout, [reject_video(Stage.DECODE, "f", "f.mp4", REJECTED)]),
     ]

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.selection.rows import STRINGS, table
-from yt8m_pipeline.data_model import Partition, StoredEntry, StoredVideo, Video
+from yt8m_pipeline.data_model import VIDEO_COLUMNS, Partition, StoredEntry, StoredVideo, Video
 from yt8m_pipeline.dataset.index import (
+    VIDEOS,
     VOCABULARY_COLUMNS,
     label_indices,
     read_parquet,
@@ -125,11 +126,23 @@ def with_newlines(text: str) -> str:
 
 def stored(video_id: str, partition: Partition, *entity_ids: str) -> StoredVideo:
     entry = StoredEntry(5, 1.5, f"digest of {video_id}", decoded_fraction=0.75, deviation_seconds=0.25)
-    return StoredVideo(Video(video_id, "uri", partition, entity_ids), entry)
+    video = Video(
+        video_id,
+        f"/corpus/films/{video_id}.mp4",
+        partition,
+        entity_ids,
+        listed_uri=f"films/{video_id}.mp4",
+        duration_seconds=5.5,
+        kept_columns=("a film", ""),
+    )
+    return StoredVideo(video, entry)
 
 
 INDICES = {"/m/a": 2, "/m/b": 0, "/m/c": 1}
 SHARDS = {partition: Shard(partition, 1, 4) for partition in Partition}
+KEPT = ("title", "licence")
+FORM = (4, "rgb_codes")
+"""The number of codes of a frame, and the feature list that they are in."""
 
 
 def video_tables() -> list[pa.Table]:
@@ -141,12 +154,12 @@ def video_tables() -> list[pa.Table]:
         Partition.TEST: [stored("s1", Partition.TEST, "/m/a", "/m/c"), stored("s0", Partition.TEST, "/m/b")],
         Partition.VALIDATE: [stored("v1", Partition.VALIDATE, "/m/c")],
     }
-    return [video_rows(SHARDS[part], found, INDICES) for part, found in members.items()]
+    return [video_rows(SHARDS[part], found, INDICES, KEPT) for part, found in members.items()]
 
 
 class TestVideos:
     def test_labels_of_the_test_partition_are_withheld(self, layout: Layout) -> None:
-        entries = write_videos(layout, video_tables())
+        entries = write_videos(layout, video_tables(), *FORM)
         assert [entry.path for entry in entries] == ["videos.parquet", "withheld/test_labels.parquet"]
         published = read_parquet(layout, "videos.parquet").to_pylist()
         assert [(row["video_id"], row["partition"], row["labels"]) for row in published] == [
@@ -161,16 +174,16 @@ class TestVideos:
 
     def test_the_published_file_is_the_same_whatever_the_test_labels(self, layout: Layout) -> None:
         """Not only null when read: the values are not in the bytes."""
-        before = write_videos(layout, video_tables())
-        other = video_rows(SHARDS[Partition.TEST], [stored("s1", Partition.TEST, "/m/b")], INDICES)
-        same = video_rows(SHARDS[Partition.TEST], [stored("s0", Partition.TEST, "/m/a", "/m/b")], INDICES)
+        before = write_videos(layout, video_tables(), *FORM)
+        other = video_rows(SHARDS[Partition.TEST], [stored("s1", Partition.TEST, "/m/b")], INDICES, KEPT)
+        same = video_rows(SHARDS[Partition.TEST], [stored("s0", Partition.TEST, "/m/a", "/m/b")], INDICES, KEPT)
         train, _, validate = video_tables()
-        after = write_videos(layout, [train, other, same, validate])
+        after = write_videos(layout, [train, other, same, validate], *FORM)
         assert after[0] == before[0]
         assert after[1] != before[1]
 
     def test_a_row_says_where_the_record_is_and_what_it_was_made_of(self, layout: Layout) -> None:
-        write_videos(layout, video_tables())
+        write_videos(layout, video_tables(), *FORM)
         row = read_parquet(layout, "videos.parquet").to_pylist()[2]
         assert row == {
             "video_id": "t1",
@@ -182,14 +195,27 @@ class TestVideos:
             "features_magnitude": 1.5,
             "decoded_fraction": 0.75,
             "deviation_seconds": 0.25,
+            "uri": "films/t1.mp4",
+            "duration_seconds": 5.5,
+            "frame_offset": 0,
+            "frame_bytes": 118,
+            "video_offset": 0,
+            "video_bytes": 85,
+            "title": "a film",
+            "licence": "",
         }
+
+    def test_the_columns_are_those_whose_names_the_config_reserves(self, layout: Layout) -> None:
+        assert tuple(VIDEOS.names) == VIDEO_COLUMNS
+        write_videos(layout, video_tables(), *FORM)
+        assert read_parquet(layout, "videos.parquet").column_names == [*VIDEO_COLUMNS, *KEPT]
 
     def test_the_order_of_the_tables_changes_no_byte(self, layout: Layout) -> None:
         tables = video_tables()
         pieces = [table.slice(start, 1) for table in tables[::-1] for start in range(table.num_rows)]
-        assert write_videos(layout, tables) == write_videos(layout, pieces)
+        assert write_videos(layout, tables, *FORM) == write_videos(layout, pieces, *FORM)
 
     def test_no_videos_are_an_empty_table(self, layout: Layout) -> None:
-        write_videos(layout, [])
+        write_videos(layout, [], *FORM)
         assert read_parquet(layout, "videos.parquet").num_rows == 0
         assert read_parquet(layout, "withheld/test_labels.parquet").num_rows == 0

@@ -20,7 +20,6 @@ from yt8m_pipeline.compression.distortion import Distortion
 from yt8m_pipeline.compression.histogram import Histogram
 from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.data_model import Float32Array, Partition, UInt8Array
-from yt8m_pipeline.dataset.layout import Shard
 from yt8m_pipeline.dataset.manifest import PartitionSummary, distortion_facts
 from yt8m_pipeline.dataset.reader import (
     FrameExample,
@@ -200,7 +199,7 @@ def ids(videos: Iterable[Expected | FrameExample | VideoExample]) -> list[str]:
 @pytest.mark.parametrize("index", range(OF[Partition.TRAIN]))
 def test_one_shard_is_read_alone(dataset: Dataset, index: int) -> None:
     opened = open_dataset(str(dataset.root))
-    found = list(read_shard(opened, Shard(Partition.TRAIN, index, OF[Partition.TRAIN])))
+    found = list(read_shard(opened, opened.shards("frame", Partition.TRAIN)[index]))
     expected = shard_videos(Partition.TRAIN, index)
     assert [example.video_id for example in found] == [video.video_id for video in expected]
     for example, video in zip(found, expected, strict=True):

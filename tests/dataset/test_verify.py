@@ -1,6 +1,7 @@
 """Each kind of fault in a dataset is found and named, and a sound dataset has none."""
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +31,7 @@ from yt8m_pipeline.dataset.index import (
 )
 from yt8m_pipeline.dataset.layout import Layout, Shard
 from yt8m_pipeline.dataset.manifest import PartitionSummary, fitted_row, shard_parts, write_manifest
+from yt8m_pipeline.dataset.offsets import OFFSET_COLUMNS
 from yt8m_pipeline.dataset.rejects import find_rejects, write_rejects
 from yt8m_pipeline.dataset.shards import Member, write_shard
 from yt8m_pipeline.dataset.steps import CodebookFacts, CodebookStep, PcaFacts, PcaStep, Step, file_entry
@@ -73,7 +75,8 @@ class Dataset:
         self.pca, self.quantizer = self.fit(30)
         self.shards = {shard: self.write(shard, members) for shard, members in SHARDS.items()}
         videos = [[stored(name, shard.partition) for name in members] for shard, members in SHARDS.items()]
-        write_videos(self.layout, [video_rows(*pair, INDICES) for pair in zip(SHARDS, videos, strict=True)])
+        rows = [video_rows(*pair, INDICES) for pair in zip(SHARDS, videos, strict=True)]
+        write_videos(self.layout, rows, 4, self.quantizer.feature_name)
         everything = [video for members in videos for video in members]
         self.summaries = {part: PartitionSummary() for part in Partition}
         for video in everything:
@@ -318,6 +321,19 @@ class TestTables:
             dataset.summaries[Partition.VALIDATE] = replace(usual, **change)
             dataset.restate()
             assert dataset.faults() == [("videos.parquet", what)]
+
+    @pytest.mark.parametrize("column", OFFSET_COLUMNS)
+    def test_a_record_that_stands_elsewhere_than_the_index_says(self, dataset: Dataset, column: str) -> None:
+        dataset.change_videos(lambda row: row | {column: row[column] + 1} if row["video_id"] == "t2" else row)
+        ((where, what),) = dataset.faults()
+        assert where == TRAIN.replace("frame", column.split("_", maxsplit=1)[0])
+        assert re.fullmatch(r"video t2: its record has \d+ bytes from \d+ on, videos\.parquet says otherwise", what)
+
+    def test_an_index_of_an_older_version_has_no_offsets(self, dataset: Dataset) -> None:
+        rows = read_parquet(dataset.layout, "videos.parquet")
+        write_parquet(dataset.layout, "videos.parquet", rows.drop_columns(list(OFFSET_COLUMNS)))
+        dataset.restate()
+        assert dataset.faults() == []
 
     def test_a_video_less_in_the_index(self, dataset: Dataset) -> None:
         dataset.change_videos(lambda row: None if row["video_id"] == "v1" else row)

@@ -176,14 +176,22 @@ class Quantizer:
             DataError: if a code has no level, or the dimensions are not the codebook's.
         """
         self._require_dimensions(codes)
-        if codes.size and codes.max() >= self.length:
+        self.require_levels(codes)
+        return self.levels[codes] if self.scope == "shared" else self.levels[np.arange(len(self.levels)), codes]
+
+    def require_levels(self, codes: UInt8Array) -> None:
+        """Refuses codes that have no level.
+
+        Raises:
+            DataError: if there is one.
+        """
+        if self.length < MAX_LEVELS and codes.size and codes.max() >= self.length:
             raise DataError(
                 what="A code has no level",
                 where=f"feature {self.feature_name}",
                 why=f"code {codes.max()}, but the codebook has {self.length} levels",
                 fix="read the records with the quantizer.npz of their own dataset",
             )
-        return self.levels[codes] if self.scope == "shared" else self.levels[np.arange(len(self.levels)), codes]
 
     def _require_dimensions(self, array: Float32Array | UInt8Array) -> None:
         if self.scope == "per_dimension" and array.shape[-1:] != self.levels.shape[:1]:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from yt8m_pipeline import files
 from yt8m_pipeline.data_model import Partition, StoredEntry, StoredVideo
 from yt8m_pipeline.dataset.layout import Layout, Shard
+from yt8m_pipeline.dataset.offsets import OFFSET_COLUMNS, with_offsets
 from yt8m_pipeline.dataset.shards import PUBLISHED
 from yt8m_pipeline.dataset.steps import FileEntry, file_entry
 from yt8m_pipeline.errors import DataError
@@ -42,8 +43,12 @@ VIDEOS = pa.schema(
         ("features_magnitude", pa.float64()),
         ("decoded_fraction", pa.float64()),
         ("deviation_seconds", pa.float64()),
+        ("uri", pa.string()),
+        ("duration_seconds", pa.float64()),
+        *((name, pa.int64()) for name in OFFSET_COLUMNS),
     ]
 )
+"""The columns of videos.parquet. Behind them stand the columns of the user's own that `tables.keep_columns` names."""
 TEST_LABELS = pa.schema([("video_id", pa.string()), ("labels", pa.list_(pa.int64()))])
 
 
@@ -97,8 +102,17 @@ def write_vocabulary(layout: Layout, text: bytes, *, frozen: bool) -> FileEntry:
     return file_entry(layout, Layout.VOCABULARY)
 
 
-def video_rows(shard: Shard, members: Sequence[StoredVideo], indices: Mapping[str, int]) -> pa.Table:
-    """The rows of `VIDEOS` for the videos of a shard, labels included: `write_videos` withholds those of test."""
+def video_rows(
+    shard: Shard, members: Sequence[StoredVideo], indices: Mapping[str, int], keep_columns: Sequence[str] = ()
+) -> pa.Table:
+    """The rows of videos.parquet for the videos of a shard, before `write_videos` withholds labels and adds offsets.
+
+    Args:
+        shard: Which shard.
+        members: Its videos, sorted by id.
+        indices: The label index of each entity id.
+        keep_columns: The names of the texts that the videos have in `kept_columns`.
+    """
     rows = [
         {
             "video_id": member.video.video_id,
@@ -110,10 +124,14 @@ def video_rows(shard: Shard, members: Sequence[StoredVideo], indices: Mapping[st
             "features_magnitude": member.entry.magnitude,
             "decoded_fraction": member.entry.decoded_fraction,
             "deviation_seconds": member.entry.deviation_seconds,
+            "uri": member.video.listed_uri,
+            "duration_seconds": member.video.duration_seconds,
+            **dict(zip(keep_columns, member.video.kept_columns, strict=True)),
         }
         for member in members
     ]
-    return pa.Table.from_pylist(rows, schema=VIDEOS)
+    kept = pa.schema([(name, pa.string()) for name in keep_columns])
+    return pa.Table.from_pylist(rows, schema=pa.unify_schemas([VIDEOS, kept]))
 
 
 def recorded_entry(row: Mapping[str, Any]) -> StoredEntry:
@@ -127,17 +145,35 @@ def recorded_entry(row: Mapping[str, Any]) -> StoredEntry:
     )
 
 
-def write_videos(layout: Layout, tables: Iterable[pa.Table]) -> list[FileEntry]:
-    """Writes videos.parquet, where the labels of the test partition are null, and withheld/test_labels.parquet."""
-    rows = pa.concat_tables([VIDEOS.empty_table(), *tables]).sort_by("video_id")
+def write_videos(layout: Layout, tables: Iterable[pa.Table], width: int, feature_name: str) -> list[FileEntry]:
+    """Writes videos.parquet, where the labels of the test partition are null, and withheld/test_labels.parquet.
+
+    Args:
+        layout: The paths of the dataset.
+        tables: The rows of all videos, as `video_rows` makes them.
+        width: The number of codes of a frame.
+        feature_name: The name of the feature list that holds them.
+    """
+    rows = pa.concat_tables([VIDEOS.empty_table(), *tables], promote_options="default").sort_by("video_id")
     is_published = pc.is_in(rows["partition"], pa.array([partition.value for partition in sorted(PUBLISHED)]))
     labels = pc.if_else(is_published, rows["labels"].combine_chunks(), pa.scalar(None, rows["labels"].type))
     published = rows.set_column(rows.schema.get_field_index("labels"), "labels", labels)
     withheld = rows.filter(pc.equal(rows["partition"], Partition.TEST.value)).select(TEST_LABELS.names)
     return [
-        write_parquet(layout, Layout.VIDEOS, published.cast(VIDEOS)),
+        write_index(layout, published, width, feature_name),
         write_parquet(layout, Layout.TEST_LABELS, withheld),
     ]
+
+
+def write_index(layout: Layout, videos: pa.Table, width: int, feature_name: str) -> FileEntry:
+    """Writes videos.parquet, of its rows sorted by id, with the offsets; columns that are missing are null.
+
+    The arguments are those of `write_videos`.
+    """
+    own = [VIDEOS.field(name) if name in VIDEOS.names else videos.field(name) for name in videos.column_names]
+    located = with_offsets(videos.cast(pa.schema(own)), width, feature_name)
+    rows = pa.concat_tables([VIDEOS.empty_table(), located], promote_options="default")
+    return write_parquet(layout, Layout.VIDEOS, rows)
 
 
 def count_classes(layout: Layout) -> dict[Partition, int]:

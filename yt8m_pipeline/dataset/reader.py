@@ -6,10 +6,11 @@ reads datasets need not install TensorFlow and Beam.
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, TypeVar
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 import pyarrow as pa
@@ -17,22 +18,23 @@ import pyarrow as pa
 from yt8m_pipeline import files
 from yt8m_pipeline.accounting.reasons import DropReason, Stage
 from yt8m_pipeline.compression.quantization import Quantizer
-from yt8m_pipeline.data_model import Float32Array, Int64Array, Partition
-from yt8m_pipeline.dataset.index import read_parquet
+from yt8m_pipeline.data_model import Float32Array, Int64Array, Partition, UInt8Array
 from yt8m_pipeline.dataset.layout import LEVELS, Layout, Shard
 from yt8m_pipeline.dataset.manifest import Manifest, ShardRow, not_finished
+from yt8m_pipeline.dataset.record_index import RecordIndex
 from yt8m_pipeline.dataset.records import parse_frame_record, parse_video_record
 from yt8m_pipeline.dataset.rejects import read_rejects
-from yt8m_pipeline.dataset.tfrecord import read_records
+from yt8m_pipeline.dataset.tfrecord import read_record_at, read_records
 from yt8m_pipeline.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from yt8m_pipeline.compression.pca import Pca
 
 Choice = TypeVar("Choice", bound=StrEnum)
+Example = TypeVar("Example", bound="FrameExample | VideoExample")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class FrameExample:
     """One video, frame by frame.
 
@@ -40,15 +42,22 @@ class FrameExample:
         video_id: The video's id.
         labels: int64, (labels,), ascending indices into vocabulary.csv; empty in the test partition, whose labels are
             withheld.
-        features: float32, (frames, dimensions), de-quantized.
+        codes: uint8, (frames, dimensions), as they are stored: a quarter of the size of the features.
+        quantizer: The codebook that they are codes of.
     """
 
     video_id: str
     labels: Int64Array
-    features: Float32Array
+    codes: UInt8Array
+    quantizer: Quantizer
 
     def __repr__(self) -> str:
-        return f"FrameExample({self.video_id!r}, labels={self.labels.tolist()}, features={self.features.shape})"
+        return f"FrameExample({self.video_id!r}, labels={self.labels.tolist()}, features={self.codes.shape})"
+
+    @cached_property
+    def features(self) -> Float32Array:
+        """float32, (frames, dimensions): the codes, de-quantized when they are first asked for."""
+        return self.quantizer.decode(self.codes)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,21 +104,67 @@ class Entity:
 
 @dataclass(frozen=True, slots=True)
 class ShardFile:
-    """A shard to read: its path or URI, and how many records the manifest says it has."""
+    """A file of a shard, to read: its path or URI, and how many records the manifest says it has."""
 
     uri: str
     records: int
 
 
-@dataclass(frozen=True, slots=True)
+class Examples(Sequence[Example]):
+    """The videos of a partition, in the order of the shards.
+
+    A loop over them reads the files from their starts, and finds a file that has too few records; an index, a slice or
+    a negative index reads those records alone. In datasets of version 0.2.0 and older, which have no offsets, each of
+    these reads its shard up to the record.
+
+    >>> frames = open_dataset(DATASET).frames("train")
+    >>> len(frames), frames[-1].video_id, [example.video_id for example in frames[:2]]
+    (3, 'c', ['a', 'b'])
+    """
+
+    def __init__(
+        self, dataset: "FinishedDataset", level: str, partition: Partition, parse: Callable[[bytes, str], Example]
+    ) -> None:
+        self._dataset, self._level, self._partition, self._parse = dataset, level, partition, parse
+        self._files = dataset.shards(level, partition)
+
+    def __repr__(self) -> str:
+        return f"Examples({self._level!r}, {self._partition.value!r}, videos={len(self)})"
+
+    def __len__(self) -> int:
+        return sum(file.records for file in self._files)
+
+    def __iter__(self) -> Iterator[Example]:
+        return (self._parse(*item) for item in _read_shards(self._files))
+
+    @overload
+    def __getitem__(self, item: int) -> Example: ...
+    @overload
+    def __getitem__(self, item: slice) -> list[Example]: ...
+    def __getitem__(self, item: int | slice) -> Example | list[Example]:
+        if isinstance(item, slice):
+            return [self._read(row) for row in self._rows[item]]
+        return self._read(self._rows[item])
+
+    @cached_property
+    def _rows(self) -> Int64Array:
+        return self._dataset.index.rows(self._partition)
+
+    def _read(self, row: int) -> Example:
+        return _read_one(self._dataset, self._level, int(row), self._parse)
+
+
+@dataclass(frozen=True)
 class FinishedDataset:
-    """A finished dataset, open for reading.
+    """A finished dataset, open for reading. It may be pickled: who unpickles it opens the folder again.
 
     >>> dataset = open_dataset(DATASET)
     >>> len(dataset), [entity.train_videos for entity in dataset.vocabulary]
     (5, [2, 1, 1])
-    >>> dataset["d"].features.shape
-    (4, 4)
+    >>> dataset["d"].features.shape, "d" in dataset, "z" in dataset
+    ((4, 4), True, False)
+    >>> dataset.ids("train"), dataset.multi_hot([0, 2])
+    (['a', 'b', 'c'], array([1., 0., 1.], dtype=float32))
 
     Attributes:
         layout: The paths of its files.
@@ -126,31 +181,65 @@ class FinishedDataset:
     def __repr__(self) -> str:
         return f"FinishedDataset({self.layout.root!r}, videos={len(self)}, dimensions={self.dimensions})"
 
-    def frames(self, partition: Partition | str) -> Iterator[FrameExample]:
-        """Yields every video of a partition, frame by frame; see `read_frames`."""
-        return (_frame_example(self, *item) for item in _read_shards(self.shards("frame", partition)))
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open_dataset, (self.layout.root,)
 
-    def videos(self, partition: Partition | str) -> Iterator[VideoExample]:
-        """Yields every video of a partition as the mean of its frames; see `read_videos`."""
-        return (_video_example(self, *item) for item in _read_shards(self.shards("video", partition)))
+    def frames(self, partition: Partition | str, *, max_frames: int | None = None) -> "Examples[FrameExample]":
+        """The videos of a partition, frame by frame; see `read_frames`."""
+        parse = partial(_frame_example, self, max_frames)
+        return Examples(self, "frame", _choice(Partition, partition, "partition"), parse)
+
+    def videos(self, partition: Partition | str) -> "Examples[VideoExample]":
+        """The videos of a partition as the means of their frames; see `read_videos`."""
+        return Examples(self, "video", _choice(Partition, partition, "partition"), partial(_video_example, self))
+
+    def ids(self, partition: Partition | str) -> list[str]:
+        """The ids of a partition, in the order in which `frames` and `videos` yield them."""
+        rows = self.index.rows(_choice(Partition, partition, "partition"))
+        ids: list[str] = self.index.ids.take(pa.array(rows)).to_pylist()
+        return ids
 
     def __len__(self) -> int:
         """The number of videos of all partitions."""
         return sum(row.records for row in self.rows.values() if row.level == LEVELS[0])
 
+    def __iter__(self) -> Iterator[str]:
+        """Yields the ids of all partitions, sorted."""
+        return (video_id.as_py() for video_id in self.index.ids)
+
+    def __contains__(self, video_id: object) -> bool:
+        """Whether the dataset has a video."""
+        try:
+            return isinstance(video_id, str) and self.index.row(video_id) >= 0
+        except KeyError:
+            return False
+
     def __getitem__(self, video_id: str) -> FrameExample:
-        """One video, frame by frame. Its shard is read up to it.
+        """One video, frame by frame. Only its record is read, or its shard up to it if the dataset has no offsets.
 
         Raises:
             KeyError: the dataset has no such video.
-            DataError: videos.parquet or the shard is damaged.
+            DataError: videos.parquet or the record is damaged.
         """
-        rows = read_parquet(self.layout, Layout.VIDEOS)
-        names = dict(zip(rows["video_id"].to_pylist(), rows["shard"].to_pylist(), strict=True))
-        shard = Shard.of_name(names[video_id])
-        return next(example for example in read_shard(self, shard) if example.video_id == video_id)
+        return _read_one(self, "frame", self.index.row(video_id), partial(_frame_example, self, None))
+
+    @cached_property
+    def index(self) -> RecordIndex:
+        """The ids, and where their records stand: read when it is first needed, and kept."""
+        return RecordIndex.of(self.layout)
 
     @property
+    def classes(self) -> list[str]:
+        """The names of the classes, in the order of their label indices; the id of a class without a name."""
+        return [entity.name or entity.entity_id for entity in self.vocabulary]
+
+    def multi_hot(self, labels: Iterable[int]) -> Float32Array:
+        """float32, (classes,): 1 for each of the labels, and 0 for all others, which is what a loss takes."""
+        vector = np.zeros(len(self.vocabulary), np.float32)
+        vector[list(labels)] = 1
+        return vector
+
+    @cached_property
     def vocabulary(self) -> list[Entity]:
         """The classes, in the order of their label indices."""
         text = files.read_bytes(self.layout.path(Layout.VOCABULARY)).decode()
@@ -200,7 +289,14 @@ class FinishedDataset:
         if not listed or listed != set(paths):
             self._refuse_list(folder, sorted(listed))
         self._refuse_others(folder, paths)
-        return [ShardFile(self.layout.path(path), self.rows[path].records) for path in paths]
+        return [self._file(path) for path in paths]
+
+    def shard(self, level: str, shard: Shard) -> ShardFile:
+        """One shard of a level. `shards` looks whether all of a set are there, this does not."""
+        return self._file(shard.file(level))
+
+    def _file(self, path: str) -> ShardFile:
+        return ShardFile(self.layout.path(path), self.rows[path].records)
 
     def count_classes(self) -> int:
         """The number of labels that there are: the rows of vocabulary.csv."""
@@ -285,7 +381,7 @@ def _load_quantizer(layout: Layout, fingerprint: str) -> Quantizer:
     return quantizer
 
 
-def read_frames(dataset: str, partition: Partition | str) -> Iterator[FrameExample]:
+def read_frames(dataset: str, partition: Partition | str, *, max_frames: int | None = None) -> Iterator[FrameExample]:
     """Yields every video of a partition, frame by frame, in the order of the shards.
 
     >>> for example in read_frames(DATASET, "train"):
@@ -297,20 +393,24 @@ def read_frames(dataset: str, partition: Partition | str) -> Iterator[FrameExamp
     Args:
         dataset: The folder of a finished dataset, local or gs://.
         partition: A partition, or its name: "train", "validate" or "test".
+        max_frames: The number of frames of a video after which the rest is left out; None for all.
 
     Raises:
         UsageError: at once, if there is no such folder or partition.
         DataError: at once, what `open_dataset` and `FinishedDataset.shards` refuse; while reading, a damaged or
             truncated shard, or a record that another codebook encoded.
     """
-    return open_dataset(dataset).frames(partition)
+    return iter(open_dataset(dataset).frames(partition, max_frames=max_frames))
 
 
-def read_shard(opened: FinishedDataset, shard: Shard) -> Iterator[FrameExample]:
-    """Yields every video of one shard, frame by frame; the errors are those that `read_frames` raises while reading."""
-    path = shard.file("frame")
-    file = ShardFile(opened.layout.path(path), opened.rows[path].records)
-    return (_frame_example(opened, *item) for item in _read_shards([file]))
+def read_shard(opened: FinishedDataset, file: ShardFile) -> Iterator[FrameExample]:
+    """Yields every video of one frame-level shard; the errors are those that `read_frames` raises while reading.
+
+    >>> dataset = open_dataset(DATASET)
+    >>> [[example.video_id for example in read_shard(dataset, file)] for file in dataset.shards("frame", "train")]
+    [['a', 'b'], ['c']]
+    """
+    return (_frame_example(opened, None, *item) for item in _read_shards([file]))
 
 
 def read_videos(dataset: str, partition: Partition | str) -> Iterator[VideoExample]:
@@ -321,7 +421,7 @@ def read_videos(dataset: str, partition: Partition | str) -> Iterator[VideoExamp
 
     The order, the arguments and the errors are those of `read_frames`.
     """
-    return open_dataset(dataset).videos(partition)
+    return iter(open_dataset(dataset).videos(partition))
 
 
 def _read_shards(shards: Sequence[ShardFile]) -> Iterator[tuple[bytes, str]]:
@@ -341,11 +441,32 @@ def _read_shards(shards: Sequence[ShardFile]) -> Iterator[tuple[bytes, str]]:
             )
 
 
-def _frame_example(opened: FinishedDataset, data: bytes, where: str) -> FrameExample:
+def _read_one(opened: FinishedDataset, level: str, row: int, parse: Callable[[bytes, str], Example]) -> Example:
+    """Reads the record of one row of the index."""
+    video_id = opened.index.ids[row].as_py()
+    place = opened.index.place(level, row)
+    file = opened.shard(level, opened.index.shard(row))
+    if place is None:
+        return next(item for item in (parse(*item) for item in _read_shards([file])) if item.video_id == video_id)
+    where = f"{file.uri}, byte {place.offset}"
+    with files.open_read(file.uri) as stream:
+        example = parse(read_record_at(stream, place.offset, place.bytes, file.uri), where)
+    if example.video_id != video_id:
+        raise DataError(
+            what="The index and the shards are not of one dataset",
+            where=where,
+            why=f"{Layout.VIDEOS} says that {video_id} stands there, and {example.video_id} does",
+            fix="copy the dataset again; `yt8m verify` lists what does not fit",
+        )
+    return example
+
+
+def _frame_example(opened: FinishedDataset, max_frames: int | None, data: bytes, where: str) -> FrameExample:
     record = parse_frame_record(data, where)
     found = record.feature_name, record.codes.shape[1]
     _refuse_mixture(where, found, (opened.quantizer.feature_name, opened.dimensions))
-    return FrameExample(record.video_id, np.array(record.labels, np.int64), opened.quantizer.decode(record.codes))
+    opened.quantizer.require_levels(record.codes)
+    return FrameExample(record.video_id, np.array(record.labels, np.int64), record.codes[:max_frames], opened.quantizer)
 
 
 def _video_example(opened: FinishedDataset, data: bytes, where: str) -> VideoExample:

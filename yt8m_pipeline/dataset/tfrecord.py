@@ -81,6 +81,26 @@ def read_records(stream: IO[bytes], name: str) -> Iterator[bytes]:
         offset = stream.tell()
 
 
+def read_record_at(stream: IO[bytes], offset: int, size: int, name: str) -> bytes:
+    """Reads one record whose place is known.
+
+    Args:
+        stream: A seekable stream.
+        offset: The byte at which the record begins.
+        size: The length of the whole record, framing included.
+        name: The name of the stream in the errors.
+
+    Raises:
+        DataError: no record of this length stands there, or a checksum does not match.
+    """
+    stream.seek(offset)
+    block = io.BytesIO(stream.read(size))
+    for data in read_records(block, f"{name}, from byte {offset}"):
+        if len(data) + FRAMING_BYTES == size:
+            return data
+    raise _damaged(f"{name}, byte {offset}", f"no record of {size} bytes stands there")
+
+
 def _read_checked(stream: IO[bytes], size: int, end: int, where: str) -> bytes:
     """Reads the next `size` bytes and compares them with the masked CRC-32C that follows."""
     needed = size + _CRC.size

@@ -203,7 +203,7 @@ def _write_dataset(layout: Layout, intake: Intake, groups: Groups, quantizer: Qu
     fitted = _fitted(layout, intake, quantizer)
     key = fitted["quantizer"]["key"]
     steps = [_write_shard(layout, shard, key, protos, quantizer, progress) for shard, protos in groups.items()]
-    tables = sorted(_write_tables(layout, intake, groups))
+    tables = sorted(_write_tables(layout, intake, groups, quantizer.feature_name))
     values = {
         **_origin(intake, steps),
         **fitted,
@@ -294,12 +294,13 @@ def _summary(proto: Proto) -> PartitionSummary:
     return PartitionSummary(1, proto.frames, len(proto.member.labels), digest)
 
 
-def _write_tables(layout: Layout, intake: Intake, groups: Groups) -> list[FileEntry]:
+def _write_tables(layout: Layout, intake: Intake, groups: Groups, feature_name: str) -> list[FileEntry]:
     labels = max((label for proto in intake.protos.values() for label in proto.member.labels), default=-1) + 1
     train = _of_partition(groups, Partition.TRAIN)
     train_counts = Counter(label for proto in train for label in proto.member.labels)
     layout.write_bytes(Layout.VOCABULARY, _vocabulary_csv(labels, intake.names, train_counts))
-    videos = write_videos(layout, [_video_rows(shard, protos) for shard, protos in groups.items()])
+    rows = [_video_rows(shard, protos) for shard, protos in groups.items()]
+    videos = write_videos(layout, rows, intake.dimensions or 0, feature_name)
     rejects = write_rejects(layout, [pa.Table.from_pylist(intake.rejects, schema=REJECTS)])
     return [file_entry(layout, Layout.VOCABULARY), *videos, *rejects]
 

@@ -5,11 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+
 from yt8m_pipeline import files
 from yt8m_pipeline.config import QuantizerConfig
 from yt8m_pipeline.data_model import Partition
+from yt8m_pipeline.dataset.index import read_parquet
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.manifest import Manifest
+from yt8m_pipeline.dataset.offsets import OFFSET_COLUMNS
 from yt8m_pipeline.dataset.reader import FinishedDataset, open_dataset
 from yt8m_pipeline.dataset.steps import CodebookStep, FileEntry, PcaStep, step_key
 from yt8m_pipeline.errors import UsageError
@@ -60,7 +64,7 @@ class ExportPlan:
 
     @property
     def tables(self) -> list[FileEntry]:
-        """The source's tables, which no codebook changes."""
+        """The source's tables, in which a codebook changes the offsets of records alone."""
         return list(self.manifest.tables)
 
     @property
@@ -86,7 +90,19 @@ class ExportPlan:
         """Whether the folder holds the finished export of the source as it is now, with no file gone."""
         if self.previous is None or not is_complete(self.layout, self.previous):
             return False
-        return (self.previous.pca, self.previous.tables) == (self.manifest.pca, self.manifest.tables)
+        stated = [(manifest.pca, _tables_but_videos(manifest)) for manifest in (self.previous, self.manifest)]
+        videos = _videos(self.source.layout)
+        return stated[0] == stated[1] and _videos(self.layout).select(videos.column_names).equals(videos)
+
+
+def _tables_but_videos(manifest: Manifest) -> list[FileEntry]:
+    return [file for file in manifest.tables if file.path != Layout.VIDEOS]
+
+
+def _videos(layout: Layout) -> pa.Table:
+    """What videos.parquet says, but for the offsets of records."""
+    videos = read_parquet(layout, Layout.VIDEOS)
+    return videos.drop_columns([name for name in OFFSET_COLUMNS if name in videos.column_names])
 
 
 def plan_export(dataset: str, output: str, store: str | None = None) -> ExportPlan:

@@ -340,16 +340,22 @@ def _member(stored: StoredVideo, indices: Mapping[str, int]) -> Member:
 
 @dataclass
 class ListVideos(beam.PTransform[PCollection[Group], PCollection[pa.Table]]):
-    """PCollection[Group] → PCollection[pa.Table] of the rows of videos.parquet, labels included."""
+    """PCollection[Group] → PCollection[pa.Table] of the rows of videos.parquet, labels included.
+
+    Attributes:
+        indices: The label index of each entity id.
+        keep_columns: The columns of the videos table that the rows get.
+    """
 
     indices: PCollection[dict[str, int]]
+    keep_columns: Sequence[str]
 
     def expand(self, groups: PCollection[Group]) -> PCollection[pa.Table]:
-        return groups | Map(_rows, AsSingleton(self.indices))
+        return groups | Map(_rows, AsSingleton(self.indices), self.keep_columns)
 
 
-def _rows(group: Group, indices: Mapping[str, int]) -> pa.Table:
-    return video_rows(*group, indices)
+def _rows(group: Group, indices: Mapping[str, int], keep_columns: Sequence[str]) -> pa.Table:
+    return video_rows(*group, indices, keep_columns)
 
 
 @dataclass
@@ -376,14 +382,22 @@ class WriteVideos(beam.PTransform[PCollection[pa.Table], PCollection[FileEntry]]
     Attributes:
         layout: Where the dataset is.
         passed: The verdict on the build.
+        pca: Its PCA, and
+        quantizer: its codebook, which the lengths of the records depend on.
     """
 
     layout: Layout
     passed: PCollection[bool]
+    pca: PCollection[Step]
+    quantizer: PCollection[Step]
 
     def expand(self, rows: PCollection[pa.Table]) -> PCollection[FileEntry]:
         layout = rows.pipeline | beam.Create([self.layout]) | OnlyIf(self.passed)
-        return layout | FlatMap(write_videos, AsIter(rows))
+        return layout | FlatMap(_write_videos, AsIter(rows), AsSingleton(self.pca), AsSingleton(self.quantizer))
+
+
+def _write_videos(layout: Layout, rows: Iterable[pa.Table], pca: Step, quantizer: Step) -> list[FileEntry]:
+    return write_videos(layout, rows, pca.facts.components, load_quantizer(layout, quantizer).feature_name)
 
 
 @dataclass

@@ -9,13 +9,13 @@ import apache_beam as beam
 import pyarrow.parquet as pq
 from apache_beam.pipeline import Pipeline
 from apache_beam.pvalue import AsIter, AsSingleton, PCollection
-from apache_beam.transforms.util import WaitOn
 
 from yt8m_pipeline import files
 from yt8m_pipeline.compression.distortion import Distortion, relative_error_of_both, relative_error_of_facts
 from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.data_model import Float32Array, Partition
-from yt8m_pipeline.dataset.layout import Layout, Shard
+from yt8m_pipeline.dataset.index import read_parquet, write_index
+from yt8m_pipeline.dataset.layout import LEVELS, Layout, Shard
 from yt8m_pipeline.dataset.manifest import Manifest, fitted_row, shard_parts, total_distortion, write_manifest
 from yt8m_pipeline.dataset.reader import open_dataset, read_shard
 from yt8m_pipeline.dataset.shards import Member, shard_key, write_shard
@@ -94,20 +94,30 @@ def _sorted_group(name: str, members: Iterable[Member | None]) -> Group:
 
 @dataclass
 class CopyTables(beam.PTransform[Pipeline, PCollection[FileEntry]]):
-    """Pipeline → PCollection[FileEntry]: the tables of the source, which no codebook changes.
+    """Pipeline → PCollection[FileEntry]: the tables of the source; of them only the offsets of records change.
 
     Attributes:
         copying: From where to where.
         tables: The tables.
+        width: The number of codes of a frame.
         passed: The verdict on the store.
     """
 
     copying: Copying
     tables: list[FileEntry]
+    width: int
     passed: PCollection[bool]
 
     def expand(self, root: Pipeline) -> PCollection[FileEntry]:
-        return root | beam.Create(self.tables) | OnlyIf(self.passed) | Map(_copy, self.copying)
+        return root | beam.Create(self.tables) | OnlyIf(self.passed) | Map(_copy_table, self.copying, self.width)
+
+
+def _copy_table(file: FileEntry, copying: Copying, width: int) -> FileEntry:
+    if file.path != Layout.VIDEOS:
+        return _copy(file, copying)
+    require_intact(copying.source, file)
+    videos = read_parquet(copying.source, file.path)
+    return write_index(copying.target, videos, width, Quantizer.uniform().feature_name)
 
 
 @dataclass
@@ -258,7 +268,8 @@ def _from_codes(shard: Shard, members: Iterable[Member], source: Layout) -> Iter
             fix="put it back, and run the same command again",
         )
     require_intact(source, finished_steps(source, state)[shard.name].files[0])
-    for member, example in zip(members, read_shard(open_dataset(source.root), shard), strict=True):
+    opened = open_dataset(source.root)
+    for member, example in zip(members, read_shard(opened, opened.shard(LEVELS[0], shard)), strict=True):
         yield member, example.features
 
 
@@ -281,11 +292,14 @@ class WriteExportManifest(beam.PTransform[PCollection[Step], PCollection[None]])
     passed: PCollection[bool]
 
     def expand(self, shards: PCollection[Step]) -> PCollection[None]:
-        start = shards.pipeline | beam.Create([self.planned]) | OnlyIf(self.passed) | WaitOn(self.tables)
-        return start | Map(_write_manifest, self.copying, AsSingleton(self.quantizer), AsIter(shards))
+        start = shards.pipeline | beam.Create([self.planned]) | OnlyIf(self.passed)
+        sides = (AsSingleton(self.quantizer), AsIter(shards), AsIter(self.tables))
+        return start | Map(_write_manifest, self.copying, *sides)
 
 
-def _write_manifest(planned: Mapping[str, Any], copying: Copying, quantizer: Step, shards: Iterable[Step]) -> None:
+def _write_manifest(
+    planned: Mapping[str, Any], copying: Copying, quantizer: Step, shards: Iterable[Step], tables: Iterable[FileEntry]
+) -> None:
     steps = sorted(shards, key=lambda step: step.name)
     source = Manifest.of(copying.source)
     values = {
@@ -294,6 +308,7 @@ def _write_manifest(planned: Mapping[str, Any], copying: Copying, quantizer: Ste
         **planned,
         "quantizer": fitted_row(quantizer),
         "encoded": {"from": FEATURES},
+        "files": to_json(tuple(sorted(tables))),
     }
     if copying.store is None:
         values |= _origin_in_codes(source, total_distortion(steps))
