@@ -406,11 +406,13 @@ def test_the_names_of_folders_are_columns(tmp_path: Path) -> None:
     text = "video_id,uri,duration_seconds,view_count\nv,a.mp4,1,1\n"
     for split in ("train", "my%20test", "__HIVE_DEFAULT_PARTITION__"):
         write(tmp_path, f"videos/split={split}/part-0.csv", text)
+    line = {"video_id": "w", "uri": "a.mp4", "duration_seconds": 1, "view_count": 1}
+    write(tmp_path, "videos/split=test/part-0.jsonl", json.dumps(line))
     source = find_files(str(tmp_path), "videos", "videos")
     assert "has a column 'split' that nothing uses" in check_source(source)[0]
     source = TableFiles("videos", source.root, source.files, partition_column="split")
     assert check_source(source) == []
-    assert rows(read(source), "given_partition") == [("",), ("my test",), ("train",)]
+    assert rows(read(source), "given_partition") == [("",), ("my test",), ("test",), ("train",)]
 
 
 def test_a_column_that_some_parts_lack_is_said(tmp_path: Path) -> None:
