@@ -660,7 +660,7 @@ def test_the_malformed_fraction_decides_whether_a_table_is_taken(bench: Bench) -
     """One of the ratings of the corpus is malformed."""
     changes = {"tables.max_malformed_fraction": 0}
     assert rows_read(bench.config({})) == rows_read(bench.config({"tables.max_malformed_fraction": 1}))
-    with pytest.raises(DataError, match="1 of 25 rows of the ratings table are malformed"):
+    with pytest.raises(DataError, match=r"^1 of \d+ rows of the ratings table are malformed"):
         rows_read(bench.config(changes))
 
 

@@ -215,6 +215,7 @@ class TestSummary:
             DropReason.URI_NOT_ACCEPTED,
             DropReason.UNKNOWN_VIDEO,
             DropReason.LOW_SCORE,
+            DropReason.OTHER_SEGMENT,
             DropReason.ENTITY_NOT_KEPT,
             DropReason.VIDEO_NOT_KEPT,
             DropReason.IO_ERROR,

@@ -56,7 +56,7 @@ def test_a_build_says_first_what_nothing_uses_and_opens_no_video_of_a_misunderst
     run = yt8m("build", str(misunderstood))
     assert run.returncode == 1
     assert run.stderr.startswith(f"warning: {UNUSED_SPLIT}")
-    assert re.search(r"^5 of \d+ rows of the annotations table are malformed$", run.stderr, re.MULTILINE)
+    assert re.search(r"\b5 of \d+ rows of the annotations table are malformed$", run.stderr, re.MULTILINE)
     assert "annotations.csv, row 6; why: 1 fields, the header has 3, with ',' between them" in run.stderr
     assert "tables.max_malformed_fraction 0.01 allows 1 of them" in run.stderr
     assert not list((misunderstood.parent / "features").rglob("*.npz"))

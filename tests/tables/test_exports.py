@@ -16,6 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.faulty_bucket import BUCKET
+from yt8m_pipeline import files
 from yt8m_pipeline.accounting.outcome import REJECTS, Outcome
 from yt8m_pipeline.accounting.reasons import Stage
 from yt8m_pipeline.errors import DataError, UsageError
@@ -373,6 +375,19 @@ def test_a_folder_of_parts_is_a_table_and_some_may_be_empty(tmp_path: Path) -> N
     assert find_files("/", str(tmp_path / "ratings"), "ratings").files[0] == "ratings/part-00000.csv"
 
 
+@pytest.mark.usefixtures("bucket")
+def test_a_folder_of_packed_parts_may_be_in_a_bucket() -> None:
+    header = f"{','.join(HEADER)}\n"
+    texts = {"part-0.csv.gz": gzip.compress(f"{header}é,b,1\n".encode("latin-1")), "part-1.csv": header.encode()}
+    for name, data in (texts | {"_SUCCESS": b"", "": b""}).items():
+        files.write_bytes(f"gs://{BUCKET}/ratings/{name}", data)
+    source = find_files(f"gs://{BUCKET}", "ratings", "ratings")
+    assert source.files == ("ratings/part-0.csv.gz", "ratings/part-1.csv")
+    [warning] = check_source(source)
+    assert warning.startswith("ratings/part-0.csv.gz of the ratings table: the bytes are not UTF-8")
+    assert rows(read(source)) == [("é", "b", 1.0)]
+
+
 def test_a_table_whose_parts_are_all_empty_is_a_usage_error(tmp_path: Path) -> None:
     source = parts_of(tmp_path, {"part-0.csv": "", "part-1.csv": ",".join(HEADER)})
     with pytest.raises(UsageError, match="The ratings table is empty") as caught:
@@ -391,11 +406,13 @@ def test_the_names_of_folders_are_columns(tmp_path: Path) -> None:
     text = "video_id,uri,duration_seconds,view_count\nv,a.mp4,1,1\n"
     for split in ("train", "my%20test", "__HIVE_DEFAULT_PARTITION__"):
         write(tmp_path, f"videos/split={split}/part-0.csv", text)
+    line = {"video_id": "w", "uri": "a.mp4", "duration_seconds": 1, "view_count": 1}
+    write(tmp_path, "videos/split=test/part-0.jsonl", json.dumps(line))
     source = find_files(str(tmp_path), "videos", "videos")
     assert "has a column 'split' that nothing uses" in check_source(source)[0]
     source = TableFiles("videos", source.root, source.files, partition_column="split")
     assert check_source(source) == []
-    assert rows(read(source), "given_partition") == [("",), ("my test",), ("train",)]
+    assert rows(read(source), "given_partition") == [("",), ("my test",), ("test",), ("train",)]
 
 
 def test_a_column_that_some_parts_lack_is_said(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from yt8m_pipeline.accounting.counts import StageCount
 from yt8m_pipeline.accounting.reasons import Stage
 from yt8m_pipeline.config import VideoSampling
 from yt8m_pipeline.data_model import Partition, StoredEntry, StoredVideo, Video
+from yt8m_pipeline.selection.labels import OF_SEGMENTS
 from yt8m_pipeline.tables.reading import schema
 from yt8m_pipeline.transforms.selection import (
     CountStored,
@@ -21,6 +22,7 @@ from yt8m_pipeline.transforms.selection import (
     KeepFrequent,
     KeepStored,
     SettleAnnotations,
+    WarnOfSegments,
 )
 
 ENTRY = StoredEntry(1, 1.0, "0" * 64, 1.0, 0.0)
@@ -81,3 +83,12 @@ def test_the_entities_that_a_partition_lacks_are_found() -> None:
         tables = root | "Entities" >> beam.Create([entities("a", "b")])
         lacking = root | "Videos" >> beam.Create(videos) | FindLackingEntities(tables)
         assert_that(lacking, equal_to([{"train": [], "validate": ["b"], "test": ["a", "b"]}]))
+
+
+@pytest.mark.parametrize("starts", [[], [None, None], [None, 1.5], [0.0, 2.0]])
+def test_segments_are_warned_of_once(starts: list[float | None]) -> None:
+    fields = {"video_id": pa.string(), "start_seconds": pa.float64()}
+    rows = [table([{"video_id": "v", "start_seconds": start}], fields) for start in starts]
+    with beam.Pipeline(runner=FnApiRunner()) as root:
+        found = root | beam.Create(rows) | WarnOfSegments()
+        assert_that(found, equal_to([OF_SEGMENTS] if any(start is not None for start in starts) else []))

@@ -240,7 +240,7 @@ def read_batches(source: TableFiles, name: str, row_group: int | None = None) ->
 
 def _with_folder_columns(batch: RawBatch, name: str) -> RawBatch:
     given = {column: pa.repeat(value, len(batch.rows)) for column, value in folder_columns(name).items()}
-    return replace(batch, columns={**given, **batch.columns})
+    return replace(batch, columns={**batch.columns, **given})
 
 
 def _refusing(outcomes: Iterable[Outcome], source: TableFiles, name: str) -> Iterator[Outcome]:
