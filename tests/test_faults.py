@@ -90,6 +90,7 @@ class Bench:
         ours = {
             "tables__root": str(corpus),
             "tables__videos": "videos.jsonl",
+            "duplicates": "keep",  # most of these videos are one film
             "shards": {"train": 1, "validate": 1, "test": 1},
             "video_sampling__popular_videos_above": 0,
             "video_sampling__min_videos_per_entity": 1,
