@@ -92,16 +92,19 @@ class GroupByShard(beam.PTransform[PCollection[StoredVideo], PCollection[Group]]
     sizes: PCollection[dict[str, int]]
 
     def expand(self, stored: PCollection[StoredVideo]) -> PCollection[Group]:
-        empty = self.sizes | "all shards" >> FlatMap(empty_shards)
+        empty = (
+            self.sizes
+            | "partitions" >> beam.FlatMap(lambda sizes: sizes.items())
+            | "all shards" >> beam.FlatMapTuple(empty_shards)
+        )
         keyed = stored | "shard" >> Map(_with_shard, self.salt, AsSingleton(self.sizes))
         return (keyed, empty) | beam.Flatten() | beam.GroupByKey() | "sort" >> beam.MapTuple(_sorted_group)
 
 
-def empty_shards(sizes: Mapping[str, int]) -> Iterator[tuple[str, None]]:
-    """The name of each shard, with nothing in it. A name is a key that every engine encodes alike."""
-    for partition, of in sizes.items():
-        for index in range(of):
-            yield Shard(Partition(partition), index, of).name, None
+def empty_shards(partition: str, of: int) -> Iterator[tuple[str, None]]:
+    """The name of each shard of a partition, with nothing in it. A name is a key that every engine encodes alike."""
+    for index in range(of):
+        yield Shard(Partition(partition), index, of).name, None
 
 
 def _with_shard(stored: StoredVideo, salt: str, sizes: Mapping[str, int]) -> tuple[str, StoredVideo | None]:
