@@ -31,6 +31,7 @@ def test_folders_of_partitions_are_no_classes(tmp_path: Path, above: str) -> Non
     understood = read(video_files(tmp_path / "clips", *names))
     assert understood.classes == {"dog": 2, "cat": 1}
     assert understood.partitions == {"train": 1, "validate": 1, "test": 1}
+    assert not any(line.startswith("  train:") for line in tables(understood, tmp_path)["config.yaml"])
 
 
 def test_nested_classes_have_their_paths_as_names(tmp_path: Path) -> None:
