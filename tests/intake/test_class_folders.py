@@ -108,6 +108,7 @@ def test_links_that_lead_back_end(tmp_path: Path) -> None:
     video_files(tmp_path / "clips", "dog/a.mp4", "cat/b.mp4")
     for number in range(8):
         os.symlink("..", tmp_path / "clips" / "dog" / f"back{number}")
+    os.symlink("self.mp4", tmp_path / "clips" / "dog" / "self.mp4")
     os.symlink(video_files(tmp_path / "elsewhere", "c.mp4"), tmp_path / "clips" / "bird")
     assert read(tmp_path / "clips").classes == {"dog": 1, "cat": 1, "bird": 1}
 
