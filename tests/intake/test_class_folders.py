@@ -31,6 +31,7 @@ def test_folders_of_partitions_are_no_classes(tmp_path: Path, above: str) -> Non
     understood = read(video_files(tmp_path / "clips", *names))
     assert understood.classes == {"dog": 2, "cat": 1}
     assert understood.partitions == {"train": 1, "validate": 1, "test": 1}
+    assert not any(line.startswith("  train:") for line in tables(understood, tmp_path)["config.yaml"])
 
 
 def test_nested_classes_have_their_paths_as_names(tmp_path: Path) -> None:
@@ -107,6 +108,7 @@ def test_links_that_lead_back_end(tmp_path: Path) -> None:
     video_files(tmp_path / "clips", "dog/a.mp4", "cat/b.mp4")
     for number in range(8):
         os.symlink("..", tmp_path / "clips" / "dog" / f"back{number}")
+    os.symlink("self.mp4", tmp_path / "clips" / "dog" / "self.mp4")
     os.symlink(video_files(tmp_path / "elsewhere", "c.mp4"), tmp_path / "clips" / "bird")
     assert read(tmp_path / "clips").classes == {"dog": 1, "cat": 1, "bird": 1}
 

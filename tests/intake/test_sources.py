@@ -4,6 +4,7 @@ import gzip
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.intake.samples import (
     ACTIVITYNET,
@@ -136,6 +137,8 @@ def test_ucf101(tmp_path: Path) -> None:
         f"v_Biking_g08_c02,../UCF-101/{UCF[2]},Biking_g08,train",
     ]
     assert understood.classes == {"Archery": 2, "Biking": 1}
+    config = yaml.safe_load("\n".join(tables(understood, tmp_path)["config.yaml"]))
+    assert config["partitioning"] == {"by": "column", "without": "reject", "train": 0.9, "validate": 0, "test": 0.1}
     assert understood.notes[0] == "split 1 is taken; --split takes another (2)"
 
 

@@ -101,7 +101,8 @@ def test_the_config_honours_given_partitions(tmp_path: Path) -> None:
     write(tmp_path / "in" / "activity_net.json", ACTIVITYNET)
     video_files(tmp_path / "in", "v_QOlSCBRmfWY.mp4")
     values = yaml.safe_load(init(tmp_path / "in", tmp_path / "out")["config.yaml"])
-    assert values["partitioning"] == {"by": "column", "without": "reject"}
+    shares = {"train": 1.0, "validate": 0, "test": 0}
+    assert values["partitioning"] == {"by": "column", "without": "reject"} | shares
     assert values["pca"] == {"components": "auto"}
     assert values["shards"] == {"train": "auto", "validate": "auto", "test": "auto"}
 

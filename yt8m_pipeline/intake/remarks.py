@@ -26,8 +26,8 @@ def _empty_partitions(counts: Mapping[str, int]) -> list[str]:
     if not empty:
         return []
     return [
-        f"no video is in {' or '.join(empty)}: write {empty[0]} into the column partition of some groups in "
-        "videos.csv, or let chance divide all videos with partitioning.by: hash"
+        f"no video is in {' or '.join(empty)}: the dataset has none, unless you write {empty[0]} into the column "
+        "partition of some groups in videos.csv, or let chance divide all videos with partitioning.by: hash"
     ]
 
 

@@ -47,8 +47,12 @@ def _divided(groups: Iterable[Sequence[VideoFile]], key: Callable[[VideoFile], H
 
 
 def _head(video_file: VideoFile) -> str:
-    with open(video_file.uri, "rb") as stream:
-        return hashlib.sha256(stream.read(HEAD_BYTES)).hexdigest()
+    """The digest of the beginning of a file. One that cannot be read is like no other."""
+    try:
+        with open(video_file.uri, "rb") as stream:
+            return hashlib.sha256(stream.read(HEAD_BYTES)).hexdigest()
+    except OSError:
+        return video_file.uri
 
 
 def _whole(video_file: VideoFile) -> str:

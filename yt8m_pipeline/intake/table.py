@@ -28,7 +28,7 @@ GUESSES: Mapping[str, tuple[str, ...]] = {
     ),
     "split": ("split", "subset", "partition", "set", "fold"),
     "group": ("group", "group_id", "channel", "channel_id", "source", "source_id"),
-    "duration": ("duration_seconds", "duration", "length_seconds", "length"),
+    "duration": ("duration_seconds", "duration", "length_seconds", "length", "seconds"),
     "views": ("view_count", "views", "viewcount", "num_views"),
     "score": ("score", "confidence", "probability"),
     "start": ("start_seconds", "start", "start_time", "time_start"),
@@ -244,7 +244,7 @@ def _unused_columns(documents: Sequence[Document], columns: Mapping[str, str]) -
 
 def _meant(name: str, free: Mapping[str, str]) -> str:
     """The role that a column with a misspelt name may have, as the option that gives it."""
-    near = difflib.get_close_matches(name.lower(), free, n=1, cutoff=0.75)
+    near = difflib.get_close_matches(name.lower(), free, n=1, cutoff=0.8)
     return f" (is {near[0]} meant? --{free[near[0]]}-column {name})" if near else ""
 
 

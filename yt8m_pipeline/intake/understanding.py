@@ -16,56 +16,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from yt8m_pipeline.errors import UsageError
-from yt8m_pipeline.intake import (
-    activitynet,
-    charades,
-    class_folders,
-    hmdb51,
-    kinetics,
-    moments,
-    msr_vtt,
-    sports1m,
-    table,
-    ucf101,
-    youtube8m,
-)
-from yt8m_pipeline.intake.documents import Document
 from yt8m_pipeline.intake.matching import VideoFileIndex
 from yt8m_pipeline.intake.naming import group_of, group_pattern, identify
 from yt8m_pipeline.intake.options import Options
+from yt8m_pipeline.intake.recognition import read_found
 from yt8m_pipeline.intake.remarks import remarks
-from yt8m_pipeline.intake.source import Source
 from yt8m_pipeline.intake.splits import partition_of
-from yt8m_pipeline.intake.understood import Entity, Lacking, Reading, Record, Understood, Unused, Video
+from yt8m_pipeline.intake.understood import Entity, Lacking, Reading, Record, Understood, Video
 from yt8m_pipeline.intake.video_files import Found, VideoFile, find
-
-SOURCES: tuple[Source, ...] = (
-    activitynet.SOURCE,
-    msr_vtt.SOURCE,
-    ucf101.SOURCE,
-    hmdb51.SOURCE,
-    sports1m.SOURCE,
-    moments.SOURCE,
-    youtube8m.SOURCE,
-    kinetics.SOURCE,
-    charades.SOURCE,
-    table.HUGGING_FACE,
-    table.TABLE,
-)
-"""The kinds of annotation files, in the order in which they are tried: the most particular first."""
-
-COMPANIONS = frozenset(
-    {
-        "Charades_v1_classes.txt",
-        "CharadesEgo_v1_classes.txt",
-        "category.txt",
-        "classInd.txt",
-        "labels.txt",
-        "moments_categories.txt",
-        "vocabulary.csv",
-    }
-)
-"""Files that say what classes are called. They are no source by themselves."""
 
 Matched = tuple[Record, VideoFile]
 
@@ -83,8 +41,7 @@ def understand(sources: Sequence[str], options: Options | None = None, *, withou
     """
     options = options or Options()
     found = find(sources, without=without)
-    reading, unread = _read(found, options)
-    _require_use(options, reading)
+    reading, unread = read_found(found, options)
     matched, lacking = _match(reading, found.video_files, options)
     if not matched:
         raise _no_video_files(sources, reading, found)
@@ -101,54 +58,6 @@ def understand(sources: Sequence[str], options: Options | None = None, *, withou
     lacking = sorted(lacking) if reading.is_labelled else []
     understood = Understood(reading.kind, videos, entities, reading.columns, [], unused, lacking)
     return replace(understood, notes=[*reading.notes, *notes, *remarks(understood)])
-
-
-def _read(found: Found, options: Options) -> tuple[Reading, list[Unused]]:
-    """What the first kind of source says that recognizes a document, and the documents that it does not use."""
-    documents = [item for item in found.documents if item.base_name not in COMPANIONS]
-    for source in SOURCES:
-        own = source.of(documents)
-        if own:
-            read = {id(item) for item in own}
-            others = [item for item in found.documents if id(item) not in read]
-            return source.read(own, others, options), _unread(others)
-    given = [item for item in documents if item.is_given]
-    if given:
-        given[0].refuse("no kind of annotations is known that looks like it", "see intake/README.md for the kinds")
-    if not found.video_files:
-        raise UsageError(
-            what="There are no videos",
-            where="the sources",
-            why="no file has the ending of a video that can be read",
-            fix="give the folder of the videos"
-            + (f", or name a table itself, such as {found.documents[0].uri}" if found.documents else ""),
-        )
-    return class_folders.read(found.video_files), _unread(found.documents)
-
-
-def _require_use(options: Options, reading: Reading) -> None:
-    """Refuses an option that this kind of source has no use for."""
-    has_use = {
-        "--split": options.split is None or reading.kind in (ucf101.SOURCE.kind, hmdb51.SOURCE.kind),
-        "--match": options.match is None or any(record.identifier for record in reading.records),
-        "--ROLE-column": not options.columns or reading.kind in (table.TABLE.kind, table.HUGGING_FACE.kind),
-    }
-    useless = [option for option, is_used in has_use.items() if not is_used]
-    if useless and reading.records:
-        raise UsageError(
-            what="An option has no use for this source",
-            where=", ".join(useless),
-            why=f"the source is understood as: {reading.kind}",
-            fix="leave it out; if the source is something else, intake/README.md says how it is recognized",
-        )
-
-
-def _unread(documents: Sequence[Document]) -> list[Unused]:
-    return [
-        Unused("no part of this source (a table is used if it is given by name)", item.name)
-        for item in documents
-        if item.base_name not in COMPANIONS
-    ]
 
 
 def _match(reading: Reading, video_files: Sequence[VideoFile], options: Options) -> tuple[list[Matched], list[Lacking]]:

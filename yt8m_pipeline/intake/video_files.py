@@ -122,7 +122,7 @@ def _walk(folder: str, prefix: str, above: tuple[tuple[int, int], ...], without:
         name = prefix + entry.name
         if SYSTEM.match(entry.name):
             found.unused.append(Unused(HIDDEN, name))
-        elif not entry.is_dir():
+        elif not os.path.isdir(entry.path):
             _add_file(entry, name, found)
         elif entry.path != without and not _leads_back(entry, above):
             _walk(entry.path, f"{name}/", above, without, found)
@@ -134,7 +134,7 @@ def _leads_back(entry: "os.DirEntry[str]", above: tuple[tuple[int, int], ...]) -
 
 
 def _add_file(entry: "os.DirEntry[str]", name: str, found: Found) -> None:
-    if not entry.is_file():
+    if not os.path.isfile(entry.path):
         found.unused.append(Unused("a broken link, or no regular file", name))
     elif (VIDEO.search(name) or Document.may_be_one(name)) and entry.stat().st_size == 0:
         found.unused.append(Unused(EMPTY, name))

@@ -197,10 +197,24 @@ def _partitioning(understood: Understood) -> str:
             "  by: hash               # by chance, as 70 : 20 : 10; column honours a column partition of videos.csv\n"
         )
     unknown = sorted(name for name in understood.partitions if name and not partition_of(name))
+    names = f"  # values: {{train: {json.dumps(unknown)}, validate: [], test: []}}  # divide what the column says\n"
     return (
         "partitioning:\n"
         "  by: column             # as the column partition of videos.csv says; hash divides all videos by chance\n"
         "  without: reject        # hash divides those by chance that have no partition\n"
-        + f"  # values: {{train: {json.dumps(unknown)}, validate: [], test: []}}  # divide what the column says\n"
-        * bool(unknown)
-    )
+    ) + (names if unknown else _shares(understood.partitions))
+
+
+def _shares(videos: Mapping[str, int]) -> str:
+    """The paper's shares (§3.2), of which a partition without videos gives its own to the first with some.
+
+    A build ends if a partition is empty that has a share.
+    """
+    shares = {"train": 7, "validate": 2, "test": 1}
+    given = {name: tenths for name, tenths in shares.items() if videos.get(name)}
+    if len(given) in (0, len(shares)):
+        return ""
+    first = next(iter(given))
+    given[first] += sum(shares.values()) - sum(given.values())
+    lines = [f"  {name}: {given.get(name, 0) / 10:g}\n" for name in shares]
+    return "  # what is divided by chance; the paper: 0.7, 0.2, 0.1. An empty partition has no share\n" + "".join(lines)
