@@ -1,4 +1,4 @@
-"""The PyTorch reader through real loaders: workers, ranks, epochs, padding. Where torch is missing these are skipped."""
+"""The PyTorch reader through real loaders: workers, ranks, epochs, padding. Without torch they are skipped."""
 
 import pickle
 import re
@@ -38,7 +38,7 @@ def ids(loader: Any) -> list[str]:
 @pytest.mark.parametrize("workers", [0, 1, 2, 3])
 @pytest.mark.parametrize("world", [1, 2, 4])
 @pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_each_video_is_read_once_by_all_workers_of_all_ranks(
+def test_each_video_is_read_once_by_the_workers_of_all_ranks(
     folder: str, workers: int, world: int, method: str
 ) -> None:
     if method == "spawn" and (workers, world) != (2, 2):

@@ -102,7 +102,7 @@ def _codebook(folder: Path) -> tuple[npt.NDArray[np.float32], str]:
     return levels, "rgb" if name == "uniform" else "rgb_codes"
 
 
-# TFRecord: length, checksum of the length, data, checksum of the data; all little-endian -------------------------------
+# TFRecord: length, checksum of the length, data, checksum of the data; all little-endian ------------------------------
 
 
 def _records(folder: Path, level: str, partition: str) -> Iterator[memoryview]:
@@ -161,7 +161,7 @@ def crc32c(data: bytes) -> int:
     return crc ^ 0xFFFFFFFF
 
 
-# Protocol buffers: a message is a sequence of fields; here each has a number below 16 and a value of some bytes --------
+# Protocol buffers: a message is a sequence of fields; here each has a number below 16 and a value of some bytes -------
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:

@@ -1,4 +1,4 @@
-"""Who reads which videos in which order, in a training of many processes: NumPy alone, so that any framework can use it.
+"""Who reads which videos in which order, in a training of many processes. It needs NumPy alone.
 
 Every process computes the same order of an epoch from the seed and the epoch's number, and takes its own share of it.
 Shares never overlap and leave none out, whatever the numbers of processes and of workers; their sizes differ by at most
