@@ -30,6 +30,7 @@ NOT_IMPORTED: Mapping[str, str] = {
 
 NOT_DECLARED: Mapping[str, str] = {
     "_typeshed": "it exists for mypy alone",
+    "torch": "6 GB that only `dataset.torch_reader` needs; scripts/test_torch installs it",
 }
 """Modules that are imported although nothing declares them, and why."""
 

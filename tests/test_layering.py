@@ -51,6 +51,7 @@ LIBRARIES: Mapping[str, set[str]] = {
     "av": {"decoding", "demo.encoding"},
     "tensorflow": {"extraction.execution", "extraction.networks", "dataset.tf_reader"},
     "tensorflow_hub": {"extraction.networks"},
+    "torch": {"dataset.torch_reader"},
     "matplotlib": {"report.figures"},
     "typer": {"cli"},
 }

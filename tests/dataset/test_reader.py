@@ -276,7 +276,7 @@ def test_tensorflow_reads_the_same_values_in_the_same_order(tf: Any, dataset: Da
 # Folders that are refused at once, before anything is read ------------------------------------------------------------
 
 
-READERS = [read_frames, read_videos, frame_dataset, video_dataset]
+READERS: Sequence[Callable[..., Any]] = [read_frames, read_videos, frame_dataset, video_dataset]
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "COMPLETE"])

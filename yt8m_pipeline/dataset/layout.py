@@ -122,6 +122,7 @@ class Layout:
     REJECTS_TABLE: ClassVar = "rejects.parquet"
     PCA: ClassVar = "pca"
     QUANTIZER: ClassVar = "quantizer.npz"
+    READER: ClassVar = "read_dataset.py"
     TEST_LABELS: ClassVar = "withheld/test_labels.parquet"
 
     def path(self, name: str) -> str:

@@ -38,6 +38,8 @@ REQUIRED = {Layout.VIDEOS, Layout.QUANTIZER, Layout.VOCABULARY}
 """The files that the contents of all others are compared with, beside the rejects."""
 
 SUMMARY = Layout.REJECTS_SUMMARY
+BYTE_CODE = f"__pycache__/{Layout.READER.removesuffix('.py')}."
+"""How the names begin of the files that Python leaves where a program has imported the dataset's own reader."""
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -86,7 +88,8 @@ def _check_files(layout: Layout, manifest: Manifest) -> Iterator[Fault]:
     known = {entry.path: entry for entry in manifest.files}
     required = REQUIRED | _rejects_files(manifest)
     yield from (Fault(path, "the manifest does not list it") for path in sorted(required - known.keys()))
-    present = set(files.list_files(layout.root)) - {Layout.MANIFEST, Layout.COMPLETE, Layout.LOCK}
+    listed = {name for name in files.list_files(layout.root) if not name.startswith(BYTE_CODE)}
+    present = listed - {Layout.MANIFEST, Layout.COMPLETE, Layout.LOCK}
     yield from (Fault(path, "missing") for path in known.keys() - present)
     yield from (Fault(path, "not in the manifest") for path in present - known.keys())
     for path in sorted(known.keys() & present):

@@ -65,7 +65,7 @@ class ExportPlan:
     @property
     def tables(self) -> list[FileEntry]:
         """The source's tables, in which a codebook changes the offsets of records alone."""
-        return list(self.manifest.tables)
+        return [file for file in self.manifest.tables if file.path != Layout.READER]
 
     @property
     def sizes(self) -> dict[Partition, int]:
@@ -96,7 +96,7 @@ class ExportPlan:
 
 
 def _tables_but_videos(manifest: Manifest) -> list[FileEntry]:
-    return [file for file in manifest.tables if file.path != Layout.VIDEOS]
+    return [file for file in manifest.tables if file.path not in (Layout.VIDEOS, Layout.READER)]
 
 
 def _videos(layout: Layout) -> pa.Table:

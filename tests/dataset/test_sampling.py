@@ -1,0 +1,51 @@
+"""Every video of an epoch is read by exactly one worker of one process, in an order that the seed and epoch decide."""
+
+import multiprocessing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.dataset.example import write_example
+from yt8m_pipeline.dataset.reader import open_dataset
+from yt8m_pipeline.dataset.sampling import epoch_order, share
+
+counts = st.integers(0, 60)
+sizes = st.integers(1, 7)
+
+
+@given(counts, st.none() | st.integers(0, 2**32), st.integers(0, 99), sizes, sizes)
+def test_ranks_and_their_workers_share_the_videos_without_doubling_or_losing_one(
+    videos: int, seed: int | None, epoch: int, world: int, workers: int
+) -> None:
+    orders = [share(epoch_order(videos, seed=seed, epoch=epoch), rank, world) for rank in range(world)]
+    read = [number for order in orders for worker in range(workers) for number in share(order, worker, workers)]
+    assert sorted(read) == list(range(videos))
+    assert max(map(len, orders)) - min(map(len, orders)) <= 1
+
+
+def test_an_epoch_has_an_order_of_its_own_and_a_seed_repeats_it() -> None:
+    orders = {tuple(epoch_order(50, seed=seed, epoch=epoch)) for seed in (0, 1) for epoch in (0, 1)}
+    assert len(orders) == 4
+    np.testing.assert_array_equal(epoch_order(50, seed=1, epoch=3), epoch_order(50, seed=1, epoch=3))
+
+
+def test_there_is_no_part_beyond_the_last() -> None:
+    with pytest.raises(ValueError, match="there is no part 3 of 3"):
+        share(epoch_order(5, seed=None), 3, 3)
+
+
+def read_share(dataset: object, part: int, of: int) -> list[str]:
+    """What one process reads; the dataset comes to it pickled."""
+    frames = dataset.frames("train")  # type: ignore[attr-defined]
+    return [frames[int(number)].video_id for number in share(epoch_order(len(frames), seed=1), part, of)]
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_processes_read_each_video_once(tmp_path: Path, method: str) -> None:
+    dataset = open_dataset(write_example(tmp_path))
+    with multiprocessing.get_context(method).Pool(2) as pool:
+        found = pool.starmap(read_share, [(dataset, part, 2) for part in range(2)])
+    assert sorted(video_id for own in found for video_id in own) == dataset.ids("train") == ["a", "b", "c"]
