@@ -16,6 +16,7 @@ from yt8m_pipeline.accounting.reasons import Stage
 from yt8m_pipeline.data_model import Partition, StoredVideo, Video
 from yt8m_pipeline.jobs.build_plan import BuildPlan
 from yt8m_pipeline.jobs.export_plan import ExportPlan
+from yt8m_pipeline.jobs.trainer_export_plan import TrainerExportPlan
 from yt8m_pipeline.transforms.compression import FitPca, FitQuantizer, Fitting, ImportPca
 from yt8m_pipeline.transforms.dataset import (
     CheckBuild,
@@ -73,6 +74,7 @@ from yt8m_pipeline.transforms.selection import (
     WarnOfSegments,
     WarnOfUnusedTypes,
 )
+from yt8m_pipeline.transforms.trainer_formats import CopyForTrainers, WriteExportList, WriteForTrainers
 
 
 class Selected(NamedTuple):
@@ -107,6 +109,14 @@ def export_dataset(root: Pipeline, plan: ExportPlan) -> None:
     quantizer = pca | WriteUniform(plan.journal)  # Step
     shards = groups | EncodeAgain(copying, plan.pca, plan.quantizer, quantizer, passed)  # Step
     _ = shards | WriteExportManifest(copying, plan.for_manifest, quantizer, tables, passed)
+
+
+def export_for_trainers(root: Pipeline, plan: TrainerExportPlan) -> None:
+    """Adds the writing of a finished dataset in the format of another trainer, one file for each shard."""
+    shards = root | beam.Create(plan.shards) | beam.Reshuffle()  # Shard
+    written = shards | WriteForTrainers(plan)  # ExportedFile
+    copied = root | CopyForTrainers(plan)  # ExportedFile
+    _ = (written, copied) | "Files" >> beam.Flatten() | WriteExportList(plan)
 
 
 def select_videos(root: Pipeline, plan: BuildPlan, ledger: Ledger) -> Selected:

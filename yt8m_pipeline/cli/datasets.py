@@ -32,7 +32,9 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Compare everything on disk with the manifest; exit 1 and a table of what is wrong."""
+    from yt8m_pipeline import files
     from yt8m_pipeline.dataset.verify import verify as compare
+    from yt8m_pipeline.jobs.trainer_export_plan import LIST
 
     if not deep and (store or every_shard):
         raise UsageError(
@@ -41,10 +43,32 @@ def verify(
             why="--store and --all say how --deep is done",
             fix="give --deep as well",
         )
+    if files.exists(files.join(dataset, LIST)):
+        _verify_export(dataset, deep, as_json)
+        return
     faults = _deep_verify(dataset, store, every_shard) if deep else compare(dataset)
     rows = [{"where": fault.where, "what": fault.what} for fault in faults]
     title = f"{dataset}: {len(faults)} fault{'s' * (len(faults) != 1)}" if faults else f"{dataset}: sound"
     show({"faults": rows, **({} if deep else _repair(dataset, faults))}, as_json, title)
+    if faults:
+        raise typer.Exit(1)
+
+
+def _verify_export(folder: str, deep: bool, as_json: bool) -> None:
+    from yt8m_pipeline.jobs.trainer_export import verify_export
+
+    if deep:
+        raise UsageError(
+            what="An export for trainers has no features to compute again",
+            where=folder,
+            why="--deep is for datasets",
+            fix="leave --deep out, or verify the dataset that it was made of",
+        )
+    faults = verify_export(folder)
+    rows = [{"where": fault.where, "what": fault.what} for fault in faults]
+    title = f"{folder}: {f'{len(faults)} faults' if faults else 'sound'}"
+    repair = {"repair": "remove the folder, and export again"} if faults else {}
+    show({"faults": rows, **repair}, as_json, title)
     if faults:
         raise typer.Exit(1)
 

@@ -1,0 +1,137 @@
+"""The life of an export for other trainers: plan it, take its folder, run the pipeline, and close the folder."""
+
+import csv
+import hashlib
+import io
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+
+from yt8m_pipeline import files
+from yt8m_pipeline.dataset.layout import Layout
+from yt8m_pipeline.dataset.verify import Fault
+from yt8m_pipeline.interop.trainer_formats import TrainerFormat, Values
+from yt8m_pipeline.jobs.build_folder import exclusive
+from yt8m_pipeline.jobs.journal import Journal
+from yt8m_pipeline.jobs.progress import OnProgress, observed
+from yt8m_pipeline.jobs.refusals import Refusals
+from yt8m_pipeline.jobs.trainer_export_plan import LIST, ExportList, TrainerExportPlan, plan_trainer_export
+
+
+@dataclass(frozen=True, slots=True)
+class TrainerExportResult:
+    """What an export did.
+
+    Attributes:
+        plan: What was planned.
+        is_new: Whether anything was done; False: the export was complete already.
+        elapsed_seconds: By the clock on the wall.
+    """
+
+    plan: TrainerExportPlan
+    is_new: bool
+    elapsed_seconds: float = 0.0
+
+    @property
+    def list(self) -> ExportList:
+        """What is in the export."""
+        found = ExportList.find(self.plan.layout.root)
+        assert found  # noqa: S101  the export has written it
+        return found
+
+
+def export_for_trainers(
+    dataset: str,
+    output: str,
+    form: TrainerFormat | str,
+    values: Values | str = Values.FLOAT32,
+    beam_arguments: Sequence[str] = (),
+    *,
+    on_progress: OnProgress | None = None,
+) -> TrainerExportResult:
+    """Writes a finished dataset in the format of another trainer.
+
+    The same dataset gives the same bytes on every engine, whatever was killed in between: a second call goes on, and
+    does nothing where the export is complete.
+
+    Args:
+        dataset: The folder of the finished dataset.
+        output: The folder of the export.
+        form: The format, or its name: "webdataset", "parquet", "npy" or "hf".
+        values: What stands for a frame, or its name: "float32", "float16" or "codes".
+        beam_arguments: Beam's own options.
+        on_progress: Is told of the progress.
+
+    Raises:
+        DataError: if the dataset is not finished or damaged.
+        UsageError: if a folder or an option of Beam is wrong.
+        ValueError: if there is no such format or value.
+    """
+    plan = plan_trainer_export(dataset, output, form, values)
+    if plan.is_done:
+        return TrainerExportResult(plan, is_new=False)
+    from yt8m_pipeline.jobs.engine import beam_pipeline, run  # Beam takes seconds to import: only where there is work
+    from yt8m_pipeline.pipeline import export_for_trainers as add_steps
+
+    start = time.monotonic()
+    beam_pipeline(beam_arguments)
+    with observed(on_progress), exclusive(plan.layout) as layout, _written(layout):
+        run(beam_arguments, layout, partial(add_steps, plan=replace(plan, layout=layout)))
+    return TrainerExportResult(plan, is_new=True, elapsed_seconds=time.monotonic() - start)
+
+
+@contextmanager
+def _written(layout: Layout) -> Iterator[None]:
+    """Opens a folder that this process holds, lets the block write the export, and closes it."""
+    files.delete_temporaries(layout.root)
+    layout.write_bytes(Layout.UNFINISHED, b"export")
+    files.delete(layout.path(Layout.COMPLETE))
+    yield
+    layout.require_owned()
+    Journal(layout).clear()
+    Refusals(layout).clear()
+    digest = hashlib.sha256(files.read_bytes(layout.path(LIST))).hexdigest()
+    files.delete(layout.path(Layout.UNFINISHED))
+    layout.write_bytes(Layout.COMPLETE, f"{digest}  {LIST}\n".encode())
+
+
+def verify_export(folder: str) -> list[Fault]:
+    """Compares an export for trainers with its list, and says what is damaged, missing or not of it.
+
+    Args:
+        folder: The folder, which has an export.json.
+
+    Raises:
+        DataError: if the list is damaged.
+    """
+    found, layout = ExportList.find(folder), Layout(folder)
+    if found is None or not files.exists(layout.path(Layout.COMPLETE)):
+        return [Fault(Layout.COMPLETE, "missing: the export has not ended")]
+    listed = {file.path: (file.bytes, file.sha256) for file in found.files} | _arrays(layout, found)
+    faults = [fault for path, expected in listed.items() if (fault := _fault(layout, path, expected))]
+    others = set(files.list_files(folder)) - set(listed) - {LIST, Layout.COMPLETE}
+    return sorted([*faults, *(Fault(path, f"not in {LIST}") for path in others)])
+
+
+def _arrays(layout: Layout, found: ExportList) -> dict[str, tuple[int, str]]:
+    """The size and digest of each .npy file, as the tables of them say."""
+    if found.format != TrainerFormat.NPY:
+        return {}
+    tables = [file.path for file in found.files if file.path.endswith(".csv") and "/" in file.path]
+    rows = [row for path in tables if files.exists(layout.path(path)) for row in _rows(layout, path)]
+    return {row["path"]: (int(row["bytes"]), row["sha256"]) for row in rows}
+
+
+def _rows(layout: Layout, path: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(files.read_bytes(layout.path(path)).decode(), newline="")))
+
+
+def _fault(layout: Layout, path: str, expected: tuple[int, str]) -> Fault | None:
+    uri = layout.path(path)
+    if not files.exists(uri):
+        return Fault(path, "missing")
+    if (files.file_size(uri), files.sha256(uri)) != expected:
+        return Fault(path, "its bytes are not those that the export has written")
+    return None

@@ -1,0 +1,128 @@
+"""The Beam shell of exports for other trainers: the shards of a finished dataset in, one file for each out."""
+
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import apache_beam as beam
+from apache_beam.pipeline import Pipeline
+from apache_beam.pvalue import AsIter, PCollection
+
+from yt8m_pipeline import files
+from yt8m_pipeline.compression.distortion import Distortion
+from yt8m_pipeline.dataset.layout import Layout, Shard
+from yt8m_pipeline.dataset.reader import FinishedDataset, FrameExample, open_dataset, read_shard
+from yt8m_pipeline.dataset.steps import ShardFacts, ShardStep, Step, file_entry, step_key
+from yt8m_pipeline.errors import DataError
+from yt8m_pipeline.interop.trainer_formats import TrainerFormat, hf_card, webdataset_index
+from yt8m_pipeline.jobs.trainer_export_plan import ExportedFile, TrainerExportPlan, exported, write_list
+from yt8m_pipeline.transforms.dataset import WRITE
+from yt8m_pipeline.transforms.monitoring import advance, announce, timed
+from yt8m_pipeline.transforms.steps import Map
+
+
+@dataclass
+class WriteForTrainers(beam.PTransform[PCollection[Shard], PCollection[ExportedFile]]):
+    """PCollection[Shard] → PCollection[ExportedFile]: the file of each shard, written or still valid."""
+
+    plan: TrainerExportPlan
+
+    def expand(self, shards: PCollection[Shard]) -> PCollection[ExportedFile]:
+        announce(WRITE, sum(row.videos for row in self.plan.manifest.partitions.values()))
+        return shards | Map(_write, self.plan)
+
+
+def _write(shard: Shard, plan: TrainerExportPlan) -> ExportedFile:
+    key, path = step_key(plan.key, shard.name), plan.writer.path(shard)
+    step: Step | None = plan.journal.find(shard.name, key)
+    if step is None:
+        plan.journal.forget(shard.name)
+        with timed(WRITE):
+            counted = _Counted(_examples(plan.dataset, shard))
+            plan.writer.write(shard, counted, plan.layout.open_write)
+        facts = ShardFacts(shard.partition, counted.videos, counted.frames, Distortion())
+        step = plan.journal.record(ShardStep(shard.name, key, (file_entry(plan.layout, path),), facts))
+    advance(WRITE, videos=step.facts.records, frames=step.facts.frames)
+    return exported(step.files[0], step.facts.records)
+
+
+class _Counted:
+    """The examples of a shard, counted while they are written."""
+
+    def __init__(self, examples: Iterable[FrameExample]) -> None:
+        self._examples = examples
+        self.videos = self.frames = 0
+
+    def __iter__(self) -> Iterator[FrameExample]:
+        for example in self._examples:
+            self.videos, self.frames = self.videos + 1, self.frames + len(example.codes)
+            yield example
+
+
+def _examples(dataset: str, shard: Shard) -> Iterator[FrameExample]:
+    """The videos of a shard whose bytes are those that the manifest lists."""
+    opened = open_dataset(dataset)
+    _require_intact(opened, shard.file("frame"))
+    return read_shard(opened, opened.shard("frame", shard))
+
+
+def _require_intact(opened: FinishedDataset, path: str) -> None:
+    uri = opened.layout.path(path)
+    if not files.exists(uri) or files.sha256(uri) != opened.rows[path].sha256:
+        raise DataError(
+            what="A shard of the dataset is missing or damaged",
+            where=uri,
+            why="its bytes are not those that the manifest lists",
+            fix="`yt8m verify` lists all damage, and names the command that mends it",
+        )
+
+
+@dataclass
+class CopyForTrainers(beam.PTransform[Pipeline, PCollection[ExportedFile]]):
+    """Pipeline → PCollection[ExportedFile]: the codebook and the vocabulary of the dataset, beside its export."""
+
+    plan: TrainerExportPlan
+
+    def expand(self, root: Pipeline) -> PCollection[ExportedFile]:
+        return root | beam.Create([Layout.QUANTIZER, Layout.VOCABULARY]) | Map(_copy, self.plan)
+
+
+def _copy(name: str, plan: TrainerExportPlan) -> ExportedFile:
+    with files.open_read(Layout(plan.dataset).path(name)) as given, plan.layout.open_write(name) as copy:
+        shutil.copyfileobj(given, copy)
+    return exported(file_entry(plan.layout, name), 0)
+
+
+@dataclass
+class WriteExportList(beam.PTransform[PCollection[ExportedFile], PCollection[None]]):
+    """PCollection[ExportedFile] → export.json, and what tells the readers of a format which shards there are."""
+
+    plan: TrainerExportPlan
+
+    def expand(self, written: PCollection[ExportedFile]) -> PCollection[None]:
+        return written.pipeline | beam.Create([self.plan]) | Map(_write_list, AsIter(written))
+
+
+def _write_list(plan: TrainerExportPlan, written: Iterable[ExportedFile]) -> None:
+    found = sorted(written, key=lambda file: file.path)
+    for name, data in _indices(plan, found).items():
+        plan.layout.write_bytes(name, data)
+        found.append(exported(file_entry(plan.layout, name), 0))
+    write_list(plan, found)
+
+
+def _indices(plan: TrainerExportPlan, found: list[ExportedFile]) -> dict[str, bytes]:
+    """The files by which a format's readers find the shards, by name."""
+    partitions = plan.manifest.partitions
+    match plan.writer.form:
+        case TrainerFormat.WEBDATASET:
+            return {f"{part.value}.json": webdataset_index(_shards_of(found, f"{part.value}-")) for part in partitions}
+        case TrainerFormat.HF:
+            sizes = {part: row.videos for part, row in partitions.items()}
+            return {"README.md": hf_card(sizes, plan.dataset.rstrip("/").rpartition("/")[2])}
+        case _:
+            return {}
+
+
+def _shards_of(found: Iterable[ExportedFile], prefix: str) -> Iterator[tuple[str, int, int]]:
+    return ((file.path, file.videos, file.bytes) for file in found if file.path.startswith(prefix))
