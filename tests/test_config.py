@@ -255,6 +255,7 @@ def test_the_keys_of_builds_and_of_feature_spaces_stay(name: str) -> None:
     values = recipe(config)
     assert (values["video_sampling"].pop("min_score"), values["decoding"].pop("max_streams")) == (None, 64)
     assert (values["tables"].pop("uri_schemes"), values["tables"].pop("allow_outside_root")) == (["gs"], True)
+    assert values.pop("labels") == {"test": "withheld"}
     assert build_key("1", values, {}, "space") == RECIPES[name]
     space = {**describe(config.inception), **features_recipe(config.decoding)}
     space |= {"decoder": "av 18", "resize": "decoder, area, 299x299"}

@@ -284,6 +284,7 @@ def select(config: Config) -> Selected:
 
     entities, videos = unique("entities", "entity_id"), unique("videos", "video_id")
     entity_ids, video_ids = entities["entity_id"].combine_chunks(), videos["video_id"].combine_chunks()
+    assert config.vocabulary
     typed = keep(filter_by_type(entities, config.vocabulary))
     pruned = prune_by_rater_score(typed, read("ratings"), config.rater_scores, all_entity_ids=entity_ids)
     visual, _ = keep(pruned.entities), keep(pruned.ratings)

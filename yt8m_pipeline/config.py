@@ -250,6 +250,11 @@ class Labels(Section):
         "withheld", description="Whether the labels of test videos are in the published files."
     )
 
+    @property
+    def published(self) -> frozenset[Partition]:
+        """The partitions whose labels stand in the published files."""
+        return frozenset(part for part in Partition if part is not Partition.TEST or self.test == "published")
+
 
 class RandomModel(Section):
     """Seeded random weights in the real Inception-V3, for the demo and tests. Its features mean nothing."""
@@ -519,6 +524,14 @@ class Config(Section):
     max_failure_fraction: Share = Field(
         0.05, description="The build fails if a larger share of the videos cannot be decoded or extracted."
     )
+
+    @model_validator(mode="after")
+    def _filters_have_their_tables(self) -> "Config":
+        if self.tables.entities is None and self.vocabulary is not None:
+            raise ValueError("tables.entities is null, and labels have no types: make vocabulary null too")
+        if self.tables.ratings is None and self.rater_scores != RaterScores():
+            raise ValueError("tables.ratings is null, and rater_scores counts for nothing: leave rater_scores out")
+        return self
 
 
 class Knob(NamedTuple):

@@ -11,9 +11,8 @@ from yt8m_pipeline.accounting.reasons import DropReason, Retry
 from yt8m_pipeline.config import FIT, Config, KerasModel, Model, RandomModel, features_recipe, recipe
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.layout import Layout
-from yt8m_pipeline.dataset.manifest import Manifest, PartitionSummary
+from yt8m_pipeline.dataset.manifest import Manifest, PartitionSummary, label_policy
 from yt8m_pipeline.dataset.rejects import failed_videos
-from yt8m_pipeline.dataset.shards import PUBLISHED
 from yt8m_pipeline.dataset.steps import step_key
 from yt8m_pipeline.dataset.typed_json import to_json
 from yt8m_pipeline.decoding.frames import library_version
@@ -35,6 +34,11 @@ POOL_3_DIMENSIONS = 2048
 
 MEANINGLESS = (
     "the network has random weights: these features mean nothing outside this dataset; they are for demos and tests"
+)
+
+UNRATED = (
+    "tables.ratings is null: nobody rated whether the entities are visual; stage 2 is skipped, and MeanRaterScore and "
+    "Specificity are empty in vocabulary.csv"
 )
 
 ANY_PROGRAM = (
@@ -114,7 +118,8 @@ class BuildPlan:
     @property
     def warnings(self) -> list[str]:
         """What a user of the dataset must know of the plan."""
-        return self._warnings_of_model + (self.pca.warnings if self.pca else []) + self._warnings_of_sandbox
+        unrated = [] if "ratings" in self.sources else [UNRATED]
+        return unrated + self._warnings_of_model + (self.pca.warnings if self.pca else []) + self._warnings_of_sandbox
 
     @property
     def _warnings_of_sandbox(self) -> list[str]:
@@ -141,7 +146,7 @@ class BuildPlan:
             "config": recipe(self.config),
             "inputs": self.inputs,
             "feature_space": {"fingerprint": self.store.space, **self.space},
-            "labels": {part.value: "published" if part in PUBLISHED else "withheld" for part in Partition},
+            "labels": label_policy(self.config.labels.published),
             "sampling": {"policy": self.config.decoding.sampling},
             "warnings": self.warnings,
         }
@@ -230,11 +235,24 @@ def _find_sources(config: Config) -> dict[str, TableFiles]:
     sources = {table: find_files(tables.root, pattern, table) for table, pattern in patterns.items() if pattern}
     column = config.partitioning.column if config.partitioning.by == "column" else ""
     sources["videos"] = replace(sources["videos"], partition_column=column, keep_columns=tables.keep_columns)
+    needed = _needed_columns(config)
     for table, source in sources.items():
-        nested = ("labels",) if table == "videos" and tables.annotations is None else ()
         for name in source.files:
-            check_schema(source.path(name), table, nested)
+            check_schema(source.path(name), table, needed.get(table, ()))
     return sources
+
+
+def _needed_columns(config: Config) -> dict[str, list[str]]:
+    """The optional columns of each table that this config cannot do without."""
+    videos = {
+        "labels": config.tables.annotations is None,
+        "view_count": config.video_sampling.min_views > 0,
+        config.partitioning.column: config.partitioning.by == "column",
+    }
+    return {
+        "videos": [column for column, is_needed in videos.items() if is_needed],
+        "entities": ["types"] if config.vocabulary else [],
+    }
 
 
 def _describe_file(name: str, uri: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from yt8m_pipeline.accounting.outcome import Drop, Outcome, split
+from yt8m_pipeline.accounting.outcome import Drop, Outcome, mask, split
 from yt8m_pipeline.accounting.reasons import DropReason, Stage
 from yt8m_pipeline.chance import salted_hashes
 from yt8m_pipeline.config import VideoSampling
@@ -26,14 +26,20 @@ def filter_eligible(videos: pa.Table, config: VideoSampling) -> Outcome:
 
     Args:
         videos: Columns `video_id`, `view_count` int64, `duration_seconds` float64, provenance.
-        config: The thresholds. A video that has exactly a threshold's value is eligible.
+        config: The thresholds. A video that has exactly a threshold's value is eligible. Where `min_views` is 0, the
+            views need not be known: null.
     """
-    views, seconds = np.asarray(videos["view_count"]), np.asarray(videos["duration_seconds"])
+    views, seconds = videos["view_count"], np.asarray(videos["duration_seconds"])
     shortest, longest = config.min_duration_seconds, config.max_duration_seconds
     drops = [
         Drop(
+            DropReason.MISSING_VALUE,
+            mask(views.is_null()) & (config.min_views > 0),
+            f"view_count is empty, and min_views is {config.min_views}",
+        ),
+        Drop(
             DropReason.TOO_FEW_VIEWS,
-            views < config.min_views,
+            mask(pc.less(views, pa.scalar(config.min_views, pa.int64()))),
             f"view_count {{view_count}} is below min_views {config.min_views}",
         ),
         Drop(DropReason.TOO_SHORT, seconds < shortest, f"{{duration_seconds}} s is below {shortest} s"),

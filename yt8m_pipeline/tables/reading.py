@@ -52,7 +52,7 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
     "entities": (
         Column("entity_id", pa.string(), "an id", required=True),
         Column("name", pa.string(), "text"),
-        Column("types", STRINGS, "a list of texts", required=True),
+        Column("types", STRINGS, "a list of texts"),
         Column("description", pa.string(), "text"),
         Column("wiki_url", pa.string(), "text"),
         Column("verticals", STRINGS, "a list of at most 3 texts", max_items=3),
@@ -66,7 +66,7 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
         Column("video_id", pa.string(), "an id", required=True),
         Column("uri", pa.string(), "a path or URI", required=True),
         Column("duration_seconds", pa.float64(), "a finite number of seconds ≥ 0", required=True, minimum=0),
-        Column("view_count", pa.int64(), "a whole number ≥ 0", required=True, minimum=0),
+        Column("view_count", pa.int64(), "a whole number ≥ 0", minimum=0),
         Column("group_id", pa.string(), "an id"),
         Column("given_partition", pa.string(), "text"),
         Column("labels", LABELS, "a list of {entity_id, score}"),
@@ -172,7 +172,7 @@ def check_schema(path: str, table: str, also_required: Collection[str] = ()) -> 
     Args:
         path: The file, local or gs://.
         table: The name of the table.
-        also_required: Optional columns that this build needs, such as `labels`.
+        also_required: Further columns that this build needs, such as `labels`, or one that its config names.
 
     Raises:
         UsageError: The file is unreadable, of an unknown format or empty; a column is missing, misspelt, given
@@ -194,7 +194,7 @@ def check_schema(path: str, table: str, also_required: Collection[str] = ()) -> 
 
 
 def _check_names(path: str, table: str, names: Sequence[str], also_required: Collection[str]) -> None:
-    known = [column.name for column in TABLES[table]]
+    known = list(dict.fromkeys([*(column.name for column in TABLES[table]), *also_required]))
     required = {column.name for column in TABLES[table] if column.required} | set(also_required)
     unknown = [name for name in names if name not in known]
     near = {name: difflib.get_close_matches(name, unknown, n=1, cutoff=0.75) for name in known if name not in names}

@@ -1,7 +1,7 @@
 """The Beam shell of the dataset on disk: stored videos in, shards, tables and manifest out."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar, cast
 
@@ -24,7 +24,7 @@ from yt8m_pipeline.dataset.index import (
     write_vocabulary,
 )
 from yt8m_pipeline.dataset.layout import Layout, Shard
-from yt8m_pipeline.dataset.manifest import PartitionSummary, fitted_row, shard_parts, write_manifest
+from yt8m_pipeline.dataset.manifest import PUBLISHED, PartitionSummary, fitted_row, shard_parts, write_manifest
 from yt8m_pipeline.dataset.rejects import WrittenPart, write_summary
 from yt8m_pipeline.dataset.shards import Member, shard_key, shard_of, write_shard
 from yt8m_pipeline.dataset.steps import PCA, QUANTIZER, CodebookFacts, CodebookStep, FileEntry, PcaFacts, PcaStep, Step
@@ -220,11 +220,13 @@ class Writing:
         store: Where the features are.
         journal: Which shards are written already.
         anew: The one partition that is written (`rebuild-split`); None: all are.
+        published: The partitions whose labels stand in the records.
     """
 
     store: FeatureStore
     journal: Journal
     anew: Partition | None
+    published: Collection[Partition] = PUBLISHED
 
     @property
     def layout(self) -> Layout:
@@ -248,7 +250,8 @@ class WriteShards(beam.PTransform[PCollection[Group], PCollection[Step]]):
 def _write(group: Group, writing: Writing, pca: Step, quantizer: Step, indices: Mapping[str, int]) -> Step:
     shard, stored = group
     members = [_member(item, indices) for item in stored]
-    key = shard_key(shard, members, pca.key, pca.digest, quantizer.key, quantizer.digest)
+    fitted = (pca.key, pca.digest, quantizer.key, quantizer.digest)
+    key = shard_key(shard, members, *fitted, published=writing.published)
     known = writing.journal.find(shard.name, key)
     if known and shard.partition != writing.anew:
         advance(WRITE, videos=len(members))
@@ -258,7 +261,8 @@ def _write(group: Group, writing: Writing, pca: Step, quantizer: Step, indices: 
     with timed(WRITE):
         codebook = load_quantizer(writing.layout, quantizer)
         writing.journal.forget(shard.name)
-        step = write_shard(writing.layout, shard, key, _coefficients(members, writing, pca), codebook)
+        videos = _coefficients(members, writing, pca)
+        step = write_shard(writing.layout, shard, key, videos, codebook, writing.published)
     advance(WRITE, videos=len(members), frames=step.facts.frames)
     return writing.journal.record(step)
 
@@ -321,14 +325,16 @@ class WriteVideos(beam.PTransform[PCollection[pa.Table], PCollection[FileEntry]]
     Attributes:
         layout: Where the dataset is.
         passed: The verdict on the build.
+        published: The partitions whose labels are not withheld.
     """
 
     layout: Layout
     passed: PCollection[bool]
+    published: Collection[Partition]
 
     def expand(self, rows: PCollection[pa.Table]) -> PCollection[FileEntry]:
         layout = rows.pipeline | beam.Create([self.layout]) | OnlyIf(self.passed)
-        return layout | FlatMap(write_videos, AsIter(rows))
+        return layout | FlatMap(write_videos, AsIter(rows), self.published)
 
 
 @dataclass

@@ -25,9 +25,15 @@ from yt8m_pipeline.config import Partitioning, RaterScores, VideoSampling, Vocab
 from yt8m_pipeline.data_model import Partition, StoredVideo, Video
 from yt8m_pipeline.places import Places
 from yt8m_pipeline.selection.frequency import count_videos, keep_frequent, keep_popular
-from yt8m_pipeline.selection.labels import attach_labels, keep_labels, nested_annotations, settle_annotations
+from yt8m_pipeline.selection.labels import (
+    attach_labels,
+    derive_entities,
+    keep_labels,
+    nested_annotations,
+    settle_annotations,
+)
 from yt8m_pipeline.selection.partitioning import assign_partitions, lacking_entities, lacking_warnings
-from yt8m_pipeline.selection.rater_scores import prune_by_rater_score
+from yt8m_pipeline.selection.rater_scores import prune_by_rater_score, unrated
 from yt8m_pipeline.selection.video_sampling import (
     PREFIXES,
     Cut,
@@ -55,7 +61,6 @@ from yt8m_pipeline.transforms.ledger import (
 from yt8m_pipeline.transforms.steps import FlatMap, Map, NotingDoFn
 
 BOUNDARY = "boundary"
-LABELS = "labels"
 LABELS = "labels"
 
 Tables: TypeAlias = PCollection[pa.Table]
@@ -205,6 +210,38 @@ class PruneByRaterScore(SeveralOutputs[dict[str, Tables], Outputs[pa.Table]]):
 def _prune(tables: Joined, config: RaterScores) -> tuple[Outcome, Outcome]:
     known = tables["entities"]["entity_id"].combine_chunks()
     return prune_by_rater_score(tables["typed"], tables["ratings"], config, all_entity_ids=known)
+
+
+class LeaveUnrated(beam.PTransform[Tables, Tables]):
+    """PCollection[pa.Table] of entities → the same where nobody rated them: stage 2 is skipped."""
+
+    def expand(self, entities: Tables) -> Tables:
+        return entities | Map(unrated).with_output_types(pa.Table)
+
+
+@dataclass
+class DeriveEntities(beam.PTransform[dict[str, Tables], Tables]):
+    """{videos, annotations} → PCollection[pa.Table] of entities: each distinct label of a known video is one."""
+
+    buckets: int
+
+    def expand(self, tables: Mapping[str, Tables]) -> Tables:
+        columns = {name: ("video_id", schema(name)) for name in ("videos", "annotations")}
+        found = tables | "by video" >> JoinByHash(columns, self.buckets) | Map(_entities).with_output_types(pa.Table)
+        joined = {"entities": found} | "by label" >> JoinByHash({"entities": ("entity_id", ENTITIES)}, self.buckets)
+        return joined | "first" >> Map(_first_entities).with_output_types(pa.Table)
+
+
+def _entities(tables: Joined) -> pa.Table:
+    rows = derive_entities(tables["annotations"], tables["videos"]["video_id"].combine_chunks())
+    return pa.concat_tables([ENTITIES.empty_table(), rows], promote_options="default")
+
+
+def _first_entities(tables: Joined) -> pa.Table:
+    return drop_duplicates(tables["entities"], ["entity_id"], Stage.UNIQUE, "entities").kept
+
+
+ENTITIES = schema("entities")
 
 
 @dataclass
