@@ -98,7 +98,7 @@ def test_views_that_are_needed_and_not_there_are_a_usage_error(bare: Path) -> No
     refused = yt8m("build", str(bare / "config.yaml"), "--set", "video_sampling.min_views=1")
     assert refused.returncode == 2
     assert "view_count" in refused.stderr
-    assert four_parts(refused.stderr)
+    assert four_parts(refused)
 
 
 def test_what_filters_nothing_is_refused(bare: Path, tmp_path: Path) -> None:

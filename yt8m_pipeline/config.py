@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from yt8m_pipeline.data_model import Partition
@@ -19,6 +19,10 @@ from yt8m_pipeline.places import Places
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+Text = Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, int | float) else value)]
+"""A text that YAML may take for a number or a truth value."""
 
 
 class Changes(StrEnum):
@@ -163,13 +167,18 @@ class Partitioning(Section):
     validate_: Share = Field(0.2, alias="validate")
     test: Share = 0.1
     salt: str = Field("yt8m-partition", description="Another salt puts other videos into each partition.")
-    by: Literal["hash", "column"] = Field(
+    by: Literal["hash", "column", "lists"] = Field(
         "hash",
         description="hash divides videos by chance, as the shares say. column honours the partition that the videos "
-        "table gives to each.",
+        "table gives to each, lists the partition whose list names it.",
     )
     column: str = Field("partition", description="The column of the videos table that gives partitions.")
-    values: Mapping[Partition, tuple[str, ...]] = Field(
+    lists: Mapping[Partition, str] = Field(
+        {},
+        description="The text file of each partition, relative to tables.root, that names its videos by id or uri, one "
+        "a line; what follows the first field is ignored.",
+    )
+    values: Mapping[Partition, tuple[Text, ...]] = Field(
         {
             Partition.TRAIN: ("train", "training"),
             Partition.VALIDATE: ("validate", "validation", "val", "valid", "dev"),
@@ -190,6 +199,16 @@ class Partitioning(Section):
     def _shares_sum_to_one(self) -> "Partitioning":
         if abs(self.train + self.validate_ + self.test - 1.0) > 1e-9:
             raise ValueError(f"the shares sum to {self.train + self.validate_ + self.test:g}, not 1")
+        return self
+
+    @model_validator(mode="after")
+    def _given_partitions_are_clear(self) -> "Partitioning":
+        texts = [text for own in self.values.values() for text in {text.strip().casefold() for text in own}]
+        twice = sorted({text for text in texts if texts.count(text) > 1})
+        if twice:
+            raise ValueError(f"values of two partitions: {', '.join(twice)}")
+        if bool(self.lists) != (self.by == "lists"):
+            raise ValueError("lists and `by: lists` go together: give both or neither")
         return self
 
 

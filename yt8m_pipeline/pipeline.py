@@ -27,6 +27,7 @@ from yt8m_pipeline.transforms.dataset import (
     OnlyIf,
     SummarizePartitions,
     SumUpRejects,
+    WarnOfEmptyPartitions,
     WriteManifest,
     WriteShards,
     WriteVideos,
@@ -57,6 +58,7 @@ from yt8m_pipeline.transforms.selection import (
     FilterByType,
     FilterEligible,
     FindLackingEntities,
+    GivePartitions,
     KeepFrequent,
     KeepLabels,
     KeepPopular,
@@ -130,6 +132,12 @@ def select_videos(root: Pipeline, plan: BuildPlan, ledger: Ledger) -> Selected:
 
     # 3. Video sampling and partitioning (§3.1, §3.2)
     eligible = ledger.keep(videos | FilterEligible(sampling))
+    passed = None
+    if config.partitioning.by != "hash":
+        where = config.tables.videos
+        given = eligible | GivePartitions(config.partitioning, plan.lists, where=where, buckets=buckets)
+        eligible, passed = ledger.keep(given.outputs), given.passed  # bool
+        ledger.warn(given.warnings)  # str
     annotated = {"videos": videos, "eligible": eligible, "annotations": annotations}
     attached = annotated | AttachLabels(sampling, vocabulary=visual, entities=entities, buckets=buckets)
     labelled = ledger.keep(attached.outputs)
@@ -139,6 +147,7 @@ def select_videos(root: Pipeline, plan: BuildPlan, ledger: Ledger) -> Selected:
     frequent = ledger.keep(popular | KeepFrequent(sampling, sampled | "Sampled" >> CountVideos(), Stage.FREQUENCY))
     selected = ledger.keep(sampled | "Frequent" >> KeepLabels(Stage.FREQUENCY, frequent))
     videos = selected | AssignPartitions(config.partitioning, config.tables.places)  # Video
+    videos = videos | "Given well" >> OnlyIf(passed) if passed else videos
 
     # Why a row was not selected can be read while videos are decoded; `rebuild-split` may yet be refused, and waits
     rejected = root | beam.Create([]) if plan.anew else ledger.take_rejects("selection")  # Packed
@@ -175,6 +184,7 @@ def write_dataset(selected: Selected, stored: PCollection[StoredVideo], plan: Bu
 
     # Nothing is compressed unless there is enough, and all rejects are written down
     summaries = stored | SummarizePartitions()  # (str, PartitionSummary)
+    ledger.warn(summaries | WarnOfEmptyPartitions(config))  # str
     unchanged = summaries | CheckOtherSplits(layout, plan.anew, plan.previous_partitions)  # bool
     rejected = ledger.take_rejects("extraction") | "Unchanged" >> OnlyIf(unchanged)  # Packed
     parts = (selected.rejects, rejected | WriteRejects(layout)) | "Parts" >> beam.Flatten()  # WrittenPart

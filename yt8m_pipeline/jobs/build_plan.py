@@ -26,6 +26,7 @@ from yt8m_pipeline.interop.pca_formats import import_pca, imported_files, requir
 from yt8m_pipeline.jobs.build_folder import is_complete, is_rebuildable
 from yt8m_pipeline.jobs.journal import Journal
 from yt8m_pipeline.store.feature_store import FeatureStore, feature_space
+from yt8m_pipeline.tables.partition_lists import read_lists
 from yt8m_pipeline.tables.reading import TableFiles, check_schema, find_files
 
 LIBRARIES = ("apache-beam", "av", "numpy", "pyarrow", "tensorflow")
@@ -109,6 +110,11 @@ class BuildPlan:
         return identity_of(self.config.inception, self.space["pixels"])
 
     @property
+    def lists(self) -> dict[str, str]:
+        """The list file of each partition that has one."""
+        return _find_lists(self.config)
+
+    @property
     def dimensions(self) -> range:
         """How many features per frame the PCA can take."""
         if self.pca:
@@ -187,6 +193,10 @@ def plan_build(config: Config, anew: Partition | None = None, retry: Retry = Ret
     inputs = {
         table: [_describe_file(name, source.path(name)) for name in source.files] for table, source in sources.items()
     }
+    listed = config.partitioning.lists
+    inputs |= {
+        f"{part} list": [_describe_file(listed[Partition(part)], uri)] for part, uri in _find_lists(config).items()
+    }
     store = FeatureStore(files.require_known(config.store), feature_space(space))
     pca = _plan_import(config, {"fingerprint": store.space, **space})
     if pca:
@@ -233,6 +243,8 @@ def _find_sources(config: Config) -> dict[str, TableFiles]:
         "annotations": tables.annotations,
     }
     sources = {table: find_files(tables.root, pattern, table) for table, pattern in patterns.items() if pattern}
+    lists = _find_lists(config)
+    read_lists(lists)
     column = config.partitioning.column if config.partitioning.by == "column" else ""
     sources["videos"] = replace(sources["videos"], partition_column=column, keep_columns=tables.keep_columns)
     needed = _needed_columns(config)
@@ -240,6 +252,15 @@ def _find_sources(config: Config) -> dict[str, TableFiles]:
         for name in source.files:
             check_schema(source.path(name), table, needed.get(table, ()))
     return sources
+
+
+def _find_lists(config: Config) -> dict[str, str]:
+    """The list file of each partition that has one."""
+    root, names = config.tables.root, config.partitioning.lists
+    return {
+        part.value: name if "://" in name or name.startswith("/") else files.join(root, name)
+        for part, name in sorted(names.items())
+    }
 
 
 def _needed_columns(config: Config) -> dict[str, list[str]]:

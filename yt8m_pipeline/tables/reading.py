@@ -287,7 +287,7 @@ def _with_own_columns(batch: RawBatch, source: TableFiles) -> RawBatch:
     """The rows in which the columns that the config names have our names."""
     columns: dict[str, Values] = {name: values for name, values in batch.columns.items() if name not in OF_ONES_OWN}
     if source.partition_column in batch.columns:
-        columns["given_partition"] = batch.columns[source.partition_column]
+        columns["given_partition"] = _texts(batch.columns[source.partition_column], len(batch.rows))
     if source.keep_columns:
         texts = [_texts(batch.columns.get(name), len(batch.rows)) for name in source.keep_columns]
         columns["kept_columns"] = pa.array(list(map(list, zip(*texts, strict=True))), STRINGS)

@@ -36,6 +36,7 @@ from yt8m_pipeline.jobs.sufficiency import (
     check_rest_unchanged,
     check_train_frames,
     check_videos_left,
+    empty_partition_warnings,
 )
 from yt8m_pipeline.store.feature_store import FeatureStore
 from yt8m_pipeline.transforms.combiners import Sum
@@ -196,6 +197,21 @@ def _announce_work(summaries: Mapping[str, PartitionSummary], config: Config) ->
     if config.quantizer.method == "optimal":
         announce(QUANTIZER, train)
     announce(WRITE, sum(summary.videos for summary in summaries.values()))
+
+
+@dataclass
+class WarnOfEmptyPartitions(beam.PTransform[PCollection[tuple[str, PartitionSummary]], PCollection[str]]):
+    """The summaries of the partitions → PCollection[str]: a warning for each given partition without videos."""
+
+    config: Config
+
+    def expand(self, summaries: PCollection[tuple[str, PartitionSummary]]) -> PCollection[str]:
+        start = summaries.pipeline | beam.Create([self.config])
+        return start | FlatMap(_empty_partitions, AsDict(summaries)).with_output_types(str)
+
+
+def _empty_partitions(config: Config, summaries: Mapping[str, PartitionSummary]) -> list[str]:
+    return empty_partition_warnings(summaries, config)
 
 
 @dataclass

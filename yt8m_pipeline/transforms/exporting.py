@@ -33,7 +33,7 @@ from yt8m_pipeline.transforms.steps import FlatMap, Map, Passes
 CODES = "codes"
 """What an export without a store is encoded from, in its manifest."""
 NOT_WITHHELD = tuple(Partition)
-"""The partitions whose labels an export writes: all, since the source's videos.parquet has no label that is withheld."""
+"""The partitions whose labels an export writes: all, since videos.parquet of the source has no withheld ones."""
 MEMBER_COLUMNS = ("video_id", "features_sha256", "labels", "shard")
 ROWS_PER_BATCH = 4096
 
