@@ -4,7 +4,10 @@ import csv
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
+from zlib import crc32
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -22,7 +25,16 @@ BARE = {
     "video_sampling__min_views": 0,
     "video_sampling__min_videos_per_entity": 1,
     "video_sampling__popular_videos_above": None,
+    "partitioning__by": "column",
+    "partitioning__column": "subset",
+    "partitioning__values": {"train": [0, 1, 2], "validate": [3], "test": [4]},
 }
+SUBSETS = ("train", "train", "train", "validate", "test")
+
+
+def subset(row: dict[str, Any]) -> int:
+    """One for each group."""
+    return crc32((row["group_id"] or row["video_id"]).encode()) % len(SUBSETS)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +47,8 @@ def bare(workshop: Workshop, built: Path, tmp_path_factory: pytest.TempPathFacto
         if path.name not in ("videos.parquet", "entities.csv", "ratings.jsonl"):
             (corpus / path.name).symlink_to(path)
     videos = pq.read_table(workshop.corpus / "videos.parquet").drop_columns("view_count")
-    pq.write_table(videos, corpus / "videos.parquet")
+    subsets = [None if number % 3 == 0 else float(subset(row)) for number, row in enumerate(videos.to_pylist())]
+    pq.write_table(videos.append_column("subset", pa.array(subsets, pa.float64())), corpus / "videos.parquet")
     changes = {**BARE, "tables__root": str(corpus)}
     config = workshop.config(folder, stored=built, **changes)
     withheld = yt8m("build", str(config), "--set", "labels.test=withheld")
@@ -61,6 +74,30 @@ def test_each_label_of_a_known_video_is_an_entity(workshop: Workshop, bare: Path
     for row in dropped:
         assert (row["file"], annotations[row["row"] - 1]["entity_id"]) == ("annotations.csv", row["id"])
     assert "unknown_entity" not in {row["reason"] for row in rejects}
+
+
+def test_videos_are_where_the_table_says_and_the_rest_follows_its_group(bare: Path) -> None:
+    videos = pq.read_table(bare / "corpus" / "videos.parquet").to_pylist()
+    rows = {row["video_id"]: row["partition"] for row in pq.read_table(bare / "dataset" / "videos.parquet").to_pylist()}
+    given = {row["video_id"]: SUBSETS[subset(row)] for row in videos if row["subset"] is not None}
+    assert given.keys() & rows.keys()
+    assert {name: rows[name] for name in given if name in rows} == {
+        name: partition for name, partition in given.items() if name in rows
+    }
+    groups = {row["video_id"]: row["group_id"] for row in videos if row["group_id"]}
+    for group in set(groups.values()):
+        assert len({rows[name] for name, own in groups.items() if own == group and name in rows}) <= 1
+
+
+def test_a_text_that_means_no_partition_ends_the_build_before_a_film_is_opened(bare: Path) -> None:
+    values = '{train: ["0"], validate: ["3"], test: ["4"]}'
+    refused = yt8m(
+        *("build", str(bare / "config.yaml"), "--set", f"partitioning.values={values}"),
+        *("--set", f"output={bare / 'refused'}", "--set", f"store={bare / 'untouched'}"),
+    )
+    assert refused.returncode == 1, refused.stderr
+    assert "'1.0', '2.0'" in refused.stderr
+    assert not list((bare / "untouched").rglob("*.npz"))
 
 
 def test_nobody_rated_and_the_dataset_says_so(bare: Path) -> None:

@@ -328,8 +328,8 @@ class Manifest:
     @property
     def published(self) -> frozenset[Partition]:
         """The partitions whose labels are in the published files: train and validate, if the manifest does not say."""
-        stated = self.more.get("labels", label_policy(PUBLISHED))
-        return frozenset(part for part in Partition if json_object(stated).get(part.value) == "published")
+        policy = label_policy(PUBLISHED) | json_object(self.more.get("labels", {}))
+        return frozenset(part for part in Partition if policy[part.value] == "published")
 
     def partition(self, partition: Partition) -> PartitionSummary:
         """The totals of a partition."""
