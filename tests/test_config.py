@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from yt8m_pipeline import config as config_module
-from yt8m_pipeline.config import Config, absolute_path, as_dict, as_yaml, features_recipe, load, recipe
+from yt8m_pipeline.config import Config, Partitioning, absolute_path, as_dict, as_yaml, features_recipe, load, recipe
 from yt8m_pipeline.errors import UsageError
 from yt8m_pipeline.extraction.inception import describe
 from yt8m_pipeline.jobs.build_plan import build_key
@@ -240,12 +240,14 @@ def test_the_schema_cites_the_paper() -> None:
 
 RECIPES = {
     "paper": "bc0da77e655f412839f5d93b8ec447905eac9bcee57e8ace1daa1f3afdb8af35",
-    "small": "68b247f180dba8e1a6d536dfed15cd8c9846618373e77d599a08a4c7e365a03e",
+    "small": "5c6c980c92e6877cafc30bd18b3e8cff7cf898b32c30e5ef86610f247b484a76",
     "smoke": "b3e0bccf61cc254b2e39c4f9575f3e003638f99886cfd6f937cc726ca770d091",
     "starter_code": "0bdd78d5e4271d2563910dffea917bdfd58681b6b032fb9aa930668394cc3c23",
     "dataflow": "c681faea100b4cbb528211c5d99edcdf3a8b0cad1969155bb66c9c2e0314163d",
 }
-"""The keys that builds of the shipped configs had in version 0.1.0, but for the fields whose defaults are new since."""
+"""The keys that builds of the shipped configs had in version 0.1.0, but for the fields whose defaults are new since.
+
+That of `small` is newer: it asks for no ratings or types any more, and keeps every label."""
 OLD_THRESHOLDS = {"small": 4, "smoke": 2}
 
 
@@ -258,6 +260,10 @@ def test_the_keys_of_builds_and_of_feature_spaces_stay(name: str) -> None:
     assert (values["video_sampling"].pop("min_score"), values["decoding"].pop("max_streams")) == (None, 64)
     assert (values["tables"].pop("uri_schemes"), values["tables"].pop("allow_outside_root")) == (["gs"], True)
     assert values["tables"].pop("encoding") == "auto"
+    assert (values["tables"].pop("keep_columns"), values.pop("duplicates")) == ([], "group")
+    assert values.pop("labels") == {"test": "withheld"}
+    for field in ("by", "column", "values", "without", "divided_groups"):
+        assert values["partitioning"].pop(field) == Partitioning().model_dump(mode="json")[field]
     assert build_key("1", values, {}, "space") == RECIPES[name]
     space = {**describe(config.inception), **features_recipe(config.decoding)}
     space |= {"decoder": "av 18", "resize": "decoder, area, 299x299"}

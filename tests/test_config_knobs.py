@@ -86,12 +86,14 @@ SELECTION: Mapping[str, Any] = {
     "partitioning.test": 0.4,
     "partitioning.salt": "other",
 }
-COMPANIONS: Mapping[str, Mapping[str, float]] = {
+COMPANIONS: Mapping[str, Mapping[str, Any]] = {
+    "partitioning.by": {"partitioning.lists": {"train": "train.txt"}},
+    "partitioning.lists": {"partitioning.by": "lists"},
     "partitioning.train": {"partitioning.validate": 0.5},
     "partitioning.validate": {"partitioning.train": 0.5},
     "partitioning.test": {"partitioning.train": 0.4},
 }
-"""What changes along with a share, since the three sum to one."""
+"""What changes along with a share, since the three sum to one, and with the use of lists."""
 SHARES = {"partitioning.train": 0.4, "partitioning.validate": 0.3, "partitioning.test": 0.3}
 
 DECODING: Mapping[str, Any] = {
@@ -134,6 +136,13 @@ COMPRESSION: Mapping[str, Any] = {
     "shards.salt": "another",
 }
 ALONE: Mapping[str, Any] = {
+    "labels.test": "published",
+    "partitioning.by": "lists",
+    "partitioning.column": "split",
+    "partitioning.divided_groups": "warn",
+    "partitioning.lists": {"train": "train.txt"},
+    "partitioning.values": {"train": ["0"], "validate": ["1"], "test": ["2"]},
+    "partitioning.without": "reject",
     "tables.root": "other_corpus",
     "tables.encoding": "cp1252",
     "tables.keep_columns": ["view_count"],
@@ -192,6 +201,7 @@ def bench(workshop: Workshop, built: Path, tmp_path_factory: pytest.TempPathFact
         for path in workshop.corpus.iterdir():
             (folder / corpus / path.name).symlink_to(path)
     _lower_scores(folder / "corpus" / "annotations.csv")
+    (folder / "corpus" / "train.txt").write_text("v0000\n")
     for name in ("entities.csv", "ratings.jsonl", "annotations.csv"):
         lines = (folder / "corpus" / name).read_text().splitlines(keepends=True)
         (folder / "corpus" / f"shorter_{name}").write_text("".join(lines[:-1]))
@@ -288,6 +298,7 @@ def select(config: Config) -> Selected:
 
     entities, videos = unique("entities", "entity_id"), unique("videos", "video_id")
     entity_ids, video_ids = entities["entity_id"].combine_chunks(), videos["video_id"].combine_chunks()
+    assert config.vocabulary
     typed = keep(filter_by_type(entities, config.vocabulary))
     pruned = prune_by_rater_score(typed, read("ratings"), config.rater_scores, all_entity_ids=entity_ids)
     visual, _ = keep(pruned.entities), keep(pruned.ratings)

@@ -10,7 +10,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 
 from yt8m_pipeline.data_model import VIDEO_COLUMNS, Partition
@@ -36,6 +46,10 @@ def _auto_or_number(value: Any) -> str:
 PositiveOrAuto: TypeAlias = Annotated[
     Annotated[Positive, Tag(NUMBER)] | Annotated[Literal["auto"], Tag(AUTO)], Discriminator(_auto_or_number)
 ]
+
+
+Text = Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, int | float) else value)]
+"""A text that YAML may take for a number or a truth value."""
 
 
 class Changes(StrEnum):
@@ -217,13 +231,18 @@ class Partitioning(Section):
     validate_: Share = Field(0.2, alias="validate")
     test: Share = 0.1
     salt: str = Field("yt8m-partition", description="Another salt puts other videos into each partition.")
-    by: Literal["hash", "column"] = Field(
+    by: Literal["hash", "column", "lists"] = Field(
         "hash",
         description="hash divides videos by chance, as the shares say. column honours the partition that the videos "
-        "table gives to each.",
+        "table gives to each, lists the partition whose list names it.",
     )
     column: str = Field("partition", description="The column of the videos table that gives partitions.")
-    values: Mapping[Partition, tuple[str, ...]] = Field(
+    lists: Mapping[Partition, str] = Field(
+        {},
+        description="The text file of each partition, relative to tables.root, that names its videos by id or uri, one "
+        "a line; what follows the first field is ignored.",
+    )
+    values: Mapping[Partition, tuple[Text, ...]] = Field(
         {
             Partition.TRAIN: ("train", "training"),
             Partition.VALIDATE: ("validate", "validation", "val", "valid", "dev"),
@@ -244,6 +263,16 @@ class Partitioning(Section):
     def _shares_sum_to_one(self) -> "Partitioning":
         if abs(self.train + self.validate_ + self.test - 1.0) > 1e-9:
             raise ValueError(f"the shares sum to {self.train + self.validate_ + self.test:g}, not 1")
+        return self
+
+    @model_validator(mode="after")
+    def _given_partitions_are_clear(self) -> "Partitioning":
+        texts = [text for own in self.values.values() for text in {text.strip().casefold() for text in own}]
+        twice = sorted({text for text in texts if texts.count(text) > 1})
+        if twice:
+            raise ValueError(f"values of two partitions: {', '.join(twice)}")
+        if bool(self.lists) != (self.by == "lists"):
+            raise ValueError("lists and `by: lists` go together: give both or neither")
         return self
 
 
@@ -303,6 +332,11 @@ class Labels(Section):
     test: Literal["withheld", "published"] = Field(
         "withheld", description="Whether the labels of test videos are in the published files."
     )
+
+    @property
+    def published(self) -> frozenset[Partition]:
+        """The partitions whose labels stand in the published files."""
+        return frozenset(part for part in Partition if part is not Partition.TEST or self.test == "published")
 
 
 class RandomModel(Section):
@@ -590,6 +624,14 @@ class Config(Section):
         description="The build fails if a larger share of the videos with a label cannot be measured, or of those that "
         "are drawn cannot be decoded or extracted.",
     )
+
+    @model_validator(mode="after")
+    def _filters_have_their_tables(self) -> "Config":
+        if self.tables.entities is None and self.vocabulary is not None:
+            raise ValueError("tables.entities is null, and labels have no types: make vocabulary null too")
+        if self.tables.ratings is None and self.rater_scores != RaterScores():
+            raise ValueError("tables.ratings is null, and rater_scores counts for nothing: leave rater_scores out")
+        return self
 
 
 class Knob(NamedTuple):

@@ -63,6 +63,7 @@ class Video:
         listed_uri: Its place as the videos table has it.
         duration_seconds: Its duration, as far as it is known.
         kept_columns: The texts of the columns that `tables.keep_columns` names.
+        is_given: Whether the user gave its partition, so that nothing may change it.
     """
 
     video_id: str
@@ -73,6 +74,7 @@ class Video:
     listed_uri: str = ""
     duration_seconds: float | None = None
     kept_columns: tuple[str, ...] = ()
+    is_given: bool = False
 
     def __post_init__(self) -> None:
         if not self.video_id or not self.entity_ids:

@@ -30,6 +30,7 @@ from yt8m_pipeline.transforms.dataset import (
     OnlyIf,
     SummarizePartitions,
     SumUpRejects,
+    WarnOfEmptyPartitions,
     WriteManifest,
     WriteShards,
     WriteVideos,
@@ -57,14 +58,17 @@ from yt8m_pipeline.transforms.selection import (
     AttachLabels,
     CountStored,
     CountVideos,
+    DeriveEntities,
     DropDuplicates,
     FilterByType,
     FilterEligible,
     FindLackingEntities,
+    GivePartitions,
     KeepFrequent,
     KeepLabels,
     KeepPopular,
     KeepStored,
+    LeaveUnrated,
     PruneByRaterScore,
     ReadTable,
     SampleVideos,
@@ -123,26 +127,39 @@ def select_videos(root: Pipeline, plan: BuildPlan, ledger: Ledger) -> Selected:
     """Stages 1 to 3: which entities, and which videos."""
     config, sampling, buckets = plan.config, plan.config.video_sampling, plan.config.parallelism.join_buckets
 
-    # 1. Vocabulary: entities with a whitelisted type and no blacklisted one (§3.1)
-    rows = ledger.keep(root | "Entities" >> ReadTable(plan.sources["entities"]))  # pa.Table, as are all below
-    entities = ledger.keep(rows | "UniqueEntities" >> DropDuplicates("entities", "entity_id", buckets))
-    typed = ledger.keep(entities | FilterByType(config.vocabulary))
-    ledger.warn(entities | WarnOfUnusedTypes(config.vocabulary))  # str
+    # The videos, their annotations, and the entities that these name
+    rows = ledger.keep(root | "Videos" >> ReadTable(plan.sources["videos"], config.tables.places))
+    videos = ledger.keep(rows | "UniqueVideos" >> DropDuplicates("videos", "video_id", buckets))  # pa.Table, as are all
+    annotations = ledger.keep(_annotations(root, videos, plan))
+    entities = _entities(root, {"videos": videos, "annotations": annotations}, plan, ledger)
 
-    # 2. Rater pruning: entities that three raters find visual (§3.1, Figure 4)
-    ratings = ledger.keep(root | "Ratings" >> ReadTable(plan.sources["ratings"]))
-    rated = {"typed": typed, "entities": entities, "ratings": ratings}
-    visual = ledger.keep(rated | PruneByRaterScore(config.rater_scores, buckets))
+    # 1. Vocabulary: entities with a whitelisted type and no blacklisted one (§3.1)
+    typed = entities
+    if config.vocabulary:
+        typed = ledger.keep(entities | FilterByType(config.vocabulary))
+        ledger.warn(entities | WarnOfUnusedTypes(config.vocabulary))  # str
+
+    # 2. Rater pruning: entities that three raters find visual (§3.1, Figure 4), or all where nobody rated them
+    if "ratings" in plan.sources:
+        ratings = ledger.keep(root | "Ratings" >> ReadTable(plan.sources["ratings"]))
+        rated = {"typed": typed, "entities": entities, "ratings": ratings}
+        visual = ledger.keep(rated | PruneByRaterScore(config.rater_scores, buckets))
+    else:
+        visual = typed | LeaveUnrated()
 
     # 3. Video sampling and partitioning (§3.1, §3.2)
-    rows = ledger.keep(root | "Videos" >> ReadTable(plan.sources["videos"], config.tables.places))
-    videos = ledger.keep(rows | "UniqueVideos" >> DropDuplicates("videos", "video_id", buckets))
     eligible = ledger.keep(videos | FilterEligible(sampling))
-    annotations = ledger.keep(_annotations(root, videos, plan))
     ledger.warn(annotations | WarnOfSegments())  # str
+    passed = None
+    if config.partitioning.by != "hash":
+        where = config.tables.videos
+        given = eligible | GivePartitions(config.partitioning, plan.lists, where=where, buckets=buckets)
+        eligible, passed = ledger.keep(given.outputs), given.passed  # bool
+        ledger.warn(given.warnings)  # str
     annotated = {"videos": videos, "eligible": eligible, "annotations": annotations}
     attached = annotated | AttachLabels(sampling, vocabulary=visual, entities=entities, buckets=buckets)
     labelled = ledger.keep(attached.outputs)
+    labelled = labelled | "Given well" >> OnlyIf(passed) if passed else labelled  # before any video is opened
     measured = labelled | MeasureDurations(sampling, plan.measuring)
     ledger.warn(measured.warnings)  # str
     labelled = ledger.keep(measured.outputs)  # those of a fitting duration
@@ -199,6 +216,7 @@ def write_dataset(selected: Selected, stored: PCollection[StoredVideo], plan: Bu
 
     # Nothing is compressed unless there is enough, and all rejects are written down
     summaries = stored | SummarizePartitions()  # (str, PartitionSummary)
+    ledger.warn(summaries | WarnOfEmptyPartitions(config))  # str
     unchanged = summaries | CheckOtherSplits(layout, plan.anew, plan.previous_partitions)  # bool
     unchanged = unchanged | "Selected and unchanged" >> OnlyIf(selected.passed)  # bool
     rejected = ledger.take_rejects("extraction") | "Unchanged" >> OnlyIf(unchanged)  # Packed
@@ -219,11 +237,11 @@ def write_dataset(selected: Selected, stored: PCollection[StoredVideo], plan: Bu
     indices = train_counts | IndexLabels(entities)  # {str: int}
     sizes = pca | DecideShards(config.shards, summaries)  # {str: int}
     groups = stored | GroupByShard(config.shards.salt, sizes)  # (Shard, [StoredVideo])
-    writing = Writing(plan.store, plan.journal, plan.anew)
+    writing = Writing(plan.store, plan.journal, plan.anew, config.labels.published)
     shards = groups | WriteShards(writing, pca, quantizer, indices)  # Step
     vocabulary = train_counts | WriteVocabulary(layout, entities, frozen=plan.anew is not None)  # FileEntry
     rows = groups | ListVideos(indices, config.tables.keep_columns)  # pa.Table
-    tables = rows | WriteVideos(layout, passed, pca, quantizer)  # FileEntry
+    tables = rows | WriteVideos(layout, passed, pca, quantizer, config.labels.published)  # FileEntry
     _ = counts | WriteManifest(
         layout,
         plan.for_manifest,
@@ -246,6 +264,17 @@ def count_again(
     labels = {"videos": videos, "annotations": selected.annotations}
     ledger.keep(labels | SettleAnnotations(plan.config.parallelism.join_buckets))
     return entities, videos
+
+
+def _entities(
+    root: Pipeline, tables: dict[str, PCollection[pa.Table]], plan: BuildPlan, ledger: Ledger
+) -> PCollection[pa.Table]:
+    """The entities table, or the distinct labels of the annotations."""
+    buckets = plan.config.parallelism.join_buckets
+    if "entities" not in plan.sources:
+        return tables | DeriveEntities(buckets)
+    rows = ledger.keep(root | "Entities" >> ReadTable(plan.sources["entities"]))
+    return ledger.keep(rows | "UniqueEntities" >> DropDuplicates("entities", "entity_id", buckets))
 
 
 def _annotations(root: Pipeline, videos: PCollection[pa.Table], plan: BuildPlan) -> Outputs[pa.Table]:

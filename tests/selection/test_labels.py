@@ -17,6 +17,7 @@ from yt8m_pipeline.config import VideoSampling
 from yt8m_pipeline.selection.labels import (
     Labelled,
     attach_labels,
+    derive_entities,
     has_segments,
     keep_labels,
     nested_annotations,
@@ -269,3 +270,11 @@ def test_a_dropped_entity_is_not_taken_for_a_label_of_the_video_before() -> None
         ("table.csv", 4): "entity_not_kept",
         ("table.csv", 5): "video_not_kept",
     }
+
+
+def test_each_distinct_label_of_a_known_video_is_an_entity() -> None:
+    pairs = [("x", "cat"), ("u", "dog"), ("v", "cat"), ("u", "cat"), ("v", "dog")]
+    rows = [{"video_id": video, "entity_id": label, "score": None} for video, label in pairs]
+    annotations = table(rows, {"video_id": pa.string(), "entity_id": pa.string(), "score": pa.float64()})
+    found = derive_entities(annotations, pa.array(["u", "v"])).sort_by("entity_id").to_pylist()
+    assert [(row["entity_id"], row["name"], row["_row"]) for row in found] == [("cat", "cat", 3), ("dog", "dog", 2)]

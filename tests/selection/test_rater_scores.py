@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yt8m_pipeline.config import RaterScores
-from yt8m_pipeline.selection.rater_scores import Pruned, prune_by_rater_score, specificities
+from yt8m_pipeline.selection.rater_scores import Pruned, prune_by_rater_score, specificities, unrated
 
 from .rows import Provenance, Row, assert_conserved, provenance, reasons, table, tables
 
@@ -160,3 +160,10 @@ def test_a_bucket_without_entities_or_ratings_is_no_error() -> None:
     )
     assert nothing.entities.kept.num_rows == nothing.ratings.kept.num_rows == 0
     assert nothing.entities.kept.schema.names[-2:] == ["mean_score", "specificity"]
+
+
+def test_entities_that_nobody_rated_have_no_score() -> None:
+    entities = table([{"entity_id": "a"}], {"entity_id": pa.string()})
+    assert unrated(entities).select(["mean_score", "specificity"]).to_pylist() == [
+        {"mean_score": None, "specificity": None}
+    ]

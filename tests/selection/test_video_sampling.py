@@ -175,3 +175,12 @@ def test_no_function_minds_an_empty_table() -> None:
     assert [outcome.kept.num_rows + outcome.rejects.num_rows for outcome in stages] == [0] * 4
     assert nested_annotations(empty).kept.num_rows == 0
     assert count_videos(empty) == {}
+
+
+@pytest.mark.parametrize(("min_views", "kept"), [(0, ["u", "v"]), (1, ["v"])])
+def test_views_need_to_be_known_only_where_some_are_needed(min_views: int, kept: list[str]) -> None:
+    views = {"u": None, "v": 1}
+    rows = [{"video_id": name, "view_count": number, "duration_seconds": 200.0} for name, number in views.items()]
+    outcome = filter_eligible(table(rows, STATISTICS), VideoSampling(min_views=min_views))
+    assert outcome.kept["video_id"].to_pylist() == kept
+    assert outcome.rejects["detail"].to_pylist() == ["view_count is empty, and min_views is 1"] * (2 - len(kept))

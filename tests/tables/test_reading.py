@@ -430,7 +430,6 @@ VIDEO_FAULTS: Sequence[tuple[str, Any, str]] = [
     ("duration_seconds", float("inf"), "out_of_range"),
     ("view_count", -1, "out_of_range"),
     ("view_count", 1.5, "wrong_type"),
-    ("view_count", None, "missing_value"),
     ("uri", None, "missing_value"),
 ]
 

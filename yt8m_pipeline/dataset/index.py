@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 from yt8m_pipeline import files
 from yt8m_pipeline.data_model import Partition, StoredEntry, StoredVideo
 from yt8m_pipeline.dataset.layout import Layout, Shard
+from yt8m_pipeline.dataset.manifest import PUBLISHED, Manifest
 from yt8m_pipeline.dataset.offsets import OFFSET_COLUMNS, with_offsets
-from yt8m_pipeline.dataset.shards import PUBLISHED
 from yt8m_pipeline.dataset.steps import FileEntry, file_entry
 from yt8m_pipeline.errors import DataError
 
@@ -73,7 +73,7 @@ def vocabulary_csv(entities: Iterable[pa.Table], train_counts: Mapping[str, int]
         verticals = [*(row["verticals"] or []), "", "", ""][:3]
         entity_id = row["entity_id"]
         names = map(_with_newlines, (row["name"], row["wiki_url"], *verticals, row["description"]))
-        scores = (f"{row['mean_score']:g}", row["specificity"])
+        scores = ("", "") if row["mean_score"] is None else (f"{row['mean_score']:g}", row["specificity"])
         writer.writerow([indices[entity_id], train_counts.get(entity_id, 0), entity_id, *names, *scores])
     return text.getvalue().encode()
 
@@ -145,24 +145,31 @@ def recorded_entry(row: Mapping[str, Any]) -> StoredEntry:
     )
 
 
-def write_videos(layout: Layout, tables: Iterable[pa.Table], width: int, feature_name: str) -> list[FileEntry]:
-    """Writes videos.parquet, where the labels of the test partition are null, and withheld/test_labels.parquet.
+def write_videos(
+    layout: Layout,
+    tables: Iterable[pa.Table],
+    width: int,
+    feature_name: str,
+    published: Collection[Partition] = PUBLISHED,
+) -> list[FileEntry]:
+    """Writes videos.parquet, where withheld labels are null, and withheld/test_labels.parquet if those of test are.
 
     Args:
         layout: The paths of the dataset.
         tables: The rows of all videos, as `video_rows` makes them.
         width: The number of codes of a frame.
         feature_name: The name of the feature list that holds them.
+        published: The partitions whose labels are not withheld.
     """
     rows = pa.concat_tables([VIDEOS.empty_table(), *tables], promote_options="default").sort_by("video_id")
-    is_published = pc.is_in(rows["partition"], pa.array([partition.value for partition in sorted(PUBLISHED)]))
+    is_published = pc.is_in(rows["partition"], pa.array([partition.value for partition in sorted(published)]))
     labels = pc.if_else(is_published, rows["labels"].combine_chunks(), pa.scalar(None, rows["labels"].type))
-    published = rows.set_column(rows.schema.get_field_index("labels"), "labels", labels)
-    withheld = rows.filter(pc.equal(rows["partition"], Partition.TEST.value)).select(TEST_LABELS.names)
-    return [
-        write_index(layout, published, width, feature_name),
-        write_parquet(layout, Layout.TEST_LABELS, withheld),
-    ]
+    shown = rows.set_column(rows.schema.get_field_index("labels"), "labels", labels)
+    entries = [write_index(layout, shown, width, feature_name)]
+    if Partition.TEST not in published:
+        withheld = rows.filter(pc.equal(rows["partition"], Partition.TEST.value)).select(TEST_LABELS.names)
+        entries.append(write_parquet(layout, Layout.TEST_LABELS, withheld))
+    return entries
 
 
 def write_index(layout: Layout, videos: pa.Table, width: int, feature_name: str) -> FileEntry:
@@ -177,10 +184,10 @@ def write_index(layout: Layout, videos: pa.Table, width: int, feature_name: str)
 
 
 def count_classes(layout: Layout) -> dict[Partition, int]:
-    """How many classes have a video, for each partition whose labels are there: those of test may be withheld."""
-    videos = read_parquet(layout, Layout.VIDEOS, ["partition", "labels"])
-    labels = {part: videos.filter(pc.equal(videos["partition"], part.value))["labels"] for part in PUBLISHED}
-    if files.exists(layout.path(Layout.TEST_LABELS)):
+    """How many classes have a video, for each partition whose labels are there: withheld ones may have been removed."""
+    videos, published = read_parquet(layout, Layout.VIDEOS, ["partition", "labels"]), Manifest.of(layout).published
+    labels = {part: videos.filter(pc.equal(videos["partition"], part.value))["labels"] for part in published}
+    if Partition.TEST not in published and files.exists(layout.path(Layout.TEST_LABELS)):
         labels[Partition.TEST] = read_parquet(layout, Layout.TEST_LABELS, ["labels"])["labels"]
     return {part: pc.count_distinct(pc.list_flatten(column)).as_py() for part, column in labels.items()}
 

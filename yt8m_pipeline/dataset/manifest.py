@@ -6,7 +6,7 @@ typed as those of the JSON; what this version does not know of is kept, and writ
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from importlib import resources
 from math import inf
@@ -36,6 +36,19 @@ FORMAT_VERSION = 4
 
 OLDEST_FORMAT = 3
 """The oldest format that this version reads: that of version 0.1.0, which has all rejects in one table."""
+
+
+PUBLISHED = frozenset({Partition.TRAIN, Partition.VALIDATE})
+"""The partitions whose labels are published unless a config says otherwise: not those of test (paper §3.2)."""
+
+
+def label_policy(published: Collection[Partition]) -> dict[str, str]:
+    """What a manifest says of the labels of each partition.
+
+    >>> label_policy(PUBLISHED)
+    {'train': 'published', 'validate': 'published', 'test': 'withheld'}
+    """
+    return {part.value: "published" if part in published else "withheld" for part in Partition}
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +258,7 @@ class Manifest:
                 raise ValueError(f"{name}: it has {', '.join(sorted(of))}, not every partition")
         if not 0 < self.frames_per_second < inf:
             raise ValueError(f"config.decoding.frames_per_second: {self.frames_per_second} is no frame rate")
+        _ = self.published
 
     @classmethod
     def of(cls, layout: Layout) -> "Manifest":
@@ -321,6 +335,12 @@ class Manifest:
     def frames_per_second(self) -> float:
         """The rate of the frames; 1 if the config does not say, as of a dataset that was converted."""
         return from_json(float, json_object(self.config.get("decoding", {})).get("frames_per_second", 1))
+
+    @property
+    def published(self) -> frozenset[Partition]:
+        """The partitions whose labels are in the published files: train and validate, if the manifest does not say."""
+        policy = label_policy(PUBLISHED) | json_object(self.more.get("labels", {}))
+        return frozenset(part for part in Partition if policy[part.value] == "published")
 
     def partition(self, partition: Partition) -> PartitionSummary:
         """The totals of a partition."""

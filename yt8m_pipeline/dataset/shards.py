@@ -1,14 +1,15 @@
 """Writing the shards: frame-level records, and video-level records with the mean of each video's frames.
 
 A shard's bytes are a function of its sorted videos, their whitened coefficients and the codebook, and of nothing else:
-any engine, and any run after a crash, writes the same file. Labels of the test partition are withheld: no shard holds
-them (paper §3.2).
+any engine, and any run after a crash, writes the same file. No shard holds labels that are withheld: those of the test
+partition, unless a config publishes them (paper §3.2).
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import IO
 
 import numpy as np
@@ -18,17 +19,13 @@ from yt8m_pipeline.compression.distortion import Distortion
 from yt8m_pipeline.compression.quantization import ENCODE_REVISION, Quantizer
 from yt8m_pipeline.data_model import Float32Array, Partition
 from yt8m_pipeline.dataset.layout import LEVELS, Layout, Shard
-from yt8m_pipeline.dataset.manifest import PartitionSummary
+from yt8m_pipeline.dataset.manifest import PUBLISHED, PartitionSummary
 from yt8m_pipeline.dataset.records import frame_record, video_record
 from yt8m_pipeline.dataset.steps import FileEntry, ShardFacts, ShardStep, step_key
 from yt8m_pipeline.dataset.tfrecord import write_record
 
 REVISION = 1
 """The revision of what a shard is made of, which its key contains: raise it when the same videos get other bytes."""
-
-PUBLISHED = frozenset({Partition.TRAIN, Partition.VALIDATE})
-"""The partitions whose labels are published. Those of the test partition are withheld (paper §3.2): they stand in
-withheld/test_labels.parquet alone, which is not given away with the dataset."""
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -70,25 +67,36 @@ def shards_for(summary: PartitionSummary, components: int) -> int:
     return max(min(-(-codes // SHARD_BYTES), summary.videos), 1)
 
 
-def published_labels(partition: Partition, labels: Sequence[int]) -> Sequence[int]:
-    """The labels that may stand in a published file: none of the test partition, whose labels are withheld."""
-    return labels if partition in PUBLISHED else ()
+def published_labels(
+    partition: Partition, labels: Sequence[int], published: Collection[Partition] = PUBLISHED
+) -> Sequence[int]:
+    """The labels that may stand in a published file: none of a partition whose labels are withheld."""
+    return labels if partition in published else ()
 
 
-def shard_key(shard: Shard, members: Iterable[Member], *dependencies: str) -> str:
+def shard_key(
+    shard: Shard, members: Iterable[Member], *dependencies: str, published: Collection[Partition] = PUBLISHED
+) -> str:
     """The key of a shard: a digest of everything that its bytes depend on.
 
     Args:
         shard: Which shard.
         members: Its videos, sorted by id. Withheld labels do not count: they are not in the file.
         dependencies: The keys of what it is encoded with, such as the PCA and the codebook.
+        published: The partitions whose labels are not withheld.
     """
-    contents = [(item.video_id, item.sha256, published_labels(shard.partition, item.labels)) for item in members]
+    labels = partial(published_labels, shard.partition, published=published)
+    contents = [(item.video_id, item.sha256, labels(item.labels)) for item in members]
     return step_key(shard.name, REVISION, ENCODE_REVISION, contents, *dependencies)
 
 
 def write_shard(
-    layout: Layout, shard: Shard, key: str, videos: Iterable[tuple[Member, Float32Array]], quantizer: Quantizer
+    layout: Layout,
+    shard: Shard,
+    key: str,
+    videos: Iterable[tuple[Member, Float32Array]],
+    quantizer: Quantizer,
+    published: Collection[Partition] = PUBLISHED,
 ) -> ShardStep:
     """Writes the frame-level and the video-level file of a shard. One video at a time is in memory.
 
@@ -98,6 +106,7 @@ def write_shard(
         key: The step's key, which `shard_key` makes.
         videos: Its videos, sorted by id, each with its whitened coefficients: float32, (frames, components).
         quantizer: The codebook.
+        published: The partitions whose labels are not withheld.
 
     Returns:
         The step. Its facts are the number of records and of frames, and the sums of their `Distortion`.
@@ -108,7 +117,7 @@ def write_shard(
         for member, coefficients in videos:
             codes = quantizer.encode(coefficients)
             decoded = quantizer.decode(codes)
-            labels = published_labels(shard.partition, member.labels)
+            labels = published_labels(shard.partition, member.labels, published)
             mean = decoded.mean(axis=0, dtype=np.float64).astype(np.float32)
             write_record(outputs[0], frame_record(member.video_id, labels, codes, quantizer.feature_name))
             write_record(outputs[1], video_record(member.video_id, labels, mean))

@@ -1,7 +1,7 @@
 """Checks a dataset: compares everything on disk with the manifest, and the files with each other.
 
 Checked are the files' digests, the records and their ids, labels and numbers of frames, the vocabulary's counts, the
-sums of the partitions, the places of the records, that labels of the test partition are withheld, and that no row
+sums of the partitions, the places of the records, that the labels are withheld that the manifest says, and that no row
 vanished on the way.
 """
 
@@ -29,7 +29,6 @@ from yt8m_pipeline.dataset.rejects import (
     count_rejects,
     read_rejects,
 )
-from yt8m_pipeline.dataset.shards import PUBLISHED
 from yt8m_pipeline.dataset.steps import file_entry
 from yt8m_pipeline.dataset.tfrecord import FRAMING_BYTES, read_records
 from yt8m_pipeline.errors import DataError
@@ -188,7 +187,7 @@ def _check_partitions(manifest: Manifest, videos: pa.Table) -> Iterator[Fault]:
         if (rows.num_rows, frames, salvaged) != (summary.videos, summary.frames, summary.salvaged):
             what = f"{rows.num_rows} videos, {frames} frames, {salvaged} videos salvaged"
             yield Fault(Layout.VIDEOS, f"{partition.value}: {what}; the manifest says otherwise")
-        if partition not in PUBLISHED and rows["labels"].null_count != rows.num_rows:
+        if partition not in manifest.published and rows["labels"].null_count != rows.num_rows:
             yield Fault(Layout.VIDEOS, f"labels of the {partition.value} partition are published")
 
 

@@ -30,16 +30,18 @@ from yt8m_pipeline.data_model import Int64Array, Partition
 from yt8m_pipeline.dataset.index import VIDEOS, VOCABULARY_COLUMNS, write_videos
 from yt8m_pipeline.dataset.layout import Layout, Shard
 from yt8m_pipeline.dataset.manifest import (
+    PUBLISHED,
     Manifest,
     PartitionSummary,
     fitted_row,
+    label_policy,
     mark_complete,
     shard_parts,
     write_manifest,
 )
 from yt8m_pipeline.dataset.reader import FrameExample, open_dataset, read_frames
 from yt8m_pipeline.dataset.rejects import write_rejects
-from yt8m_pipeline.dataset.shards import PUBLISHED, shard_key, shard_of, write_shard
+from yt8m_pipeline.dataset.shards import shard_key, shard_of, write_shard
 from yt8m_pipeline.dataset.steps import (
     PCA,
     QUANTIZER,
@@ -266,7 +268,7 @@ def _origin(intake: Intake, steps: Sequence[Step]) -> dict[str, Any]:
         "config": {},
         "inputs": {},
         "feature_space": {"fingerprint": MEDIA_SEQUENCE},
-        "labels": {part.value: "published" if part in PUBLISHED else "withheld" for part in Partition},
+        "labels": label_policy(PUBLISHED),
         "accounting": [count.to_json()],
         "warnings": _warnings(intake),
         "encoded": {"from": MEDIA_SEQUENCE},

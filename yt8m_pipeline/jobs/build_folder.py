@@ -206,7 +206,7 @@ def is_complete(layout: Layout, manifest: Manifest) -> bool:
 
 
 def finish(layout: Layout) -> None:
-    """Marks the dataset complete. What earlier builds and killed writers left goes: shards, rejects, the journal.
+    """Marks the dataset complete. What earlier builds left goes: shards, rejects, labels withheld no more, the journal.
 
     Raises:
         NotOwned: if the folder is another build's.
@@ -223,7 +223,7 @@ def finish(layout: Layout) -> None:
         )
     listed, ours = {file.path for file in manifest.files}, tuple(f"{folder}/" for folder in (*LEVELS, Layout.REJECTS))
     for name in set(files.list_files(layout.root)) - listed:
-        if name.startswith(ours) or name == Layout.REJECTS_TABLE or files.TEMPORARY_MARK in name:
+        if name.startswith(ours) or name in (Layout.REJECTS_TABLE, Layout.TEST_LABELS) or files.TEMPORARY_MARK in name:
             files.delete(layout.path(name))
     Journal(layout).clear()
     Refusals(layout).clear()

@@ -11,9 +11,8 @@ from yt8m_pipeline.accounting.reasons import BY_DURATION, DropReason, Retry, Sta
 from yt8m_pipeline.config import FIT, Config, KerasModel, Model, RandomModel, features_recipe, recipe
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.layout import Layout
-from yt8m_pipeline.dataset.manifest import Manifest, PartitionSummary
+from yt8m_pipeline.dataset.manifest import Manifest, PartitionSummary, label_policy
 from yt8m_pipeline.dataset.rejects import failed_videos
-from yt8m_pipeline.dataset.shards import PUBLISHED
 from yt8m_pipeline.dataset.steps import step_key
 from yt8m_pipeline.dataset.typed_json import to_json
 from yt8m_pipeline.decoding.frames import library_version
@@ -28,6 +27,7 @@ from yt8m_pipeline.jobs.build_folder import is_complete, is_rebuildable
 from yt8m_pipeline.jobs.journal import Journal
 from yt8m_pipeline.store.feature_store import FeatureStore, feature_space
 from yt8m_pipeline.tables.headers import check_source
+from yt8m_pipeline.tables.partition_lists import read_lists
 from yt8m_pipeline.tables.reading import TableFiles, find_files
 from yt8m_pipeline.transforms.measuring import Measuring
 
@@ -37,6 +37,11 @@ POOL_3_DIMENSIONS = 2048
 
 MEANINGLESS = (
     "the network has random weights: these features mean nothing outside this dataset; they are for demos and tests"
+)
+
+UNRATED = (
+    "tables.ratings is null: nobody rated whether the entities are visual; stage 2 is skipped, and MeanRaterScore and "
+    "Specificity are empty in vocabulary.csv"
 )
 
 ANY_PROGRAM = (
@@ -109,6 +114,11 @@ class BuildPlan:
         return identity_of(self.config.inception, self.space["pixels"])
 
     @property
+    def lists(self) -> dict[str, str]:
+        """The list file of each partition that has one."""
+        return _find_lists(self.config)
+
+    @property
     def dimensions(self) -> range:
         """How many features per frame the PCA can take."""
         if self.pca:
@@ -118,8 +128,9 @@ class BuildPlan:
     @property
     def warnings(self) -> list[str]:
         """What a user of the dataset must know of the plan."""
+        unrated = [] if "ratings" in self.sources else [UNRATED]
         pca = self.pca.warnings if self.pca else []
-        return [*self.table_warnings, *self._warnings_of_model, *pca, *self._warnings_of_sandbox]
+        return [*self.table_warnings, *unrated, *self._warnings_of_model, *pca, *self._warnings_of_sandbox]
 
     @property
     def _warnings_of_sandbox(self) -> list[str]:
@@ -146,7 +157,7 @@ class BuildPlan:
             "config": recipe(self.config),
             "inputs": self.inputs,
             "feature_space": {"fingerprint": self.store.space, **self.space},
-            "labels": {part.value: "published" if part in PUBLISHED else "withheld" for part in Partition},
+            "labels": label_policy(self.config.labels.published),
             "sampling": {"policy": self.config.decoding.sampling},
             "warnings": self.warnings,
         }
@@ -190,13 +201,15 @@ def plan_build(config: Config, anew: Partition | None = None, retry: Retry = Ret
     layout = Layout(files.require_known(config.output))
     require_own_folder(layout)
     sources = _find_sources(config)
-    nested = ("labels",) if config.tables.annotations is None else ()
-    said = [
-        text for table in sources.values() for text in check_source(table, nested if table.table == "videos" else ())
-    ]
+    needed = _needed_columns(config)
+    said = [text for table in sources.values() for text in check_source(table, needed.get(table.table, ()))]
     space = {**describe(config.inception), **_sampling(config)}
     inputs = {
         table: [_describe_file(name, source.path(name)) for name in source.files] for table, source in sources.items()
+    }
+    listed = config.partitioning.lists
+    inputs |= {
+        f"{part} list": [_describe_file(listed[Partition(part)], uri)] for part, uri in _find_lists(config).items()
     }
     store = FeatureStore(files.require_known(config.store), feature_space(space))
     pca = _plan_import(config, {"fingerprint": store.space, **space})
@@ -260,7 +273,29 @@ def _find_sources(config: Config) -> dict[str, TableFiles]:
         keep_columns=tables.keep_columns,
         ignored=("labels",) if tables.annotations else (),
     )
+    read_lists(_find_lists(config))
     return sources
+
+
+def _find_lists(config: Config) -> dict[str, str]:
+    """The list file of each partition that has one."""
+    root, names = config.tables.root, config.partitioning.lists
+    return {
+        part.value: name if "://" in name or name.startswith("/") else files.join(root, name)
+        for part, name in sorted(names.items())
+    }
+
+
+def _needed_columns(config: Config) -> dict[str, list[str]]:
+    """The optional columns of each table that this config cannot do without."""
+    videos = {
+        "labels": config.tables.annotations is None,
+        "view_count": config.video_sampling.min_views > 0,
+    }
+    return {
+        "videos": [column for column, is_needed in videos.items() if is_needed],
+        "entities": ["types"] if config.vocabulary else [],
+    }
 
 
 def _describe_file(name: str, uri: str) -> dict[str, Any]:

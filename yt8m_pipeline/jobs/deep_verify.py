@@ -27,9 +27,16 @@ from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.data_model import Float32Array, Partition, StoredVideo, Video
 from yt8m_pipeline.dataset.index import read_parquet, recorded_entry
 from yt8m_pipeline.dataset.layout import Layout, Shard
-from yt8m_pipeline.dataset.manifest import Manifest, PartitionSummary, distortion_facts, total_distortion
+from yt8m_pipeline.dataset.manifest import (
+    PUBLISHED,
+    Manifest,
+    PartitionSummary,
+    distortion_facts,
+    label_policy,
+    total_distortion,
+)
 from yt8m_pipeline.dataset.reader import open_dataset, open_pca
-from yt8m_pipeline.dataset.shards import PUBLISHED, Member, write_shard
+from yt8m_pipeline.dataset.shards import Member, write_shard
 from yt8m_pipeline.dataset.steps import ShardStep
 from yt8m_pipeline.dataset.typed_json import to_json
 from yt8m_pipeline.dataset.verify import Fault, verify
@@ -141,7 +148,9 @@ def _open(dataset: str, root: str, advance: Callable[[str], None]) -> Built:
 
 
 def _rows(layout: Layout) -> list[Mapping[str, Any]]:
-    withheld = {row["video_id"]: row["labels"] for row in read_parquet(layout, Layout.TEST_LABELS).to_pylist()}
+    is_withheld = files.exists(layout.path(Layout.TEST_LABELS))
+    rows = read_parquet(layout, Layout.TEST_LABELS).to_pylist() if is_withheld else []
+    withheld = {row["video_id"]: row["labels"] for row in rows}
     videos = read_parquet(layout, Layout.VIDEOS).to_pylist()
     return [row | {"labels": row["labels"] or withheld.get(row["video_id"], [])} for row in videos]
 
@@ -194,7 +203,9 @@ def _check_totals(built: Built) -> Iterator[Fault]:
     for part, total in totals.items():
         yield from _compare(f"partitions.{part}", to_json(built.manifest.partitions[part]), total.to_json())
     everything = reduce(add, totals.values())
-    policy = {part.value: "published" if part in PUBLISHED else "withheld" for part in Partition}
+    asked = built.manifest.config.get("labels")
+    are_all = isinstance(asked, Mapping) and asked.get("test") == "published"
+    policy = label_policy(tuple(Partition) if are_all else PUBLISHED)
     stated = built.manifest.more
     deviation = stated.get("sampling", {}).get("deviation_seconds")
     yield from _compare("sampling.deviation_seconds", deviation, everything.deviation_seconds())
@@ -308,12 +319,11 @@ def _chosen(steps: Sequence[ShardStep]) -> list[ShardStep]:
 
 
 def _write_again(built: Built, step: ShardStep, rows: Sequence[Mapping[str, Any]]) -> ShardStep:
+    shard = Shard.of_name(step.name)
     members = [Member(row["video_id"], row["features_sha256"], tuple(row["labels"])) for row in rows]
     videos = zip(members, built.coefficients(rows, "shards"), strict=True)
-    partition, index, _, of = step.name.rsplit("-", 3)
-    shard = Shard(Partition(partition), int(index), int(of))
     with tempfile.TemporaryDirectory() as folder:
-        return write_shard(Layout(folder), shard, step.key, videos, built.quantizer)
+        return write_shard(Layout(folder), shard, step.key, videos, built.quantizer, built.manifest.published)
 
 
 def _compare(where: str, stated: Any, found: Any) -> Iterator[Fault]:

@@ -135,8 +135,10 @@ def check_given_partitions(clusters: Sequence[Cluster], config: Config, layout: 
 
 
 def check_partitions(summaries: Mapping[str, PartitionSummary], config: Config, layout: Layout) -> None:
-    """Raises a DataError if a partition is empty although the config gives it a share of the videos."""
+    """Raises a DataError if a partition is empty although it gets a share of the videos, which are not given."""
     shares = config.partitioning
+    if shares.by != "hash":
+        return
     for partition, share in zip(Partition, (shares.train, shares.validate_, shares.test), strict=True):
         if share and not summaries.get(partition.value, PartitionSummary()).videos:
             others = ", ".join(f"{name} {summary.videos}" for name, summary in sorted(summaries.items()))
@@ -146,6 +148,12 @@ def check_partitions(summaries: Mapping[str, PartitionSummary], config: Config, 
                 why=f"none of the videos fell into its share {share:g} (videos: {others})",
                 fix=f"give more videos, or another partitioning.salt, or set partitioning.{partition.value} to 0",
             )
+
+
+def empty_partition_warnings(summaries: Mapping[str, PartitionSummary], config: Config) -> list[str]:
+    """Warns of each partition without videos where partitions are given, and not shares of the videos."""
+    empty = [part for part in Partition if not summaries.get(part.value, PartitionSummary()).videos]
+    return [f"the {part} partition has no video" for part in empty if config.partitioning.by != "hash"]
 
 
 def check_rest_unchanged(

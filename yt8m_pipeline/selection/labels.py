@@ -135,6 +135,22 @@ def nested_annotations(videos: pa.Table) -> Outcome:
     return split(table, drops, Stage.READ, "annotations")
 
 
+def derive_entities(annotations: pa.Table, video_ids: pa.Array) -> pa.Table:
+    """Makes an entity of each distinct label of the known videos: its id and its name are the label's text.
+
+    Args:
+        annotations: Columns `video_id`, `entity_id` string, provenance.
+        video_ids: Every id of the videos table: string.
+
+    Returns:
+        Columns `entity_id`, `name` string, provenance: that of the label's first annotation.
+    """
+    known = annotations.filter(pc.is_in(annotations["video_id"], value_set=video_ids))
+    first = known.filter(pa.array(~duplicates(known, ["entity_id"]).applies))
+    columns = [first[name] for name in ("entity_id", "entity_id", "_file", "_row")]
+    return pa.table(columns, names=["entity_id", "name", "_file", "_row"])
+
+
 def keep_labels(videos: pa.Table, entity_ids: Collection[str], stage: Stage) -> Outcome:
     """Removes the labels of other entities, and drops the videos that have none left (paper §3.2).
 

@@ -27,16 +27,24 @@ def assign_partitions(videos: pa.Table, config: Partitioning) -> pa.Table:
     divided, and a video stays in its partition when other videos are added or removed.
 
     Args:
-        videos: Columns `video_id`, `group_id` string, "" for none.
+        videos: Columns `video_id`, `group_id` string, "" for none; unless all are hashed, `given_partition`, too, the
+            name of a partition, which counts, or "".
         config: The shares and the salt.
     """
-    grouped = pc.not_equal(videos["group_id"], "")
-    units = pc.if_else(grouped, videos["group_id"], videos["video_id"])
+    units = units_of(videos)
     hashes = salted_hashes(config.salt, units.to_pylist())
     train_end, validate_end = _ends(config)
     index = (hashes >= train_end).astype(np.int64) + (hashes >= validate_end)
     names = pa.array([Partition.TRAIN.value, Partition.VALIDATE.value, Partition.TEST.value])
-    return videos.append_column("partition", names.take(pa.array(index))).append_column("unit", units)
+    partitions = names.take(pa.array(index))
+    if config.by != "hash":
+        partitions = pc.if_else(pc.equal(videos["given_partition"], ""), partitions, videos["given_partition"])
+    return videos.append_column("partition", partitions).append_column("unit", units)
+
+
+def units_of(videos: pa.Table) -> pa.ChunkedArray:
+    """What is put into a partition as a whole: the group of each video, or the video alone: string, (videos,)."""
+    return pc.if_else(pc.not_equal(videos["group_id"], ""), videos["group_id"], videos["video_id"])
 
 
 def lacking_entities(labels: Collection[tuple[str, str]], entity_ids: Collection[str]) -> dict[str, list[str]]:

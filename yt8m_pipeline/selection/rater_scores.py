@@ -55,6 +55,13 @@ def prune_by_rater_score(
     return Pruned(split(scored, drops, Stage.RATER_SCORES, "entities"), counted)
 
 
+def unrated(entities: pa.Table) -> pa.Table:
+    """Adds the columns of `Pruned.entities`, all null, to entities that nobody rated: nothing is invented."""
+    rows = entities.num_rows
+    scored = entities.append_column("mean_score", pa.nulls(rows, pa.float64()))
+    return scored.append_column("specificity", pa.nulls(rows, pa.string()))
+
+
 def specificities(means: Float64Array, config: RaterScores) -> pa.Array:
     """Finds the specificity of each mean score: string, (entities,).
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from yt8m_pipeline.accounting.outcome import Drop, Outcome, split
+from yt8m_pipeline.accounting.outcome import Drop, Outcome, mask, split
 from yt8m_pipeline.accounting.reasons import DropReason, Stage
 from yt8m_pipeline.chance import salted_hashes
 from yt8m_pipeline.config import VideoSampling
@@ -27,16 +27,25 @@ def filter_eligible(videos: pa.Table, config: VideoSampling) -> Outcome:
     A video whose duration is still to be measured is not judged by it: `durations.settle_durations` does that.
 
     Args:
-        videos: Columns `video_id`, `view_count` int64, `duration_seconds` float64 or null, provenance.
-        config: The thresholds. A video that has exactly a threshold's value is eligible.
+        videos: Columns `video_id`, `view_count` int64 or null, `duration_seconds` float64 or null, provenance.
+        config: The thresholds. A video that has exactly a threshold's value is eligible. Where `min_views` is 0, the
+            views need not be known.
     """
-    few = Drop(
-        DropReason.TOO_FEW_VIEWS,
-        np.asarray(videos["view_count"]) < config.min_views,
-        f"view_count {{view_count}} is below min_views {config.min_views}",
-    )
+    views = videos["view_count"]
+    by_views = [
+        Drop(
+            DropReason.MISSING_VALUE,
+            mask(views.is_null()) & (config.min_views > 0),
+            f"view_count is empty, and min_views is {config.min_views}",
+        ),
+        Drop(
+            DropReason.TOO_FEW_VIEWS,
+            mask(pc.less(views, pa.scalar(config.min_views, pa.int64()))),
+            f"view_count {{view_count}} is below min_views {config.min_views}",
+        ),
+    ]
     by_duration = duration_drops(videos, config) if config.durations == "table" else []
-    return split(videos, [few, *by_duration], Stage.ELIGIBILITY, "videos")
+    return split(videos, [*by_views, *by_duration], Stage.ELIGIBILITY, "videos")
 
 
 def duration_drops(videos: pa.Table, config: VideoSampling) -> list[Drop]:

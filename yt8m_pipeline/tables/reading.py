@@ -44,7 +44,7 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
     "entities": (
         Column("entity_id", pa.string(), ID, required=True),
         Column("name", pa.string(), "text"),
-        Column("types", STRINGS, "a list of texts", required=True),
+        Column("types", STRINGS, "a list of texts"),
         Column("description", pa.string(), "text"),
         Column("wiki_url", pa.string(), "text"),
         Column("verticals", STRINGS, "a list of at most 3 texts", max_items=3),
@@ -58,7 +58,7 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
         Column("video_id", pa.string(), ID, required=True),
         Column("uri", pa.string(), "a path or URI", required=True),
         Column("duration_seconds", pa.float64(), "a finite number of seconds ≥ 0", minimum=0),
-        Column("view_count", pa.int64(), "a whole number ≥ 0", required=True, minimum=0),
+        Column("view_count", pa.int64(), "a whole number ≥ 0", minimum=0),
         Column("group_id", pa.string(), ID),
         Column("labels", LABELS, "a list of {entity_id, score}", items=ANNOTATIONS[1:]),
     ),

@@ -13,7 +13,7 @@ from apache_beam.coders.typecoders import registry
 
 from yt8m_pipeline.data_model import Partition, StoredEntry, StoredVideo, Video
 
-VideoRowCells: TypeAlias = tuple[str, str, str, Sequence[str], str, str, float | None, Sequence[str]]
+VideoRowCells: TypeAlias = tuple[str, str, str, Sequence[str], str, str, float | None, Sequence[str], bool]
 """The values of a `VideoRow`."""
 
 
@@ -28,6 +28,7 @@ class VideoRow(NamedTuple):
     listed_uri: str
     duration_seconds: float | None
     kept_columns: Sequence[str]
+    is_given: bool
 
 
 class StoredVideoRow(NamedTuple):
@@ -41,6 +42,7 @@ class StoredVideoRow(NamedTuple):
     listed_uri: str
     duration_seconds: float | None
     kept_columns: Sequence[str]
+    is_given: bool
     frames: int
     magnitude: float
     sha256: str
@@ -99,6 +101,7 @@ def _cells(video: Video) -> VideoRowCells:
         video.listed_uri,
         video.duration_seconds,
         video.kept_columns,
+        video.is_given,
     )
 
 
@@ -112,6 +115,7 @@ def _video(row: Any) -> Video:
         row.listed_uri,
         row.duration_seconds,
         tuple(row.kept_columns),
+        row.is_given,
     )
 
 

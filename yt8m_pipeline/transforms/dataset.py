@@ -1,7 +1,7 @@
 """The Beam shell of the dataset on disk: stored videos in, shards, tables and manifest out."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar, cast
 
@@ -24,7 +24,7 @@ from yt8m_pipeline.dataset.index import (
     write_vocabulary,
 )
 from yt8m_pipeline.dataset.layout import Layout, Shard
-from yt8m_pipeline.dataset.manifest import PartitionSummary, fitted_row, shard_parts, write_manifest
+from yt8m_pipeline.dataset.manifest import PUBLISHED, PartitionSummary, fitted_row, shard_parts, write_manifest
 from yt8m_pipeline.dataset.rejects import WrittenPart, write_summary
 from yt8m_pipeline.dataset.shards import Member, shard_key, shard_of, shards_for, write_shard
 from yt8m_pipeline.dataset.steps import PCA, QUANTIZER, CodebookFacts, CodebookStep, FileEntry, PcaFacts, PcaStep, Step
@@ -38,6 +38,7 @@ from yt8m_pipeline.jobs.sufficiency import (
     check_selected_frames,
     check_train_frames,
     check_videos_left,
+    empty_partition_warnings,
     most_frames,
 )
 from yt8m_pipeline.selection.duplicate_films import Cluster
@@ -257,6 +258,21 @@ def _announce_work(summaries: Mapping[str, PartitionSummary], config: Config) ->
 
 
 @dataclass
+class WarnOfEmptyPartitions(beam.PTransform[PCollection[tuple[str, PartitionSummary]], PCollection[str]]):
+    """The summaries of the partitions → PCollection[str]: a warning for each given partition without videos."""
+
+    config: Config
+
+    def expand(self, summaries: PCollection[tuple[str, PartitionSummary]]) -> PCollection[str]:
+        start = summaries.pipeline | beam.Create([self.config])
+        return start | FlatMap(_empty_partitions, AsDict(summaries)).with_output_types(str)
+
+
+def _empty_partitions(config: Config, summaries: Mapping[str, PartitionSummary]) -> list[str]:
+    return empty_partition_warnings(summaries, config)
+
+
+@dataclass
 class OnlyIf(beam.PTransform[PCollection[T], PCollection[T]]):
     """PCollection[T] → the same, or nothing where the verdict is bad or there is none."""
 
@@ -278,11 +294,13 @@ class Writing:
         store: Where the features are.
         journal: Which shards are written already.
         anew: The one partition that is written (`rebuild-split`); None: all are.
+        published: The partitions whose labels stand in the records.
     """
 
     store: FeatureStore
     journal: Journal
     anew: Partition | None
+    published: Collection[Partition] = PUBLISHED
 
     @property
     def layout(self) -> Layout:
@@ -306,7 +324,8 @@ class WriteShards(beam.PTransform[PCollection[Group], PCollection[Step]]):
 def _write(group: Group, writing: Writing, pca: Step, quantizer: Step, indices: Mapping[str, int]) -> Step:
     shard, stored = group
     members = [_member(item, indices) for item in stored]
-    key = shard_key(shard, members, pca.key, pca.digest, quantizer.key, quantizer.digest)
+    fitted = (pca.key, pca.digest, quantizer.key, quantizer.digest)
+    key = shard_key(shard, members, *fitted, published=writing.published)
     known = writing.journal.find(shard.name, key)
     if known and shard.partition != writing.anew:
         advance(WRITE, videos=len(members))
@@ -316,7 +335,8 @@ def _write(group: Group, writing: Writing, pca: Step, quantizer: Step, indices: 
     with timed(WRITE):
         codebook = load_quantizer(writing.layout, quantizer)
         writing.journal.forget(shard.name)
-        step = write_shard(writing.layout, shard, key, _coefficients(members, writing, pca), codebook)
+        videos = _coefficients(members, writing, pca)
+        step = write_shard(writing.layout, shard, key, videos, codebook, writing.published)
     advance(WRITE, videos=len(members), frames=step.facts.frames)
     return writing.journal.record(step)
 
@@ -387,20 +407,27 @@ class WriteVideos(beam.PTransform[PCollection[pa.Table], PCollection[FileEntry]]
         passed: The verdict on the build.
         pca: Its PCA, and
         quantizer: its codebook, which the lengths of the records depend on.
+        published: The partitions whose labels are not withheld.
     """
 
     layout: Layout
     passed: PCollection[bool]
     pca: PCollection[Step]
     quantizer: PCollection[Step]
+    published: Collection[Partition]
 
     def expand(self, rows: PCollection[pa.Table]) -> PCollection[FileEntry]:
         layout = rows.pipeline | beam.Create([self.layout]) | OnlyIf(self.passed)
-        return layout | FlatMap(_write_videos, AsIter(rows), AsSingleton(self.pca), AsSingleton(self.quantizer))
+        return layout | FlatMap(
+            _write_videos, AsIter(rows), AsSingleton(self.pca), AsSingleton(self.quantizer), self.published
+        )
 
 
-def _write_videos(layout: Layout, rows: Iterable[pa.Table], pca: Step, quantizer: Step) -> list[FileEntry]:
-    return write_videos(layout, rows, pca.facts.components, load_quantizer(layout, quantizer).feature_name)
+def _write_videos(
+    layout: Layout, rows: Iterable[pa.Table], pca: Step, quantizer: Step, published: Collection[Partition]
+) -> list[FileEntry]:
+    feature_name = load_quantizer(layout, quantizer).feature_name
+    return write_videos(layout, rows, pca.facts.components, feature_name, published)
 
 
 @dataclass

@@ -122,8 +122,7 @@ class KeepFilmsTogether(SeveralOutputs[PCollection[StoredVideo], Together]):
     config: Config
 
     def expand(self, stored: PCollection[StoredVideo]) -> Together:
-        is_given = self.config.partitioning.by != "hash"
-        films = stored | "copies" >> FlatMap(_copies, is_given) | GroupByFilm()  # [[Copy]]
+        films = stored | "copies" >> FlatMap(_copies) | GroupByFilm()  # [[Copy]]
         clusters = films | "clusters" >> Map(_clusters)
         if self.config.duplicates == "keep":
             return Together(stored, clusters, clusters | "kept" >> FlatMap(warnings_of_kept))
@@ -133,11 +132,11 @@ class KeepFilmsTogether(SeveralOutputs[PCollection[StoredVideo], Together]):
         return Together(stored | "move" >> Map(_moved, moves), clusters, warnings)
 
 
-def _copies(stored: StoredVideo, is_given: bool) -> Iterator[tuple[str, CopyCells]]:
+def _copies(stored: StoredVideo) -> Iterator[tuple[str, CopyCells]]:
     """The video by each film that it may be: by its features, and by its uri, which may have had other bytes before."""
     video = stored.video
     for film in (f"features {stored.entry.sha256}", f"uri {video.uri}"):
-        yield film, (video.video_id, _unit(video), video.partition.value, is_given)
+        yield film, (video.video_id, _unit(video), video.partition.value, video.is_given)
 
 
 def _clusters(films: Iterable[Sequence[CopyCells]]) -> list[Cluster]:

@@ -32,6 +32,8 @@ from yt8m_pipeline.transforms.steps import FlatMap, Map, Passes
 
 CODES = "codes"
 """What an export without a store is encoded from, in its manifest."""
+NOT_WITHHELD = tuple(Partition)
+"""The partitions whose labels an export writes: all, since videos.parquet of the source has no withheld ones."""
 MEMBER_COLUMNS = ("video_id", "features_sha256", "labels", "shard")
 ROWS_PER_BATCH = 4096
 
@@ -231,13 +233,15 @@ class EncodeAgain(beam.PTransform[PCollection[Group], PCollection[Step]]):
 def _encode_again(group: Group, copying: Copying, pca: Step, origin: Step, quantizer: Step) -> Step:
     shard, members = group
     codes = () if copying.store else (origin.key, origin.digest)
-    key = shard_key(shard, members, pca.key, pca.digest, *codes, quantizer.key, quantizer.digest)
+    fitted = (pca.key, pca.digest, *codes, quantizer.key, quantizer.digest)
+    key = shard_key(shard, members, *fitted, published=NOT_WITHHELD)
     step = copying.journal.find(shard.name, key)
     if step is None:
         videos = _from_store(members, copying, pca) if copying.store else _from_codes(shard, members, copying.source)
         with timed(WRITE):
             copying.journal.forget(shard.name)
-            step = copying.journal.record(write_shard(copying.target, shard, key, videos, Quantizer.uniform()))
+            step = write_shard(copying.target, shard, key, videos, Quantizer.uniform(), NOT_WITHHELD)
+            copying.journal.record(step)
     advance(WRITE, videos=len(members), frames=step.facts.frames)
     return step
 

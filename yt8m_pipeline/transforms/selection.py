@@ -25,16 +25,26 @@ from yt8m_pipeline.config import Partitioning, RaterScores, VideoSampling, Vocab
 from yt8m_pipeline.data_model import Partition, StoredVideo, Video
 from yt8m_pipeline.places import Places
 from yt8m_pipeline.selection.frequency import count_videos, keep_frequent, keep_popular
+from yt8m_pipeline.selection.given_partitions import (
+    Given,
+    listed_names,
+    name_given,
+    name_listed,
+    reject_without,
+    settle_groups,
+    unlisted_warnings,
+)
 from yt8m_pipeline.selection.labels import (
     OF_SEGMENTS,
     attach_labels,
+    derive_entities,
     has_segments,
     keep_labels,
     nested_annotations,
     settle_annotations,
 )
-from yt8m_pipeline.selection.partitioning import assign_partitions, lacking_entities, lacking_warnings
-from yt8m_pipeline.selection.rater_scores import prune_by_rater_score
+from yt8m_pipeline.selection.partitioning import assign_partitions, lacking_entities, lacking_warnings, units_of
+from yt8m_pipeline.selection.rater_scores import prune_by_rater_score, unrated
 from yt8m_pipeline.selection.video_sampling import (
     PREFIXES,
     Cut,
@@ -45,6 +55,7 @@ from yt8m_pipeline.selection.video_sampling import (
     sampling_cut,
 )
 from yt8m_pipeline.selection.vocabulary import filter_by_type, unused_types, used_types
+from yt8m_pipeline.tables.partition_lists import read_lists
 from yt8m_pipeline.tables.reading import Piece, TableFiles, pieces_of, read_batches, schema
 from yt8m_pipeline.tables.uris import accept_uris
 from yt8m_pipeline.transforms.combiners import Sum
@@ -59,10 +70,9 @@ from yt8m_pipeline.transforms.ledger import (
     settled_by,
     typed_step,
 )
-from yt8m_pipeline.transforms.steps import FlatMap, Map, NotingDoFn
+from yt8m_pipeline.transforms.steps import FlatMap, Map, NotingDoFn, Passes
 
 BOUNDARY = "boundary"
-LABELS = "labels"
 LABELS = "labels"
 
 Tables: TypeAlias = PCollection[pa.Table]
@@ -212,6 +222,38 @@ class PruneByRaterScore(SeveralOutputs[dict[str, Tables], Outputs[pa.Table]]):
 def _prune(tables: Joined, config: RaterScores) -> tuple[Outcome, Outcome]:
     known = tables["entities"]["entity_id"].combine_chunks()
     return prune_by_rater_score(tables["typed"], tables["ratings"], config, all_entity_ids=known)
+
+
+class LeaveUnrated(beam.PTransform[Tables, Tables]):
+    """PCollection[pa.Table] of entities → the same where nobody rated them: stage 2 is skipped."""
+
+    def expand(self, entities: Tables) -> Tables:
+        return entities | Map(unrated).with_output_types(pa.Table)
+
+
+@dataclass
+class DeriveEntities(beam.PTransform[dict[str, Tables], Tables]):
+    """{videos, annotations} → PCollection[pa.Table] of entities: each distinct label of a known video is one."""
+
+    buckets: int
+
+    def expand(self, tables: Mapping[str, Tables]) -> Tables:
+        columns = {name: ("video_id", schema(name)) for name in ("videos", "annotations")}
+        found = tables | "by video" >> JoinByHash(columns, self.buckets) | Map(_entities).with_output_types(pa.Table)
+        joined = {"entities": found} | "by label" >> JoinByHash({"entities": ("entity_id", ENTITIES)}, self.buckets)
+        return joined | "first" >> Map(_first_entities).with_output_types(pa.Table)
+
+
+def _entities(tables: Joined) -> pa.Table:
+    rows = derive_entities(tables["annotations"], tables["videos"]["video_id"].combine_chunks())
+    return pa.concat_tables([ENTITIES.empty_table(), rows], promote_options="default")
+
+
+def _first_entities(tables: Joined) -> pa.Table:
+    return drop_duplicates(tables["entities"], ["entity_id"], Stage.UNIQUE, "entities").kept
+
+
+ENTITIES = schema("entities")
 
 
 @dataclass
@@ -508,6 +550,77 @@ def _draw(boundary: list[pa.Table], cut: Cut, config: VideoSampling) -> Iterator
     yield draw_boundary(pa.concat_tables(boundary), cut, config)
 
 
+class GivenPartitions(NamedTuple):
+    """What giving partitions hands on: the videos, whether they may go on, and warnings."""
+
+    outputs: Outputs[pa.Table]
+    passed: PCollection[bool]
+    warnings: PCollection[str]
+
+
+@dataclass
+class GivePartitions(SeveralOutputs[Tables, GivenPartitions]):
+    """PCollection[pa.Table] of videos → the same with the name of a partition, or "", as `given_partition`.
+
+    Attributes:
+        config: What gives partitions, and what a video without one is.
+        lists: The list file of each partition, where lists do.
+        where: The videos table, for errors.
+        buckets: How many elements the groups are joined in.
+    """
+
+    config: Partitioning
+    lists: Mapping[str, str]
+    where: str
+    buckets: int
+
+    def expand(self, videos: Tables) -> GivenPartitions:
+        named, warnings = self._by_lists(videos) if self.config.by == "lists" else self._by_column(videos)
+        joined = {"videos": named | "units" >> Map(_with_units)} | JoinByHash({"videos": ("unit", UNITS)}, self.buckets)
+        found = joined | "survey" >> Map(_survey) | beam.CombineGlobally(Sum(Given(Counter())))
+        passed = found | "may go on" >> Passes(_check_given, self.config, self.where)
+        told = (warnings, found | "divided" >> FlatMap(_given_warnings)) | "warnings" >> beam.Flatten()
+        return GivenPartitions(settled_by(joined, _settle_given, self.config), passed, told)
+
+    def _by_column(self, videos: Tables) -> tuple[Tables, PCollection[str]]:
+        named = videos | "named" >> Map(name_given, self.config).with_output_types(pa.Table)
+        return named, videos.pipeline | "no list" >> beam.Create([], reshuffle=False).with_output_types(str)
+
+    def _by_lists(self, videos: Tables) -> tuple[Tables, PCollection[str]]:
+        listed = videos.pipeline | "lists" >> beam.Create([dict(self.lists)]) | Map(read_lists)
+        found = videos | "listed" >> FlatMap(listed_names, AsSingleton(listed)).with_output_types(str)
+        named = videos | "named" >> Map(name_listed, AsSingleton(listed)).with_output_types(pa.Table)
+        return named, listed | "not found" >> FlatMap(_unlisted_warnings, AsIter(found)).with_output_types(str)
+
+
+UNITS = schema("videos").append(pa.field("unit", pa.string()))
+
+
+def _with_units(videos: pa.Table) -> pa.Table:
+    return videos.append_column("unit", units_of(videos))
+
+
+def _survey(tables: Joined) -> Given:
+    return Given.of(tables["videos"])
+
+
+def _check_given(found: Given, config: Partitioning, where: str) -> None:
+    found.check(config, where)
+
+
+def _given_warnings(found: Given) -> list[str]:
+    return found.warnings()
+
+
+def _unlisted_warnings(listed: Mapping[str, str], found: Iterable[str]) -> list[str]:
+    return unlisted_warnings(listed, set(found))
+
+
+def _settle_given(tables: Joined, config: Partitioning) -> Iterator[Outcome]:
+    settled, _ = settle_groups(tables["videos"])
+    yield reject_without(settled.drop_columns("unit"), config)
+
+
 @dataclass
 class AssignPartitions(beam.PTransform[Tables, PCollection[Video]]):
     """PCollection[pa.Table] of videos → PCollection[Video], each with its partition.
@@ -535,4 +648,5 @@ def _videos(table: pa.Table, config: Partitioning, places: Places) -> Iterator[V
             row["uri"],
             row["duration_seconds"],
             tuple(row["kept_columns"]),
+            bool(row["given_partition"]) and config.by != "hash",
         )
