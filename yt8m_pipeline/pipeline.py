@@ -146,8 +146,8 @@ def select_videos(root: Pipeline, plan: BuildPlan, ledger: Ledger) -> Selected:
     sampled = ledger.keep(candidates | SampleVideos(sampling))
     frequent = ledger.keep(popular | KeepFrequent(sampling, sampled | "Sampled" >> CountVideos(), Stage.FREQUENCY))
     selected = ledger.keep(sampled | "Frequent" >> KeepLabels(Stage.FREQUENCY, frequent))
+    selected = selected | "Given well" >> OnlyIf(passed) if passed else selected
     videos = selected | AssignPartitions(config.partitioning, config.tables.places)  # Video
-    videos = videos | "Given well" >> OnlyIf(passed) if passed else videos
 
     # Why a row was not selected can be read while videos are decoded; `rebuild-split` may yet be refused, and waits
     rejected = root | beam.Create([]) if plan.anew else ledger.take_rejects("selection")  # Packed
