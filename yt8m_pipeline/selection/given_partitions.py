@@ -51,7 +51,7 @@ def unlisted_warnings(listed: Collection[str], found: Collection[str]) -> list[s
     """Warns of the names in lists that no video has.
 
     >>> unlisted_warnings(["a", "b"], {"a"})
-    ["partitioning.lists: 1 of 2 names are those of no video of the videos table: b"]
+    ['partitioning.lists: 1 of 2 names are those of no video of the videos table: b']
     """
     lost = sorted(set(listed) - set(found))
     text = f"partitioning.lists: {len(lost)} of {len(listed)} names are those of no video of the videos table"
