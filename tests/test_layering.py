@@ -19,7 +19,16 @@ EVERYBODY = {"accounting", "buckets", "chance", "config", "data_model", "errors"
 ACTS = {"tables", "selection", "decoding", "extraction", "store", "compression", "dataset"}
 """The paper's acts, in its order."""
 
-PLANNED = {"jobs.build_plan", "jobs.export_plan", "jobs.journal", "jobs.progress", "jobs.refusals", "jobs.sufficiency"}
+PLANNED = {
+    "jobs.build_plan",
+    "jobs.export_plan",
+    "jobs.extract_plan",
+    "jobs.imports",
+    "jobs.journal",
+    "jobs.progress",
+    "jobs.refusals",
+    "jobs.sufficiency",
+}
 """Of the jobs, what the steps of a pipeline are told: what was planned, what is done, and what is enough."""
 
 MAY_IMPORT: Mapping[str, set[str]] = {

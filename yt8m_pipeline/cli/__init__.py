@@ -9,7 +9,19 @@ from typing import Annotated, NoReturn
 import typer
 
 from yt8m_pipeline import __version__
-from yt8m_pipeline.cli import building, configs, converting, datasets, demo, exporting, probing, stats, store, streams
+from yt8m_pipeline.cli import (
+    building,
+    configs,
+    converting,
+    datasets,
+    demo,
+    exporting,
+    extracting,
+    probing,
+    stats,
+    store,
+    streams,
+)
 from yt8m_pipeline.cli.console import CommandGroup
 from yt8m_pipeline.cli.faults import fault_of_machine, not_printed
 from yt8m_pipeline.errors import PipelineError, Terminated
@@ -20,7 +32,7 @@ TERMINATED = 128 + signal.SIGTERM
 """The exit code that shells give to a program that SIGTERM has ended, by which service managers know it."""
 CLOSED_PIPE = 141
 """The exit code that shells give to a program whose output nobody reads any more (`| head -1`): 128 + SIGPIPE."""
-RESUMABLE = ("build", "rebuild-split", "export")
+RESUMABLE = ("build", "rebuild-split", "export", "extract")
 BEAM = {"allow_extra_args": True}
 
 app = typer.Typer(
@@ -33,6 +45,7 @@ app = typer.Typer(
 app.command()(demo.demo)
 app.command(context_settings=BEAM)(building.build)
 app.command(context_settings=BEAM)(building.rebuild_split)
+app.command(context_settings=BEAM)(extracting.extract)
 app.command()(datasets.verify)
 app.command(context_settings=BEAM)(exporting.export)
 app.command()(exporting.export_pca)

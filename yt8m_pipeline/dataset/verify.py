@@ -85,7 +85,8 @@ def _check_files(layout: Layout, manifest: Manifest) -> Iterator[Fault]:
     known = {entry.path: entry for entry in manifest.files}
     required = REQUIRED | _rejects_files(manifest)
     yield from (Fault(path, "the manifest does not list it") for path in sorted(required - known.keys()))
-    present = set(files.list_files(layout.root)) - {Layout.MANIFEST, Layout.COMPLETE, Layout.LOCK}
+    others = {Layout.MANIFEST, Layout.COMPLETE, Layout.LOCK}
+    present = {path for path in files.list_files(layout.root) if not path.startswith(f"{Layout.FEATURES}/")} - others
     yield from (Fault(path, "missing") for path in known.keys() - present)
     yield from (Fault(path, "not in the manifest") for path in present - known.keys())
     for path in sorted(known.keys() & present):

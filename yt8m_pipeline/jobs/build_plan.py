@@ -8,14 +8,13 @@ from typing import Any
 
 from yt8m_pipeline import __version__, files
 from yt8m_pipeline.accounting.reasons import DropReason, Retry
-from yt8m_pipeline.config import FIT, Config, KerasModel, Model, RandomModel, features_recipe, recipe
+from yt8m_pipeline.config import FIT, Config, Decoding, KerasModel, Model, RandomModel, features_recipe, recipe
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.manifest import Manifest, PartitionSummary
 from yt8m_pipeline.dataset.rejects import failed_videos
 from yt8m_pipeline.dataset.shards import PUBLISHED
 from yt8m_pipeline.dataset.steps import step_key
-from yt8m_pipeline.dataset.typed_json import to_json
 from yt8m_pipeline.decoding.frames import library_version
 from yt8m_pipeline.decoding.sandbox.parent import missing_protections
 from yt8m_pipeline.errors import UsageError
@@ -25,6 +24,7 @@ from yt8m_pipeline.extraction.model_files import is_program
 from yt8m_pipeline.extraction.network_input import preprocessing_of
 from yt8m_pipeline.interop.pca_formats import import_pca, imported_files, require_dimensions
 from yt8m_pipeline.jobs.build_folder import is_complete, is_rebuildable
+from yt8m_pipeline.jobs.imports import CodebookImport, as_imported, plan_codebook, require_same_space, resolve_like
 from yt8m_pipeline.jobs.journal import Journal
 from yt8m_pipeline.store.feature_store import FeatureStore, feature_space
 from yt8m_pipeline.tables.reading import TableFiles, check_schema, find_files
@@ -52,12 +52,14 @@ class PcaImport:
         files: Their names, sizes and digests.
         feature_space: The fingerprint of the features that it was fitted on, which are this build's; None: not known.
         dimensions: Of those features.
+        fingerprint: Its own fingerprint.
     """
 
     folder: str
     files: list[dict[str, Any]]
     feature_space: str | None
     dimensions: int
+    fingerprint: str
 
     @property
     def warnings(self) -> list[str]:
@@ -81,6 +83,7 @@ class BuildPlan:
         previous: The manifest that the folder has already.
         retry: Which of the failures that the store remembers are tried again.
         pca: The PCA to import; None: it is fitted.
+        codebook: The codebook to import; None: it is fitted.
         refresh: Whether stored videos are extracted again whose files have changed.
         verify: Whether every stored file is read, also those that the store's indices know.
     """
@@ -96,6 +99,7 @@ class BuildPlan:
     previous: Manifest | None
     retry: Retry = Retry.TRANSIENT
     pca: PcaImport | None = None
+    codebook: CodebookImport | None = None
     refresh: bool = False
     verify: bool = False
 
@@ -114,23 +118,10 @@ class BuildPlan:
     @property
     def warnings(self) -> list[str]:
         """What a user of the dataset must know of the plan."""
-        return self._warnings_of_model + (self.pca.warnings if self.pca else []) + self._warnings_of_sandbox
-
-    @property
-    def _warnings_of_sandbox(self) -> list[str]:
-        """What the sandbox of this machine lacks. `strict` lets no machine decode that lacks anything."""
-        decoding = self.config.decoding
-        missing = missing_protections(decoding) if decoding.sandbox == "best_effort" else ()
-        text = "where the build was planned, the sandbox that decodes videos lacked"
-        return [f"{text} {', '.join(missing)}"] if missing else []
-
-    @property
-    def _warnings_of_model(self) -> list[str]:
-        model = self.config.inception.model
-        if isinstance(model, RandomModel):
-            return [MEANINGLESS]
-        is_pinned = model.sha256 is not None or not is_program(model)
-        return [] if is_pinned else [ANY_PROGRAM + self.space["model"]["sha256"]]
+        imported = [text for found in (self.pca, self.codebook) if found for text in found.warnings]
+        config = self.config
+        model = model_warnings(config.inception.model, self.space)
+        return model + imported + sandbox_warnings(config.decoding)
 
     @property
     def for_manifest(self) -> dict[str, Any]:
@@ -170,22 +161,29 @@ class BuildPlan:
 
 
 def plan_build(config: Config, anew: Partition | None = None, retry: Retry = Retry.TRANSIENT) -> BuildPlan:
-    """Looks at the tables' headers, the model's files, a PCA to import and the output folder.
+    """Looks at the tables' headers, the model's files, a PCA and a codebook to import and the output folder.
 
     Raises:
-        UsageError: if a table, a column, the model or the PCA is missing or wrong, or the output folder is not ours.
+        UsageError: if a table, a column, the model, the PCA or the codebook is missing or wrong, or the output folder
+            is not ours.
+        DataError: if the dataset that they are of is not finished.
     """
-    layout = Layout(files.require_known(config.output))
+    config, layout = resolve_like(config), Layout(files.require_known(config.output))
     require_own_folder(layout)
     sources = _find_sources(config)
-    space = {**describe(config.inception), **_sampling(config)}
+    space = describe_space(config)
     inputs = {
-        table: [_describe_file(name, source.path(name)) for name in source.files] for table, source in sources.items()
+        table: [describe_file(name, source.path(name)) for name in source.files] for table, source in sources.items()
     }
     store = FeatureStore(files.require_known(config.store), feature_space(space))
-    pca = _plan_import(config, {"fingerprint": store.space, **space})
+    told = {"fingerprint": store.space, **space}
+    pca = _plan_import(config, told)
     if pca:
         inputs["pca"] = pca.files
+    codebook = _plan_codebook(config, told, pca)
+    if codebook:
+        inputs["quantizer"] = [describe_file(Layout.QUANTIZER, codebook.file)]
+        config = config.model_copy(update={"quantizer": as_imported(config.quantizer, codebook.load())})
     previous = Manifest.find(layout)
     if anew and (previous is None or not is_rebuildable(layout)):
         raise UsageError(
@@ -195,12 +193,32 @@ def plan_build(config: Config, anew: Partition | None = None, retry: Retry = Ret
             fix="run `yt8m build` first",
         )
     key = build_key(__version__, recipe(config), inputs, store.space)
-    return BuildPlan(config, layout, store, space, sources, inputs, key, anew, previous, retry, pca)
+    return BuildPlan(config, layout, store, space, sources, inputs, key, anew, previous, retry, pca, codebook)
 
 
 def build_key(version: str, recipe: Mapping[str, Any], inputs: Mapping[str, Any], space: str) -> str:
     """SHA-256 over all that a dataset depends on, but for the videos themselves."""
     return step_key(version, recipe, inputs, space)
+
+
+def describe_space(config: Config) -> dict[str, Any]:
+    """What the feature space of a config is, in words: the network, and how frames are chosen and resized."""
+    return {**describe(config.inception), **_sampling(config)}
+
+
+def model_warnings(model: Model, space: Mapping[str, Any]) -> list[str]:
+    """What a user of the features must know of the network."""
+    if isinstance(model, RandomModel):
+        return [MEANINGLESS]
+    is_pinned = model.sha256 is not None or not is_program(model)
+    return [] if is_pinned else [ANY_PROGRAM + space["model"]["sha256"]]
+
+
+def sandbox_warnings(decoding: Decoding) -> list[str]:
+    """What the sandbox of this machine lacks. `strict` lets no machine decode that lacks anything."""
+    missing = missing_protections(decoding) if decoding.sandbox == "best_effort" else ()
+    text = "where the build was planned, the sandbox that decodes videos lacked"
+    return [f"{text} {', '.join(missing)}"] if missing else []
 
 
 def library_versions() -> dict[str, str]:
@@ -237,7 +255,7 @@ def _find_sources(config: Config) -> dict[str, TableFiles]:
     return sources
 
 
-def _describe_file(name: str, uri: str) -> dict[str, Any]:
+def describe_file(name: str, uri: str) -> dict[str, Any]:
     return {"file": name, "bytes": files.describe(uri)[0], "sha256": files.sha256(uri)}
 
 
@@ -248,8 +266,14 @@ def _plan_import(config: Config, space: Mapping[str, Any]) -> PcaImport | None:
     pca = import_pca(folder, config.pca.components, config.pca.absolute_epsilon)
     if _is_inception_v3(config.inception.model):
         require_dimensions(pca, POOL_3_DIMENSIONS, folder)
-    found = [_describe_file(name, files.join(folder, name)) for name in imported_files(folder)]
-    return PcaImport(folder, found, _require_same_space(folder, space), len(pca.mean))
+    found = [describe_file(name, files.join(folder, name)) for name in imported_files(folder)]
+    return PcaImport(folder, found, _space_of_pca(folder, space), len(pca.mean), pca.fingerprint)
+
+
+def _plan_codebook(config: Config, space: Mapping[str, Any], pca: PcaImport | None) -> CodebookImport | None:
+    if config.quantizer.is_fitted:
+        return None
+    return plan_codebook(config.quantizer, space, pca.fingerprint if pca else None, config.pca.components)
 
 
 def _is_inception_v3(model: Model) -> bool:
@@ -259,21 +283,13 @@ def _is_inception_v3(model: Model) -> bool:
     return isinstance(model, RandomModel)
 
 
-def _require_same_space(folder: str, space: Mapping[str, Any]) -> str | None:
+def _space_of_pca(folder: str, space: Mapping[str, Any]) -> str | None:
     """The fingerprint of the features that a dataset's PCA was fitted on; None of a PCA of no dataset."""
     parent, _, name = folder.rstrip("/").rpartition("/")
     manifest = Manifest.find(Layout(parent)) if name == Layout.PCA else None
     if manifest is None:
         return None
-    theirs = to_json(manifest.feature_space)
-    differing = sorted(field for field in theirs.keys() | space.keys() if theirs.get(field) != space.get(field))
-    if theirs["fingerprint"] != space["fingerprint"]:
-        raise UsageError(
-            what="The PCA to import is of another feature space",
-            where=folder,
-            why="; ".join(f"{field}: {theirs.get(field)} there, {space.get(field)} here" for field in differing),
-            fix="import a PCA that was fitted on such features, or make the model and sampling of this config the same",
-        )
+    require_same_space("The PCA to import", folder, manifest.feature_space, space)
     return str(space["fingerprint"])
 
 

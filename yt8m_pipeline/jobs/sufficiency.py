@@ -16,7 +16,7 @@ def check_videos_left(counts: Sequence[StageCount], layout: Layout) -> None:
     """Raises a DataError that names the first filter that let nothing through, and what it took."""
     relax = "relax that filter in the config, or correct the table"
     mend = "see what is wrong with the videos: `yt8m probe --table TABLE`"
-    of_interest = [count for count in counts if count.table in ("entities", "videos") and count.rows_in]
+    of_interest = [count for count in counts if count.table in ("entities", "videos", "new_videos") and count.rows_in]
     for count in sorted(of_interest, key=lambda count: list(Stage).index(count.stage)):
         if not count.kept:
             reasons = ", ".join(f"{reason} {number}" for reason, number in count.rejected)

@@ -72,6 +72,14 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
         Column("labels", LABELS, "a list of {entity_id, score}"),
         Column("kept_columns", STRINGS, "a list of texts"),
     ),
+    "new_videos": (
+        Column("video_id", pa.string(), "an id", required=True),
+        Column("uri", pa.string(), "a path or URI", required=True),
+        Column("duration_seconds", pa.float64(), "a finite number of seconds ≥ 0", minimum=0),
+        Column("view_count", pa.int64(), "a whole number ≥ 0", minimum=0),
+        Column("group_id", pa.string(), "an id"),
+        Column("labels", LABELS, "a list of {entity_id, score}"),
+    ),
     "annotations": (
         Column("video_id", pa.string(), "an id", required=True),
         Column("entity_id", pa.string(), "an id", required=True),
@@ -79,6 +87,8 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
     ),
 }
 """The input tables by name. The first column of each holds the id that its rejects show.
+
+`new_videos` is the videos table of `yt8m extract`, of which only two columns are needed.
 
 No file has `given_partition` and `kept_columns` by these names: the columns of a user's own that `TableFiles` names
 become them.

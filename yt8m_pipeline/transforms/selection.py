@@ -90,7 +90,11 @@ class _Read(NotingDoFn):
 
     def process(self, piece: Piece) -> Iterator[Any]:
         for outcome in read_batches(self._source, piece.file, piece.row_group):
-            yield from settle(outcome.then(partial(accept_uris, places=self._places)) if self._places else outcome)
+            yield from settle(
+                outcome.then(partial(accept_uris, places=self._places, table=self._source.table))
+                if self._places
+                else outcome
+            )
 
 
 @dataclass
