@@ -79,7 +79,7 @@ class TestExtracted:
             )
             times = np.load(extracted / f"arrays/pts_seconds/{example.video_id}.npy")
             assert len(times) == len(example.features)
-        rows = pq.read_table(next(extracted.glob("arrays/*.parquet"))).to_pylist()
+        rows = pq.read_table(next(extracted.glob("arrays/test-*.parquet"))).to_pylist()
         assert sorted(row["video_id"] for row in rows) == sorted(codes(extracted))
 
     def test_a_second_run_does_nothing_and_another_folder_gets_the_same_bytes(
@@ -101,7 +101,7 @@ class TestExtracted:
         options = ("--format", "parquet", "--raw", "--store", str(tmp_path / "store"))
         done = extract(films, built / "dataset", tmp_path / "new", workshop.model, *options)
         assert done.returncode == 0, done.stderr
-        rows = {row["video_id"]: row for row in pq.read_table(next((tmp_path / "new/arrays").glob("*"))).to_pylist()}
+        rows = {row["video_id"]: row for row in pq.read_table(next((tmp_path / "new/arrays").glob("test-*"))).to_pylist()}
         for path in (tmp_path / "store").rglob("*.npz"):
             video = open_stored(str(path)).video
             assert np.array(rows[video.video_id]["features"], np.float16).tobytes() == video.features.tobytes()

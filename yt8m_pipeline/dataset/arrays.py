@@ -1,6 +1,6 @@
 """Features of videos as other programs read them, beside the records: Parquet files, and .npy files of each video.
 
-Every shard has `arrays/SHARD.parquet`, with a row for each of its videos in the order of the records: `video_id`, and
+Every shard with videos has `arrays/SHARD.parquet`, with a row for each of them in the order of the records: `video_id`, and
 `pts_seconds`, the presentation time of each frame. In the format `parquet` it has the column `features` as well: a list
 of a row of numbers for each frame. In the format `npy`, each video has `arrays/features/ID.npy`, (frames, dimensions),
 and `arrays/pts_seconds/ID.npy`, (frames,). Every file is a function of the videos in it alone.
@@ -52,7 +52,7 @@ def write_arrays(layout: Layout, shard: Shard, videos: Iterable[FrameArrays], fo
     Args:
         layout: The paths of the dataset.
         shard: Which shard.
-        videos: Its videos, in the order of the records.
+        videos: Its videos, at least one, in the order of the records.
         form: What the features are written as.
     """
     path = f"{Layout.ARRAYS}/{shard.name}.parquet"
@@ -64,8 +64,8 @@ def write_arrays(layout: Layout, shard: Shard, videos: Iterable[FrameArrays], fo
             writer.write_table(rows)
             if form is Form.NPY:
                 yield from _write_npy(layout, video)
-        writer = writer or pq.ParquetWriter(stream, TIMES)
-        writer.close()
+        if writer:
+            writer.close()
     yield file_entry(layout, path)
 
 

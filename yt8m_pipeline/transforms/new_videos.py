@@ -196,7 +196,8 @@ def _write_arrays(
     group: Group, copying: Copying, form: Form, pca: Step, quantizer: Step, *, raw: bool
 ) -> Iterator[FileEntry]:
     shard, stored = group
-    yield from write_arrays(copying.target, shard, _arrays(stored, copying, pca, quantizer, raw=raw), form)
+    if stored:
+        yield from write_arrays(copying.target, shard, _arrays(stored, copying, pca, quantizer, raw=raw), form)
 
 
 def _arrays(
