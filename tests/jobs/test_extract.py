@@ -101,7 +101,9 @@ class TestExtracted:
         options = ("--format", "parquet", "--raw", "--store", str(tmp_path / "store"))
         done = extract(films, built / "dataset", tmp_path / "new", workshop.model, *options)
         assert done.returncode == 0, done.stderr
-        rows = {row["video_id"]: row for row in pq.read_table(next((tmp_path / "new/arrays").glob("test-*"))).to_pylist()}
+        rows = {
+            row["video_id"]: row for row in pq.read_table(next((tmp_path / "new/arrays").glob("test-*"))).to_pylist()
+        }
         for path in (tmp_path / "store").rglob("*.npz"):
             video = open_stored(str(path)).video
             assert np.array(rows[video.video_id]["features"], np.float16).tobytes() == video.features.tobytes()

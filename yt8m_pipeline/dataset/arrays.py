@@ -1,9 +1,9 @@
 """Features of videos as other programs read them, beside the records: Parquet files, and .npy files of each video.
 
-Every shard with videos has `arrays/SHARD.parquet`, with a row for each of them in the order of the records: `video_id`, and
-`pts_seconds`, the presentation time of each frame. In the format `parquet` it has the column `features` as well: a list
-of a row of numbers for each frame. In the format `npy`, each video has `arrays/features/ID.npy`, (frames, dimensions),
-and `arrays/pts_seconds/ID.npy`, (frames,). Every file is a function of the videos in it alone.
+Every shard with videos has `arrays/SHARD.parquet`, with a row for each of them in the order of the records: `video_id`,
+and `pts_seconds`, the presentation time of each frame. In the format `parquet` it has the column `features` as well: a
+list of a row of numbers for each frame. In the format `npy`, each video has `arrays/features/ID.npy`, (frames,
+dimensions), and `arrays/pts_seconds/ID.npy`, (frames,). Every file is a function of the videos in it alone.
 """
 
 import hashlib

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from yt8m_pipeline.accounting.reasons import Retry
 from yt8m_pipeline.data_model import Partition
@@ -20,8 +20,6 @@ from yt8m_pipeline.store.feature_store import open_store
 from yt8m_pipeline.store.stored_file import DamagedFile
 
 if TYPE_CHECKING:
-    from apache_beam.pipeline import Pipeline
-
     from yt8m_pipeline.config import Config
     from yt8m_pipeline.jobs.build_plan import BuildPlan
     from yt8m_pipeline.jobs.extract_plan import ExtractPlan
@@ -120,7 +118,7 @@ def _carried_out(plan: "BuildPlan", beam_arguments: Sequence[str]) -> BuildResul
 
 
 def carry_out(
-    plan: PlanT, beam_arguments: Sequence[str], recipe: Callable[["Pipeline", PlanT], None], anew: Partition | None
+    plan: PlanT, beam_arguments: Sequence[str], recipe: Callable[[Any, PlanT], None], anew: Partition | None
 ) -> tuple[float, dict[str, float]]:
     """Runs the pipeline of a plan in its folder, and closes the folder.
 
@@ -137,7 +135,7 @@ def carry_out(
 
 
 def _run_through_damage(
-    plan: PlanT, beam_arguments: Sequence[str], recipe: Callable[["Pipeline", PlanT], None]
+    plan: PlanT, beam_arguments: Sequence[str], recipe: Callable[[Any, PlanT], None]
 ) -> dict[str, float]:
     """As `run`; where a stored file proves damaged when it is needed, once more, with all of them verified."""
     from yt8m_pipeline.jobs.engine import run
