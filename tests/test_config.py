@@ -273,9 +273,10 @@ def test_the_keys_of_builds_and_of_feature_spaces_stay(name: str) -> None:
 def test_a_recipe_holds_no_place_and_nothing_that_changes_no_byte() -> None:
     config = load(CONFIGS / "paper.yaml")
     values = recipe(config)
-    assert values.keys() == as_dict(config).keys() - {"store", "output", "parallelism"}
+    assert values.keys() == as_dict(config).keys() - {"like", "store", "output", "parallelism"}
     assert "root" not in values["tables"]
     assert "source" not in values["pca"]
+    assert "source" not in values["quantizer"]
     assert "model" not in values["inception"]
 
 

@@ -154,6 +154,8 @@ ALONE: Mapping[str, Any] = {
     "inception.batch_size": 3,
     "inception.device": "gpu",
     "inception.precision": "mixed",
+    "like": "other_dataset",
+    "quantizer.source": "other_dataset",
     "pca.source": "other_pca",
     "pca.epsilon": 1e-5,
     "quantizer.method": "uniform",

@@ -22,6 +22,8 @@ ACTS = {"tables", "selection", "decoding", "extraction", "store", "compression",
 PLANNED = {
     "jobs.build_plan",
     "jobs.export_plan",
+    "jobs.extract_plan",
+    "jobs.imports",
     "jobs.journal",
     "jobs.progress",
     "jobs.refusals",

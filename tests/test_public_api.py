@@ -15,6 +15,10 @@ SIGNATURES = {
     "build": "(config, beam_arguments=(), *, retry=None, refresh=False, on_progress=None)",
     "collect_garbage": "(store, keep=(), *, drop_spaces=(), delete=False, on_progress=None)",
     "export": "(dataset, output, store=None, beam_arguments=(), *, on_progress=None)",
+    "extract": (
+        "(sources, like, output, *, model=None, store=None, annotations=None, form='records', raw=False, shards=1, "
+        "settings=(), beam_arguments=(), retry=None, refresh=False, on_progress=None)"
+    ),
     "load_config": "(path, settings=())",
     "open_dataset": "(dataset)",
     "probe": "(uris, decoding=None, *, frames=False, workers=None)",
@@ -25,6 +29,7 @@ SIGNATURES = {
 CLASSES = {
     "BuildResult": {"dataset", "elapsed_seconds", "is_new", "plan", "stage_seconds"},
     "ExportResult": {"elapsed_seconds", "is_new", "plan"},
+    "ExtractResult": {"dataset", "elapsed_seconds", "is_new", "plan"},
     "FinishedDataset": {
         "classes", "count_classes", "dimensions", "frames", "ids", "index", "layout", "multi_hot", "pca", "quantizer",
         "rejects", "rows", "shard", "shards", "videos", "vocabulary"

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from yt8m_pipeline.errors import DataError, PipelineError, UsageError
     from yt8m_pipeline.jobs.build import BuildResult, build, rebuild_split
     from yt8m_pipeline.jobs.export import ExportResult, export
+    from yt8m_pipeline.jobs.extract import ExtractResult, extract
     from yt8m_pipeline.jobs.garbage import collect_garbage
     from yt8m_pipeline.jobs.preflight import probe
     from yt8m_pipeline.jobs.progress import Progress
@@ -32,6 +33,7 @@ _HOMES = {
     "Config": "config",
     "DataError": "errors",
     "ExportResult": "jobs.export",
+    "ExtractResult": "jobs.extract",
     "FinishedDataset": "dataset.reader",
     "Partition": "data_model",
     "PipelineError": "errors",
@@ -40,6 +42,7 @@ _HOMES = {
     "build": "jobs.build",
     "collect_garbage": "jobs.garbage",
     "export": "jobs.export",
+    "extract": "jobs.extract",
     "load_config": "config",
     "open_dataset": "dataset.reader",
     "probe": "jobs.preflight",
@@ -53,6 +56,7 @@ __all__ = [
     "Config",
     "DataError",
     "ExportResult",
+    "ExtractResult",
     "FinishedDataset",
     "Partition",
     "PipelineError",
@@ -62,6 +66,7 @@ __all__ = [
     "build",
     "collect_garbage",
     "export",
+    "extract",
     "load_config",
     "open_dataset",
     "probe",

@@ -544,6 +544,12 @@ class PcaConfig(Section):
 class QuantizerConfig(Section):
     """Stage 7 quantizes each coefficient to one byte (paper §3.3)."""
 
+    source: Annotated[str, Mark.PATH, Mark.DESCRIBED] = Field(
+        FIT,
+        description="fit fits the codebook on the train frames. Any other value is a finished dataset, or a "
+        "quantizer.npz, whose codebook is taken as it is; of the fields below, those that are left out are the "
+        "codebook's own. It needs the PCA whose coefficients it was learnt on: give pca.source too, or `like`.",
+    )
     method: Literal["optimal", "uniform"] = Field(
         "optimal",
         description="optimal has the paper's optimally computed, non-uniform bins (§3.3); uniform has the bins that "
@@ -554,6 +560,11 @@ class QuantizerConfig(Section):
         "shared",
         description="shared has one codebook for all dimensions (256 numbers), per_dimension one for each (1 MiB).",
     )
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether it is fitted here, and not imported."""
+        return self.source == FIT
 
     @model_validator(mode="after")
     def _uniform_has_256_shared_levels(self) -> "QuantizerConfig":
@@ -598,6 +609,11 @@ class Parallelism(Section):
 class Config(Section):
     """The whole config: everything that a dataset depends on, but for the contents of its files."""
 
+    like: Annotated[str | None, Mark.PATH, Mark.DESCRIBED] = Field(
+        None,
+        description="A finished dataset whose PCA and codebook this one takes, so that codes of both mean the same: "
+        "pca.source and quantizer.source at once. The sections pca and quantizer are left out then.",
+    )
     tables: Tables = Tables()
     store: Folder = Field("features", description="The folder of the feature store; datasets may share one.")
     output: Folder = Field("dataset", description="The folder of the dataset.")
@@ -631,6 +647,15 @@ class Config(Section):
             raise ValueError("tables.entities is null, and labels have no types: make vocabulary null too")
         if self.tables.ratings is None and self.rater_scores != RaterScores():
             raise ValueError("tables.ratings is null, and rater_scores counts for nothing: leave rater_scores out")
+        return self
+
+    @model_validator(mode="after")
+    def _like_stands_alone(self) -> "Config":
+        given = [
+            name for name, of in (("pca", PcaConfig()), ("quantizer", QuantizerConfig())) if vars(self)[name] != of
+        ]
+        if self.like is not None and given:
+            raise ValueError(f"like takes the PCA and the codebook of {self.like}: leave out {' and '.join(given)}")
         return self
 
 
@@ -686,8 +711,11 @@ def load(path: Path | str, settings: Sequence[str] = ()) -> Config:
     Raises:
         UsageError: with every problem at once, each with its field path.
     """
-    path = Path(path)
-    values = _read_yaml(path)
+    return resolve(_read_yaml(Path(path)), Path(path), settings)
+
+
+def resolve(values: dict[str, Any], path: Path, settings: Sequence[str] = ()) -> Config:
+    """The config of the values of a file, with settings applied; the arguments and errors are those of `load`."""
     for setting in settings:
         _apply(values, setting)
     try:

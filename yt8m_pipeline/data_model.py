@@ -52,13 +52,13 @@ class Specificity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """A video that was selected for the dataset.
+    """A video that was selected for the dataset, or whose features are wanted (`yt8m extract`).
 
     Attributes:
         video_id: The id given in the videos table.
         uri: The place of its bytes, a local path or gs://.
         partition: The part of the dataset that it belongs to.
-        entity_ids: Its labels, ids of entities in the vocabulary; sorted, at least one.
+        entity_ids: Its labels, ids of entities in the vocabulary; sorted. Those of a dataset have at least one.
         unit: What was put into the partition as a whole: its group's id, or its own where it has no group.
         listed_uri: Its place as the videos table has it.
         duration_seconds: Its duration, as far as it is known.
@@ -77,8 +77,8 @@ class Video:
     is_given: bool = False
 
     def __post_init__(self) -> None:
-        if not self.video_id or not self.entity_ids:
-            raise ValueError(f"a selected video needs an id and at least one label, got {self}")
+        if not self.video_id:
+            raise ValueError(f"a video needs an id, got {self}")
 
 
 MAX_FRAMES = 1 << 31

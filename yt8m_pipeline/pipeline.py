@@ -16,8 +16,9 @@ from yt8m_pipeline.accounting.reasons import Stage
 from yt8m_pipeline.data_model import Partition, StoredVideo, Video
 from yt8m_pipeline.jobs.build_plan import BuildPlan
 from yt8m_pipeline.jobs.export_plan import ExportPlan
+from yt8m_pipeline.jobs.extract_plan import ExtractPlan
 from yt8m_pipeline.jobs.trainer_export_plan import TrainerExportPlan
-from yt8m_pipeline.transforms.compression import FitPca, FitQuantizer, Fitting, ImportPca
+from yt8m_pipeline.transforms.compression import FitPca, FitQuantizer, Fitting, ImportPca, ImportQuantizer
 from yt8m_pipeline.transforms.dataset import (
     CheckBuild,
     CheckOtherSplits,
@@ -42,7 +43,7 @@ from yt8m_pipeline.transforms.durations import MeasureDurations
 from yt8m_pipeline.transforms.exporting import (
     CheckStore,
     Copying,
-    CopyPca,
+    CopyStep,
     CopyTables,
     EncodeAgain,
     ReadMembers,
@@ -52,6 +53,14 @@ from yt8m_pipeline.transforms.exporting import (
 from yt8m_pipeline.transforms.extraction import ExtractFeatures
 from yt8m_pipeline.transforms.ledger import Ledger, Outputs
 from yt8m_pipeline.transforms.lookup import FindInStore, RecallVideos, WarnOfHighDynamicRange
+from yt8m_pipeline.transforms.new_videos import (
+    CheckExtraction,
+    CopyVocabulary,
+    IntoPartition,
+    LabelByVocabulary,
+    ListNewVideos,
+    WriteArrays,
+)
 from yt8m_pipeline.transforms.rejects import Parts, WriteRejects
 from yt8m_pipeline.transforms.selection import (
     AssignPartitions,
@@ -108,7 +117,7 @@ def export_dataset(root: Pipeline, plan: ExportPlan) -> None:
     copying = Copying(plan.source.layout, plan.journal, plan.store)
     groups = root | ReadMembers(copying.source, plan.videos, plan.sizes)  # (Shard, [Member])
     passed = groups | CheckStore(plan.store, plan.number_of_videos)  # bool
-    pca = root | CopyPca(copying, plan.pca, passed)  # Step
+    pca = root | CopyStep(copying, plan.pca, passed)  # Step
     tables = root | CopyTables(copying, plan.tables, plan.pca.facts.components, passed)  # FileEntry
     quantizer = pca | WriteUniform(plan.journal)  # Step
     shards = groups | EncodeAgain(copying, plan.pca, plan.quantizer, quantizer, passed)  # Step
@@ -121,6 +130,55 @@ def export_for_trainers(root: Pipeline, plan: TrainerExportPlan) -> None:
     written = shards | WriteForTrainers(plan)  # ExportedFile
     copied = root | CopyForTrainers(plan)  # ExportedFile
     _ = (written, copied) | "Files" >> beam.Flatten() | WriteExportList(plan)
+
+
+def extract_videos(root: Pipeline, plan: ExtractPlan) -> None:
+    """Adds the extraction of new videos in the space of a finished dataset: its PCA, codebook and labels hold."""
+    config, layout, buckets, ledger = plan.config, plan.layout, plan.config.parallelism.join_buckets, Ledger()
+    copying = Copying(plan.like.layout, plan.journal, plan.store)
+
+    # The videos, with those of their labels that the vocabulary has
+    rows = ledger.keep(root | "NewVideos" >> ListNewVideos(plan.videos, config.tables.places))  # pa.Table
+    unique = ledger.keep(rows | "UniqueVideos" >> DropDuplicates("videos", "video_id", buckets))
+    annotations = (
+        root | "Annotations" >> ReadTable(plan.annotations) if plan.annotations else unique | UnnestAnnotations()
+    )
+    given = {"videos": unique, "annotations": ledger.keep(annotations)}
+    labelled = given | LabelByVocabulary(plan.entity_ids, config.video_sampling.min_score, buckets)  # Attached
+    videos = ledger.keep(labelled.outputs) | IntoPartition(plan.partition, config.tables.places)  # Video
+
+    # Stages 4 and 5, for those that the feature store lacks
+    stored = find_or_extract(videos, plan, ledger)  # StoredVideo
+    ledger.keep({"videos": stored, "annotations": labelled.annotations} | SettleAnnotations(buckets))
+    ledger.warn(stored | WarnOfHighDynamicRange())  # str
+    counts, always = ledger.counts(), root | "Always" >> beam.Create([True])
+    parts = ledger.take_rejects("extraction") | WriteRejects(layout)  # WrittenPart
+    rejects = parts | SumUpRejects(layout, always)  # FileEntry
+    passed = counts | CheckExtraction(layout, config, rejects)  # bool
+    stored = stored | "Stored enough" >> OnlyIf(passed)
+    counts = counts | "Counted enough" >> OnlyIf(passed)
+
+    # Stage 8, with the PCA, the codebook and the label indices of the dataset
+    pca = root | "Pca" >> CopyStep(copying, plan.manifest.pca, passed)  # Step
+    quantizer = root | "Quantizer" >> CopyStep(copying, plan.manifest.quantizer, passed)  # Step
+    vocabulary = root | CopyVocabulary(copying, plan.vocabulary, passed)  # FileEntry
+    indices = root | "Indices" >> beam.Create([{name: index for index, name in enumerate(plan.entity_ids)}])
+    summaries = stored | SummarizePartitions()  # (str, PartitionSummary)
+    sizes = pca | DecideShards(config.shards, summaries)  # {str: int}
+    groups = stored | GroupByShard(config.shards.salt, sizes)  # (Shard, [StoredVideo])
+    shards = groups | WriteShards(Writing(plan.store, plan.journal, None), pca, quantizer, indices)  # Step
+    arrays = groups | WriteArrays(copying, plan.wanted.form, plan.wanted.raw, pca, quantizer)  # FileEntry
+    rows = groups | ListVideos(indices, config.tables.keep_columns)  # pa.Table
+    tables = rows | WriteVideos(layout, passed, pca, quantizer, config.labels.published)  # FileEntry
+    _ = counts | WriteManifest(
+        layout,
+        plan.for_manifest,
+        steps=(pca, quantizer, shards) | "Steps" >> beam.Flatten(),
+        tables=(rejects, vocabulary, tables, arrays) | "Files" >> beam.Flatten(),
+        summaries=summaries,
+        lacking=root | "Lacking" >> beam.Create([{}]),
+        warnings=ledger.warnings(),
+    )
 
 
 def select_videos(root: Pipeline, plan: BuildPlan, ledger: Ledger) -> Selected:
@@ -182,19 +240,26 @@ def select_videos(root: Pipeline, plan: BuildPlan, ledger: Ledger) -> Selected:
 
 def extract_features(videos: PCollection[Video], plan: BuildPlan, ledger: Ledger) -> PCollection[StoredVideo]:
     """Stages 4 and 5, for the videos that the feature store lacks."""
-    config = plan.config
     ours = videos | "Ours" >> beam.Filter(lambda video, anew=plan.anew: anew in (None, video.partition))  # Video
     others = videos | "Others" >> beam.Filter(lambda video, anew=plan.anew: anew not in (None, video.partition))
-    recalled = others | RecallVideos(plan.layout, config.decoding, plan.anew)
+    recalled = others | RecallVideos(plan.layout, plan.config.decoding, plan.anew)
     wanted = (ours, recalled.unlisted) | "Wanted" >> beam.Flatten()  # Video
-    found = wanted | FindInStore(plan.store, config.decoding, plan.retry, refresh=plan.refresh, verify=plan.verify)
+    stored = find_or_extract(wanted, plan, ledger)  # StoredVideo
+    return (stored, ledger.keep(recalled.outputs)) | "Stored" >> beam.Flatten()
+
+
+def find_or_extract(
+    videos: PCollection[Video], plan: BuildPlan | ExtractPlan, ledger: Ledger
+) -> PCollection[StoredVideo]:
+    """The features of videos: those that the store has, and those that must be extracted."""
+    config, places = plan.config, plan.config.tables.places
+    found = videos | FindInStore(plan.store, config.decoding, plan.retry, refresh=plan.refresh, verify=plan.verify)
     ledger.warn(found.warnings)  # str
 
     # 4. One frame per second of the first 360 s, and 5. Inception pool_3 of each (§3.3): one call for each video
-    places = config.tables.places
     extract = ExtractFeatures(plan.store, config.decoding, config.inception, plan.dimensions, plan.identity, places)
     extracted = ledger.keep(found.lacking | extract)  # StoredVideo
-    return (ledger.keep(found.outputs), extracted, ledger.keep(recalled.outputs)) | "Stored" >> beam.Flatten()
+    return (ledger.keep(found.outputs), extracted) | "Found or extracted" >> beam.Flatten()
 
 
 def write_dataset(selected: Selected, stored: PCollection[StoredVideo], plan: BuildPlan, ledger: Ledger) -> None:
@@ -230,7 +295,10 @@ def write_dataset(selected: Selected, stored: PCollection[StoredVideo], plan: Bu
     train = stored | "Train" >> beam.Filter(lambda item: item.video.partition == Partition.TRAIN)  # StoredVideo
     fitting = Fitting(plan.store, plan.journal, frozen=plan.anew is not None, parallelism=config.parallelism)
     pca = train | (ImportPca(fitting, config.pca, plan.pca) if plan.pca else FitPca(fitting, config.pca))  # Step
-    quantizer = train | FitQuantizer(fitting, config.quantizer, pca)  # Step
+    codebook = plan.codebook
+    quantizer = (
+        pca | ImportQuantizer(fitting, codebook) if codebook else train | FitQuantizer(fitting, config.quantizer, pca)
+    )
 
     # 8. TFRecord shards, frame-level and video-level, and the tables around them (§3.2, §3.4)
     train_counts = stored | CountTrainLabels() | "Labelled enough" >> OnlyIf(passed)  # Counter

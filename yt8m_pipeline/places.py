@@ -38,6 +38,42 @@ SYSTEM_FOLDERS = ("/proc", "/sys")
 environment of a program, and reading some of them changes something."""
 
 
+VIDEO_ENDINGS = frozenset(
+    f".{ending}"
+    for endings in (
+        "3g2 3gp f4v m4v mov mp4 qt",
+        "mkv webm",
+        "flv",
+        "avi divx",
+        "m2ts mts ts",
+        "mpe mpeg mpg vob",
+        "ogg ogm ogv",
+        "asf wmv",
+    )
+    for ending in endings.split()
+)
+"""The endings of the names of video files, in small letters, for the containers in `decoding.demuxers`. They decide only
+which files of a folder are taken for videos; what a file holds is told by its bytes."""
+
+
+def has_video_ending(name: str) -> bool:
+    """Whether a name has the ending of a video.
+
+    >>> has_video_ending("park/Dog.MP4"), has_video_ending("mp4")
+    (True, False)
+    """
+    return os.path.splitext(name)[1].lower() in VIDEO_ENDINGS
+
+
+def without_video_ending(name: str) -> str:
+    """A name without the ending of a video, if it has one.
+
+    >>> without_video_ending("park/Dog.MP4"), without_video_ending("v1.5")
+    ('park/Dog', 'v1.5')
+    """
+    return os.path.splitext(name)[0] if has_video_ending(name) else name
+
+
 @dataclass(frozen=True, slots=True)
 class Places:
     """What the rows of one videos table may name.

@@ -18,6 +18,7 @@ from yt8m_pipeline.cli import (
     datasets,
     demo,
     exporting,
+    extracting,
     init,
     probing,
     stats,
@@ -36,7 +37,7 @@ CLOSED_PIPE = 141
 """The exit code that shells give to a program whose output nobody reads any more (`| head -1`): 128 + SIGPIPE."""
 LINGER_SECONDS = 10.0
 """The time that threads have to end in a command that was stopped; those of Beam that do take about 1 s."""
-RESUMABLE = ("build", "rebuild-split", "export")
+RESUMABLE = ("build", "rebuild-split", "export", "extract")
 BEAM = {"allow_extra_args": True}
 
 app = typer.Typer(
@@ -50,6 +51,7 @@ app.command()(demo.demo)
 app.command()(init.init)
 app.command(context_settings=BEAM)(building.build)
 app.command(context_settings=BEAM)(building.rebuild_split)
+app.command(context_settings=BEAM)(extracting.extract)
 app.command()(datasets.verify)
 app.command(context_settings=BEAM)(exporting.export)
 app.command()(exporting.export_pca)

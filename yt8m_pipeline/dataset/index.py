@@ -78,6 +78,16 @@ def vocabulary_csv(entities: Iterable[pa.Table], train_counts: Mapping[str, int]
     return text.getvalue().encode()
 
 
+def without_train_videos(text: bytes) -> bytes:
+    """The text of a vocabulary.csv in which no label has a train video, as that of a dataset without train videos."""
+    reader = csv.DictReader(io.StringIO(text.decode(), newline=""))
+    copy = io.StringIO()
+    writer = csv.DictWriter(copy, reader.fieldnames or VOCABULARY_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({**row, "TrainVideoCount": 0} for row in reader)
+    return copy.getvalue().encode()
+
+
 def _with_newlines(text: str | None) -> str:
     """The text with each line end as \\n, since `csv` does not quote a lone carriage return, which breaks the row."""
     return (text or "").replace("\r\n", "\n").replace("\r", "\n")

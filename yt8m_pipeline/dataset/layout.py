@@ -97,7 +97,8 @@ class NotOwned(DataError):
 class Layout:
     """The paths of the dataset that stands in the folder `root`.
 
-    `REJECTS_TABLE` is what datasets of format 3 have in place of the folder `REJECTS`.
+    `REJECTS_TABLE` is what datasets of format 3 have in place of the folder `REJECTS`. `FEATURES` is the feature store
+    of `yt8m extract`, which is no part of the dataset.
 
     Attributes:
         root: The folder, a local path or gs://.
@@ -124,6 +125,8 @@ class Layout:
     QUANTIZER: ClassVar = "quantizer.npz"
     READER: ClassVar = "read_dataset.py"
     TEST_LABELS: ClassVar = "withheld/test_labels.parquet"
+    ARRAYS: ClassVar = "arrays"
+    FEATURES: ClassVar = "features"
 
     def path(self, name: str) -> str:
         """The full path of a file, given its path in the dataset."""

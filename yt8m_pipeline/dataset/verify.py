@@ -87,7 +87,8 @@ def _check_files(layout: Layout, manifest: Manifest) -> Iterator[Fault]:
     known = {entry.path: entry for entry in manifest.files}
     required = REQUIRED | _rejects_files(manifest)
     yield from (Fault(path, "the manifest does not list it") for path in sorted(required - known.keys()))
-    listed = {name for name in files.list_files(layout.root) if not name.startswith(BYTE_CODE)}
+    unlisted = (BYTE_CODE, f"{Layout.FEATURES}/")
+    listed = {name for name in files.list_files(layout.root) if not name.startswith(unlisted)}
     present = listed - {Layout.MANIFEST, Layout.COMPLETE, Layout.LOCK}
     yield from (Fault(path, "missing") for path in known.keys() - present)
     yield from (Fault(path, "not in the manifest") for path in present - known.keys())

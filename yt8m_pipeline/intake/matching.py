@@ -11,7 +11,8 @@ from yt8m_pipeline import files
 from yt8m_pipeline.errors import UsageError
 from yt8m_pipeline.intake.naming import compiled
 from yt8m_pipeline.intake.understood import Record
-from yt8m_pipeline.intake.video_files import VIDEO, VideoFile, stem
+from yt8m_pipeline.intake.video_files import VideoFile, stem
+from yt8m_pipeline.places import without_video_ending
 
 ID = "{id}"
 
@@ -57,7 +58,7 @@ class VideoFileIndex:
 
     def _named(self, name: str) -> list[VideoFile]:
         """The videos that a path or name may mean: the one of this path, or those whose paths end like it."""
-        ends = map(_normal, (name, VIDEO.sub("", name), stem(name)))
+        ends = map(_normal, (name, without_video_ending(name), stem(name)))
         return next(filter(None, (self._by_path.get(name), *map(self._by_end.get, ends))), [])
 
 
@@ -72,7 +73,7 @@ def _ends(name: str) -> Iterator[str]:
     for start in range(len(parts)):
         end = "/".join(parts[start:])
         yield end
-        yield VIDEO.sub("", end)
+        yield without_video_ending(end)
 
 
 def _at_place(place: str) -> VideoFile | None:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from yt8m_pipeline.errors import UsageError
-from yt8m_pipeline.intake.video_files import VIDEO
+from yt8m_pipeline.places import without_video_ending
 
 UCF = re.compile(r"(?:\A|/)v_(\w+_g\d+)_c\d+\Z")
 """UCF-50 and UCF-101: v_CLASS_gGROUP_cCLIP. "The videos in each action category are grouped into 25 groups ... videos
@@ -32,7 +32,7 @@ def identify(names: Iterable[str]) -> tuple[dict[str, str], list[str]]:
     {'dog/a b.mp4': 'dog_a_b', 'dog/c.mp4': 'dog_c.mp4', 'dog/c.mkv': 'dog_c.mkv', '-x\n.mp4': '_x_'}
     """
     paths = list(names)
-    short = {path: _safe(VIDEO.sub("", path)) for path in paths}
+    short = {path: _safe(without_video_ending(path)) for path in paths}
     shared = Counter(short.values())
     long = {path: name if shared[name] == 1 else _safe(path) for path, name in short.items()}
     shared = Counter(long.values())
@@ -57,7 +57,7 @@ def group_pattern(names: Sequence[str], given: str | None) -> re.Pattern[str] | 
     """
     if given is not None:
         return compiled(given, "--group-by", "--group-by '^(.+)_clip[0-9]+'")
-    stems = [VIDEO.sub("", name) for name in names]
+    stems = [without_video_ending(name) for name in names]
     known = (pattern for pattern in (UCF, HMDB) if stems and all(map(pattern.search, stems)))
     return next(known, None)
 
@@ -80,5 +80,5 @@ def compiled(text: str, option: str, example: str) -> re.Pattern[str]:
 
 def group_of(name: str, pattern: re.Pattern[str] | None) -> str:
     """The group of a video by its path; "" for none."""
-    found = pattern.search(VIDEO.sub("", name)) if pattern else None
+    found = pattern.search(without_video_ending(name)) if pattern else None
     return (found.group(1) or "") if found else ""

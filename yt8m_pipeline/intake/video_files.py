@@ -10,12 +10,7 @@ from yt8m_pipeline import files
 from yt8m_pipeline.errors import UsageError
 from yt8m_pipeline.intake.documents import Document
 from yt8m_pipeline.intake.understood import Unused
-from yt8m_pipeline.places import ANYWHERE
-
-VIDEO = re.compile(
-    r"\.(3g2|3gp|asf|avi|f4v|flv|m2ts|m4v|mkv|mov|mp4|mpeg|mpg|mts|ogg|ogm|ogv|ts|vob|webm|wmv)\Z", re.IGNORECASE
-)
-"""The endings of videos, for the formats that `decoding.demuxers` opens."""
+from yt8m_pipeline.places import ANYWHERE, has_video_ending, without_video_ending
 
 SYSTEM = re.compile(r"(\..*|__MACOSX|Thumbs\.db|desktop\.ini)\Z", re.IGNORECASE | re.DOTALL)
 """The names of files and folders that systems put beside people's own, and of hidden ones."""
@@ -52,9 +47,9 @@ class Found:
     def add(self, uri: str, name: str, *, is_given: bool) -> None:
         """Sorts a file into its list."""
         refusal = _refusal(uri)
-        if refusal and VIDEO.search(name):
+        if refusal and has_video_ending(name):
             self.unused.append(Unused(refusal, name))
-        elif VIDEO.search(name):
+        elif has_video_ending(name):
             self.video_files.append(VideoFile(uri, name))
         elif is_given or Document.may_be_one(name):
             self.documents.append(Document(uri, name, is_given))
@@ -136,7 +131,7 @@ def _leads_back(entry: "os.DirEntry[str]", above: tuple[tuple[int, int], ...]) -
 def _add_file(entry: "os.DirEntry[str]", name: str, found: Found) -> None:
     if not os.path.isfile(entry.path):
         found.unused.append(Unused("a broken link, or no regular file", name))
-    elif (VIDEO.search(name) or Document.may_be_one(name)) and entry.stat().st_size == 0:
+    elif (has_video_ending(name) or Document.may_be_one(name)) and entry.stat().st_size == 0:
         found.unused.append(Unused(EMPTY, name))
     else:
         found.add(entry.path, name, is_given=False)
@@ -164,4 +159,4 @@ def stem(name: str) -> str:
     >>> stem("Archery/v_Archery_g01_c01.avi"), stem("BV1.5xy")
     ('v_Archery_g01_c01', 'BV1.5xy')
     """
-    return VIDEO.sub("", name.rpartition("/")[2])
+    return without_video_ending(name.rpartition("/")[2])

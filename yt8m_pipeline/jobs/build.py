@@ -5,10 +5,9 @@ What plans and what runs is imported where a build needs it: this module itself 
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from yt8m_pipeline.accounting.reasons import Retry
 from yt8m_pipeline.data_model import Partition
@@ -25,6 +24,9 @@ from yt8m_pipeline.store.stored_file import DamagedFile
 if TYPE_CHECKING:
     from yt8m_pipeline.config import Config
     from yt8m_pipeline.jobs.build_plan import BuildPlan
+    from yt8m_pipeline.jobs.extract_plan import ExtractPlan
+
+PlanT = TypeVar("PlanT", "BuildPlan", "ExtractPlan")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,27 +121,38 @@ def _carried_out(plan: "BuildPlan", beam_arguments: Sequence[str]) -> BuildResul
     from yt8m_pipeline.jobs.engine import beam_pipeline  # Beam takes seconds to import: only where there is work
 
     beam_pipeline(beam_arguments)
+    from yt8m_pipeline.pipeline import build_dataset
+
+    elapsed, seconds = carry_out(plan, beam_arguments, build_dataset, plan.anew)
+    return BuildResult(plan, is_new=True, elapsed_seconds=elapsed, stage_seconds=seconds)
+
+
+def carry_out(
+    plan: PlanT, beam_arguments: Sequence[str], recipe: Callable[[Any, PlanT], None], anew: Partition | None
+) -> tuple[float, dict[str, float]]:
+    """Runs the pipeline of a plan in its folder, and closes the folder.
+
+    Returns:
+        The seconds by the clock on the wall, and those that workers spent in each stage.
+    """
     start = time.monotonic()
     with exclusive(plan.layout) as layout:
         plan = replace(plan, layout=layout, previous=Manifest.find(layout))
-        with written(layout, plan.anew):
+        with written(layout, anew):
             for folder in (open_store(plan.store.root, plan.space).folder, join(plan.store.root, DURATIONS)):
                 delete_temporaries(folder)
-            seconds = _run_through_damage(plan, beam_arguments)
-    return BuildResult(plan, is_new=True, elapsed_seconds=time.monotonic() - start, stage_seconds=seconds)
+            seconds = _run_through_damage(plan, beam_arguments, recipe)
+    return time.monotonic() - start, seconds
 
 
-def _run_through_damage(plan: "BuildPlan", beam_arguments: Sequence[str]) -> dict[str, float]:
-    """As `_run`; where a stored file proves damaged when it is needed, once more, with all of them verified."""
+def _run_through_damage(
+    plan: PlanT, beam_arguments: Sequence[str], recipe: Callable[[Any, PlanT], None]
+) -> dict[str, float]:
+    """As `run`; where a stored file proves damaged when it is needed, once more, with all of them verified."""
+    from yt8m_pipeline.jobs.engine import run
+
     try:
-        return _run(plan, beam_arguments)
+        return run(beam_arguments, plan.layout, lambda root: recipe(root, plan))
     except DamagedFile as damage:
         logging.getLogger(__name__).warning("%s\nreading every stored file, to extract the damaged ones again", damage)
-        return _run(replace(plan, verify=True), beam_arguments)
-
-
-def _run(plan: "BuildPlan", beam_arguments: Sequence[str]) -> dict[str, float]:
-    from yt8m_pipeline.jobs.engine import run
-    from yt8m_pipeline.pipeline import build_dataset
-
-    return run(beam_arguments, plan.layout, partial(build_dataset, plan=plan))
+        return run(beam_arguments, plan.layout, lambda root: recipe(root, replace(plan, verify=True)))

@@ -221,7 +221,10 @@ def finish(layout: Layout) -> None:
             why="the pipeline ended early",
             fix="run the same command again",
         )
-    listed, ours = {file.path for file in manifest.files}, tuple(f"{folder}/" for folder in (*LEVELS, Layout.REJECTS))
+    listed, ours = (
+        {file.path for file in manifest.files},
+        tuple(f"{folder}/" for folder in (*LEVELS, Layout.REJECTS, Layout.ARRAYS)),
+    )
     for name in set(files.list_files(layout.root)) - listed:
         if name.startswith(ours) or name in (Layout.REJECTS_TABLE, Layout.TEST_LABELS) or files.TEMPORARY_MARK in name:
             files.delete(layout.path(name))

@@ -8,13 +8,12 @@ from typing import Any
 
 from yt8m_pipeline import __version__, files
 from yt8m_pipeline.accounting.reasons import BY_DURATION, DropReason, Retry, Stage
-from yt8m_pipeline.config import FIT, Config, KerasModel, Model, RandomModel, features_recipe, recipe
+from yt8m_pipeline.config import FIT, Config, Decoding, KerasModel, Model, RandomModel, features_recipe, recipe
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.manifest import Manifest, PartitionSummary, label_policy
 from yt8m_pipeline.dataset.rejects import failed_videos
 from yt8m_pipeline.dataset.steps import step_key
-from yt8m_pipeline.dataset.typed_json import to_json
 from yt8m_pipeline.decoding.frames import library_version
 from yt8m_pipeline.decoding.sandbox.parent import missing_protections
 from yt8m_pipeline.errors import UsageError
@@ -24,6 +23,7 @@ from yt8m_pipeline.extraction.model_files import is_program
 from yt8m_pipeline.extraction.network_input import preprocessing_of
 from yt8m_pipeline.interop.pca_formats import import_pca, imported_files, require_dimensions
 from yt8m_pipeline.jobs.build_folder import is_complete, is_rebuildable
+from yt8m_pipeline.jobs.imports import CodebookImport, as_imported, plan_codebook, require_same_space, resolve_like
 from yt8m_pipeline.jobs.journal import Journal
 from yt8m_pipeline.store.feature_store import FeatureStore, feature_space
 from yt8m_pipeline.tables.headers import check_source
@@ -59,12 +59,16 @@ class PcaImport:
         files: Their names, sizes and digests.
         feature_space: The fingerprint of the features that it was fitted on, which are this build's; None: not known.
         dimensions: Of those features.
+        fingerprint: Its own fingerprint.
+        components: The number of its components that are used.
     """
 
     folder: str
     files: list[dict[str, Any]]
     feature_space: str | None
     dimensions: int
+    fingerprint: str
+    components: int
 
     @property
     def warnings(self) -> list[str]:
@@ -88,6 +92,7 @@ class BuildPlan:
         previous: The manifest that the folder has already.
         retry: Which of the failures that the store remembers are tried again.
         pca: The PCA to import; None: it is fitted.
+        codebook: The codebook to import; None: it is fitted.
         refresh: Whether stored videos are extracted again whose files have changed.
         verify: Whether every stored file is read, also those that the store's indices know.
         table_warnings: What there is to say of the headers of the tables.
@@ -104,6 +109,7 @@ class BuildPlan:
     previous: Manifest | None
     retry: Retry = Retry.TRANSIENT
     pca: PcaImport | None = None
+    codebook: CodebookImport | None = None
     refresh: bool = False
     verify: bool = False
     table_warnings: tuple[str, ...] = ()
@@ -128,25 +134,10 @@ class BuildPlan:
     @property
     def warnings(self) -> list[str]:
         """What a user of the dataset must know of the plan."""
+        imported = [text for found in (self.pca, self.codebook) if found for text in found.warnings]
+        model = model_warnings(self.config.inception.model, self.space)
         unrated = [] if "ratings" in self.sources else [UNRATED]
-        pca = self.pca.warnings if self.pca else []
-        return [*self.table_warnings, *unrated, *self._warnings_of_model, *pca, *self._warnings_of_sandbox]
-
-    @property
-    def _warnings_of_sandbox(self) -> list[str]:
-        """What the sandbox of this machine lacks. `strict` lets no machine decode that lacks anything."""
-        decoding = self.config.decoding
-        missing = missing_protections(decoding) if decoding.sandbox == "best_effort" else ()
-        text = "where the build was planned, the sandbox that decodes videos lacked"
-        return [f"{text} {', '.join(missing)}"] if missing else []
-
-    @property
-    def _warnings_of_model(self) -> list[str]:
-        model = self.config.inception.model
-        if isinstance(model, RandomModel):
-            return [MEANINGLESS]
-        is_pinned = model.sha256 is not None or not is_program(model)
-        return [] if is_pinned else [ANY_PROGRAM + self.space["model"]["sha256"]]
+        return [*self.table_warnings, *unrated, *model, *imported, *sandbox_warnings(self.config.decoding)]
 
     @property
     def for_manifest(self) -> dict[str, Any]:
@@ -193,28 +184,35 @@ class BuildPlan:
 
 
 def plan_build(config: Config, anew: Partition | None = None, retry: Retry = Retry.TRANSIENT) -> BuildPlan:
-    """Looks at the tables' headers, the model's files, a PCA to import and the output folder.
+    """Looks at the tables' headers, the model's files, a PCA and a codebook to import and the output folder.
 
     Raises:
-        UsageError: if a table, a column, the model or the PCA is missing or wrong, or the output folder is not ours.
+        UsageError: if a table, a column, the model, the PCA or the codebook is missing or wrong, or the output folder
+            is not ours.
+        DataError: if the dataset that they are of is not finished.
     """
-    layout = Layout(files.require_known(config.output))
+    config, layout = resolve_like(config), Layout(files.require_known(config.output))
     require_own_folder(layout)
     sources = _find_sources(config)
     needed = _needed_columns(config)
-    said = [text for table in sources.values() for text in check_source(table, needed.get(table.table, ()))]
-    space = {**describe(config.inception), **_sampling(config)}
+    said = tuple(text for table in sources.values() for text in check_source(table, needed.get(table.table, ())))
+    space = describe_space(config)
     inputs = {
-        table: [_describe_file(name, source.path(name)) for name in source.files] for table, source in sources.items()
+        table: [describe_file(name, source.path(name)) for name in source.files] for table, source in sources.items()
     }
     listed = config.partitioning.lists
     inputs |= {
-        f"{part} list": [_describe_file(listed[Partition(part)], uri)] for part, uri in _find_lists(config).items()
+        f"{part} list": [describe_file(listed[Partition(part)], uri)] for part, uri in _find_lists(config).items()
     }
     store = FeatureStore(files.require_known(config.store), feature_space(space))
-    pca = _plan_import(config, {"fingerprint": store.space, **space})
+    told = {"fingerprint": store.space, **space}
+    pca = _plan_import(config, told)
     if pca:
         inputs["pca"] = pca.files
+    codebook = _plan_codebook(config, told, pca)
+    if codebook:
+        inputs["quantizer"] = [describe_file(Layout.QUANTIZER, codebook.file)]
+        config = config.model_copy(update={"quantizer": as_imported(config.quantizer, codebook.load())})
     previous = Manifest.find(layout)
     if anew and (previous is None or not is_rebuildable(layout)):
         raise UsageError(
@@ -225,13 +223,33 @@ def plan_build(config: Config, anew: Partition | None = None, retry: Retry = Ret
         )
     key = build_key(__version__, recipe(config), inputs, store.space)
     return BuildPlan(
-        config, layout, store, space, sources, inputs, key, anew, previous, retry, pca, table_warnings=tuple(said)
+        config, layout, store, space, sources, inputs, key, anew, previous, retry, pca, codebook, table_warnings=said
     )
 
 
 def build_key(version: str, recipe: Mapping[str, Any], inputs: Mapping[str, Any], space: str) -> str:
     """SHA-256 over all that a dataset depends on, but for the videos themselves."""
     return step_key(version, recipe, inputs, space)
+
+
+def describe_space(config: Config) -> dict[str, Any]:
+    """What the feature space of a config is, in words: the network, and how frames are chosen and resized."""
+    return {**describe(config.inception), **_sampling(config)}
+
+
+def model_warnings(model: Model, space: Mapping[str, Any]) -> list[str]:
+    """What a user of the features must know of the network."""
+    if isinstance(model, RandomModel):
+        return [MEANINGLESS]
+    is_pinned = model.sha256 is not None or not is_program(model)
+    return [] if is_pinned else [ANY_PROGRAM + space["model"]["sha256"]]
+
+
+def sandbox_warnings(decoding: Decoding) -> list[str]:
+    """What the sandbox of this machine lacks. `strict` lets no machine decode that lacks anything."""
+    missing = missing_protections(decoding) if decoding.sandbox == "best_effort" else ()
+    text = "where the build was planned, the sandbox that decodes videos lacked"
+    return [f"{text} {', '.join(missing)}"] if missing else []
 
 
 def library_versions() -> dict[str, str]:
@@ -298,7 +316,7 @@ def _needed_columns(config: Config) -> dict[str, list[str]]:
     }
 
 
-def _describe_file(name: str, uri: str) -> dict[str, Any]:
+def describe_file(name: str, uri: str) -> dict[str, Any]:
     return {"file": name, "bytes": files.describe(uri)[0], "sha256": files.sha256(uri)}
 
 
@@ -309,8 +327,15 @@ def _plan_import(config: Config, space: Mapping[str, Any]) -> PcaImport | None:
     pca = import_pca(folder, config.pca.number, config.pca.absolute_epsilon)
     if _is_inception_v3(config.inception.model):
         require_dimensions(pca, POOL_3_DIMENSIONS, folder)
-    found = [_describe_file(name, files.join(folder, name)) for name in imported_files(folder)]
-    return PcaImport(folder, found, _require_same_space(folder, space), len(pca.mean))
+    found = [describe_file(name, files.join(folder, name)) for name in imported_files(folder)]
+    return PcaImport(folder, found, _space_of_pca(folder, space), len(pca.mean), pca.fingerprint, pca.components)
+
+
+def _plan_codebook(config: Config, space: Mapping[str, Any], pca: PcaImport | None) -> CodebookImport | None:
+    if config.quantizer.is_fitted:
+        return None
+    fingerprint, components = (pca.fingerprint, pca.components) if pca else (None, config.pca.number)
+    return plan_codebook(config.quantizer, space, fingerprint, components)
 
 
 def _is_inception_v3(model: Model) -> bool:
@@ -320,21 +345,13 @@ def _is_inception_v3(model: Model) -> bool:
     return isinstance(model, RandomModel)
 
 
-def _require_same_space(folder: str, space: Mapping[str, Any]) -> str | None:
+def _space_of_pca(folder: str, space: Mapping[str, Any]) -> str | None:
     """The fingerprint of the features that a dataset's PCA was fitted on; None of a PCA of no dataset."""
     parent, _, name = folder.rstrip("/").rpartition("/")
     manifest = Manifest.find(Layout(parent)) if name == Layout.PCA else None
     if manifest is None:
         return None
-    theirs = to_json(manifest.feature_space)
-    differing = sorted(field for field in theirs.keys() | space.keys() if theirs.get(field) != space.get(field))
-    if theirs["fingerprint"] != space["fingerprint"]:
-        raise UsageError(
-            what="The PCA to import is of another feature space",
-            where=folder,
-            why="; ".join(f"{field}: {theirs.get(field)} there, {space.get(field)} here" for field in differing),
-            fix="import a PCA that was fitted on such features, or make the model and sampling of this config the same",
-        )
+    require_same_space("The PCA to import", folder, manifest.feature_space, space)
     return str(space["fingerprint"])
 
 

@@ -277,7 +277,7 @@ def _check_codebook(built: Built) -> Iterator[Fault]:
         "feature_name": quantizer.feature_name,
     }
     yield from _compare("quantizer", {name: stated.get(name) for name in facts}, facts)
-    if quantizer.name != "optimal":
+    if quantizer.name != "optimal" or "source" in stated:  # it is imported, and need not be the best of these frames
         return
     asked = built.manifest.config.get("quantizer")
     levels = asked.get("levels") if isinstance(asked, Mapping) else None

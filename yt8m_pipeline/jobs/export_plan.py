@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from yt8m_pipeline import files
-from yt8m_pipeline.config import QuantizerConfig
+from yt8m_pipeline.config import QuantizerConfig, recipe
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.index import read_parquet
 from yt8m_pipeline.dataset.layout import Layout
@@ -122,7 +122,7 @@ def plan_export(dataset: str, output: str, store: str | None = None) -> ExportPl
     _require_other_codebook(source)
     require_apart(dataset, output)
     space = manifest.feature_space.fingerprint
-    config = {**manifest.config, "quantizer": UNIFORM.model_dump()}
+    config = {**manifest.config, "quantizer": recipe(UNIFORM)}
     built = build_key(manifest.versions.get("yt8m_pipeline", ""), config, manifest.inputs, space)
     key = built if store else step_key("codes", manifest.build_key, source.quantizer.fingerprint, built)
     opened = _open_store(store, space) if store else None
@@ -140,8 +140,8 @@ def _require_other_codebook(source: FinishedDataset) -> None:
         )
 
 
-def require_apart(dataset: str, output: str) -> None:
-    """Refuses an output in or around the dataset.
+def require_apart(dataset: str, output: str, whose: str = "An export") -> None:
+    """Refuses an output in or around the dataset; `whose` output it is, the error says.
 
     Raises:
         UsageError: if one is inside the other.
@@ -150,7 +150,7 @@ def require_apart(dataset: str, output: str) -> None:
     if source.startswith(target) or target.startswith(source):
         where = "is the dataset itself" if source == target else "and the dataset are one inside the other"
         raise UsageError(
-            what="An export needs a folder of its own",
+            what=f"{whose} needs a folder of its own",
             where=output,
             why=f"the output {where}",
             fix="give another folder with --output",

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from heapq import nlargest
-from os.path import splitext
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -20,7 +19,7 @@ from yt8m_pipeline.config import Decoding
 from yt8m_pipeline.decoding.facts import VideoFacts
 from yt8m_pipeline.decoding.sandbox.threads import Probing, prober
 from yt8m_pipeline.errors import UsageError
-from yt8m_pipeline.places import ANYWHERE, Places
+from yt8m_pipeline.places import ANYWHERE, Places, has_video_ending
 from yt8m_pipeline.selection.durations import SHOWN_DURATIONS, TOLERANCE_SECONDS
 from yt8m_pipeline.tables.reading import TableFiles, read_batches
 from yt8m_pipeline.tables.uris import accept_uris
@@ -72,24 +71,6 @@ class Preflight:
             self.worst_durations = nlargest(SHOWN_DURATIONS, [*self.worst_durations, found])
 
 
-VIDEO_ENDINGS = frozenset(
-    f".{ending}"
-    for endings in (
-        "3g2 3gp f4v m4v mov mp4 qt",
-        "mkv webm",
-        "flv",
-        "avi divx",
-        "m2ts mts ts",
-        "mpe mpeg mpg vob",
-        "ogm ogv",
-        "asf wmv",
-    )
-    for ending in endings.split()
-)
-"""The endings of the names of video files. They decide only which files of a folder are probed; what a file holds is
-told by its bytes."""
-
-
 class Found(NamedTuple):
     """The files of folders, and files that were named.
 
@@ -124,7 +105,7 @@ def _in_folder(uri: str) -> Found | None:
     if not names:
         return None
     shown = [name for name in names if not any(part.startswith(".") for part in name.split("/"))]
-    videos = [files.join(uri, name) for name in shown if splitext(name)[1].lower() in VIDEO_ENDINGS]
+    videos = [files.join(uri, name) for name in shown if has_video_ending(name)]
     if not videos:
         raise UsageError(
             what="The folder has no video",

@@ -42,6 +42,7 @@ from yt8m_pipeline.dataset.steps import (
 from yt8m_pipeline.errors import DataError
 from yt8m_pipeline.interop.pca_formats import import_pca, require_dimensions
 from yt8m_pipeline.jobs.build_plan import PcaImport
+from yt8m_pipeline.jobs.imports import CodebookImport
 from yt8m_pipeline.jobs.journal import Journal
 from yt8m_pipeline.store.feature_store import FeatureStore
 from yt8m_pipeline.transforms.combiners import AddUp, DigestOfSet, Sum
@@ -50,6 +51,8 @@ from yt8m_pipeline.transforms.steps import FlatMap, Map
 
 SAMPLE = 100
 """The number of train videos on which an imported PCA is tried: some 20,000 frames, 170 MB as float32."""
+
+NOTHING: Mapping[str, Any] = {}
 
 Features: TypeAlias = npt.NDArray[np.floating]
 Unit: TypeAlias = list[StoredVideo]
@@ -223,7 +226,7 @@ class FitQuantizer(beam.PTransform[PCollection[StoredVideo], PCollection[Step]])
 
 def quantizer_key(pca: Step, config: QuantizerConfig) -> str:
     """The key of a codebook for the coefficients of a PCA."""
-    return step_key(QUANTIZER, FIT_REVISION, pca.key, pca.digest, config.model_dump())
+    return step_key(QUANTIZER, FIT_REVISION, pca.key, pca.digest, config.model_dump(exclude={"source"}))
 
 
 def _fit_quantizer(key: str, histogram: Histogram | None, fitting: Fitting, config: QuantizerConfig) -> Step:
@@ -235,9 +238,28 @@ def _fit_quantizer(key: str, histogram: Histogram | None, fitting: Fitting, conf
     return save_quantizer(fitting.journal, key, quantizer)
 
 
-def save_quantizer(journal: Journal, key: str, quantizer: Quantizer) -> Step:
-    """Writes the codebook of a dataset, and records it."""
-    more = {"levels": quantizer.length, "feature_name": quantizer.feature_name}
+@dataclass
+class ImportQuantizer(beam.PTransform[PCollection[Step], PCollection[Step]]):
+    """PCollection[Step] of the PCA → PCollection[Step] of one: a codebook learnt elsewhere (paper §5.4)."""
+
+    fitting: Fitting
+    source: CodebookImport
+
+    def expand(self, pca: PCollection[Step]) -> PCollection[Step]:
+        return pca | "import" >> Map(_import_quantizer, self.fitting, self.source)
+
+
+def _import_quantizer(pca: Step, fitting: Fitting, source: CodebookImport) -> Step:
+    key = step_key(QUANTIZER, source.fingerprint, source.origin, pca.key, pca.digest)
+    step = fitting.find(QUANTIZER, key)
+    if step:
+        return step
+    return save_quantizer(fitting.journal, key, source.load(), {"source": "imported", **source.origin})
+
+
+def save_quantizer(journal: Journal, key: str, quantizer: Quantizer, origin: Mapping[str, Any] = NOTHING) -> Step:
+    """Writes the codebook of a dataset, and records it with what its manifest says of its origin."""
+    more = {"levels": quantizer.length, "feature_name": quantizer.feature_name, **origin}
     facts = CodebookFacts(quantizer.name, quantizer.scope, quantizer.fingerprint, more)
     return _save(journal, CodebookStep(QUANTIZER, key, (), facts), {Layout.QUANTIZER: quantizer.to_bytes()})
 

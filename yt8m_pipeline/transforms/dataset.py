@@ -252,7 +252,7 @@ def _announce_work(summaries: Mapping[str, PartitionSummary], config: Config) ->
     train = summaries[Partition.TRAIN.value].videos
     if config.pca.is_fitted:
         announce(PCA, train)
-    if config.quantizer.method == "optimal":
+    if config.quantizer.is_fitted and config.quantizer.method == "optimal":
         announce(QUANTIZER, train)
     announce(WRITE, sum(summary.videos for summary in summaries.values()))
 
@@ -522,7 +522,10 @@ def _write_manifest(
 def _fit_warnings(pca: PcaFacts, codebook: CodebookFacts, summaries: Mapping[str, PartitionSummary]) -> list[str]:
     """What there is to say of how the PCA and the codebook suit the train frames."""
     train = summaries.get(Partition.TRAIN.value, PartitionSummary())
-    found = warnings_of_few_frames(cast(Scope, codebook.scope), codebook.more["levels"], train.frames)
+    levels, is_fitted = codebook.more["levels"], "source" not in codebook.more
+    found = (
+        warnings_of_few_frames(cast(Scope, codebook.scope), levels, train.frames) if is_fitted and train.frames else []
+    )
     found += Whitening(**pca.more["whitening"]).warnings() if "whitening" in pca.more else []
     found += Suitability(**pca.more["on_train"]).warnings() if "on_train" in pca.more else []
     return found

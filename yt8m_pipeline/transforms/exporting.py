@@ -43,12 +43,12 @@ Group: TypeAlias = tuple[Shard, list[Member]]
 
 @dataclass(frozen=True, slots=True)
 class Copying:
-    """From where to where an export goes.
+    """From where to where an export or an extraction goes.
 
     Attributes:
         source: Where the finished dataset is.
         journal: What of the new dataset is written already.
-        store: The feature store that the dataset was built from; None: its codes are encoded again.
+        store: The feature store that is encoded from; None: the codes of the dataset are encoded again.
     """
 
     source: Layout
@@ -123,28 +123,28 @@ def _copy_table(file: FileEntry, copying: Copying, width: int) -> FileEntry:
 
 
 @dataclass
-class CopyPca(beam.PTransform[Pipeline, PCollection[Step]]):
-    """Pipeline → PCollection[Step] of one: the PCA of the source.
+class CopyStep(beam.PTransform[Pipeline, PCollection[Step]]):
+    """Pipeline → PCollection[Step] of one: the PCA of the source, or its codebook.
 
     Attributes:
         copying: From where to where.
-        pca: The PCA.
-        passed: The verdict on the store.
+        step: The PCA or the codebook.
+        passed: The verdict on what is written.
     """
 
     copying: Copying
-    pca: Step
+    step: Step
     passed: PCollection[bool]
 
     def expand(self, root: Pipeline) -> PCollection[Step]:
-        return root | beam.Create([self.pca]) | OnlyIf(self.passed) | Map(_copy_pca, self.copying)
+        return root | beam.Create([self.step]) | OnlyIf(self.passed) | Map(_copy_step, self.copying)
 
 
-def _copy_pca(pca: Step, copying: Copying) -> Step:
-    copying.journal.forget(pca.name)
-    for file in pca.files:
+def _copy_step(step: Step, copying: Copying) -> Step:
+    copying.journal.forget(step.name)
+    for file in step.files:
         _copy(file, copying)
-    return copying.journal.record(pca)
+    return copying.journal.record(step)
 
 
 def _copy(file: FileEntry, copying: Copying) -> FileEntry:

@@ -1,0 +1,182 @@
+"""New videos in the space of a dataset; a video of the dataset itself gets the very codes that it has there."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from tests.command_line import four_parts, run
+from tests.conftest import Workshop, published_bytes, rejects_of
+from yt8m_pipeline.data_model import Partition
+from yt8m_pipeline.dataset.reader import open_dataset, read_frames
+from yt8m_pipeline.dataset.records import parse_frame_record
+from yt8m_pipeline.dataset.tfrecord import read_records
+from yt8m_pipeline.dataset.verify import verify
+from yt8m_pipeline.store.stored_file import open_stored
+
+
+def codes(dataset: Path) -> dict[str, Any]:
+    """The codes of each video of a dataset, as its records have them."""
+    found = {}
+    for path in sorted(dataset.glob("frame/*/*.tfrecord")):
+        with path.open("rb") as stream:
+            for data in read_records(stream, str(path)):
+                record = parse_frame_record(data, str(path))
+                found[record.video_id] = (record.feature_name, record.codes)
+    return found
+
+
+@pytest.fixture(scope="module")
+def films(workshop: Workshop, built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the films of three videos of the finished dataset, by their ids, and a broken one."""
+    folder = tmp_path_factory.mktemp("films")
+    uris = dict(
+        zip(
+            *(pq.read_table(workshop.corpus / "videos.parquet")[name].to_pylist() for name in ("video_id", "uri")),
+            strict=True,
+        )
+    )
+    for video_id in sorted(codes(built / "dataset"))[:3]:
+        source = workshop.corpus / uris[video_id]
+        shutil.copy(source, folder / f"{video_id}{source.suffix}")
+    return folder
+
+
+def extract(source: Path, like: Path, output: Path, model: Path, *options: str) -> Any:
+    return run("extract", str(source), "--like", str(like), "--output", str(output), "--model", str(model), *options)
+
+
+@pytest.fixture(scope="module")
+def extracted(films: Path, workshop: Workshop, built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("extracted") / "new"
+    done = extract(films, built / "dataset", output, workshop.model, "--format", "npy")
+    assert done.returncode == 0, done.stderr
+    return output
+
+
+class TestExtracted:
+    def test_a_video_of_the_dataset_has_the_codes_that_it_has_there(self, extracted: Path, built: Path) -> None:
+        there, found = codes(built / "dataset"), codes(extracted)
+        assert len(found) == 3
+        for video_id, (name, values) in found.items():
+            assert name == there[video_id][0]
+            assert values.tobytes() == there[video_id][1].tobytes()
+
+    def test_it_is_a_sound_dataset_of_one_partition(self, extracted: Path) -> None:
+        assert verify(str(extracted)) == []
+        dataset = open_dataset(str(extracted))
+        assert len(dataset) == len(list(dataset.frames("test"))) == 3
+        assert not list(dataset.frames("train"))
+
+    def test_arrays_are_the_decoded_codes_with_the_time_of_each_frame(self, extracted: Path) -> None:
+        for example in read_frames(str(extracted), Partition.TEST):
+            np.testing.assert_array_equal(
+                np.load(extracted / f"arrays/features/{example.video_id}.npy"), example.features
+            )
+            times = np.load(extracted / f"arrays/pts_seconds/{example.video_id}.npy")
+            assert len(times) == len(example.features)
+        rows = pq.read_table(next(extracted.glob("arrays/test-*.parquet"))).to_pylist()
+        assert sorted(row["video_id"] for row in rows) == sorted(codes(extracted))
+
+    def test_a_second_run_does_nothing_and_another_folder_gets_the_same_bytes(
+        self, extracted: Path, films: Path, workshop: Workshop, built: Path, tmp_path: Path
+    ) -> None:
+        again = extract(films, built / "dataset", extracted, workshop.model, "--format", "npy")
+        assert again.stdout.startswith("Nothing to do")
+        other = extract(films, built / "dataset", tmp_path / "new", workshop.model, "--format", "npy")
+        assert other.returncode == 0, other.stderr
+
+        def is_published(name: str) -> bool:
+            return not name.startswith("features/")
+
+        assert published_bytes(tmp_path / "new", is_published) == published_bytes(extracted, is_published)
+
+    def test_raw_features_are_those_of_the_store(
+        self, films: Path, workshop: Workshop, built: Path, tmp_path: Path
+    ) -> None:
+        options = ("--format", "parquet", "--raw", "--store", str(tmp_path / "store"))
+        done = extract(films, built / "dataset", tmp_path / "new", workshop.model, *options)
+        assert done.returncode == 0, done.stderr
+        rows = {
+            row["video_id"]: row for row in pq.read_table(next((tmp_path / "new/arrays").glob("test-*"))).to_pylist()
+        }
+        for path in (tmp_path / "store").rglob("*.npz"):
+            video = open_stored(str(path)).video
+            assert np.array(rows[video.video_id]["features"], np.float16).tobytes() == video.features.tobytes()
+            assert rows[video.video_id]["pts_seconds"] == video.pts_seconds.tolist()
+
+
+class TestTable:
+    def test_labels_are_those_of_the_vocabulary(
+        self, films: Path, workshop: Workshop, built: Path, tmp_path: Path
+    ) -> None:
+        entities = [entity.entity_id for entity in open_dataset(str(built / "dataset")).vocabulary]
+        names = sorted(path.name for path in films.iterdir())
+        (tmp_path / "videos.csv").write_text(
+            "video_id,uri\n" + "".join(f"v{n},{films}/{x}\n" for n, x in enumerate(names))
+        )
+        rows = f"video_id,entity_id\nv0,{entities[1]}\nv0,/m/none\nv1,{entities[0]}\nnone,{entities[0]}\n"
+        (tmp_path / "annotations.csv").write_text(rows)
+        options = ("--annotations", str(tmp_path / "annotations.csv"))
+        done = extract(tmp_path / "videos.csv", built / "dataset", tmp_path / "new", workshop.model, *options)
+        assert done.returncode == 0, done.stderr
+        found = {item.video_id: item.labels.tolist() for item in read_frames(str(tmp_path / "new"), "validate")}
+        assert found == {"v0": [1], "v1": [0], "v2": []}
+        rejected = {(row["reason"], row["id"]) for row in rejects_of(tmp_path / "new")}
+        assert {reason for reason, _ in rejected} == {"unknown_entity", "unknown_video"}
+        assert verify(str(tmp_path / "new")) == []
+
+
+class TestRefused:
+    @pytest.mark.parametrize(
+        ("source", "more", "what"),
+        [
+            ("/nowhere.mp4", (), "There is no video"),
+            (
+                "films",
+                ("--set", "decoding.frames_per_second=2"),
+                "The network or the decoding of the new videos is of another feature space",
+            ),
+            ("films", ("--raw",), "Raw features are not written as records"),
+            ("films", ("--model", "/nowhere"), "The model does not exist"),
+        ],
+    )
+    def test_bad_input_is_refused_before_a_video_is_opened(  # noqa: PLR0917
+        self,
+        films: Path,
+        workshop: Workshop,
+        built: Path,
+        tmp_path: Path,
+        source: str,
+        more: tuple[str, ...],
+        what: str,
+    ) -> None:
+        given = films if source == "films" else Path(source)
+        refused = extract(given, built / "dataset", tmp_path / "new", workshop.model, *more)
+        assert four_parts(refused)[0] == what
+        assert not (tmp_path / "new").exists()
+
+    def test_a_dataset_is_no_output(self, films: Path, workshop: Workshop, built: Path, copied: Path) -> None:
+        refused = extract(films, built / "dataset", copied / "dataset", workshop.model)
+        assert four_parts(refused)[0] == "The output folder holds a dataset"
+
+    def test_too_many_failures_are_refused_and_their_reasons_written(
+        self, workshop: Workshop, built: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "films").mkdir()
+        (tmp_path / "films" / "broken.mp4").write_bytes(b"no film")
+        refused = extract(tmp_path / "films", built / "dataset", tmp_path / "new", workshop.model)
+        assert refused.returncode == 1
+        assert four_parts(refused)[0] == "1 of 1 videos failed"
+        assert [row["id"] for row in rejects_of(tmp_path / "new")] == ["broken"]
+        assert not (tmp_path / "new" / "COMPLETE").exists()
+
+    def test_the_manifest_names_the_dataset_by_its_digests(self, extracted: Path, built: Path) -> None:
+        manifest, there = (json.loads((path / "manifest.json").read_text()) for path in (extracted, built / "dataset"))
+        assert manifest["like"]["build_key"] == there["build_key"]
+        assert manifest["like"]["pca"] == there["pca"]["fingerprint"] == manifest["pca"]["fingerprint"]
+        assert str(built) not in json.dumps(manifest)
