@@ -52,8 +52,8 @@ VIDEO_ENDINGS = frozenset(
     )
     for ending in endings.split()
 )
-"""The endings of the names of video files, in small letters, for the containers in `decoding.demuxers`. They decide only
-which files of a folder are taken for videos; what a file holds is told by its bytes."""
+"""The endings of the names of video files, in small letters, for the containers in `decoding.demuxers`. They decide
+only which files of a folder are taken for videos; what a file holds is told by its bytes."""
 
 
 def has_video_ending(name: str) -> bool:
