@@ -12,7 +12,7 @@ from yt8m_pipeline.accounting.outcome import reject_video
 from yt8m_pipeline.accounting.reasons import DropReason, Stage, VideoRejected
 from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.data_model import Partition
-from yt8m_pipeline.dataset.index import VIDEOS, write_videos, write_vocabulary
+from yt8m_pipeline.dataset.index import VIDEOS, write_reader, write_videos, write_vocabulary
 from yt8m_pipeline.dataset.layout import Layout, Shard
 from yt8m_pipeline.dataset.manifest import PartitionSummary, fitted_row, mark_complete, shard_parts, write_manifest
 from yt8m_pipeline.dataset.rejects import write_rejects
@@ -92,5 +92,6 @@ def _write_tables(layout: Layout) -> list[FileEntry]:
     return [
         write_vocabulary(layout, text.encode(), frozen=False),
         *write_videos(layout, [pa.Table.from_pylist(rows, schema=VIDEOS)], DIMENSIONS, "rgb"),
+        write_reader(layout),
         *write_rejects(layout, [reject_video(Stage.DECODE, "f", "f.mp4", REJECTED)]),
     ]

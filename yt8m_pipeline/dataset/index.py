@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from importlib import resources
 from typing import Any
 
 import pyarrow as pa
@@ -191,6 +192,12 @@ def write_index(layout: Layout, videos: pa.Table, width: int, feature_name: str)
     located = with_offsets(videos.cast(pa.schema(own)), width, feature_name)
     rows = pa.concat_tables([VIDEOS.empty_table(), located], promote_options="default")
     return write_parquet(layout, Layout.VIDEOS, rows)
+
+
+def write_reader(layout: Layout) -> FileEntry:
+    """Writes read_dataset.py: the module of this name beside this one, which imports nothing of ours."""
+    layout.write_bytes(Layout.READER, resources.files(__package__).joinpath(Layout.READER).read_bytes())
+    return file_entry(layout, Layout.READER)
 
 
 def count_classes(layout: Layout) -> dict[Partition, int]:

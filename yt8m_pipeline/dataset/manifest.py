@@ -8,7 +8,6 @@ import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from importlib import resources
 from math import inf
 from typing import Any
 
@@ -25,7 +24,6 @@ from yt8m_pipeline.dataset.steps import (
     ShardFacts,
     ShardStep,
     Step,
-    file_entry,
 )
 from yt8m_pipeline.dataset.typed_json import JSON_NAME, from_json, json_object, to_json
 from yt8m_pipeline.errors import DataError, PipelineError, UsageError
@@ -434,22 +432,14 @@ def fitted_row(step: Step) -> dict[str, Any]:
 
 
 def write_manifest(layout: Layout, values: Mapping[str, Any]) -> None:
-    """Writes manifest.json, of values as `Manifest.from_json` takes them, and the reader that every dataset carries.
+    """Writes manifest.json, of values as `Manifest.from_json` takes them.
 
     Raises:
         WrongJson: the manifest could not be read again.
     """
-    others = [file for file in values["files"] if file["path"] != Layout.READER]
-    tables = sorted([*others, asdict(_write_reader(layout))], key=lambda file: str(file["path"]))
-    manifest = {"format": FORMAT_VERSION, **Manifest.from_json({**values, "files": tables}).to_json()}
+    manifest = {"format": FORMAT_VERSION, **Manifest.from_json(values).to_json()}
     text = json.dumps(manifest, indent=2, sort_keys=True, ensure_ascii=False)
     layout.write_bytes(Layout.MANIFEST, text.encode() + b"\n")
-
-
-def _write_reader(layout: Layout) -> FileEntry:
-    """Writes read_dataset.py: the module of this name beside this one, which imports nothing of ours."""
-    layout.write_bytes(Layout.READER, resources.files(__package__).joinpath(Layout.READER).read_bytes())
-    return file_entry(layout, Layout.READER)
 
 
 def mark_complete(layout: Layout) -> None:

@@ -27,7 +27,7 @@ class RecordPlace(NamedTuple):
 class RecordIndex:
     """The ids of a dataset's videos, sorted, and where their records stand.
 
-    It takes 52 bytes a video beside the id's own: 0.5 GB for 8 million videos whose ids have 11 bytes. A dictionary of
+    It takes 44 bytes a video beside the id itself: 0.44 GB for 8 million videos with ids of 11 bytes. A dictionary of
     Python's would take four times as much.
 
     Attributes:

@@ -27,7 +27,7 @@ from yt8m_pipeline.accounting.reasons import Stage
 from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.config import Shards
 from yt8m_pipeline.data_model import Int64Array, Partition
-from yt8m_pipeline.dataset.index import VIDEOS, VOCABULARY_COLUMNS, write_videos
+from yt8m_pipeline.dataset.index import VIDEOS, VOCABULARY_COLUMNS, write_reader, write_videos
 from yt8m_pipeline.dataset.layout import Layout, Shard
 from yt8m_pipeline.dataset.manifest import (
     PUBLISHED,
@@ -304,7 +304,7 @@ def _write_tables(layout: Layout, intake: Intake, groups: Groups, feature_name: 
     rows = [_video_rows(shard, protos) for shard, protos in groups.items()]
     videos = write_videos(layout, rows, intake.dimensions or 0, feature_name)
     rejects = write_rejects(layout, [pa.Table.from_pylist(intake.rejects, schema=REJECTS)])
-    return [file_entry(layout, Layout.VOCABULARY), *videos, *rejects]
+    return [file_entry(layout, Layout.VOCABULARY), *videos, *rejects, write_reader(layout)]
 
 
 def _video_rows(shard: Shard, protos: Iterable[Proto]) -> pa.Table:

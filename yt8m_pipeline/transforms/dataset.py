@@ -20,6 +20,7 @@ from yt8m_pipeline.dataset.index import (
     label_indices,
     video_rows,
     vocabulary_csv,
+    write_reader,
     write_videos,
     write_vocabulary,
 )
@@ -501,6 +502,7 @@ def _write_manifest(
     warnings: Iterable[str],
 ) -> None:
     total = sum(summaries.values(), PartitionSummary())
+    listed = sorted([*tables, write_reader(layout)])
     by_name = {step.name: step for step in steps}
     pca, quantizer = cast(PcaStep, by_name.pop(PCA)), cast(CodebookStep, by_name.pop(QUANTIZER))
     values = {
@@ -514,7 +516,7 @@ def _write_manifest(
         "warnings": sorted([*warnings, *planned["warnings"], *_fit_warnings(pca.facts, quantizer.facts, summaries)]),
         "encoded": {"from": FEATURES},
         **shard_parts(by_name.values()),
-        "files": [{"path": file.path, "bytes": file.bytes, "sha256": file.sha256} for file in sorted(tables)],
+        "files": [{"path": file.path, "bytes": file.bytes, "sha256": file.sha256} for file in listed],
     }
     write_manifest(layout, values)
 

@@ -14,7 +14,7 @@ from yt8m_pipeline import files
 from yt8m_pipeline.compression.distortion import Distortion, relative_error_of_both, relative_error_of_facts
 from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.data_model import Float32Array, Partition
-from yt8m_pipeline.dataset.index import read_parquet, write_index
+from yt8m_pipeline.dataset.index import read_parquet, write_index, write_reader
 from yt8m_pipeline.dataset.layout import LEVELS, Layout, Shard
 from yt8m_pipeline.dataset.manifest import Manifest, fitted_row, shard_parts, total_distortion, write_manifest
 from yt8m_pipeline.dataset.reader import open_dataset, read_shard
@@ -312,7 +312,7 @@ def _write_manifest(
         **planned,
         "quantizer": fitted_row(quantizer),
         "encoded": {"from": FEATURES},
-        "files": to_json(tuple(sorted(tables))),
+        "files": to_json(tuple(sorted([*tables, write_reader(copying.target)]))),
     }
     if copying.store is None:
         values |= _origin_in_codes(source, total_distortion(steps))
