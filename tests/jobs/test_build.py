@@ -49,7 +49,7 @@ def misunderstood(workshop: Workshop, tmp_path: Path) -> Path:
     return workshop.config(tmp_path, tables__root=str(corpus))
 
 
-UNUSED_SPLIT = "the videos table has a column 'split' that nothing uses: partitions are drawn by chance"
+UNUSED_SPLIT = "the videos table has a column 'split' that nothing uses: a build draws partitions by chance"
 
 
 def test_a_build_says_first_what_nothing_uses_and_opens_no_video_of_a_misunderstood_table(misunderstood: Path) -> None:
