@@ -109,13 +109,14 @@ def rebuild_split(
         return _carried_out(plan, beam_arguments)
 
 
-def _warn_of_tables(plan: "BuildPlan | ExtractPlan") -> None:
+def warn_of_tables(plan: "BuildPlan | ExtractPlan") -> None:
     """Says what is odd in the tables before anything is done: a column that is not used may be days of work."""
     for text in plan.table_warnings:
         logging.getLogger(__name__).warning("warning: %s", printable(text))
 
 
 def _carried_out(plan: "BuildPlan", beam_arguments: Sequence[str]) -> BuildResult:
+    warn_of_tables(plan)
     from yt8m_pipeline.jobs.engine import beam_pipeline  # Beam takes seconds to import: only where there is work
 
     beam_pipeline(beam_arguments)
@@ -133,7 +134,6 @@ def carry_out(
     Returns:
         The seconds by the clock on the wall, and those that workers spent in each stage.
     """
-    _warn_of_tables(plan)
     start = time.monotonic()
     with exclusive(plan.layout) as layout:
         plan = replace(plan, layout=layout, previous=Manifest.find(layout))
