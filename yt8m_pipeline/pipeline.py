@@ -14,6 +14,7 @@ from apache_beam.transforms.util import WaitOn
 
 from yt8m_pipeline.accounting.reasons import Stage
 from yt8m_pipeline.data_model import Partition, StoredVideo, Video
+from yt8m_pipeline.dataset.manifest import PUBLISHED
 from yt8m_pipeline.jobs.build_plan import BuildPlan
 from yt8m_pipeline.jobs.export_plan import ExportPlan
 from yt8m_pipeline.jobs.extract_plan import ExtractPlan
@@ -166,10 +167,10 @@ def extract_videos(root: Pipeline, plan: ExtractPlan) -> None:
     summaries = stored | SummarizePartitions()  # (str, PartitionSummary)
     sizes = pca | DecideShards(config.shards, summaries)  # {str: int}
     groups = stored | GroupByShard(config.shards.salt, sizes)  # (Shard, [StoredVideo])
-    shards = groups | WriteShards(Writing(plan.store, plan.journal, None), pca, quantizer, indices)  # Step
+    shards = groups | WriteShards(Writing(plan.store, plan.journal, None, PUBLISHED), pca, quantizer, indices)  # Step
     arrays = groups | WriteArrays(copying, plan.wanted.form, plan.wanted.raw, pca, quantizer)  # FileEntry
-    rows = groups | ListVideos(indices, config.tables.keep_columns)  # pa.Table
-    tables = rows | WriteVideos(layout, passed, pca, quantizer, config.labels.published)  # FileEntry
+    rows = groups | ListVideos(indices, plan.keep_columns)  # pa.Table
+    tables = rows | WriteVideos(layout, passed, pca, quantizer, PUBLISHED)  # FileEntry
     _ = counts | WriteManifest(
         layout,
         plan.for_manifest,

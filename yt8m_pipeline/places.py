@@ -74,6 +74,20 @@ def without_video_ending(name: str) -> str:
     return os.path.splitext(name)[0] if has_video_ending(name) else name
 
 
+TABLE_ENDINGS = frozenset((".csv", ".json", ".jsonl", ".ndjson", ".parquet", ".tsv", ".txt"))
+"""The endings of the names of tables and annotation files, in small letters; `.gz` or `.gzip` may follow."""
+
+
+def has_table_ending(name: str) -> bool:
+    """Whether a name has the ending of a table or an annotation file.
+
+    >>> has_table_ending("videos.CSV.gz"), has_table_ending("videos/dog.mp4")
+    (True, False)
+    """
+    plain = name.lower().removesuffix(".gz").removesuffix(".gzip")
+    return os.path.splitext(plain)[1] in TABLE_ENDINGS
+
+
 @dataclass(frozen=True, slots=True)
 class Places:
     """What the rows of one videos table may name.

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import tarfile
@@ -25,6 +26,7 @@ from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.errors import DataError, UsageError
 from yt8m_pipeline.interop.trainer_formats import SAFE_NAME_BYTES, Classes, TrainerFormat, Values, safe_name
 from yt8m_pipeline.jobs.trainer_export import export_for_trainers, verify_export
+from yt8m_pipeline.jobs.trainer_export_plan import plan_trainer_export
 
 FORMS = list(TrainerFormat)
 PEERS = Path(__file__).with_name("peers.py")
@@ -133,6 +135,36 @@ ENDINGS = {".tar", ".parquet", ".npy"}
 
 def _fail(*_: object) -> None:
     raise DataError(what="stopped", where="here", why="of a test", fix="none")
+
+
+def test_the_bytes_depend_on_all_that_is_read_and_not_on_where_it_is(copied: Path, tmp_path: Path) -> None:
+    first = export_for_trainers(str(copied / "dataset"), str(tmp_path / "x"), "hf")
+    (copied / "dataset").rename(copied / "renamed")
+    assert not export_for_trainers(str(copied / "renamed"), str(tmp_path / "x"), "hf").is_new
+    export_for_trainers(str(copied / "renamed"), str(tmp_path / "y"), "hf")
+    assert published_bytes(tmp_path / "y") == published_bytes(tmp_path / "x")
+    manifest = json.loads((copied / "renamed" / "manifest.json").read_text())
+    [vocabulary] = [file for file in manifest["files"] if file["path"] == "vocabulary.csv"]
+    vocabulary["sha256"] = "0" * 64
+    (copied / "renamed" / "manifest.json").write_text(json.dumps(manifest))
+    assert plan_trainer_export(str(copied / "renamed"), str(tmp_path / "z"), "hf").key != first.plan.key
+    with pytest.raises(DataError, match=r"vocabulary\.csv"):
+        export_for_trainers(str(copied / "renamed"), str(tmp_path / "z"), "hf")
+
+
+def test_a_plan_is_small_whatever_the_dataset(built: Path, tmp_path: Path) -> None:
+    plan = plan_trainer_export(str(built / "dataset"), str(tmp_path / "x"), "npy")
+    assert len(pickle.dumps(plan)) < len((built / "dataset" / "manifest.json").read_bytes()) / 4
+    assert pickle.loads(pickle.dumps(plan)).shards == plan.shards
+
+
+def test_an_engine_that_does_nothing_has_exported_nothing(
+    built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("yt8m_pipeline.jobs.engine.run", lambda *_: {})
+    with pytest.raises(DataError, match="has not done the work"):
+        export_for_trainers(str(built / "dataset"), str(tmp_path / "x"), "parquet")
+    assert not (tmp_path / "x" / "COMPLETE").exists()
 
 
 def test_exports_in_a_bucket_have_the_same_bytes(built: Path, tmp_path: Path, bucket: FaultyBucket) -> None:

@@ -49,7 +49,7 @@ def misunderstood(workshop: Workshop, tmp_path: Path) -> Path:
     return workshop.config(tmp_path, tables__root=str(corpus))
 
 
-UNUSED_SPLIT = "the videos table has a column 'split' that nothing uses: partitions are drawn by chance"
+UNUSED_SPLIT = "the videos table has a column 'split' that nothing uses: a build draws partitions by chance"
 
 
 def test_a_build_says_first_what_nothing_uses_and_opens_no_video_of_a_misunderstood_table(misunderstood: Path) -> None:
@@ -67,7 +67,7 @@ def test_what_nothing_uses_is_in_the_manifest(misunderstood: Path) -> None:
     assert [text for text in warnings if text.startswith(UNUSED_SPLIT)]
 
 
-@pytest.mark.parametrize(("run", "what"), [(dry_run, "has not built the dataset"), (refuse, "The engine stopped")])
+@pytest.mark.parametrize(("run", "what"), [(dry_run, "has not done the work"), (refuse, "The engine stopped")])
 def test_a_finished_dataset_stays_complete_where_the_engine_does_not_build(
     copied: Path, monkeypatch: pytest.MonkeyPatch, run: Any, what: str
 ) -> None:
@@ -79,7 +79,7 @@ def test_a_finished_dataset_stays_complete_where_the_engine_does_not_build(
     assert published_bytes(copied / "dataset") == before
 
 
-@pytest.mark.parametrize(("run", "what"), [(dry_run, "has not built the dataset"), (refuse, "The engine stopped")])
+@pytest.mark.parametrize(("run", "what"), [(dry_run, "has not done the work"), (refuse, "The engine stopped")])
 def test_a_partition_that_the_engine_does_not_write_again_is_not_taken_for_written(
     copied: Path, monkeypatch: pytest.MonkeyPatch, run: Any, what: str
 ) -> None:
@@ -91,7 +91,7 @@ def test_a_partition_that_the_engine_does_not_write_again_is_not_taken_for_writt
     assert published_bytes(copied / "dataset") == before
 
 
-@pytest.mark.parametrize(("run", "what"), [(dry_run, "has not built the dataset"), (refuse, "The engine stopped")])
+@pytest.mark.parametrize(("run", "what"), [(dry_run, "has not done the work"), (refuse, "The engine stopped")])
 def test_an_export_that_the_engine_does_not_write_goes_on_later(
     copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Any, what: str
 ) -> None:

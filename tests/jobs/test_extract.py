@@ -1,5 +1,6 @@
 """New videos in the space of a dataset; a video of the dataset itself gets the very codes that it has there."""
 
+import gzip
 import json
 import shutil
 from pathlib import Path
@@ -129,6 +130,26 @@ class TestTable:
         rejected = {(row["reason"], row["id"]) for row in rejects_of(tmp_path / "new")}
         assert {reason for reason, _ in rejected} == {"unknown_entity", "unknown_video"}
         assert verify(str(tmp_path / "new")) == []
+
+    def test_the_fields_of_the_tables_hold_as_in_a_build(
+        self, films: Path, workshop: Workshop, built: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """The name of a packed table ends in .tsv.gz; a kept column stays; other columns are another extraction."""
+        film = min(films.iterdir())
+        text = f"video_id\turi\ttitle\tsplit\nv0\t{film}\tCafé\ttrain\n"
+        (tmp_path / "videos.tsv.gz").write_bytes(gzip.compress(text.encode("cp1252")))
+        arguments = (tmp_path / "videos.tsv.gz", built / "dataset", tmp_path / "new", workshop.model)
+        kept = ("--set", "tables.keep_columns=[title]")
+        done = extract(*arguments, *kept)
+        assert done.returncode == 0, done.stderr
+        assert pq.read_table(tmp_path / "new/videos.parquet")["title"].to_pylist() == ["Café"]
+        warnings = json.loads((tmp_path / "new/manifest.json").read_text())["warnings"]
+        for text in ("a column 'split' that nothing uses: a build draws", "read as Windows-1252"):
+            assert text in caplog.text
+            assert any(text in warning for warning in warnings)
+        assert extract(*arguments, *kept).stdout.startswith("Nothing to do")
+        assert extract(*arguments).stdout.startswith("Extracted")
+        assert "title" not in pq.read_table(tmp_path / "new/videos.parquet").column_names
 
 
 class TestRefused:

@@ -283,7 +283,7 @@ class TestRefreshing:
     def test_one_warning_counts_them_and_names_the_first(self) -> None:
         (warning,) = changed_warning(["b", "a"])
         assert warning.startswith("stored videos whose files have changed since")
-        assert "modification time: 2, first a; `yt8m build --refresh` extracts them again" in warning
+        assert "modification time: 2, first a; `--refresh` extracts them again" in warning
         assert changed_warning([]) == []
 
 

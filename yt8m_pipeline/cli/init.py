@@ -1,7 +1,6 @@
 """`yt8m init`: writes the tables and a config from what people have."""
 
 import os
-import re
 import shlex
 from collections.abc import Sequence
 from itertools import groupby
@@ -11,12 +10,10 @@ import typer
 
 from yt8m_pipeline.cli.console import AsJson, require_posix, show
 from yt8m_pipeline.intake.options import ANNOTATIONS, CONFIG, ENTITIES, MISSING, VIDEOS, Model, Options
+from yt8m_pipeline.places import has_table_ending
 
 if TYPE_CHECKING:
     from yt8m_pipeline.intake.understood import Understood, Unused
-
-SOURCE = re.compile(r"\.(csv|json|jsonl|ndjson|parquet|tsv|txt)(\.gz)?\Z", re.IGNORECASE)
-"""The endings of tables and annotation files."""
 
 SHOWN = 10
 """How many names of what is missing or not used are shown; missing.csv has all that is missing."""
@@ -104,7 +101,7 @@ def is_source(text: str) -> bool:
     """Whether the argument of `build` names what `init` takes, and not a config."""
     if text.lower().endswith((".yaml", ".yml")):
         return False
-    return "://" in text or os.path.isdir(text) or SOURCE.search(text) is not None
+    return "://" in text or os.path.isdir(text) or has_table_ending(text)
 
 
 def default_folder(source: str) -> str:

@@ -64,12 +64,14 @@ def probe(
 
 def _probe_table(table: str, config: "Config | None", output: str, probing: "Probing", as_json: bool) -> bool:
     """Shows what is wrong in a videos table; whether nothing is."""
-    from yt8m_pipeline.config import absolute_path
+    from yt8m_pipeline.config import Tables, absolute_path
     from yt8m_pipeline.jobs.preflight import count_videos, probe_table, require_replaceable
     from yt8m_pipeline.tables.headers import check_source
-    from yt8m_pipeline.tables.reading import find_files
+    from yt8m_pipeline.tables.reading import as_configured, find_files
 
-    source = replace(find_files(".", absolute_path(table, Path.cwd()), "videos"), ignored=("labels",))
+    found_files = find_files(".", absolute_path(table, Path.cwd()), "videos")
+    configured = as_configured(found_files, config.tables if config else Tables())
+    source = replace(configured, ignored=("labels",), max_malformed_fraction=1.0)  # each bad row is told
     require_replaceable(output)
     check_source(source)
     root, store = (config.tables.root, config.store) if config else (source.root, None)

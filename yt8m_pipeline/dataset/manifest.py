@@ -442,7 +442,7 @@ def write_manifest(layout: Layout, values: Mapping[str, Any]) -> None:
     layout.write_bytes(Layout.MANIFEST, text.encode() + b"\n")
 
 
-def mark_complete(layout: Layout) -> None:
-    """Marks a dataset complete: writes its last file, which holds the digest of the manifest."""
-    digest = files.sha256(layout.path(Layout.MANIFEST))
-    layout.write_bytes(Layout.COMPLETE, f"{digest}  {Layout.MANIFEST}\n".encode())
+def mark_complete(layout: Layout, name: str = Layout.MANIFEST) -> None:
+    """Marks a folder complete: writes its last file, which holds the digest of the one that lists all others."""
+    digest = files.sha256(layout.path(name))
+    layout.write_bytes(Layout.COMPLETE, f"{digest}  {name}\n".encode())

@@ -19,9 +19,6 @@ from yt8m_pipeline.tables.formats import format_of
 TABLE = re.compile(r"\.(csv|jsonl|ndjson|parquet|tsv)(\.gz)?\Z", re.IGNORECASE)
 """The endings of files that may be tables."""
 
-DOCUMENT = re.compile(r"\.(csv|json|jsonl|ndjson|parquet|tsv|txt)(\.gz)?\Z", re.IGNORECASE)
-"""The endings of files that may be annotations."""
-
 MAX_BYTES = 1 << 30
 """JSON and lists are read as a whole, and have at most this many bytes, unpacked; ActivityNet's has 40 MB."""
 
@@ -39,10 +36,6 @@ class Document:
 
     def __init__(self, uri: str, name: str, is_given: bool) -> None:
         self.uri, self.name, self.is_given = uri, name, is_given
-
-    @staticmethod
-    def may_be_one(name: str) -> bool:
-        return DOCUMENT.search(name) is not None
 
     @property
     def base_name(self) -> str:

@@ -10,7 +10,7 @@ from yt8m_pipeline import files
 from yt8m_pipeline.errors import UsageError
 from yt8m_pipeline.intake.documents import Document
 from yt8m_pipeline.intake.understood import Unused
-from yt8m_pipeline.places import ANYWHERE, has_video_ending, without_video_ending
+from yt8m_pipeline.places import ANYWHERE, has_table_ending, has_video_ending, without_video_ending
 
 SYSTEM = re.compile(r"(\..*|__MACOSX|Thumbs\.db|desktop\.ini)\Z", re.IGNORECASE | re.DOTALL)
 """The names of files and folders that systems put beside people's own, and of hidden ones."""
@@ -51,7 +51,7 @@ class Found:
             self.unused.append(Unused(refusal, name))
         elif has_video_ending(name):
             self.video_files.append(VideoFile(uri, name))
-        elif is_given or Document.may_be_one(name):
+        elif is_given or has_table_ending(name):
             self.documents.append(Document(uri, name, is_given))
         else:
             self.unused.append(Unused(NO_VIDEO, name))
@@ -131,7 +131,7 @@ def _leads_back(entry: "os.DirEntry[str]", above: tuple[tuple[int, int], ...]) -
 def _add_file(entry: "os.DirEntry[str]", name: str, found: Found) -> None:
     if not os.path.isfile(entry.path):
         found.unused.append(Unused("a broken link, or no regular file", name))
-    elif (has_video_ending(name) or Document.may_be_one(name)) and entry.stat().st_size == 0:
+    elif (has_video_ending(name) or has_table_ending(name)) and entry.stat().st_size == 0:
         found.unused.append(Unused(EMPTY, name))
     else:
         found.add(entry.path, name, is_given=False)

@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import tarfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -76,7 +77,8 @@ class Classes:
     @property
     def unique_names(self) -> list[str]:
         """The names; those that several classes have are followed by their index."""
-        return [name if self.names.count(name) == 1 else f"{name} ({index})" for index, name in enumerate(self.names)]
+        classes = Counter(self.names)
+        return [name if classes[name] == 1 else f"{name} ({index})" for index, name in enumerate(self.names)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +181,9 @@ class ShardWriter:
             ("labels", pa.list_(pa.field("element", pa.int64()))),
             ("features", pa.list_(pa.field("element", frame))),
         ]
-        hugging_face = {"huggingface": json.dumps({"info": {"features": self._hf_features}})}
-        return pa.schema(fields, hugging_face if self.form == TrainerFormat.HF else None)
+        if self.form != TrainerFormat.HF:
+            return pa.schema(fields)
+        return pa.schema(fields, {"huggingface": json.dumps({"info": {"features": self._hf_features}})})
 
     @property
     def _type(self) -> pa.DataType:
@@ -250,18 +253,15 @@ def webdataset_index(shards: Iterable[tuple[str, int, int]]) -> bytes:
     return (json.dumps({"wids_version": 1, "shardlist": rows}, indent=1) + "\n").encode()
 
 
-def hf_card(sizes: Mapping[Partition, int], source: str) -> bytes:
+def hf_card(sizes: Mapping[Partition, int]) -> bytes:
     """The README.md by which `datasets.load_dataset` finds the splits.
 
     Args:
         sizes: The number of videos of each partition. A split without videos is left out.
-        source: The name of the dataset.
     """
     splits = [
         f"  - split: {HF_SPLITS[part]}\n    path: data/{HF_SPLITS[part]}-*" for part, size in sizes.items() if size
     ]
     header = "\n".join(["---", "configs:", "- config_name: default", "  data_files:", *splits, "---"])
-    text = (
-        f"# {source}\n\nA YouTube-8M-style dataset: `features` has one row of coefficients for each second of a video."
-    )
+    text = "`features` has one row of coefficients for each second of a video; `labels` are classes."
     return f"{header}\n\n{text}\n".encode()

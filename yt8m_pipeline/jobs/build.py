@@ -79,7 +79,6 @@ def build(
     plan = replace(plan_build(config, None, retry or Retry.TRANSIENT), refresh=refresh)
     if plan.is_done and not refresh and not (retry and plan.has_failures_to_retry):
         return BuildResult(plan, is_new=False)
-    _warn_of_tables(plan)
     with observed(on_progress):
         return _carried_out(plan, beam_arguments)
 
@@ -106,18 +105,18 @@ def rebuild_split(
     from yt8m_pipeline.jobs.build_plan import plan_build
 
     plan = plan_build(config, Partition(partition))
-    _warn_of_tables(plan)
     with observed(on_progress):
         return _carried_out(plan, beam_arguments)
 
 
-def _warn_of_tables(plan: "BuildPlan") -> None:
+def warn_of_tables(plan: "BuildPlan | ExtractPlan") -> None:
     """Says what is odd in the tables before anything is done: a column that is not used may be days of work."""
     for text in plan.table_warnings:
         logging.getLogger(__name__).warning("warning: %s", printable(text))
 
 
 def _carried_out(plan: "BuildPlan", beam_arguments: Sequence[str]) -> BuildResult:
+    warn_of_tables(plan)
     from yt8m_pipeline.jobs.engine import beam_pipeline  # Beam takes seconds to import: only where there is work
 
     beam_pipeline(beam_arguments)

@@ -154,7 +154,7 @@ def written(layout: Layout, anew: Partition | None) -> Iterator[None]:
     before = files.state(layout.path(Layout.MANIFEST))
     try:
         yield
-        _require_news(layout, before)
+        require_news(layout, Layout.MANIFEST, before)
     except PipelineError:
         if layout.is_owned:
             withdraw(layout, anew)
@@ -162,12 +162,13 @@ def written(layout: Layout, anew: Partition | None) -> Iterator[None]:
     finish(layout)
 
 
-def _require_news(layout: Layout, before: FileState | None) -> None:
-    if files.state(layout.path(Layout.MANIFEST)) == before:
+def require_news(layout: Layout, name: str, before: FileState | None) -> None:
+    """Raises a DataError if the engine has not written the file that lists all others since it had this state."""
+    if files.state(layout.path(name)) == before:
         raise DataError(
-            what="The engine has not built the dataset",
+            what="The engine has not done the work",
             where=layout.root,
-            why="it took the job, and has written no manifest of it",
+            why=f"it took the job, and has not written {name}",
             fix="leave --dry_run out, or see the engine's log; the same command goes on from here",
         )
 
@@ -228,7 +229,12 @@ def finish(layout: Layout) -> None:
     for name in set(files.list_files(layout.root)) - listed:
         if name.startswith(ours) or name in (Layout.REJECTS_TABLE, Layout.TEST_LABELS) or files.TEMPORARY_MARK in name:
             files.delete(layout.path(name))
+    close(layout, Layout.MANIFEST)
+
+
+def close(layout: Layout, name: str) -> None:
+    """Ends the work in a folder: the journal goes, and the mark of completion gets the digest of the list of files."""
     Journal(layout).clear()
     Refusals(layout).clear()
     files.delete(layout.path(Layout.UNFINISHED))
-    mark_complete(layout)
+    mark_complete(layout, name)

@@ -28,7 +28,7 @@ from yt8m_pipeline.jobs.journal import Journal
 from yt8m_pipeline.store.feature_store import FeatureStore, feature_space
 from yt8m_pipeline.tables.headers import check_source
 from yt8m_pipeline.tables.partition_lists import read_lists
-from yt8m_pipeline.tables.reading import TableFiles, find_files
+from yt8m_pipeline.tables.reading import TableFiles, as_configured, find_files
 from yt8m_pipeline.transforms.measuring import Measuring
 
 LIBRARIES = ("apache-beam", "av", "numpy", "pyarrow", "tensorflow")
@@ -277,20 +277,12 @@ def _find_sources(config: Config) -> dict[str, TableFiles]:
         "annotations": tables.annotations,
     }
     sources = {
-        table: replace(
-            find_files(tables.root, pattern, table),
-            encoding=tables.encoding,
-            max_malformed_fraction=tables.max_malformed_fraction,
-        )
+        table: as_configured(find_files(tables.root, pattern, table), tables)
         for table, pattern in patterns.items()
         if pattern
     }
-    sources["videos"] = replace(
-        sources["videos"],
-        partition_column=config.partitioning.column if config.partitioning.by == "column" else "",
-        keep_columns=tables.keep_columns,
-        ignored=("labels",) if tables.annotations else (),
-    )
+    if config.partitioning.by == "column":
+        sources["videos"] = replace(sources["videos"], partition_column=config.partitioning.column)
     read_lists(_find_lists(config))
     return sources
 

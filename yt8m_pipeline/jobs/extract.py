@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from yt8m_pipeline.accounting.reasons import Retry
 from yt8m_pipeline.dataset.reader import FinishedDataset, open_dataset
-from yt8m_pipeline.jobs.build import carry_out
+from yt8m_pipeline.jobs.build import carry_out, warn_of_tables
 from yt8m_pipeline.jobs.progress import OnProgress, observed
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ def extract(  # noqa: PLR0913  each is an option of the command line
     plan = replace(found, retry=retry or Retry.TRANSIENT, refresh=refresh)
     if plan.is_done and not refresh and not (retry and plan.has_failures_to_retry):
         return ExtractResult(plan, is_new=False)
+    warn_of_tables(plan)
     from yt8m_pipeline.jobs.engine import beam_pipeline  # Beam takes seconds to import: only where there is work
 
     beam_pipeline(beam_arguments)

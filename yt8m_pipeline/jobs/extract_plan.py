@@ -29,17 +29,18 @@ from yt8m_pipeline.jobs.build_plan import (
 from yt8m_pipeline.jobs.export_plan import require_apart
 from yt8m_pipeline.jobs.imports import require_same_space
 from yt8m_pipeline.jobs.journal import Journal
+from yt8m_pipeline.places import has_table_ending
 from yt8m_pipeline.store.feature_store import FeatureStore, feature_space
 from yt8m_pipeline.tables.formats import format_of
 from yt8m_pipeline.tables.headers import check_source
-from yt8m_pipeline.tables.reading import TableFiles, find_files
+from yt8m_pipeline.tables.reading import TableFiles, as_configured, find_files
 from yt8m_pipeline.tables.video_files import VideoFile, find_videos
-
-TABLE_ENDINGS = (".csv", ".jsonl", ".parquet")
-"""The endings of the names of videos tables; a source with any other name is a video, or a folder of videos."""
 
 SHARED = ("decoding", "inception", "pca", "quantizer", "video_sampling", "max_failure_fraction")
 """The parts of the config of a dataset that hold for new videos too."""
+
+OF_TABLES = ("allow_outside_root", "encoding", "keep_columns", "uri_schemes")
+"""The fields of the section `tables` that the output depends on. Where the tables are is not in the config here."""
 
 LIKE = "like"
 """What the manifest of an extraction has, and that of no dataset: the dataset that it is like."""
@@ -91,6 +92,7 @@ class ExtractPlan:
         retry: Which of the failures that the store remembers are tried again.
         refresh: Whether stored videos are extracted again whose files have changed.
         verify: Whether every stored file is read, also those that the store's indices know.
+        table_warnings: What there is to say of the headers of the tables.
     """
 
     like: FinishedDataset
@@ -110,6 +112,12 @@ class ExtractPlan:
     retry: Retry = Retry.TRANSIENT
     refresh: bool = False
     verify: bool = False
+    table_warnings: tuple[str, ...] = ()
+
+    @property
+    def keep_columns(self) -> tuple[str, ...]:
+        """The columns of the videos table that videos.parquet gets; video files have none."""
+        return self.videos.keep_columns if isinstance(self.videos, TableFiles) else ()
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -149,9 +157,8 @@ class ExtractPlan:
     def _warnings(self) -> list[str]:
         """What a user of the features must know. The fingerprint of the dataset's features pins the network."""
         model = self.config.inception.model
-        return (model_warnings(model, self.space) if isinstance(model, RandomModel) else []) + sandbox_warnings(
-            self.config.decoding
-        )
+        meaningless = model_warnings(model, self.space) if isinstance(model, RandomModel) else []
+        return [*self.table_warnings, *meaningless, *sandbox_warnings(self.config.decoding)]
 
     @property
     def is_done(self) -> bool:
@@ -201,8 +208,12 @@ def plan_extraction(
     previous = _previous(layout)
     videos = _find_videos(sources)
     labels = _find_table(annotations, "annotations") if annotations else None
-    places = {"output": layout.root, "store": store or layout.path(Layout.FEATURES), "tables": _root(videos)}
+    tables = {"annotations": annotations, **_root(videos)}
+    places = {"output": layout.root, "store": store or layout.path(Layout.FEATURES), "tables": tables}
     config = _config(manifest, wanted, places, model, settings)
+    videos = as_configured(videos, config.tables) if isinstance(videos, TableFiles) else videos
+    labels = as_configured(labels, config.tables) if labels else None
+    said = [text for table in (videos, labels) if isinstance(table, TableFiles) for text in check_source(table)]
     space = describe_space(config)
     opened = FeatureStore(files.require_known(config.store), feature_space(space))
     told = {"fingerprint": opened.space, **space}
@@ -211,11 +222,11 @@ def plan_extraction(
     inputs = {"videos": _described(videos), **({"annotations": _described(labels)} if labels else {})}
     key = step_key(
         "extract", __version__, identity_of_dataset(manifest), recipe_of(config), inputs, opened.space, partition,
-        wanted.form, wanted.raw
+        wanted.form, wanted.raw, [] if isinstance(videos, TableFiles) else [video.uri for video in videos]
     )  # fmt: skip
     return ExtractPlan(
         dataset, manifest, config, videos, labels, partition, wanted, layout, opened, space,
-        range(len(pca.mean), len(pca.mean) + 1), inputs, key, previous
+        range(len(pca.mean), len(pca.mean) + 1), inputs, key, previous, table_warnings=tuple(said)
     )  # fmt: skip
 
 
@@ -233,7 +244,8 @@ def identity_of_dataset(manifest: Manifest) -> dict[str, Any]:
 def recipe_of(config: Config) -> dict[str, Any]:
     """The values of the config that the output depends on."""
     values = recipe(config)
-    return {name: values[name] for name in (*SHARED, "shards")}
+    tables = {name: values["tables"][name] for name in OF_TABLES}
+    return {**{name: values[name] for name in (*SHARED, "shards")}, "tables": tables}
 
 
 def _previous(layout: Layout) -> Manifest | None:
@@ -251,7 +263,7 @@ def _previous(layout: Layout) -> Manifest | None:
 
 
 def _find_videos(sources: Sequence[str]) -> TableFiles | Sequence[VideoFile]:
-    tables = [source for source in sources if source.lower().endswith(TABLE_ENDINGS)]
+    tables = [source for source in sources if has_table_ending(source)]
     if tables and len(sources) > 1:
         raise UsageError(
             what="A videos table is given beside other sources",
@@ -263,9 +275,7 @@ def _find_videos(sources: Sequence[str]) -> TableFiles | Sequence[VideoFile]:
 
 
 def _find_table(uri: str, table: str) -> TableFiles:
-    found = find_files(".", absolute_path(uri, Path.cwd()), table)
-    check_source(found)
-    return found
+    return find_files(".", absolute_path(uri, Path.cwd()), table)
 
 
 def _has_labels(videos: TableFiles | Sequence[VideoFile]) -> bool:

@@ -1,7 +1,6 @@
 """The life of an export for other trainers: plan it, take its folder, run the pipeline, and close the folder."""
 
 import csv
-import hashlib
 import io
 import time
 from collections.abc import Iterator, Sequence
@@ -13,10 +12,8 @@ from yt8m_pipeline import files
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.verify import Fault
 from yt8m_pipeline.interop.trainer_formats import TrainerFormat, Values
-from yt8m_pipeline.jobs.build_folder import exclusive
-from yt8m_pipeline.jobs.journal import Journal
+from yt8m_pipeline.jobs.build_folder import begin, close, exclusive, require_news
 from yt8m_pipeline.jobs.progress import OnProgress, observed
-from yt8m_pipeline.jobs.refusals import Refusals
 from yt8m_pipeline.jobs.trainer_export_plan import LIST, ExportList, TrainerExportPlan, plan_trainer_export
 
 
@@ -85,16 +82,12 @@ def export_for_trainers(
 @contextmanager
 def _written(layout: Layout) -> Iterator[None]:
     """Opens a folder that this process holds, lets the block write the export, and closes it."""
-    files.delete_temporaries(layout.root)
-    layout.write_bytes(Layout.UNFINISHED, b"export")
-    files.delete(layout.path(Layout.COMPLETE))
+    begin(layout, None)
+    before = files.state(layout.path(LIST))
     yield
+    require_news(layout, LIST, before)
     layout.require_owned()
-    Journal(layout).clear()
-    Refusals(layout).clear()
-    digest = hashlib.sha256(files.read_bytes(layout.path(LIST))).hexdigest()
-    files.delete(layout.path(Layout.UNFINISHED))
-    layout.write_bytes(Layout.COMPLETE, f"{digest}  {LIST}\n".encode())
+    close(layout, LIST)
 
 
 def verify_export(folder: str) -> list[Fault]:

@@ -9,14 +9,14 @@ EXPORT/
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from yt8m_pipeline import __version__, files
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.layout import Layout, Shard
 from yt8m_pipeline.dataset.manifest import Manifest
-from yt8m_pipeline.dataset.reader import open_dataset
+from yt8m_pipeline.dataset.reader import FinishedDataset, open_dataset
 from yt8m_pipeline.dataset.steps import FileEntry, step_key
 from yt8m_pipeline.dataset.typed_json import from_json, to_json
 from yt8m_pipeline.errors import DataError, UsageError
@@ -83,33 +83,30 @@ class ExportList:
 
 @dataclass(frozen=True, slots=True)
 class TrainerExportPlan:
-    """Everything that an export needs to know.
+    """Everything that an export needs to know. It is small, since every step of the pipeline gets it.
 
     Attributes:
-        dataset: The folder of the finished dataset.
-        manifest: Its manifest.
+        dataset: The finished dataset. It travels as its path, and each worker opens it once.
+        build_key: That of the dataset.
+        videos: The number of videos of each partition.
+        copied: The codebook and the vocabulary of the dataset, which go beside its export.
         layout: Where the export goes.
         writer: Writes shards in the format.
+        key: A SHA-256 of everything that the bytes of the export depend on.
     """
 
-    dataset: str
-    manifest: Manifest
+    dataset: FinishedDataset
+    build_key: str
+    videos: Mapping[Partition, int]
+    copied: Sequence[FileEntry]
     layout: Layout
     writer: ShardWriter
+    key: str
 
     @property
     def shards(self) -> list[Shard]:
         """All shards of the dataset, sorted. Each becomes one file."""
-        names = {row.path.rsplit("/", 1)[1].removesuffix(".tfrecord") for row in self.manifest.shards}
-        return sorted(map(Shard.of_name, names))
-
-    @property
-    def key(self) -> str:
-        """A SHA-256 of everything that the bytes of the export depend on."""
-        shards = sorted((row.path, row.sha256) for row in self.manifest.shards)
-        writer = (self.writer.form, self.writer.values, self.writer.classes.names)
-        withheld = sorted(self.writer.classes.are_withheld)
-        return step_key(REVISION, __version__, writer, withheld, shards, self.manifest.quantizer.facts.fingerprint)
+        return sorted(Shard.of_name(name) for name in {row.name for row in self.dataset.rows.values()})
 
     @property
     def journal(self) -> Journal:
@@ -131,10 +128,15 @@ def plan_trainer_export(
     opened = open_dataset(dataset)
     require_apart(dataset, output)
     manifest = Manifest.of(opened.layout)
-    withheld = frozenset(Partition(name) for name, state in manifest.more["labels"].items() if state == "withheld")
-    classes = Classes(tuple(opened.classes), withheld)
-    writer = ShardWriter(TrainerFormat(form), Values(values), opened.dimensions, classes)
-    plan = TrainerExportPlan(dataset, manifest, Layout(output), writer)
+    withheld = frozenset(Partition) - manifest.published
+    writer = ShardWriter(
+        TrainerFormat(form), Values(values), opened.dimensions, Classes(tuple(opened.classes), withheld)
+    )
+    copied = [file for file in manifest.files if file.path in (Layout.QUANTIZER, Layout.VOCABULARY)]
+    read = sorted((file.path, file.sha256) for file in (*copied, *(row.file for row in manifest.shards)))
+    key = step_key(REVISION, __version__, writer.form, writer.values, sorted(withheld), read)
+    videos = {part: row.videos for part, row in manifest.partitions.items()}
+    plan = TrainerExportPlan(opened, manifest.build_key, videos, copied, Layout(output), writer, key)
     _require_own_folder(plan)
     return plan
 
@@ -158,7 +160,7 @@ def write_list(plan: TrainerExportPlan, found: Iterable[ExportedFile]) -> None:
     """Writes export.json, when every other file stands."""
     writer = plan.writer
     listed = tuple(sorted(found, key=lambda file: file.path))
-    told = ExportList(__version__, writer.form.value, writer.values.value, plan.key, plan.manifest.build_key, listed)
+    told = ExportList(__version__, writer.form.value, writer.values.value, plan.key, plan.build_key, listed)
     plan.layout.write_bytes(LIST, (json.dumps(to_json(told), indent=1, sort_keys=True) + "\n").encode())
 
 

@@ -171,7 +171,7 @@ def _advice(name: str, source: TableFiles) -> str:
             return "partitions are given in the videos table"
         taken = f"partitions are those of the column {source.partition_column!r}" if source.partition_column else ""
         return taken or (
-            "partitions are drawn by chance; to take them from it, set partitioning.by: column and "
+            "a build draws partitions by chance; to take them from it, set partitioning.by: column and "
             f"partitioning.column: {name}"
         )
     if name in source.ignored:

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from yt8m_pipeline import files
 from yt8m_pipeline.accounting.outcome import PROVENANCE, REJECTS, Outcome
 from yt8m_pipeline.accounting.reasons import DropReason, Stage
+from yt8m_pipeline.config import Tables
 from yt8m_pipeline.errors import CONTINUED, DataError, UsageError
 from yt8m_pipeline.tables.cells import LABELS, STRINGS
 from yt8m_pipeline.tables.checking import ID, Arrays, Column, Fault, Where, convert_columns, filled
@@ -115,6 +116,14 @@ class TableFiles:
     def columns(self) -> list[Column]:
         """The columns of the table that are read."""
         return [column for column in TABLES[self.table] if column.name not in self.ignored]
+
+
+def as_configured(source: TableFiles, tables: Tables) -> TableFiles:
+    """The files of a table, which are read as the config says."""
+    source = replace(source, encoding=tables.encoding, max_malformed_fraction=tables.max_malformed_fraction)
+    if source.table != "videos":
+        return source
+    return replace(source, keep_columns=tables.keep_columns, ignored=("labels",) if tables.annotations else ())
 
 
 def find_files(root: str, pattern: str, table: str) -> TableFiles:

@@ -116,7 +116,7 @@ class CopyTables(beam.PTransform[Pipeline, PCollection[FileEntry]]):
 
 def _copy_table(file: FileEntry, copying: Copying, width: int) -> FileEntry:
     if file.path != Layout.VIDEOS:
-        return _copy(file, copying)
+        return copy_file(file, copying)
     require_intact(copying.source, file)
     videos = read_parquet(copying.source, file.path)
     return write_index(copying.target, videos, width, Quantizer.uniform().feature_name)
@@ -143,11 +143,12 @@ class CopyStep(beam.PTransform[Pipeline, PCollection[Step]]):
 def _copy_step(step: Step, copying: Copying) -> Step:
     copying.journal.forget(step.name)
     for file in step.files:
-        _copy(file, copying)
+        copy_file(file, copying)
     return copying.journal.record(step)
 
 
-def _copy(file: FileEntry, copying: Copying) -> FileEntry:
+def copy_file(file: FileEntry, copying: Copying) -> FileEntry:
+    """Copies a file of a dataset whose bytes are those that its manifest lists."""
     source, target = copying.source, copying.target
     require_intact(source, file)
     with files.open_read(source.path(file.path)) as given, target.open_write(file.path) as copy:

@@ -176,7 +176,7 @@ def changed_warning(video_ids: Sequence[str]) -> list[str]:
         return []
     return [
         f"stored videos whose files have changed since, by size or modification time: {len(video_ids)}, first "
-        f"{min(video_ids)}; `yt8m build --refresh` extracts them again"
+        f"{min(video_ids)}; `--refresh` extracts them again"
     ]
 
 

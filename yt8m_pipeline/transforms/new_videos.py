@@ -116,9 +116,11 @@ class IntoPartition(beam.PTransform[Tables, PCollection[Video]]):
 
 
 def _videos(table: pa.Table, partition: Partition, places: Places) -> Iterator[Video]:
-    for row in table.select(["video_id", "uri", "entity_ids", "duration_seconds"]).to_pylist():
-        video_id, uri, entity_ids, seconds = row.values()
-        yield Video(video_id, places.absolute(uri), partition, tuple(entity_ids), video_id, uri, seconds)
+    for row in table.select(["video_id", "uri", "entity_ids", "duration_seconds", "kept_columns"]).to_pylist():
+        video_id, uri, entity_ids, seconds, kept = row.values()
+        yield Video(
+            video_id, places.absolute(uri), partition, tuple(entity_ids), video_id, uri, seconds, tuple(kept or ())
+        )
 
 
 @dataclass

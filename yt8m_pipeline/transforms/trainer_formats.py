@@ -1,6 +1,5 @@
 """The Beam shell of exports for other trainers: the shards of a finished dataset in, one file for each out."""
 
-import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -8,15 +7,14 @@ import apache_beam as beam
 from apache_beam.pipeline import Pipeline
 from apache_beam.pvalue import AsIter, PCollection
 
-from yt8m_pipeline import files
 from yt8m_pipeline.compression.distortion import Distortion
-from yt8m_pipeline.dataset.layout import Layout, Shard
-from yt8m_pipeline.dataset.reader import FinishedDataset, FrameExample, open_dataset, read_shard
-from yt8m_pipeline.dataset.steps import ShardFacts, ShardStep, Step, file_entry, step_key
-from yt8m_pipeline.errors import DataError
+from yt8m_pipeline.dataset.layout import Shard
+from yt8m_pipeline.dataset.reader import FinishedDataset, FrameExample, read_shard
+from yt8m_pipeline.dataset.steps import FileEntry, ShardFacts, ShardStep, Step, file_entry, require_intact, step_key
 from yt8m_pipeline.interop.trainer_formats import TrainerFormat, hf_card, webdataset_index
 from yt8m_pipeline.jobs.trainer_export_plan import ExportedFile, TrainerExportPlan, exported, write_list
 from yt8m_pipeline.transforms.dataset import WRITE
+from yt8m_pipeline.transforms.exporting import Copying, copy_file
 from yt8m_pipeline.transforms.monitoring import advance, announce, timed
 from yt8m_pipeline.transforms.steps import Map
 
@@ -28,7 +26,7 @@ class WriteForTrainers(beam.PTransform[PCollection[Shard], PCollection[ExportedF
     plan: TrainerExportPlan
 
     def expand(self, shards: PCollection[Shard]) -> PCollection[ExportedFile]:
-        announce(WRITE, sum(row.videos for row in self.plan.manifest.partitions.values()))
+        announce(WRITE, sum(self.plan.videos.values()))
         return shards | Map(_write, self.plan)
 
 
@@ -59,22 +57,10 @@ class _Counted:
             yield example
 
 
-def _examples(dataset: str, shard: Shard) -> Iterator[FrameExample]:
+def _examples(dataset: FinishedDataset, shard: Shard) -> Iterator[FrameExample]:
     """The videos of a shard whose bytes are those that the manifest lists."""
-    opened = open_dataset(dataset)
-    _require_intact(opened, shard.file("frame"))
-    return read_shard(opened, opened.shard("frame", shard))
-
-
-def _require_intact(opened: FinishedDataset, path: str) -> None:
-    uri = opened.layout.path(path)
-    if not files.exists(uri) or files.sha256(uri) != opened.rows[path].sha256:
-        raise DataError(
-            what="A shard of the dataset is missing or damaged",
-            where=uri,
-            why="its bytes are not those that the manifest lists",
-            fix="`yt8m verify` lists all damage, and names the command that mends it",
-        )
+    require_intact(dataset.layout, dataset.rows[shard.file("frame")].file)
+    return read_shard(dataset, dataset.shard("frame", shard))
 
 
 @dataclass
@@ -84,13 +70,11 @@ class CopyForTrainers(beam.PTransform[Pipeline, PCollection[ExportedFile]]):
     plan: TrainerExportPlan
 
     def expand(self, root: Pipeline) -> PCollection[ExportedFile]:
-        return root | beam.Create([Layout.QUANTIZER, Layout.VOCABULARY]) | Map(_copy, self.plan)
+        return root | beam.Create(self.plan.copied) | Map(_copy, self.plan)
 
 
-def _copy(name: str, plan: TrainerExportPlan) -> ExportedFile:
-    with files.open_read(Layout(plan.dataset).path(name)) as given, plan.layout.open_write(name) as copy:
-        shutil.copyfileobj(given, copy)
-    return exported(file_entry(plan.layout, name), 0)
+def _copy(file: FileEntry, plan: TrainerExportPlan) -> ExportedFile:
+    return exported(copy_file(file, Copying(plan.dataset.layout, plan.journal, None)), 0)
 
 
 @dataclass
@@ -113,13 +97,11 @@ def _write_list(plan: TrainerExportPlan, written: Iterable[ExportedFile]) -> Non
 
 def _indices(plan: TrainerExportPlan, found: list[ExportedFile]) -> dict[str, bytes]:
     """The files by which a format's readers find the shards, by name."""
-    partitions = plan.manifest.partitions
     match plan.writer.form:
         case TrainerFormat.WEBDATASET:
-            return {f"{part.value}.json": webdataset_index(_shards_of(found, f"{part.value}-")) for part in partitions}
+            return {f"{part.value}.json": webdataset_index(_shards_of(found, f"{part.value}-")) for part in plan.videos}
         case TrainerFormat.HF:
-            sizes = {part: row.videos for part, row in partitions.items()}
-            return {"README.md": hf_card(sizes, plan.dataset.rstrip("/").rpartition("/")[2])}
+            return {"README.md": hf_card(plan.videos)}
         case _:
             return {}
 
