@@ -30,6 +30,8 @@ NOT_IMPORTED: Mapping[str, str] = {
 
 NOT_DECLARED: Mapping[str, str] = {
     "_typeshed": "it exists for mypy alone",
+    "datasets": "tests/interop/peers.py reads an export with it; scripts/test_exports installs it",
+    "webdataset": "tests/interop/peers.py reads an export with it; scripts/test_exports installs it",
     "torch": "6 GB that only `dataset.torch_reader` needs; scripts/test_torch installs it",
 }
 """Modules that are imported although nothing declares them, and why."""

@@ -206,6 +206,7 @@ class TestBuild:
         partitions = {row.pop("partition"): row for row in facts["partitions"]}
         for name, totals in partitions.items():
             assert totals.pop("classes") > 0
+            assert totals.pop("shards") == len(list(places["dataset"].glob(f"frame/{name}/*")))
             assert totals == {key: manifest["partitions"][name][key] for key in ("videos", "frames", "labels")}
         assert sum(row["rows"] for row in facts["rejected"]) == len(rejects_of(places["rejects"].parent))
         assert {"pca", "quantizer", "write"} <= {row["stage"] for row in facts["seconds"]}
@@ -227,8 +228,8 @@ class TestBuild:
         manifest = json.loads((built / "dataset" / "manifest.json").read_text())
         lines = [[cell.strip() for cell in line.strip("│").split("│")] for line in again.stdout.splitlines()]
         for name, totals in manifest["partitions"].items():
-            row = next(line for line in lines if line[0] == name and len(line) == 5)
-            del row[3]  # the number of classes, which stands in no manifest
+            row = next(line for line in lines if line[0] == name and len(line) == 6)
+            del row[3:5]  # the numbers of shards and of classes, which stand elsewhere
             assert row == [name, *(str(totals[key]) for key in ("videos", "frames", "labels"))]
         for row in manifest["accounting"]:
             for reason, number in row["rejected"].items():

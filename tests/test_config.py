@@ -260,6 +260,7 @@ def test_the_keys_of_builds_and_of_feature_spaces_stay(name: str) -> None:
     assert (values["video_sampling"].pop("min_score"), values["decoding"].pop("max_streams")) == (None, 64)
     assert (values["tables"].pop("uri_schemes"), values["tables"].pop("allow_outside_root")) == (["gs"], True)
     assert values["tables"].pop("encoding") == "auto"
+    assert values["video_sampling"].pop("durations") == "table"
     assert (values["tables"].pop("keep_columns"), values.pop("duplicates")) == ([], "group")
     assert values.pop("labels") == {"test": "withheld"}
     for field in ("by", "column", "values", "without", "divided_groups"):

@@ -216,6 +216,8 @@ class TestSummary:
             DropReason.UNKNOWN_VIDEO,
             DropReason.LOW_SCORE,
             DropReason.OTHER_SEGMENT,
+            DropReason.NO_PARTITION,
+            DropReason.DUPLICATE_FILM,
             DropReason.ENTITY_NOT_KEPT,
             DropReason.VIDEO_NOT_KEPT,
             DropReason.IO_ERROR,

@@ -24,8 +24,9 @@ from yt8m_pipeline import files, open_dataset
 from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.errors import DataError, UsageError
+from yt8m_pipeline.interop.export_list import verify_export
 from yt8m_pipeline.interop.trainer_formats import SAFE_NAME_BYTES, Classes, TrainerFormat, Values, safe_name
-from yt8m_pipeline.jobs.trainer_export import export_for_trainers, verify_export
+from yt8m_pipeline.jobs.trainer_export import export_for_trainers
 from yt8m_pipeline.jobs.trainer_export_plan import plan_trainer_export
 
 FORMS = list(TrainerFormat)

@@ -34,7 +34,7 @@ def verify(
     """Compare everything on disk with the manifest; exit 1 and a table of what is wrong."""
     from yt8m_pipeline import files
     from yt8m_pipeline.dataset.verify import verify as compare
-    from yt8m_pipeline.jobs.trainer_export_plan import LIST
+    from yt8m_pipeline.interop.export_list import LIST
 
     if not deep and (store or every_shard):
         raise UsageError(
@@ -55,7 +55,7 @@ def verify(
 
 
 def _verify_export(folder: str, deep: bool, as_json: bool) -> None:
-    from yt8m_pipeline.jobs.trainer_export import verify_export
+    from yt8m_pipeline.interop.export_list import verify_export
 
     if deep:
         raise UsageError(

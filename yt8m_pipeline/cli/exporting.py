@@ -123,8 +123,8 @@ def _export_dataset(dataset: str, output: str, store: str | None, beam_arguments
 def _export_for_trainers(
     dataset: str, output: str, form: Format, values: Values, beam_arguments: Sequence[str], as_json: bool
 ) -> None:
+    from yt8m_pipeline.interop.export_list import LIST
     from yt8m_pipeline.jobs.trainer_export import export_for_trainers
-    from yt8m_pipeline.jobs.trainer_export_plan import LIST
 
     with progress_bars():
         result = export_for_trainers(dataset, output, form.value, values.value, beam_arguments)

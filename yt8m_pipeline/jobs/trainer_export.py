@@ -1,7 +1,5 @@
 """The life of an export for other trainers: plan it, take its folder, run the pipeline, and close the folder."""
 
-import csv
-import io
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,11 +8,11 @@ from functools import partial
 
 from yt8m_pipeline import files
 from yt8m_pipeline.dataset.layout import Layout
-from yt8m_pipeline.dataset.verify import Fault
+from yt8m_pipeline.interop.export_list import LIST, ExportList
 from yt8m_pipeline.interop.trainer_formats import TrainerFormat, Values
 from yt8m_pipeline.jobs.build_folder import begin, close, exclusive, require_news
 from yt8m_pipeline.jobs.progress import OnProgress, observed
-from yt8m_pipeline.jobs.trainer_export_plan import LIST, ExportList, TrainerExportPlan, plan_trainer_export
+from yt8m_pipeline.jobs.trainer_export_plan import TrainerExportPlan, plan_trainer_export
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,43 +86,3 @@ def _written(layout: Layout) -> Iterator[None]:
     require_news(layout, LIST, before)
     layout.require_owned()
     close(layout, LIST)
-
-
-def verify_export(folder: str) -> list[Fault]:
-    """Compares an export for trainers with its list, and says what is damaged, missing or not of it.
-
-    Args:
-        folder: The folder, which has an export.json.
-
-    Raises:
-        DataError: if the list is damaged.
-    """
-    found, layout = ExportList.find(folder), Layout(folder)
-    if found is None or not files.exists(layout.path(Layout.COMPLETE)):
-        return [Fault(Layout.COMPLETE, "missing: the export has not ended")]
-    listed = {file.path: (file.bytes, file.sha256) for file in found.files} | _arrays(layout, found)
-    faults = [fault for path, expected in listed.items() if (fault := _fault(layout, path, expected))]
-    others = set(files.list_files(folder)) - set(listed) - {LIST, Layout.COMPLETE}
-    return sorted([*faults, *(Fault(path, f"not in {LIST}") for path in others)])
-
-
-def _arrays(layout: Layout, found: ExportList) -> dict[str, tuple[int, str]]:
-    """The size and digest of each .npy file, as the tables of them say."""
-    if found.format != TrainerFormat.NPY:
-        return {}
-    tables = [file.path for file in found.files if file.path.endswith(".csv") and "/" in file.path]
-    rows = [row for path in tables if files.exists(layout.path(path)) for row in _rows(layout, path)]
-    return {row["path"]: (int(row["bytes"]), row["sha256"]) for row in rows}
-
-
-def _rows(layout: Layout, path: str) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(files.read_bytes(layout.path(path)).decode(), newline="")))
-
-
-def _fault(layout: Layout, path: str, expected: tuple[int, str]) -> Fault | None:
-    uri = layout.path(path)
-    if not files.exists(uri):
-        return Fault(path, "missing")
-    if (files.file_size(uri), files.sha256(uri)) != expected:
-        return Fault(path, "its bytes are not those that the export has written")
-    return None

@@ -1,12 +1,4 @@
-"""What an export for other trainers will do, found out before it starts, and the list of what it wrote.
-
-```
-EXPORT/
-  export.json    the format, which dataset it is of, and each file with its number of videos, size and digest
-  COMPLETE       the digest of export.json, written last
-  …              the files of the format (`interop/trainer_formats.py`), quantizer.npz and vocabulary.csv
-```
-"""
+"""What an export for other trainers will do, found out before it starts."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,67 +10,15 @@ from yt8m_pipeline.dataset.layout import Layout, Shard
 from yt8m_pipeline.dataset.manifest import Manifest
 from yt8m_pipeline.dataset.reader import FinishedDataset, open_dataset
 from yt8m_pipeline.dataset.steps import FileEntry, step_key
-from yt8m_pipeline.dataset.typed_json import from_json, to_json
-from yt8m_pipeline.errors import DataError, UsageError
+from yt8m_pipeline.dataset.typed_json import to_json
+from yt8m_pipeline.errors import UsageError
+from yt8m_pipeline.interop.export_list import LIST, ExportedFile, ExportList
 from yt8m_pipeline.interop.trainer_formats import Classes, ShardWriter, TrainerFormat, Values
 from yt8m_pipeline.jobs.export_plan import require_apart
 from yt8m_pipeline.jobs.journal import Journal
-from yt8m_pipeline.parsing import parse_json
-
-LIST = "export.json"
-"""The file that lists an export."""
 
 REVISION = 1
 """The revision of what the writers write. Whoever changes a byte of it raises this number."""
-
-
-@dataclass(frozen=True, slots=True)
-class ExportedFile:
-    """A file of an export: its path there, the number of videos in it, its size in bytes and its SHA-256."""
-
-    path: str
-    videos: int
-    bytes: int
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class ExportList:
-    """What export.json says.
-
-    Attributes:
-        version: The version of this package that wrote it.
-        format: The format, one of `TrainerFormat`.
-        values: What stands for a frame, one of `Values`.
-        key: A SHA-256 of everything that the bytes of the export depend on.
-        build_key: That of the dataset.
-        files: Every file but export.json and COMPLETE. Of .npy files only their tables are listed, which list them.
-    """
-
-    version: str
-    format: str
-    values: str
-    key: str
-    build_key: str
-    files: tuple[ExportedFile, ...]
-
-    @classmethod
-    def find(cls, folder: str) -> "ExportList | None":
-        """The list of the export in a folder, or None.
-
-        Raises:
-            DataError: it is damaged.
-        """
-        path = files.join(folder, LIST)
-        if not files.exists(path):
-            return None
-        try:
-            return from_json(cls, parse_json(files.read_bytes(path)))
-        except (ValueError, KeyError, TypeError) as error:
-            fix = "remove the folder, and export again"
-            raise DataError(
-                what="The list of an export is damaged", where=path, why=" ".join(str(error).split()), fix=fix
-            ) from None
 
 
 @dataclass(frozen=True, slots=True)

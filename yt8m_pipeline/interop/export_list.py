@@ -1,0 +1,113 @@
+"""The list of an export for other trainers, and whether the export is as it says.
+
+```
+EXPORT/
+  export.json    the format, which dataset it is of, and each file with its number of videos, size and digest
+  COMPLETE       the digest of export.json, written last
+  …              the files of the format (`interop/trainer_formats.py`), quantizer.npz and vocabulary.csv
+```
+"""
+
+import csv
+import io
+from dataclasses import dataclass
+
+from yt8m_pipeline import files
+from yt8m_pipeline.dataset.layout import Layout
+from yt8m_pipeline.dataset.typed_json import from_json
+from yt8m_pipeline.dataset.verify import Fault
+from yt8m_pipeline.errors import DataError
+from yt8m_pipeline.interop.trainer_formats import TrainerFormat
+from yt8m_pipeline.parsing import parse_json
+
+LIST = "export.json"
+"""The file that lists an export."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedFile:
+    """A file of an export: its path there, the number of videos in it, its size in bytes and its SHA-256."""
+
+    path: str
+    videos: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExportList:
+    """What export.json says.
+
+    Attributes:
+        version: The version of this package that wrote it.
+        format: The format, one of `TrainerFormat`.
+        values: What stands for a frame, one of `Values`.
+        key: A SHA-256 of everything that the bytes of the export depend on.
+        build_key: That of the dataset.
+        files: Every file but export.json and COMPLETE. Of .npy files only their tables are listed, which list them.
+    """
+
+    version: str
+    format: str
+    values: str
+    key: str
+    build_key: str
+    files: tuple[ExportedFile, ...]
+
+    @classmethod
+    def find(cls, folder: str) -> "ExportList | None":
+        """The list of the export in a folder, or None.
+
+        Raises:
+            DataError: it is damaged.
+        """
+        path = files.join(folder, LIST)
+        if not files.exists(path):
+            return None
+        try:
+            return from_json(cls, parse_json(files.read_bytes(path)))
+        except (ValueError, KeyError, TypeError) as error:
+            fix = "remove the folder, and export again"
+            raise DataError(
+                what="The list of an export is damaged", where=path, why=" ".join(str(error).split()), fix=fix
+            ) from None
+
+
+def verify_export(folder: str) -> list[Fault]:
+    """Compares an export for trainers with its list, and says what is damaged, missing or not of it.
+
+    Args:
+        folder: The folder, which has an export.json.
+
+    Raises:
+        DataError: if the list is damaged.
+    """
+    found, layout = ExportList.find(folder), Layout(folder)
+    if found is None or not files.exists(layout.path(Layout.COMPLETE)):
+        return [Fault(Layout.COMPLETE, "missing: the export has not ended")]
+    listed = {file.path: (file.bytes, file.sha256) for file in found.files} | _arrays(layout, found)
+    faults = [fault for path, expected in listed.items() if (fault := _fault(layout, path, expected))]
+    others = set(files.list_files(folder)) - set(listed) - {LIST, Layout.COMPLETE}
+    return sorted([*faults, *(Fault(path, f"not in {LIST}") for path in others)])
+
+
+def _arrays(layout: Layout, found: ExportList) -> dict[str, tuple[int, str]]:
+    """The size and digest of each .npy file, as the tables of them say."""
+    if found.format != TrainerFormat.NPY:
+        return {}
+    tables = [file.path for file in found.files if file.path.endswith(".csv") and "/" in file.path]
+    rows = [row for path in tables if files.exists(layout.path(path)) for row in _rows(layout, path)]
+    return {row["path"]: (int(row["bytes"]), row["sha256"]) for row in rows}
+
+
+def _rows(layout: Layout, path: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(files.read_bytes(layout.path(path)).decode(), newline="")))
+
+
+def _fault(layout: Layout, path: str, expected: tuple[int, str]) -> Fault | None:
+    uri = layout.path(path)
+    if not files.exists(uri):
+        return Fault(path, "missing")
+    if (files.file_size(uri), files.sha256(uri)) != expected:
+        return Fault(path, "its bytes are not those that the export has written")
+    return None
