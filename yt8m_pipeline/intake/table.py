@@ -16,6 +16,7 @@ from yt8m_pipeline.intake.understood import Label, Reading, Record, Unused
 from yt8m_pipeline.intake.values import identifier, number, text
 from yt8m_pipeline.intake.video_files import EMPTY
 from yt8m_pipeline.parsing import parse_json
+from yt8m_pipeline.tables.text import LATIN
 
 GUESSES: Mapping[str, tuple[str, ...]] = {
     "path": (
@@ -78,7 +79,7 @@ def _read(kind: str, documents: Sequence[Document], options: Options) -> Reading
             else:
                 records.append(record)
                 unused += [Unused(why, where) for why in _faults(row, roles) if isinstance(row, dict)]
-    notes = [_unused_columns(documents, columns)] if records else []
+    notes = [_unused_columns(documents, columns), _guessed_encodings(documents)] if records else []
     return Reading(kind, records, columns=columns, notes=list(filter(None, notes)), unused=unused,
                    is_labelled="label" in columns)  # fmt: skip
 
@@ -269,6 +270,14 @@ def _unused_columns(documents: Sequence[Document], columns: Mapping[str, str]) -
     free = {guess: role for role, guesses in GUESSES.items() if role not in columns for guess in guesses}
     shown = [name + _meant(name, free) for name in others]
     return f"columns that are not used: {', '.join(shown)}" if shown else ""
+
+
+def _guessed_encodings(documents: Sequence[Document]) -> str:
+    names = ", ".join(document.name for document in documents if document.columns and document.is_guessed)
+    meant = (
+        f"the bytes are not UTF-8, and are read as Windows-1252 ({LATIN}); if that is wrong, name it with --encoding"
+    )
+    return f"{names}: {meant}" if names else ""
 
 
 def _meant(name: str, free: Mapping[str, str]) -> str:
