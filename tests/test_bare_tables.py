@@ -100,6 +100,22 @@ def test_a_text_that_means_no_partition_ends_the_build_before_a_film_is_opened(b
     assert not list((bare / "untouched").rglob("*.npz"))
 
 
+def test_one_film_given_two_partitions_ends_the_build_before_it_is_opened(bare: Path, tmp_path: Path) -> None:
+    films = [path.resolve() for path in (bare / "corpus" / "videos").iterdir()][:1]
+    (tmp_path / "videos.csv").write_text(
+        "video_id,uri,subset,duration_seconds\n" + f"a,{films[0]},0,9\nb,{films[0]},4,9\n"
+    )
+    (tmp_path / "annotations.csv").write_text("video_id,entity_id\na,dog\nb,dog\n")
+    settings = {"tables.root": tmp_path, "tables.videos": "videos.csv", "tables.annotations": "annotations.csv",
+                "store": tmp_path / "features", "output": tmp_path / "dataset", "pca.components": "auto",
+                "video_sampling.min_duration_seconds": 0}  # fmt: skip
+    ended = yt8m("build", str(bare / "config.yaml"), *(f"--set={name}={value}" for name, value in settings.items()))
+    what, _, why, _ = four_parts(ended)
+    assert what == "The videos table gives one film several partitions"
+    assert why.endswith("first a in train; b in test")
+    assert {path.name for path in (tmp_path / "features").rglob("*") if path.is_file()} <= {"space.json"}
+
+
 def test_nobody_rated_and_the_dataset_says_so(bare: Path) -> None:
     with (bare / "dataset" / "vocabulary.csv").open() as stream:
         assert {(row["MeanRaterScore"], row["Specificity"]) for row in csv.DictReader(stream)} == {("", "")}

@@ -94,3 +94,15 @@ def test_a_source_is_initialized_before_it_is_built(here: Path) -> None:
     what, _, _, fix = four_parts(run("build", "clips", *settings, "--output", "out"))
     assert what.startswith("Files are not replaced")
     assert "`yt8m build out/config.yaml`" in fix
+
+
+def test_a_very_long_label_does_not_flood_the_terminal(here: Path) -> None:
+    video_files(here, "a.mp4")
+    label = "z" * 200_000
+    write(here / "t.csv", f"path,label\na.mp4,{label}\n")
+    printed = run("init", "t.csv", "--output", "out")
+    assert printed.returncode == 0
+    assert "… (200,000 characters)" in "".join(sign for sign in printed.stdout if sign not in "│┃\n").replace("  ", "")
+    assert len(printed.stdout) < 30_000
+    facts = json.loads(run("init", "t.csv", "--output", "out", "--json").stdout)
+    assert facts["largest_classes"] == [{"class": label, "videos": 1}]

@@ -28,3 +28,14 @@ def test_a_compressed_list_without_a_header(tmp_path: Path) -> None:
     video_files(tmp_path, "a.mp4", "b.mp4")
     (tmp_path / "t.csv.gz").write_bytes(gzip.compress(b"a.mp4,52;3\nb.mp4,3\n"))
     assert read(tmp_path / "t.csv.gz").classes == {"52": 1, "3": 2}
+
+
+def test_a_guessed_encoding_is_told_and_can_be_named(tmp_path: Path) -> None:
+    video_files(tmp_path, "a.mp4")
+    (tmp_path / "t.csv").write_bytes("path,label\na.mp4,犬\n".encode("shift_jis"))
+    guessed = read(tmp_path / "t.csv")
+    assert any(
+        note.startswith("t.csv: the bytes are not UTF-8, and are read as Windows-1252") for note in guessed.notes
+    )
+    named = read(tmp_path / "t.csv", encoding="shift_jis")
+    assert (named.classes, named.notes) == ({"犬": 1}, [])

@@ -174,8 +174,8 @@ def test_cells_that_cannot_be_used_are_listed(folder: Path) -> None:
     assert [(video.duration_seconds, video.view_count) for video in understood.videos] == [(None, None), (10.0, 2)]
     assert sorted(understood.unused) == [
         Unused("2 fields, the header has 4", "t.csv, row 4"),
-        Unused("a cell of duration that is no number", "t.csv, row 1"),
-        Unused("a cell of views that is no whole number", "t.csv, row 1"),
+        Unused("a cell of duration that is no number from 0", "t.csv, row 1"),
+        Unused("a cell of views that is no whole number from 0", "t.csv, row 1"),
         Unused("a row without a path or an id, or one that is not UTF-8", "t.csv, row 2"),
     ]
 
@@ -210,3 +210,42 @@ def test_unreadable_files_are_told_in_four_parts(tmp_path: Path, data: bytes, en
     (tmp_path / f"x.{ending}").write_bytes(data)
     with pytest.raises(UsageError):
         read(tmp_path / f"x.{ending}", tmp_path)
+
+
+def test_ids_are_those_that_the_tables_read(folder: Path) -> None:
+    text = "path,label,group,split\na.mp4,7.0,1.0,0.0\nb.mp4,7,1,0\nc.mp4,7,,\n"
+    understood = read(write(folder / "t.csv", text))
+    assert understood.classes == {"7": 3}
+    assert understood.groups == {"1": 2}
+    assert understood.partitions == {"0": 2, "": 1}
+
+
+def test_indicators_of_a_column_with_gaps(folder: Path) -> None:
+    understood = read(write(folder / "t.csv", "path,dog,cat\na.mp4,1.0,0.0\nb.mp4,0.0,1.0\nc.mp4,1.0,\n"))
+    assert understood.classes == {"dog": 2, "cat": 1}
+
+
+def test_what_a_nested_label_says_is_kept_or_listed(folder: Path) -> None:
+    labels = [
+        {"entity_id": "dog", "score": "high"},
+        {"label": 7, "score": "0.5", "start_seconds": 1, "end_seconds": 2.5},
+        {"score": 1},
+    ]
+    understood = read(write(folder / "t.jsonl", json.dumps({"path": "a.mp4", "labels": labels, "score": 0.9})))
+    assert understood.videos[0].labels == (Label("dog", 0.9), Label("7", 0.5, 1, 2.5))
+    assert [item.why for item in understood.unused] == [
+        "the score of a label that is no number",
+        "a label without a text; it would be entity_id or label or name of the label",
+    ]
+
+
+def test_one_path_may_be_written_in_several_ways(folder: Path) -> None:
+    understood = read(write(folder / "t.csv", f"path,label\na.mp4,dog\n./a.mp4,cat\n{folder}/.//a.mp4,park\n"))
+    assert [video.uri for video in understood.videos] == [f"{folder}/a.mp4"]
+    assert understood.classes == {"dog": 1, "cat": 1, "park": 1}
+
+
+def test_negative_numbers_are_none(folder: Path) -> None:
+    understood = read(write(folder / "t.csv", "path,label,duration,views\na.mp4,dog,-3,-1\n"))
+    assert (understood.videos[0].duration_seconds, understood.videos[0].view_count) == (None, None)
+    assert len(understood.unused) == 2

@@ -49,6 +49,9 @@ Dataset = Annotated[
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one config field.")]
 Output = Annotated[str | None, typer.Option("--output", help="Folder of the dataset; overrides the config's.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+MAX_SHOWN = 2_000
+"""The most characters of a cell that a printed table shows: more than any path or message has."""
+
 PIPED_WIDTH = 10_000
 """How many columns wide a table may be where neither a terminal nor COLUMNS limits it: as wide as its rows."""
 
@@ -186,11 +189,16 @@ def _console() -> "Console":
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> "Table":
-    """A table of rows with the same names. Text that does not fit is folded, never cut."""
+    """A table of rows with the same names. Text that does not fit is folded; only what no line of text is, is cut."""
     from rich.table import Column, Table
     from rich.text import Text
 
     table = Table(*(Column(name, overflow="fold") for name in rows[0]))
     for row in rows:
-        table.add_row(*(Text(printable(str(cell))) for cell in row.values()))
+        table.add_row(*(Text(printable(_shown(str(cell)))) for cell in row.values()))
     return table
+
+
+def _shown(text: str) -> str:
+    """A cell of a table: a label may have a million signs, which nobody reads; --json has them all."""
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}… ({len(text):,} characters)"

@@ -1,5 +1,6 @@
 """`yt8m init`: writes the tables and a config from what people have."""
 
+import codecs
 import os
 import shlex
 from collections.abc import Sequence
@@ -39,6 +40,14 @@ MEANINGS = {
 Column = str | None
 
 
+def encoding_name(text: str) -> str:
+    """Parses --encoding: a name that Python knows, or auto."""
+    try:
+        return text if text == "auto" else codecs.lookup(text).name
+    except LookupError:
+        raise typer.BadParameter(f"{text!r} is no encoding that Python knows, such as utf-8 or shift_jis") from None
+
+
 def init(  # noqa: PLR0913  each argument is an option of the command line
     sources: Annotated[
         list[str],
@@ -75,6 +84,14 @@ def init(  # noqa: PLR0913  each argument is an option of the command line
     score_column: Annotated[Column, _column("score")] = None,
     start_column: Annotated[Column, _column("start")] = None,
     end_column: Annotated[Column, _column("end")] = None,
+    encoding: Annotated[
+        str,
+        typer.Option(
+            parser=encoding_name,
+            metavar="NAME",
+            help="The encoding of tables, such as shift_jis; auto takes what their bytes tell.",
+        ),
+    ] = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Write tables and a config from a folder of videos, a table, or the annotations of a known dataset."""
@@ -93,7 +110,9 @@ def init(  # noqa: PLR0913  each argument is an option of the command line
     columns: dict[str, tuple[str, ...]] = {role: (name,) for role, name in named.items() if name is not None}
     columns |= {"label": tuple(label_column)} if label_column else {}
     folder = output or default_folder(sources[0])
-    understood = initialize(sources, folder, Options(match, group_by, split, columns), model=model, force=force)
+    understood = initialize(
+        sources, folder, Options(match, group_by, split, columns, encoding), model=model, force=force
+    )
     show(_facts(understood, folder), as_json, _title(understood, folder))
 
 

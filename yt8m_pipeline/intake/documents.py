@@ -14,7 +14,8 @@ import pyarrow as pa
 from yt8m_pipeline import files
 from yt8m_pipeline.errors import UsageError
 from yt8m_pipeline.parsing import parse_json
-from yt8m_pipeline.tables.formats import format_of
+from yt8m_pipeline.tables.formats import Format, Header, format_of
+from yt8m_pipeline.tables.text import AUTO, LATIN
 
 TABLE = re.compile(r"\.(csv|jsonl|ndjson|parquet|tsv)(\.gz)?\Z", re.IGNORECASE)
 """The endings of files that may be tables."""
@@ -32,10 +33,11 @@ class Document:
         uri: Its absolute path, or its URI.
         name: Its path relative to the source.
         is_given: Whether the user named this file, and not a folder that it is in.
+        encoding: The encoding of a table, or `AUTO`.
     """
 
-    def __init__(self, uri: str, name: str, is_given: bool) -> None:
-        self.uri, self.name, self.is_given = uri, name, is_given
+    def __init__(self, uri: str, name: str, is_given: bool, encoding: str = AUTO) -> None:
+        self.uri, self.name, self.is_given, self._encoding = uri, name, is_given, encoding
 
     @property
     def base_name(self) -> str:
@@ -65,9 +67,21 @@ class Document:
         Raises:
             UsageError: if it cannot be read.
         """
+        return tuple(name for name, _ in self._header.columns)
+
+    @property
+    def is_guessed(self) -> bool:
+        """Whether the encoding of a table is a guess, since its bytes are not UTF-8 and nobody named another."""
+        return self._encoding == AUTO and self._header.encoding == LATIN
+
+    @cached_property
+    def _header(self) -> Header:
         with self._opened() as stream:
-            header = format_of(self.uri, "source").header(stream)
-        return tuple(name for name, _ in header.columns)
+            return self._format.header(stream)
+
+    @property
+    def _format(self) -> Format:
+        return format_of(self.uri, "source", self._encoding)
 
     def rows(self, wanted: Sequence[str], names: Sequence[str] = ()) -> Iterator[tuple[int, dict[str, Any] | str]]:
         """The rows of a table by their numbers: the wanted cells, or the reason why a row cannot be read.
@@ -77,14 +91,14 @@ class Document:
             names: The names of all columns of a CSV file that has no header.
         """
         with self._opened() as stream:
-            source: IO[bytes] = io.BytesIO(self._header(names) + stream.read()) if names else stream
-            for batch in format_of(self.uri, "source").batches(source, wanted, None):
+            source: IO[bytes] = io.BytesIO(self._names_line(names) + stream.read()) if names else stream
+            for batch in self._format.batches(source, wanted, None):
                 yield from batch.malformed.items()
                 cells = [_cells(batch.columns.get(name), len(batch.rows)) for name in wanted]
                 for number, row in zip(batch.rows.tolist(), zip(*cells, strict=True), strict=True):
                     yield number, dict(zip(wanted, row, strict=True))
 
-    def _header(self, names: Sequence[str]) -> bytes:
+    def _names_line(self, names: Sequence[str]) -> bytes:
         """The line that a table without a header lacks; compressed, it can be put before a compressed file."""
         line = ",".join(names).encode() + b"\n"
         return gzip.compress(line, mtime=0) if self.is_compressed else line
@@ -155,7 +169,7 @@ class _Opened:
 
 
 def _unreadable(uri: str, error: BaseException) -> UsageError:
-    fix = "check the path, rights and format; texts are read as UTF-8"
+    fix = "check the path, rights and format; lists and JSON are read as UTF-8"
     return UsageError(what="A source cannot be read", where=uri, why=" ".join(str(error).split()), fix=fix)
 
 

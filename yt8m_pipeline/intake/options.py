@@ -27,9 +27,11 @@ class Options:
         group_by: A regular expression whose first group, found in the path of a video, is the id of its group.
         split: Which of several official splits is taken, from 1; None takes the first.
         columns: The columns of a table by their roles; several are possible for labels.
+        encoding: The encoding of tables, by a name that Python knows; "auto" takes what their bytes tell.
     """
 
     match: str | None = None
     group_by: str | None = None
     split: int | None = None
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    encoding: str = "auto"

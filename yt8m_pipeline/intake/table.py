@@ -1,6 +1,7 @@
 """Tables of one's own, and Hugging Face's metadata files: a column of paths or ids, and what the others are."""
 
 import difflib
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -12,9 +13,10 @@ from yt8m_pipeline.intake.options import Options
 from yt8m_pipeline.intake.source import NEVER, Source
 from yt8m_pipeline.intake.splits import partition_of
 from yt8m_pipeline.intake.understood import Label, Reading, Record, Unused
-from yt8m_pipeline.intake.values import number, text
+from yt8m_pipeline.intake.values import identifier, number, text
 from yt8m_pipeline.intake.video_files import EMPTY
 from yt8m_pipeline.parsing import parse_json
+from yt8m_pipeline.tables.text import LATIN
 
 GUESSES: Mapping[str, tuple[str, ...]] = {
     "path": (
@@ -39,6 +41,8 @@ GUESSES: Mapping[str, tuple[str, ...]] = {
 YOUTUBE = re.compile(r"https?://\S*(?:[?&]v=|youtu\.be/)([\w-]{11})")
 NAMES_OF_LABELS = ("entity_id", "label", "name")
 """The keys under which a nested label has its text."""
+FACTS_OF_LABELS = {"score": "score", "start": "start_seconds", "end": "end_seconds"}
+"""What a label says beside its text, by the roles of columns: the keys of a nested label, and the fields of `Label`."""
 
 
 def _recognizes(document: Document) -> bool:
@@ -75,7 +79,7 @@ def _read(kind: str, documents: Sequence[Document], options: Options) -> Reading
             else:
                 records.append(record)
                 unused += [Unused(why, where) for why in _faults(row, roles) if isinstance(row, dict)]
-    notes = [_unused_columns(documents, columns)] if records else []
+    notes = [_unused_columns(documents, columns), _guessed_encodings(documents)] if records else []
     return Reading(kind, records, columns=columns, notes=list(filter(None, notes)), unused=unused,
                    is_labelled="label" in columns)  # fmt: skip
 
@@ -98,7 +102,7 @@ def _roles(document: Document, options: Options) -> dict[str, tuple[str, ...]]:
             what="A table names no videos",
             where=document.uri,
             why=f"none of its columns is known to hold paths or ids: {', '.join(document.columns)}",
-            fix="name the column with --path-column or --id-column",
+            fix="name the column with --path-column or --id-column; a table without a line of names needs one",
         )
     _require_unique(document, [name for names in roles.values() for name in names])
     return {role: names for role, names in roles.items() if names}
@@ -145,34 +149,36 @@ def _indicator(value: Any) -> bool | None:
     """Whether a video has a label, by the cell of its column; None where the cell does not say."""
     if isinstance(value, bool):
         return value
-    return {"0": False, "1": True, "": False}.get(text(value))
+    return {"0": False, "1": True, "": False}.get(identifier(value))
 
 
 def _record(row: Mapping[str, Any], roles: Mapping[str, tuple[str, ...]], document: Document) -> Record | str:
     cells = {role: row[names[0]] for role, names in roles.items()}
-    path, identifier = text(cells.get("path")), text(cells.get("id"))
-    if not path and not identifier:
+    path, own_id = text(cells.get("path")), identifier(cells.get("id"))
+    if not path and not own_id:
         return "a row without a path or an id, or one that is not UTF-8"
     address = YOUTUBE.match(path)
     if address:
-        path, identifier = address.group(1), identifier or address.group(1)
+        path, own_id = address.group(1), own_id or address.group(1)
     elif path.startswith(("http://", "https://")):
         return "a web address: a build opens local files and objects in buckets"
     return Record(
-        identifier,
-        tuple(filter(None, (path, identifier))),
+        own_id,
+        tuple(filter(None, (path, own_id))),
         "" if address or not path else _place(path, document),
         tuple(_labels(row, roles, cells)),
-        text(cells.get("split")) or _partition_of_place(document, path),
-        text(cells.get("group")),
-        number(cells.get("duration")),
+        identifier(cells.get("split")) or _partition_of_place(document, path),
+        identifier(cells.get("group")),
+        _amount(cells.get("duration")),
         _whole(cells.get("views")),
     )
 
 
 def _place(path: str, document: Document) -> str:
-    is_whole = "://" in path or path.startswith("/")
-    return path if is_whole else files.join(document.folder, path)
+    if "://" in path:
+        return path
+    place = path if path.startswith("/") else files.join(document.folder, path)
+    return place if "://" in place else re.sub(r"/(\./|/)+", "/", place)
 
 
 def _partition_of_place(document: Document, path: str) -> str:
@@ -182,28 +188,42 @@ def _partition_of_place(document: Document, path: str) -> str:
 
 
 def _whole(value: Any) -> int | None:
-    found = number(value)
+    found = _amount(value)
     return int(found) if found is not None and found.is_integer() else None
+
+
+def _amount(value: Any) -> float | None:
+    """A number that is not negative."""
+    found = number(value)
+    return found if found is None or found >= 0 else None
+
+
+_READERS = {"duration": _amount, "views": _whole, **dict.fromkeys(FACTS_OF_LABELS, number)}
+_MEANT = {"duration": "number from 0", "views": "whole number from 0"}
 
 
 def _labels(row: Mapping[str, Any], roles: Mapping[str, tuple[str, ...]], cells: Mapping[str, Any]) -> Iterator[Label]:
     names = roles.get("label", ())
-    score, start, end = (number(cells.get(role)) for role in ("score", "start", "end"))
+    whole = Label("", *(number(cells.get(role)) for role in FACTS_OF_LABELS))
     if len(names) > 1 and all(_indicator(row[name]) is not None for name in names):
-        yield from (Label(text(name), score, start, end) for name in names if _indicator(row[name]))
+        yield from (whole._replace(entity_id=text(name)) for name in names if _indicator(row[name]))
         return
     for name in names:
         for item in _items(row[name]):
-            label, own_score = _label(item)
-            if label:
-                yield Label(label, score if own_score is None else own_score, start, end)
+            label = _label(item, whole)
+            if label.entity_id:
+                yield label
 
 
-def _label(item: Any) -> tuple[str, float | None]:
-    """The text of an item of a list of labels, and the score that a nested one has."""
+def _label(item: Any, whole: Label) -> Label:
+    """An item of a list of labels. What a nested one does not say of itself, the row says of all its labels."""
     if not isinstance(item, dict):
-        return text(item), None
-    return next(filter(None, (text(item.get(key)) for key in NAMES_OF_LABELS)), ""), number(item.get("score"))
+        return whole._replace(entity_id=identifier(item))
+    facts = {field: number(item.get(field)) for field in FACTS_OF_LABELS.values()}
+    return whole._replace(
+        entity_id=next(filter(None, (identifier(item.get(key)) for key in NAMES_OF_LABELS)), ""),
+        **{field: value for field, value in facts.items() if value is not None},
+    )
 
 
 def _items(value: Any) -> Sequence[Any]:
@@ -226,12 +246,22 @@ def _items(value: Any) -> Sequence[Any]:
 
 def _faults(row: dict[str, Any] | str, roles: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
     """What is in a row that cannot be used, while the rest of it can."""
-    for role in ("duration", "views", "score", "start", "end"):
+    cells = row if isinstance(row, dict) else {}
+    for role, read in _READERS.items():
         for name in roles.get(role, ()):
-            value = row[name] if isinstance(row, dict) else None
-            known = _whole(value) if role == "views" else number(value)
-            if known is None and text(value):
-                yield f"a cell of {name} that is no {'whole ' * (role == 'views')}number"
+            if read(cells.get(name)) is None and text(cells.get(name)):
+                yield f"a cell of {name} that is no {_MEANT.get(role, 'number')}"
+    for item in itertools.chain.from_iterable(_items(cells.get(name)) for name in roles.get("label", ())):
+        if isinstance(item, dict):
+            yield from _faults_of_label(item)
+
+
+def _faults_of_label(item: Mapping[str, Any]) -> Iterator[str]:
+    if not _label(item, Label("")).entity_id:
+        yield f"a label without a text; it would be {' or '.join(NAMES_OF_LABELS)} of the label"
+    for field in FACTS_OF_LABELS.values():
+        if number(item.get(field)) is None and text(item.get(field)):
+            yield f"the {field} of a label that is no number"
 
 
 def _unused_columns(documents: Sequence[Document], columns: Mapping[str, str]) -> str:
@@ -240,6 +270,14 @@ def _unused_columns(documents: Sequence[Document], columns: Mapping[str, str]) -
     free = {guess: role for role, guesses in GUESSES.items() if role not in columns for guess in guesses}
     shown = [name + _meant(name, free) for name in others]
     return f"columns that are not used: {', '.join(shown)}" if shown else ""
+
+
+def _guessed_encodings(documents: Sequence[Document]) -> str:
+    names = ", ".join(document.name for document in documents if document.columns and document.is_guessed)
+    meant = (
+        f"the bytes are not UTF-8, and are read as Windows-1252 ({LATIN}); if that is wrong, name it with --encoding"
+    )
+    return f"{names}: {meant}" if names else ""
 
 
 def _meant(name: str, free: Mapping[str, str]) -> str:

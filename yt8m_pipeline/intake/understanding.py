@@ -40,7 +40,7 @@ def understand(sources: Sequence[str], options: Options | None = None, *, withou
         UsageError: if there is no video, a source cannot be read, or it contradicts itself.
     """
     options = options or Options()
-    found = find(sources, without=without)
+    found = find(sources, without=without, encoding=options.encoding)
     reading, unread = read_found(found, options)
     matched, lacking = _match(reading, found.video_files, options)
     if not matched:

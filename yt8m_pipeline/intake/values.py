@@ -1,7 +1,10 @@
 """The cells of annotation files as texts and numbers. What is no number is None: it is never guessed."""
 
 import math
+import re
 from typing import Any
+
+from yt8m_pipeline.tables.cells import POINT_ZERO
 
 
 def text(value: Any) -> str:
@@ -16,6 +19,15 @@ def text(value: Any) -> str:
         value = int(value)
     line = " ".join(str(value).split())
     return line if _is_text(line) else ""
+
+
+def identifier(value: Any) -> str:
+    """A cell as an id, which is the same as the tables read it: pandas writes 12 as 12.0 where its column has gaps.
+
+    >>> identifier("12.0"), identifier(12), identifier("1.5")
+    ('12', '12', '1.5')
+    """
+    return re.sub(POINT_ZERO, r"\1", text(value))
 
 
 def _is_text(line: str) -> bool:

@@ -11,6 +11,7 @@ from yt8m_pipeline.errors import UsageError
 from yt8m_pipeline.intake.documents import Document
 from yt8m_pipeline.intake.understood import Unused
 from yt8m_pipeline.places import ANYWHERE, has_table_ending, has_video_ending, without_video_ending
+from yt8m_pipeline.tables.text import AUTO
 
 SYSTEM = re.compile(r"(\..*|__MACOSX|Thumbs\.db|desktop\.ini)\Z", re.IGNORECASE | re.DOTALL)
 """The names of files and folders that systems put beside people's own, and of hidden ones."""
@@ -38,11 +39,13 @@ class Found:
         videos: Sorted by their names in each source.
         documents: The other files that may be annotations.
         unused: What is neither, and why.
+        encoding: The encoding of the tables among the documents, or `AUTO`.
     """
 
     video_files: list[VideoFile] = field(default_factory=list)
     documents: list[Document] = field(default_factory=list)
     unused: list[Unused] = field(default_factory=list)
+    encoding: str = AUTO
 
     def add(self, uri: str, name: str, *, is_given: bool) -> None:
         """Sorts a file into its list."""
@@ -52,22 +55,23 @@ class Found:
         elif has_video_ending(name):
             self.video_files.append(VideoFile(uri, name))
         elif is_given or has_table_ending(name):
-            self.documents.append(Document(uri, name, is_given))
+            self.documents.append(Document(uri, name, is_given, self.encoding))
         else:
             self.unused.append(Unused(NO_VIDEO, name))
 
 
-def find(sources: Sequence[str], *, without: str = "") -> Found:
+def find(sources: Sequence[str], *, without: str = "", encoding: str = AUTO) -> Found:
     """Finds the videos and documents of sources: folders, files, or folders in a bucket.
 
     Args:
         sources: Paths or URIs.
         without: A folder that is left out, since it is where the tables go.
+        encoding: The encoding of tables, or `AUTO`.
 
     Raises:
         UsageError: if there is no such file or folder, or it cannot be listed.
     """
-    found = Found()
+    found = Found(encoding=encoding)
     for source in sources:
         if not files.is_local(source):
             _find_remote(source.rstrip("/"), without.rstrip("/"), found)

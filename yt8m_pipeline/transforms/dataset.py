@@ -46,6 +46,7 @@ from yt8m_pipeline.selection.duplicate_films import Cluster
 from yt8m_pipeline.store.feature_store import FeatureStore
 from yt8m_pipeline.transforms.combiners import Sum
 from yt8m_pipeline.transforms.compression import load_pca, load_quantizer
+from yt8m_pipeline.transforms.duplicate_films import FindSameUri
 from yt8m_pipeline.transforms.monitoring import advance, announce, timed
 from yt8m_pipeline.transforms.steps import FlatMap, Map, Passes
 
@@ -201,7 +202,13 @@ class CheckSelection(beam.PTransform[PCollection[Video], PCollection[bool]]):
     def expand(self, videos: PCollection[Video]) -> PCollection[bool]:
         frames = videos | "most frames" >> Map(_most_frames, self.config.decoding)
         total = frames | "frames at most" >> beam.CombineGlobally(Sum(Counter()))
-        return total | Passes(check_selected_frames, self.config, self.layout)
+        clusters = AsSingleton(videos | FindSameUri())
+        return total | Passes(_check_selected, clusters, self.config, self.layout)
+
+
+def _check_selected(frames: Mapping[str, int], clusters: Sequence[Cluster], config: Config, layout: Layout) -> None:
+    check_given_partitions(clusters, config, layout)
+    check_selected_frames(frames, config, layout)
 
 
 def _most_frames(video: Video, decoding: Decoding) -> Counter[str]:

@@ -101,6 +101,17 @@ class _RejectSameFeatures(NotingDoFn):
         yield TaggedOutput(REJECTS, outcome.rejects)
 
 
+class FindSameUri(beam.PTransform[PCollection[Video], PCollection[list[Cluster]]]):
+    """PCollection[Video] → the clusters of those with the same uri, in one list, before any of them is opened."""
+
+    def expand(self, videos: PCollection[Video]) -> PCollection[list[Cluster]]:
+        return videos | "uris" >> Map(_copy_by_uri) | GroupByFilm() | "clusters" >> Map(_clusters)
+
+
+def _copy_by_uri(video: Video) -> tuple[str, CopyCells]:
+    return f"uri {video.uri}", (video.video_id, _unit(video), video.partition.value, video.is_given)
+
+
 class Together(NamedTuple):
     """The videos of a dataset with the films that several of them have.
 
@@ -134,9 +145,8 @@ class KeepFilmsTogether(SeveralOutputs[PCollection[StoredVideo], Together]):
 
 def _copies(stored: StoredVideo) -> Iterator[tuple[str, CopyCells]]:
     """The video by each film that it may be: by its features, and by its uri, which may have had other bytes before."""
-    video = stored.video
-    for film in (f"features {stored.entry.sha256}", f"uri {video.uri}"):
-        yield film, (video.video_id, _unit(video), video.partition.value, video.is_given)
+    by_uri, cells = _copy_by_uri(stored.video)
+    yield from ((f"features {stored.entry.sha256}", cells), (by_uri, cells))
 
 
 def _clusters(films: Iterable[Sequence[CopyCells]]) -> list[Cluster]:
