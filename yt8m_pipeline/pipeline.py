@@ -126,7 +126,7 @@ def export_dataset(root: Pipeline, plan: ExportPlan) -> None:
 
 def export_for_trainers(root: Pipeline, plan: TrainerExportPlan) -> None:
     """Adds the writing of a finished dataset in the format of another trainer, one file for each shard."""
-    shards = root | beam.Create(plan.shards) | beam.Reshuffle()  # Shard
+    shards = root | beam.Create(plan.shards) | beam.Reshuffle()  # (Shard, Shard)
     written = shards | WriteForTrainers(plan)  # ExportedFile
     copied = root | CopyForTrainers(plan)  # ExportedFile
     _ = (written, copied) | "Files" >> beam.Flatten() | WriteExportList(plan)

@@ -28,7 +28,7 @@ from yt8m_pipeline.parsing import parse_json
 LIST = "export.json"
 """The file that lists an export."""
 
-REVISION = 1
+REVISION = 2
 """The revision of what the writers write. Whoever changes a byte of it raises this number."""
 
 
@@ -98,10 +98,19 @@ class TrainerExportPlan:
     writer: ShardWriter
 
     @property
-    def shards(self) -> list[Shard]:
-        """All shards of the dataset, sorted. Each becomes one file."""
-        names = {row.path.rsplit("/", 1)[1].removesuffix(".tfrecord") for row in self.manifest.shards}
-        return sorted(map(Shard.of_name, names))
+    def shards(self) -> list[tuple[Shard, Shard]]:
+        """Each shard that has videos, sorted, and the shard of the export that it becomes, numbered without gaps.
+
+        WebDataset ends a training with "No samples found" in a worker all of whose files are empty.
+        """
+        rows = [row for row in self.manifest.shards if row.level == "frame" and row.records]
+        found = sorted(Shard.of_name(row.path.rsplit("/", 1)[1].removesuffix(".tfrecord")) for row in rows)
+        by_partition = [[shard for shard in found if shard.partition == part] for part in Partition]
+        return [
+            (shard, Shard(shard.partition, number, len(shards)))
+            for shards in by_partition
+            for number, shard in enumerate(shards)
+        ]
 
     @property
     def key(self) -> str:
