@@ -14,7 +14,6 @@ from apache_beam.transforms.util import WaitOn
 
 from yt8m_pipeline.accounting.reasons import Stage
 from yt8m_pipeline.data_model import Partition, StoredVideo, Video
-from yt8m_pipeline.dataset.manifest import PUBLISHED
 from yt8m_pipeline.jobs.build_plan import BuildPlan
 from yt8m_pipeline.jobs.export_plan import ExportPlan
 from yt8m_pipeline.jobs.extract_plan import ExtractPlan
@@ -127,7 +126,7 @@ def export_dataset(root: Pipeline, plan: ExportPlan) -> None:
 
 def export_for_trainers(root: Pipeline, plan: TrainerExportPlan) -> None:
     """Adds the writing of a finished dataset in the format of another trainer, one file for each shard."""
-    shards = root | beam.Create(plan.shards) | beam.Reshuffle()  # Shard
+    shards = root | beam.Create(plan.shards) | beam.Reshuffle()  # (Shard, Shard)
     written = shards | WriteForTrainers(plan)  # ExportedFile
     copied = root | CopyForTrainers(plan)  # ExportedFile
     _ = (written, copied) | "Files" >> beam.Flatten() | WriteExportList(plan)
@@ -167,10 +166,12 @@ def extract_videos(root: Pipeline, plan: ExtractPlan) -> None:
     summaries = stored | SummarizePartitions()  # (str, PartitionSummary)
     sizes = pca | DecideShards(config.shards, summaries)  # {str: int}
     groups = stored | GroupByShard(config.shards.salt, sizes)  # (Shard, [StoredVideo])
-    shards = groups | WriteShards(Writing(plan.store, plan.journal, None, PUBLISHED), pca, quantizer, indices)  # Step
+    shards = groups | WriteShards(
+        Writing(plan.store, plan.journal, None, plan.published), pca, quantizer, indices
+    )  # Step
     arrays = groups | WriteArrays(copying, plan.wanted.form, plan.wanted.raw, pca, quantizer)  # FileEntry
     rows = groups | ListVideos(indices, plan.keep_columns)  # pa.Table
-    tables = rows | WriteVideos(layout, passed, pca, quantizer, PUBLISHED)  # FileEntry
+    tables = rows | WriteVideos(layout, passed, pca, quantizer, plan.published)  # FileEntry
     _ = counts | WriteManifest(
         layout,
         plan.for_manifest,

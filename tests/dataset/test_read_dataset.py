@@ -94,6 +94,12 @@ def test_damage_is_refused_with_the_file_and_record(tmp_path: Path, position: in
         list(read_dataset.read_frames("train", tmp_path))
 
 
+def test_a_folder_may_be_given_by_its_name(tmp_path: Path) -> None:
+    folder = write_example(tmp_path)
+    assert [item.video_id for item in read_dataset.read_frames("train", folder)] == ["a", "b", "c"]
+    assert read_dataset.classes(folder) == open_dataset(folder).classes
+
+
 def test_a_shard_that_lost_records_is_refused(tmp_path: Path) -> None:
     dataset = Dataset(tmp_path, Quantizer.uniform())
     dataset.file(shard_path("frame", Partition.TRAIN, 1)).write_bytes(b"")

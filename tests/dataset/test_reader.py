@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.dataset.example import write_example
 from yt8m_pipeline.compression.distortion import Distortion
 from yt8m_pipeline.compression.histogram import Histogram
 from yt8m_pipeline.compression.quantization import Quantizer
@@ -251,6 +252,18 @@ def test_a_name_of_no_partition_is_wrong_usage(damaged: Dataset, name: str) -> N
     for read in READERS:
         with pytest.raises(UsageError, match=re.escape(text)):
             read(str(damaged.root), name)
+
+
+@pytest.mark.parametrize("max_frames", [0, -1])
+def test_no_frames_of_a_video_is_wrong_usage(damaged: Dataset, max_frames: int) -> None:
+    with pytest.raises(UsageError, match="No frame would be left of a video"):
+        read_frames(str(damaged.root), "train", max_frames=max_frames)
+
+
+@pytest.mark.parametrize("label", [-1, 10_000])
+def test_multi_hot_refuses_what_is_no_label(tmp_path: Path, label: int) -> None:
+    with pytest.raises(ValueError, match=f"{label} is no label"):
+        open_dataset(write_example(tmp_path)).multi_hot([0, label])
 
 
 def test_an_example_shows_its_shapes_and_no_data(damaged: Dataset) -> None:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import tarfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,21 @@ def test_folders_that_are_not_of_this_export_are_refused(built: Path, tmp_path: 
     with pytest.raises(UsageError, match="folder of its own"):
         export_for_trainers(dataset, f"{dataset}/export", "hf")
     assert (tmp_path / "notes" / "a.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("form", TrainerFormat)
+def test_no_file_is_without_videos_and_none_is_left_out_of_the_numbers(
+    built: Path, tmp_path: Path, form: TrainerFormat
+) -> None:
+    plan = plan_trainer_export(str(built / "dataset"), str(tmp_path / "x"), form)
+    rows = plan.dataset.rows
+    emptied = {path: replace(row, records=0) if "train-00000" in path else row for path, row in rows.items()}
+    pairs = replace(plan, dataset=replace(plan.dataset, rows=emptied)).shards
+    train = [(shard.index, target.index, target.of) for shard, target in pairs if shard.partition == Partition.TRAIN]
+    assert train == [(1, 0, 3), (2, 1, 3), (3, 2, 3)]
+    assert all(rows[shard.file("frame")].records for shard, _ in plan.shards)
+    found = export_for_trainers(str(built / "dataset"), str(tmp_path / "x"), form).list
+    assert sum(file.videos > 0 for file in found.files) == len(plan.shards)
 
 
 def test_a_damaged_shard_is_not_exported(copied: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import gzip
 import json
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from yt8m_pipeline.dataset.reader import open_dataset, read_frames
 from yt8m_pipeline.dataset.records import parse_frame_record
 from yt8m_pipeline.dataset.tfrecord import read_records
 from yt8m_pipeline.dataset.verify import verify
+from yt8m_pipeline.jobs.extract_plan import Wanted, plan_extraction
 from yt8m_pipeline.store.stored_file import open_stored
+from yt8m_pipeline.tables.reading import TableFiles
 
 
 def codes(dataset: Path) -> dict[str, Any]:
@@ -111,7 +114,46 @@ class TestExtracted:
             assert rows[video.video_id]["pts_seconds"] == video.pts_seconds.tolist()
 
 
+class TestVerified:
+    def test_deep_verification_is_refused_since_nothing_was_fitted(self, extracted: Path) -> None:
+        refused = run("verify", str(extracted), "--deep", "--store", str(extracted / "features"))
+        assert (refused.returncode, four_parts(refused)[0]) == (
+            2,
+            "An extraction of new videos fitted nothing that could be computed again",
+        )
+
+    def test_a_damaged_file_is_mended_by_the_command_that_made_it(
+        self, extracted: Path, films: Path, workshop: Workshop, built: Path, tmp_path: Path
+    ) -> None:
+        damaged = shutil.copytree(extracted, tmp_path / "new")
+        (record,) = damaged.glob("frame/test/*")
+        record.write_bytes(record.read_bytes()[:-1])
+        repair = json.loads(run("verify", str(damaged), "--json").stdout)["repair"]
+        removal, command = repair.split(" && ")
+        assert command == f"yt8m extract SOURCE --like DATASET --output {damaged}"
+        subprocess.run(removal, shell=True, check=True)
+        assert extract(films, built / "dataset", damaged, workshop.model, "--format", "npy").returncode == 0
+        assert verify(str(damaged)) == []
+
+
 class TestTable:
+    @pytest.mark.parametrize(
+        "name", ["videos.tsv", "videos.TXT", "videos.csv.gz", "videos.ndjson", "videos.json", "parts/part-0.csv"]
+    )
+    def test_it_has_any_ending_that_tables_have_or_is_a_folder_of_parts(
+        self, films: Path, built: Path, workshop: Workshop, tmp_path: Path, name: str
+    ) -> None:
+        path, row = tmp_path / name, {"video_id": "one", "uri": str(next(films.iterdir()))}
+        text = json.dumps(row) if "json" in name else "\n".join(",".join(line) for line in (row, row.values()))
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+        source = path.parent if "/" in name else path
+        plan = plan_extraction(
+            [str(source)], str(built / "dataset"), str(tmp_path / "new"), Wanted(), model=str(workshop.model)
+        )
+        assert isinstance(plan.videos, TableFiles)
+        assert [file.rpartition("/")[2] for file in plan.videos.files] == [path.name]
+
     def test_labels_are_those_of_the_vocabulary(
         self, films: Path, workshop: Workshop, built: Path, tmp_path: Path
     ) -> None:
@@ -162,6 +204,7 @@ class TestRefused:
                 ("--set", "decoding.frames_per_second=2"),
                 "The network or the decoding of the new videos is of another feature space",
             ),
+            ("films", ("--set", "pca.components=2"), "A dataset's own values are set"),
             ("films", ("--raw",), "Raw features are not written as records"),
             ("films", ("--model", "/nowhere"), "The model does not exist"),
         ],
@@ -180,6 +223,11 @@ class TestRefused:
         refused = extract(given, built / "dataset", tmp_path / "new", workshop.model, *more)
         assert four_parts(refused)[0] == what
         assert not (tmp_path / "new").exists()
+
+    def test_options_of_beam_are_no_videos(self, workshop: Workshop, built: Path, tmp_path: Path) -> None:
+        places = ("--like", str(built / "dataset"), "--output", str(tmp_path / "new"), "--model", str(workshop.model))
+        refused = run("extract", *places, "--", "--direct_num_workers=1")
+        assert four_parts(refused)[0] == "There is no video"
 
     def test_a_dataset_is_no_output(self, films: Path, workshop: Workshop, built: Path, copied: Path) -> None:
         refused = extract(films, built / "dataset", copied / "dataset", workshop.model)

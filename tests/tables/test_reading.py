@@ -19,8 +19,10 @@ from hypothesis import strategies as st
 from yt8m_pipeline.accounting.outcome import REJECTS, Outcome
 from yt8m_pipeline.accounting.reasons import Stage
 from yt8m_pipeline.errors import DataError, UsageError
+from yt8m_pipeline.places import TABLE_ENDINGS
 from yt8m_pipeline.tables import formats as table_formats
 from yt8m_pipeline.tables.cells import STRINGS, convert
+from yt8m_pipeline.tables.formats import format_of
 from yt8m_pipeline.tables.headers import check_schema
 from yt8m_pipeline.tables.reading import Piece, TableFiles, find_files, pieces_of, read_batches, schema
 
@@ -622,3 +624,9 @@ def test_a_text_is_one_piece(tmp_path: Path) -> None:
     (tmp_path / "ratings.csv").write_text("entity_id,rater_id,score\na,x,1\n")
     source = TableFiles("ratings", str(tmp_path), ("ratings.csv",))
     assert pieces_of(source, "ratings.csv") == [Piece("ratings.csv", None)]
+
+
+@pytest.mark.parametrize("ending", sorted(TABLE_ENDINGS))
+def test_every_ending_of_a_table_is_one_that_can_be_read(ending: str) -> None:
+    for name in (f"videos{ending}", f"videos{ending}.gz"):
+        assert callable(format_of(name, "videos").header)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 MAKERS = {"features": "yt8m build CONFIG", "codes": "yt8m export SOURCE --quantizer uniform --output {}"}
 """The command that made a dataset, by what its manifest says that it was encoded from."""
+EXTRACT = "yt8m extract SOURCE --like DATASET --output {}"
+"""The command that extracted new videos."""
 CONVERT = "yt8m convert PROTOS --to records --output NEW_FOLDER"
 """The command that made any other dataset; it wants a new folder."""
 
@@ -88,9 +90,8 @@ def _repair(dataset: str, faults: "Sequence[Fault]") -> dict[str, str]:
     gone = sorted({Layout.COMPLETE, *found} & listed & set(files.list_files(dataset)))
     remove = ("rm",) if files.is_local(dataset) else ("gcloud", "storage", "rm")
     removal = [shlex.join([*remove, *map(layout.path, gone)])] if gone else []
-    return {
-        "repair": " && ".join([*removal, MAKERS.get(manifest.encoded.source, CONVERT).format(shlex.quote(dataset))])
-    }
+    maker = EXTRACT if manifest.is_extraction else MAKERS.get(manifest.encoded.source, CONVERT)
+    return {"repair": " && ".join([*removal, maker.format(shlex.quote(dataset))])}
 
 
 def _deep_verify(dataset: str, store: str | None, every_shard: bool) -> "list[Fault]":

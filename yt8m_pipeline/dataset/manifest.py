@@ -35,6 +35,8 @@ FORMAT_VERSION = 4
 OLDEST_FORMAT = 3
 """The oldest format that this version reads: that of version 0.1.0, which has all rejects in one table."""
 
+LIKE = "like"
+"""What the manifest of an extraction has, and that of no other dataset: the dataset that it is like."""
 
 PUBLISHED = frozenset({Partition.TRAIN, Partition.VALIDATE})
 """The partitions whose labels are published unless a config says otherwise: not those of test (paper §3.2)."""
@@ -318,6 +320,11 @@ class Manifest:
         """The values of its file, but for the number of the format."""
         values: dict[str, Any] = to_json(self)
         return {**values, PCA: fitted_row(self.pca), QUANTIZER: fitted_row(self.quantizer)}
+
+    @property
+    def is_extraction(self) -> bool:
+        """Whether `yt8m extract` made it, with the PCA, the codebook and the vocabulary of another dataset."""
+        return LIKE in self.more
 
     @property
     def files(self) -> list[FileEntry]:

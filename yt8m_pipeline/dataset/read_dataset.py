@@ -56,7 +56,7 @@ class Mean:
     mean_rgb: npt.NDArray[np.float32]
 
 
-def read_frames(partition: str, folder: Path = HERE) -> Iterator[Frames]:
+def read_frames(partition: str, folder: Path | str = HERE) -> Iterator[Frames]:
     """Yields every video of a partition, frame by frame."""
     levels, name = _codebook(folder)
     for record in _records(folder, "frame", partition):
@@ -71,47 +71,47 @@ def read_frames(partition: str, folder: Path = HERE) -> Iterator[Frames]:
         yield Frames(*_id_and_labels(context), codes, levels)
 
 
-def read_videos(partition: str, folder: Path = HERE) -> Iterator[Mean]:
+def read_videos(partition: str, folder: Path | str = HERE) -> Iterator[Mean]:
     """Yields every video of a partition as the mean of its frames."""
     for record in _records(folder, "video", partition):
         features = _entries(dict(_fields(record))[1])
         yield Mean(*_id_and_labels(features), np.frombuffer(_value(features["mean_rgb"]), "<f4").astype(np.float32))
 
 
-def classes(folder: Path = HERE) -> list[str]:
+def classes(folder: Path | str = HERE) -> list[str]:
     """The names of the classes, in the order of their label indices; the id of a class without a name."""
-    with (folder / "vocabulary.csv").open(encoding="utf-8", newline="") as stream:
+    with Path(folder, "vocabulary.csv").open(encoding="utf-8", newline="") as stream:
         return [row.get("Name") or row.get("KnowledgeGraphId") or "" for row in csv.DictReader(stream)]
 
 
-def manifest(folder: Path = HERE) -> dict[str, Any]:
+def manifest(folder: Path | str = HERE) -> dict[str, Any]:
     """What manifest.json says of the dataset."""
-    values: dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    values: dict[str, Any] = json.loads(Path(folder, "manifest.json").read_text(encoding="utf-8"))
     return values
 
 
-def _codebook(folder: Path) -> tuple[npt.NDArray[np.float32], str]:
+def _codebook(folder: Path | str) -> tuple[npt.NDArray[np.float32], str]:
     """The levels, and the name of the feature list whose codes they are for."""
-    with np.load(folder / "quantizer.npz", allow_pickle=False) as arrays:
+    with np.load(Path(folder, "quantizer.npz"), allow_pickle=False) as arrays:
         levels = arrays["levels" if "levels" in arrays else "levels_of_dimension"]
         name = str(arrays["name"])
     head = name if levels.ndim == 1 else f"{name} {levels.shape}"
     digest = hashlib.sha256(head.encode() + b"\0" + levels.astype("<f4").tobytes()).hexdigest()
     if digest != manifest(folder)["quantizer"]["fingerprint"]:
-        raise ValueError(f"{folder / 'quantizer.npz'} is not the codebook that the dataset was encoded with")
+        raise ValueError(f"{Path(folder, 'quantizer.npz')} is not the codebook that the dataset was encoded with")
     return levels, "rgb" if name == "uniform" else "rgb_codes"
 
 
 # TFRecord: length, checksum of the length, data, checksum of the data; all little-endian ------------------------------
 
 
-def _records(folder: Path, level: str, partition: str) -> Iterator[memoryview]:
+def _records(folder: Path | str, level: str, partition: str) -> Iterator[memoryview]:
     """Yields the records of every shard of a partition, and compares their number with the manifest's."""
     rows = [row for row in manifest(folder)["shards"] if (row["level"], row["partition"]) == (level, partition)]
     if not rows:
         raise ValueError(f"{folder} has no partition {partition!r}")
     for row in sorted(rows, key=lambda row: str(row["path"])):
-        path, count = folder / row["path"], 0
+        path, count = Path(folder, row["path"]), 0
         with path.open("rb") as stream:
             while head := stream.read(12):
                 where = f"{path}, record {count}"

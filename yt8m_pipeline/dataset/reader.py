@@ -186,6 +186,13 @@ class FinishedDataset:
 
     def frames(self, partition: Partition | str, *, max_frames: int | None = None) -> "Examples[FrameExample]":
         """The videos of a partition, frame by frame; see `read_frames`."""
+        if max_frames is not None and max_frames < 1:
+            raise UsageError(
+                what="No frame would be left of a video",
+                where="max_frames",
+                why=f"it is {max_frames}",
+                fix="give 1 or more, or None for all frames",
+            )
         parse = partial(_frame_example, self, max_frames)
         return Examples(self, "frame", _choice(Partition, partition, "partition"), parse)
 
@@ -234,9 +241,16 @@ class FinishedDataset:
         return [entity.name or entity.entity_id for entity in self.vocabulary]
 
     def multi_hot(self, labels: Iterable[int]) -> Float32Array:
-        """float32, (classes,): 1 for each of the labels, and 0 for all others, which is what a loss takes."""
-        vector = np.zeros(len(self.vocabulary), np.float32)
-        vector[list(labels)] = 1
+        """float32, (classes,): 1 for each of the labels, and 0 for all others, which is what a loss takes.
+
+        Raises:
+            ValueError: one of them is no label: -1 does not count from the end, it pads the labels of `tf_reader`.
+        """
+        vector, indices = np.zeros(len(self.vocabulary), np.float32), list(labels)
+        wrong = [index for index in indices if not 0 <= index < len(vector)]
+        if wrong:
+            raise ValueError(f"{wrong[0]} is no label: the {len(vector)} labels count from 0")
+        vector[indices] = 1
         return vector
 
     @cached_property

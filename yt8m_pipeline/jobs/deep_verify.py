@@ -110,9 +110,18 @@ def deep_verify(dataset: str, store: str, *, every_shard: bool, advance: Callabl
         likewise where the store has other features.
 
     Raises:
-        UsageError: there is no dataset, it was not built from features, or the store has none of its feature space.
+        UsageError: there is no dataset, it was not built from features or is an extraction, or the store has none of
+            its feature space.
         DataError: the manifest cannot be read, or the dataset is not finished.
     """
+    manifest = Manifest.of(Layout(dataset))
+    if manifest.is_extraction:
+        raise UsageError(
+            what="An extraction of new videos fitted nothing that could be computed again",
+            where=dataset,
+            why="its PCA, codebook and vocabulary are those of the dataset that it was extracted like",
+            fix="leave --deep out, or verify that dataset",
+        )
     faults = verify(dataset)
     if faults:
         return faults

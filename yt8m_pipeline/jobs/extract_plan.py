@@ -1,6 +1,6 @@
 """What an extraction will do, found out before it starts: the dataset that it is like, its videos and its output."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from yt8m_pipeline.config import IMAGENET, Config, RandomModel, absolute_path, r
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.arrays import Form
 from yt8m_pipeline.dataset.layout import Layout
-from yt8m_pipeline.dataset.manifest import PUBLISHED, Manifest, label_policy
+from yt8m_pipeline.dataset.manifest import LIKE, PUBLISHED, Manifest, label_policy
 from yt8m_pipeline.dataset.reader import FinishedDataset, open_dataset, open_pca
 from yt8m_pipeline.dataset.rejects import failed_videos
 from yt8m_pipeline.dataset.steps import FileEntry, step_key
@@ -29,7 +29,7 @@ from yt8m_pipeline.jobs.build_plan import (
 from yt8m_pipeline.jobs.export_plan import require_apart
 from yt8m_pipeline.jobs.imports import require_same_space
 from yt8m_pipeline.jobs.journal import Journal
-from yt8m_pipeline.places import has_table_ending
+from yt8m_pipeline.places import has_table_ending, has_video_ending
 from yt8m_pipeline.store.feature_store import FeatureStore, feature_space
 from yt8m_pipeline.tables.formats import format_of
 from yt8m_pipeline.tables.headers import check_source
@@ -42,8 +42,8 @@ SHARED = ("decoding", "inception", "pca", "quantizer", "video_sampling", "max_fa
 OF_TABLES = ("allow_outside_root", "encoding", "keep_columns", "uri_schemes")
 """The fields of the section `tables` that the output depends on. Where the tables are is not in the config here."""
 
-LIKE = "like"
-"""What the manifest of an extraction has, and that of no dataset: the dataset that it is like."""
+TAKEN = ("like", "pca", "quantizer")
+"""The parts of the config that say what is taken from the dataset, which no setting changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +137,11 @@ class ExtractPlan:
     def vocabulary(self) -> FileEntry:
         """The file of the vocabulary."""
         return next(file for file in self.manifest.tables if file.path == Layout.VOCABULARY)
+
+    @property
+    def published(self) -> Collection[Partition]:
+        """The partitions whose labels are published: labelled videos are in `validate`."""
+        return PUBLISHED
 
     @property
     def for_manifest(self) -> dict[str, Any]:
@@ -252,7 +257,7 @@ def _previous(layout: Layout) -> Manifest | None:
     """The manifest of an earlier extraction into the same folder."""
     require_own_folder(layout)
     previous = Manifest.find(layout)
-    if previous and LIKE not in previous.more:
+    if previous and not previous.is_extraction:
         raise UsageError(
             what="The output folder holds a dataset",
             where=layout.root,
@@ -263,7 +268,14 @@ def _previous(layout: Layout) -> Manifest | None:
 
 
 def _find_videos(sources: Sequence[str]) -> TableFiles | Sequence[VideoFile]:
-    tables = [source for source in sources if has_table_ending(source)]
+    if not sources:
+        raise UsageError(
+            what="There is no video",
+            where="SOURCE",
+            why="no source is given",
+            fix="give a video, a folder of videos, or a videos table",
+        )
+    tables = [source for source in sources if _is_table(source)]
     if tables and len(sources) > 1:
         raise UsageError(
             what="A videos table is given beside other sources",
@@ -272,6 +284,18 @@ def _find_videos(sources: Sequence[str]) -> TableFiles | Sequence[VideoFile]:
             fix="add rows for the others to the table, or extract it by itself",
         )
     return _find_table(tables[0], "videos") if tables else tuple(find_videos(sources))
+
+
+def _is_table(source: str) -> bool:
+    """Whether a source is a table, or a folder of the parts of one: tables, and no video beside them.
+
+    Only the folder itself is looked at: a bucket of films may be large, and is listed once already.
+    """
+    if has_table_ending(source.rstrip("/")):
+        return True
+    place = absolute_path(source, Path.cwd())
+    names = () if files.exists(place) else files.list_states(place)
+    return any(map(has_table_ending, names)) and not any(map(has_video_ending, names))
 
 
 def _find_table(uri: str, table: str) -> TableFiles:
@@ -308,12 +332,25 @@ def _config(
     model: str | None,
     settings: Sequence[str],
 ) -> Config:
+    _refuse_own_values(settings)
     values: dict[str, Any] = {name: manifest.config[name] for name in SHARED if name in manifest.config}
     given = any(setting.startswith("inception.model") for setting in settings)
     named = {} if given else {"model": _model(manifest, model)}
     values["inception"] = {**values.get("inception", {}), **named}
     values["shards"] = {"train": 1, "validate": wanted.shards, "test": wanted.shards}
     return resolve({**values, **places}, Path.cwd() / "extract", settings)
+
+
+def _refuse_own_values(settings: Sequence[str]) -> None:
+    """Raises a UsageError for settings of what the dataset has already, which would be told and not done."""
+    wrong = [setting for setting in settings if setting.replace("=", ".").partition(".")[0] in TAKEN]
+    if wrong:
+        raise UsageError(
+            what="A dataset's own values are set",
+            where=f"--set {wrong[0]}",
+            why="new videos get the PCA and the codebook of the dataset as they are",
+            fix="leave it out; `yt8m build` with `like` in its config builds another dataset",
+        )
 
 
 def _model(manifest: Manifest, model: str | None) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from yt8m_pipeline.interop.trainer_formats import Classes, ShardWriter, TrainerF
 from yt8m_pipeline.jobs.export_plan import require_apart
 from yt8m_pipeline.jobs.journal import Journal
 
-REVISION = 1
+REVISION = 2
 """The revision of what the writers write. Whoever changes a byte of it raises this number."""
 
 
@@ -44,9 +44,19 @@ class TrainerExportPlan:
     key: str
 
     @property
-    def shards(self) -> list[Shard]:
-        """All shards of the dataset, sorted. Each becomes one file."""
-        return sorted(Shard.of_name(name) for name in {row.name for row in self.dataset.rows.values()})
+    def shards(self) -> list[tuple[Shard, Shard]]:
+        """Each shard that has videos, sorted, and the shard of the export that it becomes, numbered without gaps.
+
+        WebDataset ends a training with "No samples found" in a worker all of whose files are empty.
+        """
+        rows = [row for row in self.dataset.rows.values() if row.level == "frame" and row.records]
+        found = sorted(Shard.of_name(row.name) for row in rows)
+        by_partition = [[shard for shard in found if shard.partition == part] for part in Partition]
+        return [
+            (shard, Shard(shard.partition, number, len(shards)))
+            for shards in by_partition
+            for number, shard in enumerate(shards)
+        ]
 
     @property
     def journal(self) -> Journal:

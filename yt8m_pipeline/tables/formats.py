@@ -28,6 +28,8 @@ BATCH_BYTES = 64 << 20
 """
 MAX_CHUNK_BYTES = 1 << 30
 """A column of a Parquet row group is read as a whole, and has at most this many bytes: ids of millions of rows."""
+PARQUET = "parquet"
+"""The ending of the names of Parquet files; those of texts are in `_TEXTS`."""
 SAMPLED_LINES = 100
 """The number of lines of a JSONL file whose keys are taken for its columns."""
 
@@ -89,9 +91,8 @@ def format_of(path: str, table: str, encoding: str = AUTO) -> Format:
     Raises:
         UsageError: if there is no such format.
     """
-    name = path.rpartition("/")[2].lower().removesuffix(".gz").removesuffix(".gzip")
-    ending = name.rpartition(".")[2] if "." in name else ""
-    if ending == "parquet":
+    ending = _ending(path)
+    if ending == PARQUET:
         return Format(_parquet_header, _parquet_batches, _parquet_row_groups)
     if ending in _TEXTS:
         header, batches = _TEXTS[ending]
@@ -102,6 +103,11 @@ def format_of(path: str, table: str, encoding: str = AUTO) -> Format:
         why=f"it ends in .{ending}" if ending else "its name has no ending",
         fix=f"use {', '.join(f'.{name}' for name in _TEXTS)} or .parquet",
     )
+
+
+def _ending(path: str) -> str:
+    name = path.rpartition("/")[2].lower().removesuffix(".gz").removesuffix(".gzip")
+    return name.rpartition(".")[2] if "." in name else ""
 
 
 def _csv_header(stream: IO[bytes], encoding: str) -> Header:

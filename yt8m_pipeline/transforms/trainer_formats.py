@@ -21,24 +21,25 @@ from yt8m_pipeline.transforms.steps import Map
 
 
 @dataclass
-class WriteForTrainers(beam.PTransform[PCollection[Shard], PCollection[ExportedFile]]):
-    """PCollection[Shard] → PCollection[ExportedFile]: the file of each shard, written or still valid."""
+class WriteForTrainers(beam.PTransform[PCollection[tuple[Shard, Shard]], PCollection[ExportedFile]]):
+    """PCollection[(Shard, Shard of the export)] → PCollection[ExportedFile]: each file, written or still valid."""
 
     plan: TrainerExportPlan
 
-    def expand(self, shards: PCollection[Shard]) -> PCollection[ExportedFile]:
+    def expand(self, shards: PCollection[tuple[Shard, Shard]]) -> PCollection[ExportedFile]:
         announce(WRITE, sum(self.plan.videos.values()))
         return shards | Map(_write, self.plan)
 
 
-def _write(shard: Shard, plan: TrainerExportPlan) -> ExportedFile:
-    key, path = step_key(plan.key, shard.name), plan.writer.path(shard)
+def _write(shards: tuple[Shard, Shard], plan: TrainerExportPlan) -> ExportedFile:
+    shard, target = shards
+    key, path = step_key(plan.key, shard.name), plan.writer.path(target)
     step: Step | None = plan.journal.find(shard.name, key)
     if step is None:
         plan.journal.forget(shard.name)
         with timed(WRITE):
             counted = _Counted(_examples(plan.dataset, shard))
-            plan.writer.write(shard, counted, plan.layout.open_write)
+            plan.writer.write(target, counted, plan.layout.open_write)
         facts = ShardFacts(shard.partition, counted.videos, counted.frames, Distortion())
         step = plan.journal.record(ShardStep(shard.name, key, (file_entry(plan.layout, path),), facts))
     advance(WRITE, videos=step.facts.records, frames=step.facts.frames)
