@@ -19,7 +19,6 @@ from yt8m_pipeline.errors import UsageError
 from yt8m_pipeline.extraction.identity import identity_of
 from yt8m_pipeline.jobs.build_folder import is_complete
 from yt8m_pipeline.jobs.build_plan import (
-    describe_file,
     describe_space,
     library_versions,
     model_warnings,
@@ -27,7 +26,7 @@ from yt8m_pipeline.jobs.build_plan import (
     sandbox_warnings,
 )
 from yt8m_pipeline.jobs.export_plan import require_apart
-from yt8m_pipeline.jobs.imports import require_same_space
+from yt8m_pipeline.jobs.imports import describe_file, require_same_space
 from yt8m_pipeline.jobs.journal import Journal
 from yt8m_pipeline.places import has_table_ending
 from yt8m_pipeline.store.feature_store import FeatureStore, feature_space

@@ -19,11 +19,11 @@ from yt8m_pipeline.config import Decoding
 from yt8m_pipeline.decoding.facts import VideoFacts
 from yt8m_pipeline.decoding.sandbox.threads import Probing, prober
 from yt8m_pipeline.errors import UsageError
+from yt8m_pipeline.jobs.measuring import Measuring, measure
 from yt8m_pipeline.places import ANYWHERE, Places, has_video_ending
 from yt8m_pipeline.selection.durations import SHOWN_DURATIONS, TOLERANCE_SECONDS
 from yt8m_pipeline.tables.reading import TableFiles, read_batches
 from yt8m_pipeline.tables.uris import accept_uris
-from yt8m_pipeline.transforms.measuring import Measuring, measure
 
 T = TypeVar("T")
 
