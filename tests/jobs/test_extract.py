@@ -17,7 +17,9 @@ from yt8m_pipeline.dataset.reader import open_dataset, read_frames
 from yt8m_pipeline.dataset.records import parse_frame_record
 from yt8m_pipeline.dataset.tfrecord import read_records
 from yt8m_pipeline.dataset.verify import verify
+from yt8m_pipeline.intake.understanding import understand
 from yt8m_pipeline.store.stored_file import open_stored
+from yt8m_pipeline.tables.video_files import find_given_videos
 
 
 def codes(dataset: Path) -> dict[str, Any]:
@@ -109,6 +111,15 @@ class TestExtracted:
             video = open_stored(str(path)).video
             assert np.array(rows[video.video_id]["features"], np.float16).tobytes() == video.features.tobytes()
             assert rows[video.video_id]["pts_seconds"] == video.pts_seconds.tolist()
+
+
+def test_a_folder_gives_the_ids_that_init_gives(tmp_path: Path) -> None:
+    for name in ("dog/a b.mp4", "dog/c.mp4", "dog/c.mkv", ".hidden/d.mp4", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    expected = [(video.video_id, video.uri) for video in understand([str(tmp_path)]).videos]
+    assert find_given_videos([str(tmp_path)]) == expected
+    assert [video_id for video_id, _ in expected] == ["dog_a_b", "dog_c.mkv", "dog_c.mp4"]
 
 
 class TestTable:

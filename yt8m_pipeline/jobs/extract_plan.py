@@ -33,7 +33,7 @@ from yt8m_pipeline.store.feature_store import FeatureStore, feature_space
 from yt8m_pipeline.tables.formats import format_of
 from yt8m_pipeline.tables.headers import check_source
 from yt8m_pipeline.tables.reading import TableFiles, as_configured, find_files
-from yt8m_pipeline.tables.video_files import VideoFile, find_videos
+from yt8m_pipeline.tables.video_files import GivenVideo, find_given_videos
 
 SHARED = ("decoding", "inception", "pca", "quantizer", "video_sampling", "max_failure_fraction")
 """The parts of the config of a dataset that hold for new videos too."""
@@ -97,7 +97,7 @@ class ExtractPlan:
     like: FinishedDataset
     manifest: Manifest
     config: Config
-    videos: TableFiles | Sequence[VideoFile]
+    videos: TableFiles | Sequence[GivenVideo]
     annotations: TableFiles | None
     partition: Partition
     wanted: Wanted
@@ -261,7 +261,7 @@ def _previous(layout: Layout) -> Manifest | None:
     return previous
 
 
-def _find_videos(sources: Sequence[str]) -> TableFiles | Sequence[VideoFile]:
+def _find_videos(sources: Sequence[str]) -> TableFiles | Sequence[GivenVideo]:
     tables = [source for source in sources if has_table_ending(source)]
     if tables and len(sources) > 1:
         raise UsageError(
@@ -270,14 +270,14 @@ def _find_videos(sources: Sequence[str]) -> TableFiles | Sequence[VideoFile]:
             why=f"{len(sources)} sources are given",
             fix="add rows for the others to the table, or extract it by itself",
         )
-    return _find_table(tables[0], "videos") if tables else tuple(find_videos(sources))
+    return _find_table(tables[0], "videos") if tables else tuple(find_given_videos(sources))
 
 
 def _find_table(uri: str, table: str) -> TableFiles:
     return find_files(".", absolute_path(uri, Path.cwd()), table)
 
 
-def _has_labels(videos: TableFiles | Sequence[VideoFile]) -> bool:
+def _has_labels(videos: TableFiles | Sequence[GivenVideo]) -> bool:
     """Whether a file of a videos table has the column `labels`."""
     return isinstance(videos, TableFiles) and any("labels" in _columns(videos, name) for name in videos.files)
 
@@ -288,14 +288,14 @@ def _columns(source: TableFiles, name: str) -> list[str]:
         return [column for column, _ in format_of(path, source.table).header(stream).columns]
 
 
-def _described(source: TableFiles | Sequence[VideoFile]) -> list[dict[str, Any]]:
+def _described(source: TableFiles | Sequence[GivenVideo]) -> list[dict[str, Any]]:
     """The files of a table with their digests; of videos given by themselves, their ids."""
     if isinstance(source, TableFiles):
         return [describe_file(name, source.path(name)) for name in source.files]
     return [{"video_id": video.video_id} for video in source]
 
 
-def _root(videos: TableFiles | Sequence[VideoFile]) -> dict[str, str]:
+def _root(videos: TableFiles | Sequence[GivenVideo]) -> dict[str, str]:
     """The folder that the uris of a videos table are relative to, as the section `tables` of the config has it."""
     return {"root": videos.root} if isinstance(videos, TableFiles) else {}
 

@@ -25,7 +25,7 @@ from yt8m_pipeline.places import Places
 from yt8m_pipeline.selection.labels import label_by_vocabulary
 from yt8m_pipeline.tables.reading import TableFiles, schema
 from yt8m_pipeline.tables.uris import accept_uris
-from yt8m_pipeline.tables.video_files import VideoFile, video_file_rows
+from yt8m_pipeline.tables.video_files import GivenVideo, video_file_rows
 from yt8m_pipeline.transforms.compression import load_pca, load_quantizer
 from yt8m_pipeline.transforms.dataset import WRITE, Group, OnlyIf
 from yt8m_pipeline.transforms.exporting import Copying
@@ -56,7 +56,7 @@ class ListNewVideos(SeveralOutputs[Pipeline, Outputs[pa.Table]]):
         places: What their uris may name.
     """
 
-    videos: TableFiles | Sequence[VideoFile]
+    videos: TableFiles | Sequence[GivenVideo]
     places: Places
 
     def expand(self, root: Pipeline) -> Outputs[pa.Table]:
@@ -67,7 +67,7 @@ class ListNewVideos(SeveralOutputs[Pipeline, Outputs[pa.Table]]):
         return settled_by(root | beam.Create(pieces), _accept, self.places)
 
 
-def _accept(videos: Sequence[VideoFile], places: Places) -> Iterator[Outcome]:
+def _accept(videos: Sequence[GivenVideo], places: Places) -> Iterator[Outcome]:
     yield accept_uris(video_file_rows(videos), places)
 
 
