@@ -196,6 +196,11 @@ class TestRefused:
         refused = extract(films, built / "dataset", copied / "dataset", workshop.model)
         assert four_parts(refused)[0] == "The output folder holds a dataset"
 
+    def test_an_extraction_is_no_output_of_a_build(self, extracted: Path, built: Path) -> None:
+        refused = run("build", str(built / "config.yaml"), "--output", str(extracted))
+        assert four_parts(refused)[0] == "The output folder holds an extraction"
+        assert verify(str(extracted)) == []
+
     def test_too_many_failures_are_refused_and_their_reasons_written(
         self, workshop: Workshop, built: Path, tmp_path: Path
     ) -> None:

@@ -1,7 +1,7 @@
 """`yt8m verify` and `inspect`: what is on disk."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 MAKERS = {"features": "yt8m build CONFIG", "codes": "yt8m export SOURCE --quantizer uniform --output {}"}
 """The command that made a dataset, by what its manifest says that it was encoded from."""
+EXTRACT = "yt8m extract SOURCE --like DATASET --output {}"
 CONVERT = "yt8m convert PROTOS --to records --output NEW_FOLDER"
 """The command that made any other dataset; it wants a new folder."""
 
@@ -47,11 +48,7 @@ def verify(
         _verify_export(dataset, deep, as_json)
         return
     faults = _deep_verify(dataset, store, every_shard) if deep else compare(dataset)
-    rows = [{"where": fault.where, "what": fault.what} for fault in faults]
-    title = f"{dataset}: {len(faults)} fault{'s' * (len(faults) != 1)}" if faults else f"{dataset}: sound"
-    show({"faults": rows, **({} if deep else _repair(dataset, faults))}, as_json, title)
-    if faults:
-        raise typer.Exit(1)
+    _show_faults(dataset, faults, {} if deep else _repair(dataset, faults), as_json)
 
 
 def _verify_export(folder: str, deep: bool, as_json: bool) -> None:
@@ -65,9 +62,12 @@ def _verify_export(folder: str, deep: bool, as_json: bool) -> None:
             fix="leave --deep out, or verify the dataset that it was made of",
         )
     faults = verify_export(folder)
+    _show_faults(folder, faults, {"repair": "remove the folder, and export again"} if faults else {}, as_json)
+
+
+def _show_faults(folder: str, faults: "Sequence[Fault]", repair: Mapping[str, str], as_json: bool) -> None:
     rows = [{"where": fault.where, "what": fault.what} for fault in faults]
-    title = f"{folder}: {f'{len(faults)} faults' if faults else 'sound'}"
-    repair = {"repair": "remove the folder, and export again"} if faults else {}
+    title = f"{folder}: {len(faults)} fault{'s' * (len(faults) != 1)}" if faults else f"{folder}: sound"
     show({"faults": rows, **repair}, as_json, title)
     if faults:
         raise typer.Exit(1)
@@ -88,9 +88,8 @@ def _repair(dataset: str, faults: "Sequence[Fault]") -> dict[str, str]:
     gone = sorted({Layout.COMPLETE, *found} & listed & set(files.list_files(dataset)))
     remove = ("rm",) if files.is_local(dataset) else ("gcloud", "storage", "rm")
     removal = [shlex.join([*remove, *map(layout.path, gone)])] if gone else []
-    return {
-        "repair": " && ".join([*removal, MAKERS.get(manifest.encoded.source, CONVERT).format(shlex.quote(dataset))])
-    }
+    maker = EXTRACT if manifest.is_extraction else MAKERS.get(manifest.encoded.source, CONVERT)
+    return {"repair": " && ".join([*removal, maker.format(shlex.quote(dataset))])}
 
 
 def _deep_verify(dataset: str, store: str | None, every_shard: bool) -> "list[Fault]":

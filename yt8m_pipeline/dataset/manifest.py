@@ -38,6 +38,9 @@ OLDEST_FORMAT = 3
 """The oldest format that this version reads: that of version 0.1.0, which has all rejects in one table."""
 
 
+LIKE = "like"
+"""What the manifest of an extraction has, and that of no dataset: the dataset that it is like."""
+
 PUBLISHED = frozenset({Partition.TRAIN, Partition.VALIDATE})
 """The partitions whose labels are published unless a config says otherwise: not those of test (paper §3.2)."""
 
@@ -341,6 +344,11 @@ class Manifest:
         """The partitions whose labels are in the published files: train and validate, if the manifest does not say."""
         policy = label_policy(PUBLISHED) | json_object(self.more.get("labels", {}))
         return frozenset(part for part in Partition if policy[part.value] == "published")
+
+    @property
+    def is_extraction(self) -> bool:
+        """Whether `yt8m extract` wrote it."""
+        return LIKE in self.more
 
     def partition(self, partition: Partition) -> PartitionSummary:
         """The totals of a partition."""

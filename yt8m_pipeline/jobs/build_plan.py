@@ -193,6 +193,13 @@ def plan_build(config: Config, anew: Partition | None = None, retry: Retry = Ret
         inputs["quantizer"] = [describe_file(Layout.QUANTIZER, codebook.file)]
         config = config.model_copy(update={"quantizer": as_imported(config.quantizer, codebook.load())})
     previous = Manifest.find(layout)
+    if previous and previous.is_extraction:
+        raise UsageError(
+            what="The output folder holds an extraction",
+            where=layout.root,
+            why=f"its {Layout.MANIFEST} is that of `yt8m extract`",
+            fix="give an empty or new folder with --output",
+        )
     if anew and (previous is None or not is_rebuildable(layout)):
         raise UsageError(
             what=f"There is no finished dataset whose {anew.value} partition could be rebuilt",

@@ -11,7 +11,7 @@ from yt8m_pipeline.config import IMAGENET, Config, RandomModel, absolute_path, r
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.arrays import Form
 from yt8m_pipeline.dataset.layout import Layout
-from yt8m_pipeline.dataset.manifest import PUBLISHED, Manifest, label_policy
+from yt8m_pipeline.dataset.manifest import LIKE, PUBLISHED, Manifest, label_policy
 from yt8m_pipeline.dataset.reader import FinishedDataset, open_dataset, open_pca
 from yt8m_pipeline.dataset.rejects import failed_videos
 from yt8m_pipeline.dataset.steps import FileEntry, step_key
@@ -40,9 +40,6 @@ SHARED = ("decoding", "inception", "pca", "quantizer", "video_sampling", "max_fa
 
 OF_TABLES = ("allow_outside_root", "encoding", "keep_columns", "uri_schemes")
 """The fields of the section `tables` that the output depends on. Where the tables are is not in the config here."""
-
-LIKE = "like"
-"""What the manifest of an extraction has, and that of no dataset: the dataset that it is like."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +248,7 @@ def _previous(layout: Layout) -> Manifest | None:
     """The manifest of an earlier extraction into the same folder."""
     require_own_folder(layout)
     previous = Manifest.find(layout)
-    if previous and LIKE not in previous.more:
+    if previous and not previous.is_extraction:
         raise UsageError(
             what="The output folder holds a dataset",
             where=layout.root,
