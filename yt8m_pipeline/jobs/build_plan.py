@@ -192,6 +192,15 @@ def plan_build(config: Config, anew: Partition | None = None, retry: Retry = Ret
     if codebook:
         inputs["quantizer"] = [describe_file(Layout.QUANTIZER, codebook.file)]
         config = config.model_copy(update={"quantizer": as_imported(config.quantizer, codebook.load())})
+    previous = _previous(layout, anew)
+    key = build_key(__version__, recipe(config), inputs, store.space)
+    return BuildPlan(
+        config, layout, store, space, sources, inputs, key, anew, previous, retry, pca, codebook, table_warnings=said
+    )
+
+
+def _previous(layout: Layout, anew: Partition | None) -> Manifest | None:
+    """The manifest of an earlier build into the same folder; `rebuild-split` needs one that has ended."""
     previous = Manifest.find(layout)
     if previous and previous.is_extraction:
         raise UsageError(
@@ -207,10 +216,7 @@ def plan_build(config: Config, anew: Partition | None = None, retry: Retry = Ret
             why=f"the folder has no {Layout.COMPLETE}",
             fix="run `yt8m build` first",
         )
-    key = build_key(__version__, recipe(config), inputs, store.space)
-    return BuildPlan(
-        config, layout, store, space, sources, inputs, key, anew, previous, retry, pca, codebook, table_warnings=said
-    )
+    return previous
 
 
 def build_key(version: str, recipe: Mapping[str, Any], inputs: Mapping[str, Any], space: str) -> str:
