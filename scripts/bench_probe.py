@@ -14,8 +14,8 @@ import typer
 
 from yt8m_pipeline.config import Decoding
 from yt8m_pipeline.decoding.sandbox.threads import prober
+from yt8m_pipeline.jobs.measuring import Measuring, measure
 from yt8m_pipeline.places import Places
-from yt8m_pipeline.transforms.measuring import Measuring, measure
 
 
 def main(

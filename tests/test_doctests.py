@@ -33,6 +33,7 @@ EXAMPLES = {
     "yt8m_pipeline.store.feature_store",
     "yt8m_pipeline.store.features",
     "yt8m_pipeline.store.formats",
+    "yt8m_pipeline.tables.video_files",
 }
 """The modules that must have an example."""
 

@@ -25,6 +25,7 @@ PLANNED = {
     "jobs.extract_plan",
     "jobs.imports",
     "jobs.journal",
+    "jobs.measuring",
     "jobs.progress",
     "jobs.refusals",
     "jobs.sufficiency",

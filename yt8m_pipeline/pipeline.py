@@ -144,7 +144,8 @@ def extract_videos(root: Pipeline, plan: ExtractPlan) -> None:
         root | "Annotations" >> ReadTable(plan.annotations) if plan.annotations else unique | UnnestAnnotations()
     )
     given = {"videos": unique, "annotations": ledger.keep(annotations)}
-    labelled = given | LabelByVocabulary(plan.entity_ids, config.video_sampling.min_score, buckets)  # Attached
+    ledger.warn(given["annotations"] | WarnOfSegments())  # str
+    labelled = given | LabelByVocabulary(plan.entity_ids, config.video_sampling, buckets)  # Attached
     videos = ledger.keep(labelled.outputs) | IntoPartition(plan.partition, config.tables.places)  # Video
 
     # Stages 4 and 5, for those that the feature store lacks
@@ -166,12 +167,11 @@ def extract_videos(root: Pipeline, plan: ExtractPlan) -> None:
     summaries = stored | SummarizePartitions()  # (str, PartitionSummary)
     sizes = pca | DecideShards(config.shards, summaries)  # {str: int}
     groups = stored | GroupByShard(config.shards.salt, sizes)  # (Shard, [StoredVideo])
-    shards = groups | WriteShards(
-        Writing(plan.store, plan.journal, None, plan.published), pca, quantizer, indices
-    )  # Step
+    writing = Writing(plan.store, plan.journal, None)
+    shards = groups | WriteShards(writing, pca, quantizer, indices)  # Step
     arrays = groups | WriteArrays(copying, plan.wanted.form, plan.wanted.raw, pca, quantizer)  # FileEntry
     rows = groups | ListVideos(indices, plan.keep_columns)  # pa.Table
-    tables = rows | WriteVideos(layout, passed, pca, quantizer, plan.published)  # FileEntry
+    tables = rows | WriteVideos(layout, passed, pca, quantizer, writing.published)  # FileEntry
     _ = counts | WriteManifest(
         layout,
         plan.for_manifest,

@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yt8m_pipeline.intake.naming import HMDB, UCF, group_of, group_pattern, identify
+from yt8m_pipeline.intake.naming import HMDB, UCF, group_of, group_pattern
+from yt8m_pipeline.tables.video_files import identify
 
 PATHS = st.sets(st.text("ab./_ -é\n,", min_size=1).map(lambda path: f"{path}.mp4"), max_size=12)
 

@@ -18,9 +18,11 @@ from yt8m_pipeline.dataset.reader import open_dataset, read_frames
 from yt8m_pipeline.dataset.records import parse_frame_record
 from yt8m_pipeline.dataset.tfrecord import read_records
 from yt8m_pipeline.dataset.verify import verify
+from yt8m_pipeline.intake.understanding import understand
 from yt8m_pipeline.jobs.extract_plan import Wanted, plan_extraction
 from yt8m_pipeline.store.stored_file import open_stored
 from yt8m_pipeline.tables.reading import TableFiles
+from yt8m_pipeline.tables.video_files import find_given_videos
 
 
 def codes(dataset: Path) -> dict[str, Any]:
@@ -136,6 +138,15 @@ class TestVerified:
         assert verify(str(damaged)) == []
 
 
+def test_a_folder_gives_the_ids_that_init_gives(tmp_path: Path) -> None:
+    for name in ("dog/a b.mp4", "dog/c.mp4", "dog/c.mkv", ".hidden/d.mp4", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    expected = [(video.video_id, video.uri) for video in understand([str(tmp_path)]).videos]
+    assert find_given_videos([str(tmp_path)]) == expected
+    assert [video_id for video_id, _ in expected] == ["dog_a_b", "dog_c.mkv", "dog_c.mp4"]
+
+
 class TestTable:
     @pytest.mark.parametrize(
         "name", ["videos.tsv", "videos.TXT", "videos.csv.gz", "videos.ndjson", "videos.json", "parts/part-0.csv"]
@@ -232,6 +243,11 @@ class TestRefused:
     def test_a_dataset_is_no_output(self, films: Path, workshop: Workshop, built: Path, copied: Path) -> None:
         refused = extract(films, built / "dataset", copied / "dataset", workshop.model)
         assert four_parts(refused)[0] == "The output folder holds a dataset"
+
+    def test_an_extraction_is_no_output_of_a_build(self, extracted: Path, built: Path) -> None:
+        refused = run("build", str(built / "config.yaml"), "--output", str(extracted))
+        assert four_parts(refused)[0] == "The output folder holds an extraction"
+        assert verify(str(extracted)) == []
 
     def test_too_many_failures_are_refused_and_their_reasons_written(
         self, workshop: Workshop, built: Path, tmp_path: Path

@@ -18,6 +18,8 @@ from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.reader import read_frames
 from yt8m_pipeline.dataset.verify import verify
 from yt8m_pipeline.errors import UsageError
+from yt8m_pipeline.jobs.build_plan import plan_build
+from yt8m_pipeline.jobs.export_plan import plan_export
 
 FEWER = {
     "video_sampling__sample_size": 9,
@@ -89,6 +91,16 @@ class TestLike:
         settings += ["pca.components=16", f"pca.epsilon={epsilon!r}", f"quantizer.source={tmp_path}/moved"]
         done = run("build", str(alike / "config.yaml"), *[word for text in settings for word in ("--set", text)])
         assert done.stdout.startswith("Nothing to do"), done.stderr
+
+    def test_its_uniform_export_is_that_of_a_build_with_the_same_pca(
+        self, alike: Path, built: Path, tmp_path: Path
+    ) -> None:
+        epsilon = manifest_of(built)["pca"]["epsilon"]
+        settings = ["like=null", f"pca.source={built}/dataset/pca", "pca.components=16", f"pca.epsilon={epsilon!r}"]
+        config = load(alike / "config.yaml", [*settings, "quantizer.method=uniform", f"output={tmp_path}/build"])
+        export = plan_export(str(alike / "dataset"), str(tmp_path / "export"), str(alike / "features"))
+        assert export.key == plan_build(config).key
+        assert "quantizer" not in export.for_manifest["inputs"]
 
     def test_its_path_is_relative_to_the_config(self, alike: Path, tmp_path: Path) -> None:
         values = yaml.safe_load((alike / "config.yaml").read_text())

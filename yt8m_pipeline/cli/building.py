@@ -21,6 +21,7 @@ from yt8m_pipeline.cli.console import (
     progress_bars,
     quantization_rows,
     quieten,
+    rejected_rows,
     require_posix,
     show,
 )
@@ -147,17 +148,12 @@ def _report(result: "BuildResult", as_json: bool) -> None:
     )
     if result.is_new:
         title = f"Built in {result.elapsed_seconds:.0f} s"
-    rejected = [
-        {"stage": row.stage, "table": row.table, "reason": reason, "rows": number}
-        for row in manifest.accounting
-        for reason, number in row.rejected.items()
-    ]
     facts = {
         "feature_space": plan.store.space,
         "pca_components": manifest.pca.facts.components,
         "partitions": partition_rows(plan.layout, manifest),
         "quantization": quantization_rows(manifest),
-        "rejected": rejected,
+        "rejected": rejected_rows(manifest),
         "seconds": [{"stage": stage, "seconds": round(value, 1)} for stage, value in result.stage_seconds.items()],
         "warnings": [{"warning": text} for text in manifest.warnings],
         "files": [

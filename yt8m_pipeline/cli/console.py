@@ -132,6 +132,15 @@ def partition_rows(layout: "Layout", manifest: "Manifest") -> list[dict[str, Any
     ]
 
 
+def rejected_rows(manifest: "Manifest") -> list[dict[str, Any]]:
+    """How many rows each stage rejected, by table and reason."""
+    return [
+        {"stage": row.stage, "table": row.table, "reason": reason, "rows": number}
+        for row in manifest.accounting
+        for reason, number in row.rejected.items()
+    ]
+
+
 def quantization_rows(manifest: "Manifest") -> list[dict[str, Any]]:
     """What one byte per coefficient costs each split: the share that is clipped, and the error over the variance.
 

@@ -1,7 +1,7 @@
 """`yt8m verify` and `inspect`: what is on disk."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -49,11 +49,7 @@ def verify(
         _verify_export(dataset, deep, as_json)
         return
     faults = _deep_verify(dataset, store, every_shard) if deep else compare(dataset)
-    rows = [{"where": fault.where, "what": fault.what} for fault in faults]
-    title = f"{dataset}: {len(faults)} fault{'s' * (len(faults) != 1)}" if faults else f"{dataset}: sound"
-    show({"faults": rows, **({} if deep else _repair(dataset, faults))}, as_json, title)
-    if faults:
-        raise typer.Exit(1)
+    _show_faults(dataset, faults, {} if deep else _repair(dataset, faults), as_json)
 
 
 def _verify_export(folder: str, deep: bool, as_json: bool) -> None:
@@ -67,9 +63,12 @@ def _verify_export(folder: str, deep: bool, as_json: bool) -> None:
             fix="leave --deep out, or verify the dataset that it was made of",
         )
     faults = verify_export(folder)
+    _show_faults(folder, faults, {"repair": "remove the folder, and export again"} if faults else {}, as_json)
+
+
+def _show_faults(folder: str, faults: "Sequence[Fault]", repair: Mapping[str, str], as_json: bool) -> None:
     rows = [{"where": fault.where, "what": fault.what} for fault in faults]
-    title = f"{folder}: {f'{len(faults)} faults' if faults else 'sound'}"
-    repair = {"repair": "remove the folder, and export again"} if faults else {}
+    title = f"{folder}: {len(faults)} fault{'s' * (len(faults) != 1)}" if faults else f"{folder}: sound"
     show({"faults": rows, **repair}, as_json, title)
     if faults:
         raise typer.Exit(1)

@@ -13,6 +13,7 @@ from yt8m_pipeline.cli.console import (
     partition_rows,
     progress_bars,
     quieten,
+    rejected_rows,
     require_posix,
     show,
 )
@@ -93,18 +94,13 @@ def _report(result: "ExtractResult", as_json: bool) -> None:
     title = "Nothing to do: the extraction is complete, and its videos and the dataset are the same"
     if result.is_new:
         title = f"Extracted in {result.elapsed_seconds:.0f} s"
-    rejected = [
-        {"stage": row.stage, "table": row.table, "reason": reason, "rows": number}
-        for row in manifest.accounting
-        for reason, number in row.rejected.items()
-    ]
     facts = {
         "feature_space": plan.store.space,
         "like": plan.like.layout.root,
         "partitions": [
             row for row in partition_rows(plan.layout, manifest) if row["partition"] == plan.partition.value
         ],
-        "rejected": rejected,
+        "rejected": rejected_rows(manifest),
         "warnings": [{"warning": text} for text in manifest.warnings],
         "files": [
             {"what": "features", "where": plan.layout.root},

@@ -125,7 +125,7 @@ def is_source(text: str) -> bool:
 
 def default_folder(source: str) -> str:
     """The folder for the tables of a source: its name in the current folder."""
-    from yt8m_pipeline.intake.naming import identify
+    from yt8m_pipeline.tables.video_files import identify
 
     name = os.path.basename(os.path.abspath(source)) if "://" not in source else source.rstrip("/").rpartition("/")[2]
     stem = name.partition(".")[0] or name

@@ -6,12 +6,10 @@ list of a row of numbers for each frame. In the format `npy`, each video has `ar
 dimensions), and `arrays/pts_seconds/ID.npy`, (frames,). Every file is a function of the videos in it alone.
 """
 
-import hashlib
 import io
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from yt8m_pipeline.data_model import Float64Array
+from yt8m_pipeline.dataset.file_names import safe_name
 from yt8m_pipeline.dataset.layout import Layout, Shard
 from yt8m_pipeline.dataset.steps import FileEntry, file_entry
-
-MAX_NAME_BYTES = 200
-"""The longest name of a file that is made of an id. File systems take 255 bytes, of which a temporary file's name adds
-some."""
 
 
 class Form(StrEnum):
@@ -81,20 +76,7 @@ def _row(video: FrameArrays, *, with_features: bool) -> pa.Table:
 def _write_npy(layout: Layout, video: FrameArrays) -> Iterator[FileEntry]:
     arrays: dict[str, npt.NDArray[Any]] = {"features": video.features, "pts_seconds": video.pts_seconds}
     for name, array in arrays.items():
-        path, stream = f"{Layout.ARRAYS}/{name}/{file_name(video.video_id)}.npy", io.BytesIO()
+        path, stream = f"{Layout.ARRAYS}/{name}/{safe_name(video.video_id)}.npy", io.BytesIO()
         np.save(stream, array, allow_pickle=False)
         layout.write_bytes(path, stream.getvalue())
         yield file_entry(layout, path)
-
-
-def file_name(video_id: str) -> str:
-    """The name of a video's files without their endings: the id, escaped as in a URI where it must be.
-
-    >>> file_name("party"), file_name("../cats/tom"), len(file_name("long" * 100))
-    ('party', '..%2Fcats%2Ftom', 200)
-    """
-    name = quote(video_id, safe=" ")
-    if len(name) <= MAX_NAME_BYTES:
-        return name
-    digest = hashlib.sha256(video_id.encode()).hexdigest()[:12]
-    return f"{name[: MAX_NAME_BYTES - len(digest) - 1]}-{digest}"

@@ -1,10 +1,7 @@
-"""Ids and groups of videos, made of the paths of their videos."""
+"""Groups of videos, by the paths of their videos."""
 
-import hashlib
 import re
-import unicodedata
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from yt8m_pipeline.errors import UsageError
 from yt8m_pipeline.places import without_video_ending
@@ -16,37 +13,6 @@ from the same group may share some common features, such as similar background" 
 HMDB = re.compile(r"(?:\A|/)([^/]+)_[hulf]_(?:nm|cm)_np\d+_(?:fr|ba|le|ri)_(?:goo|med|bad)_\d+\Z")
 """HMDB51: FILM_ACTION_BODY-PARTS_CAMERA-MOTION_PEOPLE_VIEWPOINT_QUALITY_CLIP (Kuehne et al., 2011, §2.2). The official
 splits keep the clips of one source together only within an action, and so the group is the source and the action."""
-
-
-def identify(names: Iterable[str]) -> tuple[dict[str, str], list[str]]:
-    r"""Makes an id of each path: without its ending if that is unique, and with _ for what is no letter, digit, . or -.
-
-    Args:
-        names: Different paths relative to a source.
-
-    Returns:
-        The id of each, and the paths whose ids would have been the same. They end in 8 digits of the path's SHA-256,
-        so that no id depends on the order of the paths.
-
-    >>> identify(["dog/a b.mp4", "dog/c.mp4", "dog/c.mkv", "-x\n.mp4"])[0]
-    {'dog/a b.mp4': 'dog_a_b', 'dog/c.mp4': 'dog_c.mp4', 'dog/c.mkv': 'dog_c.mkv', '-x\n.mp4': '_x_'}
-    """
-    paths = list(names)
-    short = {path: _safe(without_video_ending(path)) for path in paths}
-    shared = Counter(short.values())
-    long = {path: name if shared[name] == 1 else _safe(path) for path, name in short.items()}
-    shared = Counter(long.values())
-    colliding = [path for path in paths if shared[long[path]] > 1]
-    return long | {path: f"{long[path]}-{_digest(path)}" for path in colliding}, colliding
-
-
-def _safe(path: str) -> str:
-    name = "".join(sign if sign.isalnum() or sign in "._-" else "_" for sign in unicodedata.normalize("NFC", path))
-    return "_" + name[1:] if name[:1] in (".", "-", "") else name
-
-
-def _digest(path: str) -> str:
-    return hashlib.sha256(path.encode("utf-8", "surrogateescape")).hexdigest()[:8]
 
 
 def group_pattern(names: Sequence[str], given: str | None) -> re.Pattern[str] | None:
@@ -79,6 +45,10 @@ def compiled(text: str, option: str, example: str) -> re.Pattern[str]:
 
 
 def group_of(name: str, pattern: re.Pattern[str] | None) -> str:
-    """The group of a video by its path; "" for none."""
+    """The group of a video by its path; "" for none.
+
+    >>> group_of("Archery/v_Archery_g01_c02.avi", UCF), group_of("park.mp4", UCF)
+    ('Archery_g01', '')
+    """
     found = pattern.search(without_video_ending(name)) if pattern else None
     return (found.group(1) or "") if found else ""

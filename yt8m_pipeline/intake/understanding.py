@@ -17,13 +17,14 @@ from dataclasses import replace
 
 from yt8m_pipeline.errors import UsageError
 from yt8m_pipeline.intake.matching import VideoFileIndex
-from yt8m_pipeline.intake.naming import group_of, group_pattern, identify
+from yt8m_pipeline.intake.naming import group_of, group_pattern
 from yt8m_pipeline.intake.options import Options
 from yt8m_pipeline.intake.recognition import read_found
 from yt8m_pipeline.intake.remarks import remarks
 from yt8m_pipeline.intake.splits import partition_of
 from yt8m_pipeline.intake.understood import Entity, Lacking, Reading, Record, Understood, Video
 from yt8m_pipeline.intake.video_files import Found, VideoFile, find
+from yt8m_pipeline.tables.video_files import identify
 
 Matched = tuple[Record, VideoFile]
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
 from typing import IO, Any, TypeAlias
-from urllib.parse import quote
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from yt8m_pipeline.data_model import Partition
+from yt8m_pipeline.dataset.file_names import safe_name
 from yt8m_pipeline.dataset.layout import Shard
 from yt8m_pipeline.dataset.reader import FrameExample
 
@@ -50,9 +50,6 @@ Write: TypeAlias = Callable[[str], AbstractContextManager[IO[bytes]]]
 
 ROWS = 16
 """The number of videos of a row group: 23 MB of 360 frames of 1,024 float32."""
-
-SAFE_NAME_BYTES = 180
-"""A file name longer than this is cut, and ends in a digest: filesystems have 255 bytes, with the ending."""
 
 HF_SPLITS = {Partition.TRAIN: "train", Partition.VALIDATE: "validation", Partition.TEST: "test"}
 """The names that Hugging Face gives to the partitions."""
@@ -212,21 +209,6 @@ class ShardWriter:
         labels = [self.classes.of(example, partition) for example in examples]
         ids = [example.video_id for example in examples]
         return pa.table([pa.array(ids), pa.array(labels, schema.field("labels").type), features], schema=schema)
-
-
-def safe_name(video_id: str) -> str:
-    """A name for the files of a video: without dots, slashes and spaces, and of bounded length; no two ids share one.
-
-    WebDataset ends the key of a sample at the first dot.
-
-    >>> safe_name("park-01"), safe_name("a/b.c d")
-    ('park-01', 'a%2Fb%2Ec%20d')
-    """
-    name = quote(video_id, safe="").replace(".", "%2E").replace("~", "%7E")
-    if len(name) <= SAFE_NAME_BYTES:
-        return name
-    digest = hashlib.sha256(video_id.encode()).hexdigest()
-    return f"{name[: SAFE_NAME_BYTES - len(digest) - 1]}~{digest}"  # no other name has a ~
 
 
 def _npy_bytes(array: npt.NDArray[Any]) -> bytes:

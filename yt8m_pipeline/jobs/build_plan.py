@@ -8,7 +8,7 @@ from typing import Any
 
 from yt8m_pipeline import __version__, files
 from yt8m_pipeline.accounting.reasons import BY_DURATION, DropReason, Retry, Stage
-from yt8m_pipeline.config import FIT, Config, Decoding, KerasModel, Model, RandomModel, features_recipe, recipe
+from yt8m_pipeline.config import Config, Decoding, Model, RandomModel, features_recipe, recipe
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.manifest import Manifest, PartitionSummary, label_policy
@@ -21,19 +21,24 @@ from yt8m_pipeline.extraction.identity import identity_of
 from yt8m_pipeline.extraction.inception import describe
 from yt8m_pipeline.extraction.model_files import is_program
 from yt8m_pipeline.extraction.network_input import preprocessing_of
-from yt8m_pipeline.interop.pca_formats import import_pca, imported_files, require_dimensions
 from yt8m_pipeline.jobs.build_folder import is_complete, is_rebuildable
-from yt8m_pipeline.jobs.imports import CodebookImport, as_imported, plan_codebook, require_same_space, resolve_like
+from yt8m_pipeline.jobs.imports import (
+    CodebookImport,
+    PcaImport,
+    as_imported,
+    describe_file,
+    plan_codebook,
+    plan_pca,
+    resolve_like,
+)
 from yt8m_pipeline.jobs.journal import Journal
+from yt8m_pipeline.jobs.measuring import Measuring
 from yt8m_pipeline.store.feature_store import FeatureStore, feature_space
 from yt8m_pipeline.tables.headers import check_source
 from yt8m_pipeline.tables.partition_lists import read_lists
 from yt8m_pipeline.tables.reading import TableFiles, as_configured, find_files
-from yt8m_pipeline.transforms.measuring import Measuring
 
 LIBRARIES = ("apache-beam", "av", "numpy", "pyarrow", "tensorflow")
-POOL_3_DIMENSIONS = 2048
-"""Features per frame of Inception-V3 (paper §3.3); those of other networks are known when they run."""
 
 MEANINGLESS = (
     "the network has random weights: these features mean nothing outside this dataset; they are for demos and tests"
@@ -48,32 +53,6 @@ ANY_PROGRAM = (
     "the network is a program, which runs with the rights of whoever builds, and the config does not say which one; "
     "inception.model.sha256 pins it: "
 )
-
-
-@dataclass(frozen=True, slots=True)
-class PcaImport:
-    """A PCA learnt elsewhere (paper §5.4), checked.
-
-    Attributes:
-        folder: Where its files are.
-        files: Their names, sizes and digests.
-        feature_space: The fingerprint of the features that it was fitted on, which are this build's; None: not known.
-        dimensions: Of those features.
-        fingerprint: Its own fingerprint.
-        components: The number of its components that are used.
-    """
-
-    folder: str
-    files: list[dict[str, Any]]
-    feature_space: str | None
-    dimensions: int
-    fingerprint: str
-    components: int
-
-    @property
-    def warnings(self) -> list[str]:
-        unknown = "the imported PCA does not say what features it was fitted on; nothing shows that they are like these"
-        return [] if self.feature_space else [unknown]
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,14 +185,30 @@ def plan_build(config: Config, anew: Partition | None = None, retry: Retry = Ret
     }
     store = FeatureStore(files.require_known(config.store), feature_space(space))
     told = {"fingerprint": store.space, **space}
-    pca = _plan_import(config, told)
+    pca = plan_pca(config, told)
     if pca:
         inputs["pca"] = pca.files
     codebook = _plan_codebook(config, told, pca)
     if codebook:
         inputs["quantizer"] = [describe_file(Layout.QUANTIZER, codebook.file)]
         config = config.model_copy(update={"quantizer": as_imported(config.quantizer, codebook.load())})
+    previous = _previous(layout, anew)
+    key = build_key(__version__, recipe(config), inputs, store.space)
+    return BuildPlan(
+        config, layout, store, space, sources, inputs, key, anew, previous, retry, pca, codebook, table_warnings=said
+    )
+
+
+def _previous(layout: Layout, anew: Partition | None) -> Manifest | None:
+    """The manifest of an earlier build into the same folder; `rebuild-split` needs one that has ended."""
     previous = Manifest.find(layout)
+    if previous and previous.is_extraction:
+        raise UsageError(
+            what="The output folder holds an extraction",
+            where=layout.root,
+            why=f"its {Layout.MANIFEST} is that of `yt8m extract`",
+            fix="give an empty or new folder with --output",
+        )
     if anew and (previous is None or not is_rebuildable(layout)):
         raise UsageError(
             what=f"There is no finished dataset whose {anew.value} partition could be rebuilt",
@@ -221,10 +216,7 @@ def plan_build(config: Config, anew: Partition | None = None, retry: Retry = Ret
             why=f"the folder has no {Layout.COMPLETE}",
             fix="run `yt8m build` first",
         )
-    key = build_key(__version__, recipe(config), inputs, store.space)
-    return BuildPlan(
-        config, layout, store, space, sources, inputs, key, anew, previous, retry, pca, codebook, table_warnings=said
-    )
+    return previous
 
 
 def build_key(version: str, recipe: Mapping[str, Any], inputs: Mapping[str, Any], space: str) -> str:
@@ -308,43 +300,11 @@ def _needed_columns(config: Config) -> dict[str, list[str]]:
     }
 
 
-def describe_file(name: str, uri: str) -> dict[str, Any]:
-    return {"file": name, "bytes": files.describe(uri)[0], "sha256": files.sha256(uri)}
-
-
-def _plan_import(config: Config, space: Mapping[str, Any]) -> PcaImport | None:
-    folder = config.pca.source
-    if folder == FIT:
-        return None
-    pca = import_pca(folder, config.pca.number, config.pca.absolute_epsilon)
-    if _is_inception_v3(config.inception.model):
-        require_dimensions(pca, POOL_3_DIMENSIONS, folder)
-    found = [describe_file(name, files.join(folder, name)) for name in imported_files(folder)]
-    return PcaImport(folder, found, _space_of_pca(folder, space), len(pca.mean), pca.fingerprint, pca.components)
-
-
 def _plan_codebook(config: Config, space: Mapping[str, Any], pca: PcaImport | None) -> CodebookImport | None:
     if config.quantizer.is_fitted:
         return None
     fingerprint, components = (pca.fingerprint, pca.components) if pca else (None, config.pca.number)
     return plan_codebook(config.quantizer, space, fingerprint, components)
-
-
-def _is_inception_v3(model: Model) -> bool:
-    """Whether the config alone says so: a .keras file may hold any network."""
-    if isinstance(model, KerasModel):
-        return model.architecture == "InceptionV3" and not model.keras.endswith(".keras")
-    return isinstance(model, RandomModel)
-
-
-def _space_of_pca(folder: str, space: Mapping[str, Any]) -> str | None:
-    """The fingerprint of the features that a dataset's PCA was fitted on; None of a PCA of no dataset."""
-    parent, _, name = folder.rstrip("/").rpartition("/")
-    manifest = Manifest.find(Layout(parent)) if name == Layout.PCA else None
-    if manifest is None:
-        return None
-    require_same_space("The PCA to import", folder, manifest.feature_space, space)
-    return str(space["fingerprint"])
 
 
 def require_own_folder(layout: Layout) -> None:

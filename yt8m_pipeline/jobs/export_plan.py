@@ -15,7 +15,7 @@ from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.manifest import Manifest
 from yt8m_pipeline.dataset.offsets import OFFSET_COLUMNS
 from yt8m_pipeline.dataset.reader import FinishedDataset, open_dataset
-from yt8m_pipeline.dataset.steps import CodebookStep, FileEntry, PcaStep, step_key
+from yt8m_pipeline.dataset.steps import QUANTIZER, CodebookStep, FileEntry, PcaStep, step_key
 from yt8m_pipeline.errors import UsageError
 from yt8m_pipeline.jobs.build_folder import is_complete
 from yt8m_pipeline.jobs.build_plan import build_key, require_own_folder
@@ -79,7 +79,7 @@ class ExportPlan:
     @property
     def for_manifest(self) -> dict[str, Any]:
         """What the manifest says of the plan."""
-        return {"build_key": self.key, "config": self.config}
+        return {"build_key": self.key, "config": self.config, "inputs": _inputs(self.manifest)}
 
     @property
     def journal(self) -> Journal:
@@ -123,11 +123,16 @@ def plan_export(dataset: str, output: str, store: str | None = None) -> ExportPl
     require_apart(dataset, output)
     space = manifest.feature_space.fingerprint
     config = {**manifest.config, "quantizer": recipe(UNIFORM)}
-    built = build_key(manifest.versions.get("yt8m_pipeline", ""), config, manifest.inputs, space)
+    built = build_key(manifest.versions.get("yt8m_pipeline", ""), config, _inputs(manifest), space)
     key = built if store else step_key("codes", manifest.build_key, source.quantizer.fingerprint, built)
     opened = _open_store(store, space) if store else None
     listed = {file.path: file for file in manifest.files}
     return ExportPlan(source, manifest, listed, manifest.pca, opened, layout, config, key, _previous(layout, key))
+
+
+def _inputs(manifest: Manifest) -> dict[str, Any]:
+    """What the dataset was built from, but for a codebook that it had imported, whose place another one takes."""
+    return {name: read for name, read in manifest.inputs.items() if name != QUANTIZER}
 
 
 def _require_other_codebook(source: FinishedDataset) -> None:

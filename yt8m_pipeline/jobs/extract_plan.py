@@ -1,6 +1,6 @@
 """What an extraction will do, found out before it starts: the dataset that it is like, its videos and its output."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ from yt8m_pipeline.errors import UsageError
 from yt8m_pipeline.extraction.identity import identity_of
 from yt8m_pipeline.jobs.build_folder import is_complete
 from yt8m_pipeline.jobs.build_plan import (
-    describe_file,
     describe_space,
     library_versions,
     model_warnings,
@@ -27,14 +26,14 @@ from yt8m_pipeline.jobs.build_plan import (
     sandbox_warnings,
 )
 from yt8m_pipeline.jobs.export_plan import require_apart
-from yt8m_pipeline.jobs.imports import require_same_space
+from yt8m_pipeline.jobs.imports import describe_file, require_same_space
 from yt8m_pipeline.jobs.journal import Journal
 from yt8m_pipeline.places import has_table_ending, has_video_ending
 from yt8m_pipeline.store.feature_store import FeatureStore, feature_space
 from yt8m_pipeline.tables.formats import format_of
 from yt8m_pipeline.tables.headers import check_source
 from yt8m_pipeline.tables.reading import TableFiles, as_configured, find_files
-from yt8m_pipeline.tables.video_files import VideoFile, find_videos
+from yt8m_pipeline.tables.video_files import GivenVideo, find_given_videos
 
 SHARED = ("decoding", "inception", "pca", "quantizer", "video_sampling", "max_failure_fraction")
 """The parts of the config of a dataset that hold for new videos too."""
@@ -98,7 +97,7 @@ class ExtractPlan:
     like: FinishedDataset
     manifest: Manifest
     config: Config
-    videos: TableFiles | Sequence[VideoFile]
+    videos: TableFiles | Sequence[GivenVideo]
     annotations: TableFiles | None
     partition: Partition
     wanted: Wanted
@@ -137,11 +136,6 @@ class ExtractPlan:
     def vocabulary(self) -> FileEntry:
         """The file of the vocabulary."""
         return next(file for file in self.manifest.tables if file.path == Layout.VOCABULARY)
-
-    @property
-    def published(self) -> Collection[Partition]:
-        """The partitions whose labels are published: labelled videos are in `validate`."""
-        return PUBLISHED
 
     @property
     def for_manifest(self) -> dict[str, Any]:
@@ -267,7 +261,7 @@ def _previous(layout: Layout) -> Manifest | None:
     return previous
 
 
-def _find_videos(sources: Sequence[str]) -> TableFiles | Sequence[VideoFile]:
+def _find_videos(sources: Sequence[str]) -> TableFiles | Sequence[GivenVideo]:
     if not sources:
         raise UsageError(
             what="There is no video",
@@ -283,7 +277,7 @@ def _find_videos(sources: Sequence[str]) -> TableFiles | Sequence[VideoFile]:
             why=f"{len(sources)} sources are given",
             fix="add rows for the others to the table, or extract it by itself",
         )
-    return _find_table(tables[0], "videos") if tables else tuple(find_videos(sources))
+    return _find_table(tables[0], "videos") if tables else tuple(find_given_videos(sources))
 
 
 def _is_table(source: str) -> bool:
@@ -302,7 +296,7 @@ def _find_table(uri: str, table: str) -> TableFiles:
     return find_files(".", absolute_path(uri, Path.cwd()), table)
 
 
-def _has_labels(videos: TableFiles | Sequence[VideoFile]) -> bool:
+def _has_labels(videos: TableFiles | Sequence[GivenVideo]) -> bool:
     """Whether a file of a videos table has the column `labels`."""
     return isinstance(videos, TableFiles) and any("labels" in _columns(videos, name) for name in videos.files)
 
@@ -313,14 +307,14 @@ def _columns(source: TableFiles, name: str) -> list[str]:
         return [column for column, _ in format_of(path, source.table).header(stream).columns]
 
 
-def _described(source: TableFiles | Sequence[VideoFile]) -> list[dict[str, Any]]:
+def _described(source: TableFiles | Sequence[GivenVideo]) -> list[dict[str, Any]]:
     """The files of a table with their digests; of videos given by themselves, their ids."""
     if isinstance(source, TableFiles):
         return [describe_file(name, source.path(name)) for name in source.files]
     return [{"video_id": video.video_id} for video in source]
 
 
-def _root(videos: TableFiles | Sequence[VideoFile]) -> dict[str, str]:
+def _root(videos: TableFiles | Sequence[GivenVideo]) -> dict[str, str]:
     """The folder that the uris of a videos table are relative to, as the section `tables` of the config has it."""
     return {"root": videos.root} if isinstance(videos, TableFiles) else {}
 

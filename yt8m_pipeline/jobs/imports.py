@@ -6,15 +6,46 @@ from typing import Any
 
 from yt8m_pipeline import files
 from yt8m_pipeline.compression.quantization import Quantizer
-from yt8m_pipeline.config import Config, PcaConfig, QuantizerConfig
+from yt8m_pipeline.config import FIT, Config, KerasModel, Model, PcaConfig, QuantizerConfig, RandomModel
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.manifest import FeatureSpace, Manifest
 from yt8m_pipeline.dataset.reader import open_dataset, open_pca
 from yt8m_pipeline.dataset.typed_json import to_json
 from yt8m_pipeline.errors import DataError, UsageError
+from yt8m_pipeline.interop.pca_formats import import_pca, imported_files, require_dimensions
 
 SETTLED = ("method", "levels", "scope")
 """The fields of a codebook's config that say what an imported codebook is already."""
+
+
+POOL_3_DIMENSIONS = 2048
+"""Features per frame of Inception-V3 (paper §3.3); those of other networks are known when they run."""
+
+
+@dataclass(frozen=True, slots=True)
+class PcaImport:
+    """A PCA learnt elsewhere (paper §5.4), checked.
+
+    Attributes:
+        folder: Where its files are.
+        files: Their names, sizes and digests.
+        feature_space: The fingerprint of the features that it was fitted on, which are this build's; None: not known.
+        dimensions: Of those features.
+        fingerprint: Its own fingerprint.
+        components: The number of its components that are used.
+    """
+
+    folder: str
+    files: list[dict[str, Any]]
+    feature_space: str | None
+    dimensions: int
+    fingerprint: str
+    components: int
+
+    @property
+    def warnings(self) -> list[str]:
+        unknown = "the imported PCA does not say what features it was fitted on; nothing shows that they are like these"
+        return [] if self.feature_space else [unknown]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +105,43 @@ def resolve_like(config: Config) -> Config:
     return config.model_copy(update={"like": None, **sources})
 
 
+def plan_pca(config: Config, space: Mapping[str, Any]) -> PcaImport | None:
+    """Looks at the PCA to import; None where it is fitted.
+
+    Args:
+        config: The config.
+        space: The feature space of this build, with its fingerprint.
+
+    Raises:
+        UsageError: if it is missing, damaged, of other dimensions, or learnt on other features.
+    """
+    folder = config.pca.source
+    if folder == FIT:
+        return None
+    pca = import_pca(folder, config.pca.number, config.pca.absolute_epsilon)
+    if _is_inception_v3(config.inception.model):
+        require_dimensions(pca, POOL_3_DIMENSIONS, folder)
+    found = [describe_file(name, files.join(folder, name)) for name in imported_files(folder)]
+    return PcaImport(folder, found, _space_of_pca(folder, space), len(pca.mean), pca.fingerprint, pca.components)
+
+
+def _is_inception_v3(model: Model) -> bool:
+    """Whether the config alone says so: a .keras file may hold any network."""
+    if isinstance(model, KerasModel):
+        return model.architecture == "InceptionV3" and not model.keras.endswith(".keras")
+    return isinstance(model, RandomModel)
+
+
+def _space_of_pca(folder: str, space: Mapping[str, Any]) -> str | None:
+    """The fingerprint of the features that a dataset's PCA was fitted on; None of a PCA of no dataset."""
+    parent, _, name = folder.rstrip("/").rpartition("/")
+    manifest = Manifest.find(Layout(parent)) if name == Layout.PCA else None
+    if manifest is None:
+        return None
+    require_same_space("The PCA to import", folder, manifest.feature_space, space)
+    return str(space["fingerprint"])
+
+
 def plan_codebook(
     config: QuantizerConfig, space: Mapping[str, Any], pca: str | None, dimensions: int | None
 ) -> CodebookImport:
@@ -104,6 +172,11 @@ def plan_codebook(
     require_same_space("The codebook to import", file, manifest.feature_space, space)
     _require_same_pca(file, manifest, pca)
     return CodebookImport(file, quantizer.fingerprint, str(space["fingerprint"]), pca)
+
+
+def describe_file(name: str, uri: str) -> dict[str, Any]:
+    """What the manifest says of a file that was read."""
+    return {"file": name, "bytes": files.describe(uri)[0], "sha256": files.sha256(uri)}
 
 
 def codebook_file(source: str) -> str:

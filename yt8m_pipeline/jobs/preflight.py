@@ -19,11 +19,12 @@ from yt8m_pipeline.config import Decoding
 from yt8m_pipeline.decoding.facts import VideoFacts
 from yt8m_pipeline.decoding.sandbox.threads import Probing, prober
 from yt8m_pipeline.errors import UsageError
-from yt8m_pipeline.places import ANYWHERE, Places, has_video_ending
+from yt8m_pipeline.jobs.measuring import Measuring, measure
+from yt8m_pipeline.places import ANYWHERE, Places
 from yt8m_pipeline.selection.durations import SHOWN_DURATIONS, TOLERANCE_SECONDS
 from yt8m_pipeline.tables.reading import TableFiles, read_batches
 from yt8m_pipeline.tables.uris import accept_uris
-from yt8m_pipeline.transforms.measuring import Measuring, measure
+from yt8m_pipeline.tables.video_files import Listed, list_videos
 
 T = TypeVar("T")
 
@@ -71,21 +72,7 @@ class Preflight:
             self.worst_durations = nlargest(SHOWN_DURATIONS, [*self.worst_durations, found])
 
 
-class Found(NamedTuple):
-    """The files of folders, and files that were named.
-
-    Attributes:
-        videos: The videos, sorted in each folder.
-        hidden: The number of files whose name, or that of a folder above them, begins with a dot.
-        others: The number of files whose name has no ending of a video.
-    """
-
-    videos: list[str]
-    hidden: int
-    others: int
-
-
-def find_videos(uris: Sequence[str]) -> Found:
+def find_videos(uris: Sequence[str]) -> Listed:
     """Finds the videos in folders and in those below them. What is no folder stays as it is.
 
     Args:
@@ -94,26 +81,14 @@ def find_videos(uris: Sequence[str]) -> Found:
     Raises:
         UsageError: if a folder has no video.
     """
-    folders = [_in_folder(uri) or Found([uri], 0, 0) for uri in uris]
-    videos = [video for found in folders for video in found.videos]
-    return Found(videos, sum(found.hidden for found in folders), sum(found.others for found in folders))
+    found = [(uri, list_videos(uri)) for uri in uris]
+    videos = [video for uri, listed in found for video in _placed(uri, listed)]
+    folders = [listed for _, listed in found if listed]
+    return Listed(videos, sum(listed.hidden for listed in folders), sum(listed.others for listed in folders))
 
 
-def _in_folder(uri: str) -> Found | None:
-    """The videos of a folder; None of what is no folder, or has no file."""
-    names = [] if files.exists(uri) else files.list_files(uri)
-    if not names:
-        return None
-    shown = [name for name in names if not any(part.startswith(".") for part in name.split("/"))]
-    videos = [files.join(uri, name) for name in shown if has_video_ending(name)]
-    if not videos:
-        raise UsageError(
-            what="The folder has no video",
-            where=uri,
-            why=f"of its {len(names)} files, {len(names) - len(shown)} are hidden, and no other has a name like .mp4",
-            fix="give another folder, or name the files themselves",
-        )
-    return Found(videos, len(names) - len(shown), len(shown) - len(videos))
+def _placed(uri: str, listed: Listed | None) -> list[str]:
+    return [files.join(uri, name) for name in listed.videos] if listed else [uri]
 
 
 def probe(

@@ -49,21 +49,44 @@ def attach_labels(
         vocabulary_ids: The ids of the entities that are kept so far: string.
         all_entity_ids: Every id of the entities table: string.
     """
-    known = _known(annotations, config, all_video_ids, all_entity_ids)
+    why = "is in no valid row of the entities table"
+    known = _known(annotations, config, all_video_ids, all_entity_ids, why)
     outcome = known.then(lambda rows: _of_kept(rows, videos["video_id"], vocabulary_ids))
+    return Labelled(keep_labels(_with_labels(videos, outcome.kept), vocabulary_ids.to_pylist(), Stage.LABELS), outcome)
+
+
+def label_by_vocabulary(
+    videos: pa.Table, annotations: pa.Table, config: VideoSampling, *, entity_ids: pa.Array
+) -> Labelled:
+    """Joins annotations to videos by a vocabulary that stands already; a video without a label keeps [].
+
+    All rows of one video must be in the same call. The tables are those of `attach_labels`.
+
+    Args:
+        videos: All videos.
+        annotations: Their annotations.
+        config: The lowest score.
+        entity_ids: The ids of the entities of the vocabulary: string.
+    """
+    why = "is not in the vocabulary of the dataset"
+    known = _known(annotations, config, videos["video_id"], entity_ids, why)
+    outcome = known.then(lambda rows: _of_kept(rows, videos["video_id"], entity_ids))
+    return Labelled(Outcome(Stage.LABELS, "videos", _with_labels(videos, outcome.kept)), outcome)
+
+
+def _with_labels(videos: pa.Table, annotations: pa.Table) -> pa.Table:
     others = videos.drop_columns("labels") if "labels" in videos.column_names else videos
-    labelled = others.append_column("entity_ids", _labels_of(videos, outcome.kept))
-    return Labelled(keep_labels(labelled, vocabulary_ids.to_pylist(), Stage.LABELS), outcome)
+    return others.append_column("entity_ids", _labels_of(videos, annotations))
 
 
-def _known(annotations: pa.Table, config: VideoSampling, video_ids: pa.Array, entity_ids: pa.Array) -> Outcome:
-    """Keeps the annotations of videos and entities that are in the tables, and with a score that is high enough."""
+def _known(
+    annotations: pa.Table, config: VideoSampling, video_ids: pa.Array, entity_ids: pa.Array, why_unknown: str
+) -> Outcome:
+    """Keeps the annotations of known videos and entities, with a score that is high enough."""
     low = pc.less(annotations["score"], pa.scalar(config.min_score, pa.float64()))
     drops = [
         _not_in(annotations, "video_id", video_ids, DropReason.UNKNOWN_VIDEO, "is in no valid row of the videos table"),
-        _not_in(
-            annotations, "entity_id", entity_ids, DropReason.UNKNOWN_ENTITY, "is in no valid row of the entities table"
-        ),
+        _not_in(annotations, "entity_id", entity_ids, DropReason.UNKNOWN_ENTITY, why_unknown),
         Drop(DropReason.LOW_SCORE, mask(low), f"score {{score}} is below min_score {config.min_score}"),
     ]
     return split(annotations, drops, Stage.LABELS, "annotations")

@@ -41,8 +41,7 @@ from yt8m_pipeline.dataset.steps import (
 )
 from yt8m_pipeline.errors import DataError
 from yt8m_pipeline.interop.pca_formats import import_pca, require_dimensions
-from yt8m_pipeline.jobs.build_plan import PcaImport
-from yt8m_pipeline.jobs.imports import CodebookImport
+from yt8m_pipeline.jobs.imports import CodebookImport, PcaImport
 from yt8m_pipeline.jobs.journal import Journal
 from yt8m_pipeline.store.feature_store import FeatureStore
 from yt8m_pipeline.transforms.combiners import AddUp, DigestOfSet, Sum

@@ -15,12 +15,12 @@ from yt8m_pipeline.accounting.outcome import Outcome
 from yt8m_pipeline.accounting.reasons import Measured, Stage
 from yt8m_pipeline.config import VideoSampling
 from yt8m_pipeline.decoding.sandbox.threads import prober
+from yt8m_pipeline.jobs.measuring import Measuring, measure
 from yt8m_pipeline.places import Places
 from yt8m_pipeline.selection.durations import ComparedDurations, settle_durations, to_measure
 from yt8m_pipeline.store.durations import shelf_of
 from yt8m_pipeline.transforms.combiners import Sum
 from yt8m_pipeline.transforms.ledger import COUNTS, KEPT, REJECTS, Outputs, SeveralOutputs, settle, typed_step
-from yt8m_pipeline.transforms.measuring import Measuring, measure
 from yt8m_pipeline.transforms.monitoring import advance, announce, say, timed
 from yt8m_pipeline.transforms.steps import FlatMap, NotingDoFn
 

@@ -14,7 +14,7 @@ from yt8m_pipeline import files
 from yt8m_pipeline.accounting.counts import StageCount
 from yt8m_pipeline.accounting.outcome import Outcome
 from yt8m_pipeline.accounting.reasons import Stage
-from yt8m_pipeline.config import Config
+from yt8m_pipeline.config import Config, VideoSampling
 from yt8m_pipeline.data_model import Partition, StoredVideo, Video
 from yt8m_pipeline.dataset.arrays import Form, FrameArrays, write_arrays
 from yt8m_pipeline.dataset.index import without_train_videos, write_vocabulary
@@ -22,10 +22,10 @@ from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.steps import FileEntry, Step, require_intact
 from yt8m_pipeline.jobs.sufficiency import check_failures, check_videos_left
 from yt8m_pipeline.places import Places
-from yt8m_pipeline.selection.known_vocabulary import label_by_vocabulary
+from yt8m_pipeline.selection.labels import label_by_vocabulary
 from yt8m_pipeline.tables.reading import TableFiles, schema
 from yt8m_pipeline.tables.uris import accept_uris
-from yt8m_pipeline.tables.video_files import VideoFile, video_file_rows
+from yt8m_pipeline.tables.video_files import GivenVideo, video_file_rows
 from yt8m_pipeline.transforms.compression import load_pca, load_quantizer
 from yt8m_pipeline.transforms.dataset import WRITE, Group, OnlyIf
 from yt8m_pipeline.transforms.exporting import Copying
@@ -56,7 +56,7 @@ class ListNewVideos(SeveralOutputs[Pipeline, Outputs[pa.Table]]):
         places: What their uris may name.
     """
 
-    videos: TableFiles | Sequence[VideoFile]
+    videos: TableFiles | Sequence[GivenVideo]
     places: Places
 
     def expand(self, root: Pipeline) -> Outputs[pa.Table]:
@@ -67,7 +67,7 @@ class ListNewVideos(SeveralOutputs[Pipeline, Outputs[pa.Table]]):
         return settled_by(root | beam.Create(pieces), _accept, self.places)
 
 
-def _accept(videos: Sequence[VideoFile], places: Places) -> Iterator[Outcome]:
+def _accept(videos: Sequence[GivenVideo], places: Places) -> Iterator[Outcome]:
     yield accept_uris(video_file_rows(videos), places)
 
 
@@ -77,28 +77,28 @@ class LabelByVocabulary(SeveralOutputs[dict[str, Tables], Attached]):
 
     Attributes:
         entity_ids: The entities of the vocabulary.
-        min_score: The lowest score of a label; None: there is none.
+        config: The lowest score of a label.
         buckets: How many elements the rows are joined in.
     """
 
     entity_ids: Sequence[str]
-    min_score: float | None
+    config: VideoSampling
     buckets: int
 
     def expand(self, tables: Mapping[str, Tables]) -> Attached:
         columns = {"videos": ("video_id", schema("videos")), "annotations": ("video_id", schema("annotations"))}
-        step = typed_step(_LabelByVocabulary(self.entity_ids, self.min_score), pa.Table, labels=pa.Table)
+        step = typed_step(_LabelByVocabulary(self.entity_ids, self.config), pa.Table, labels=pa.Table)
         found = tables | JoinByHash(columns, self.buckets) | step.with_outputs(REJECTS, COUNTS, LABELS, main=KEPT)
         return Attached(Outputs(found[KEPT], found[REJECTS], found[COUNTS]), found[LABELS])
 
 
 class _LabelByVocabulary(NotingDoFn):
-    def __init__(self, entity_ids: Sequence[str], min_score: float | None) -> None:
-        self._entity_ids, self._min_score = pa.array(entity_ids, pa.string()), min_score
+    def __init__(self, entity_ids: Sequence[str], config: VideoSampling) -> None:
+        self._entity_ids, self._config = pa.array(entity_ids, pa.string()), config
 
     def process(self, tables: Joined) -> Iterator[Any]:
         labelled = label_by_vocabulary(
-            tables["videos"], tables["annotations"], entity_ids=self._entity_ids, min_score=self._min_score
+            tables["videos"], tables["annotations"], self._config, entity_ids=self._entity_ids
         )
         yield from settle(*labelled)
         yield TaggedOutput(LABELS, labelled.annotations.kept)

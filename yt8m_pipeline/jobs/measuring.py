@@ -1,4 +1,4 @@
-"""Measuring the durations of many videos, each once: what the store knows of a file as it stands, or a probe. No Beam.
+"""Measuring the durations of many videos, each once: what the store knows of a file as it stands, or a probe.
 
 A probe reads a whole file in a sandbox, by its packets, and decodes its first frame. No header is believed.
 """

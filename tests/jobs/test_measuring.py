@@ -20,11 +20,11 @@ from yt8m_pipeline import files
 from yt8m_pipeline.accounting.reasons import Measured, Retry, VideoRejected
 from yt8m_pipeline.config import Decoding, VideoSampling
 from yt8m_pipeline.decoding.sandbox.threads import Probed, ProbeVideos, prober
+from yt8m_pipeline.jobs.measuring import Measuring, measure
 from yt8m_pipeline.places import Places
 from yt8m_pipeline.store.durations import duration_files, shelf_of
 from yt8m_pipeline.tables.reading import schema
 from yt8m_pipeline.transforms.durations import MeasureDurations, MeasuredVideos
-from yt8m_pipeline.transforms.measuring import Measuring, measure
 
 
 def clip(seconds: float) -> bytes:
@@ -175,7 +175,7 @@ import sys
 from yt8m_pipeline.config import Decoding
 from yt8m_pipeline.decoding.sandbox.threads import prober
 from yt8m_pipeline.places import Places
-from yt8m_pipeline.transforms.measuring import Measuring, measure
+from yt8m_pipeline.jobs.measuring import Measuring, measure
 root, *uris = sys.argv[1:]
 measuring = Measuring(Decoding(), Places(root), f"{root}/features")
 with prober(measuring.probing(1)) as probe:
