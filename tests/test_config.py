@@ -83,6 +83,10 @@ def test_five_mistakes_are_reported_at_once_with_their_fields(tmp_path: Path) ->
         ("pca: {components: 3}\ntables: {}\npca: {}", "cannot be read as YAML.*'pca' stands twice"),
         ("pca: {components: 3, components: 4}", "cannot be read as YAML.*'components' stands twice"),
         ("pcaa: {components: 3}", "pcaa: there is no such field; is pca meant[?]"),
+        (
+            "labels: {min_score: 3}",
+            "labels.min_score: there is no such field; is rater_scores.min_score or video_sampling.min_score meant[?]",
+        ),
         ("pca: {component: 3}", "pca.component: there is no such field; is components meant[?]"),
         ("xyzzy: 3", "xyzzy: there is no such field$"),
         ("table_buckets: 3", "table_buckets: this field is divided now; give parallelism.join_buckets, para.*accumul"),

@@ -922,7 +922,15 @@ def _problem(item: Mapping[str, Any]) -> str:
     if field in DIVIDED:
         return f"{field}: this field is divided now; give {DIVIDED[field]}"
     near = difflib.get_close_matches(str(item["loc"][-1]), FIELDS, n=1)
-    return f"{field}: there is no such field" + (f"; is {near[0]} meant?" if near else "")
+    return f"{field}: there is no such field" + (f"; is {_in_its_section(near[0], field)} meant?" if near else "")
+
+
+def _in_its_section(name: str, field: str) -> str:
+    """The name of a field that may be meant, with the sections that have it where that of `field` has not."""
+    section = field.rpartition(".")[0]
+    paths = [".".join(knob.path) for knob in knobs() if knob.path[-1] == name]
+    own = f"{section}.{name}".removeprefix(".")
+    return name if own in paths else " or ".join(paths) or name
 
 
 def as_yaml(config: Config) -> str:
