@@ -98,7 +98,7 @@ class Layout:
     """The paths of the dataset that stands in the folder `root`.
 
     `REJECTS_TABLE` is what datasets of format 3 have in place of the folder `REJECTS`. `FEATURES` is the feature store
-    of `yt8m extract`, which is no part of the dataset.
+    of `yt8m extract`, which is no part of the dataset. `EXPORT_LIST` is in exports for other trainers alone.
 
     Attributes:
         root: The folder, a local path or gs://.
@@ -127,6 +127,7 @@ class Layout:
     TEST_LABELS: ClassVar = "withheld/test_labels.parquet"
     ARRAYS: ClassVar = "arrays"
     FEATURES: ClassVar = "features"
+    EXPORT_LIST: ClassVar = "export.json"
 
     def path(self, name: str) -> str:
         """The full path of a file, given its path in the dataset."""

@@ -25,7 +25,7 @@ from yt8m_pipeline.jobs.export_plan import require_apart
 from yt8m_pipeline.jobs.journal import Journal
 from yt8m_pipeline.parsing import parse_json
 
-LIST = "export.json"
+LIST = Layout.EXPORT_LIST
 """The file that lists an export."""
 
 REVISION = 1
