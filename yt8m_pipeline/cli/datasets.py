@@ -35,8 +35,8 @@ def verify(
 ) -> None:
     """Compare everything on disk with the manifest; exit 1 and a table of what is wrong."""
     from yt8m_pipeline import files
+    from yt8m_pipeline.dataset.layout import EXPORT_LIST
     from yt8m_pipeline.dataset.verify import verify as compare
-    from yt8m_pipeline.jobs.trainer_export_plan import LIST
 
     if not deep and (store or every_shard):
         raise UsageError(
@@ -45,7 +45,7 @@ def verify(
             why="--store and --all say how --deep is done",
             fix="give --deep as well",
         )
-    if files.exists(files.join(dataset, LIST)):
+    if files.exists(files.join(dataset, EXPORT_LIST)):
         _verify_export(dataset, deep, as_json)
         return
     faults = _deep_verify(dataset, store, every_shard) if deep else compare(dataset)

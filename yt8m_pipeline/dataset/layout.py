@@ -26,6 +26,10 @@ LEVELS = ("frame", "video")
 """The two levels of the published dataset: one record has all frames of a video, or their mean (paper §4)."""
 
 
+EXPORT_LIST = "export.json"
+"""The file that lists an export for other trainers: a folder with it is no dataset."""
+
+
 @dataclass(frozen=True, order=True, slots=True)
 class Shard:
     """One of the `of` shards of a partition. It names two files, one of each level, that hold the same videos."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from yt8m_pipeline import __version__, files
 from yt8m_pipeline.data_model import Partition
-from yt8m_pipeline.dataset.layout import Layout, Shard
+from yt8m_pipeline.dataset.layout import EXPORT_LIST, Layout, Shard
 from yt8m_pipeline.dataset.manifest import Manifest
 from yt8m_pipeline.dataset.reader import open_dataset
 from yt8m_pipeline.dataset.steps import FileEntry, step_key
@@ -25,7 +25,7 @@ from yt8m_pipeline.jobs.export_plan import require_apart
 from yt8m_pipeline.jobs.journal import Journal
 from yt8m_pipeline.parsing import parse_json
 
-LIST = "export.json"
+LIST = EXPORT_LIST
 """The file that lists an export."""
 
 REVISION = 2
