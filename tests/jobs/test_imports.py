@@ -69,6 +69,7 @@ class TestLike:
         assert [file["file"] for file in manifest["inputs"]["quantizer"]] == ["quantizer.npz"]
         assert str(built) not in json.dumps(manifest)
         assert not any("imported" in text for text in manifest["warnings"])
+        assert any("a label index means what vocabulary.csv here says" in text for text in manifest["warnings"])
 
     def test_it_is_sound_and_done_and_each_split_is_rebuilt_to_the_same_bytes(
         self, alike: Path, tmp_path: Path

@@ -161,3 +161,6 @@ class TestLists:
             read_lists({name: str(tmp_path / name) for name in ("train", "test")})
         with pytest.raises(UsageError, match="cannot be read"):
             read_lists({"train": str(tmp_path / "none.txt")})
+        (tmp_path / "empty.txt").write_text("\n \n")
+        with pytest.raises(UsageError, match="is empty"):
+            read_lists({"test": str(tmp_path / "empty.txt")})

@@ -49,6 +49,11 @@ UNRATED = (
     "Specificity are empty in vocabulary.csv"
 )
 
+OWN_LABELS = (
+    "PCA and codebook are another dataset's, and the vocabulary is this one's own: a label index means what "
+    "vocabulary.csv here says; `yt8m extract --like` keeps the indices of the other"
+)
+
 ANY_PROGRAM = (
     "the network is a program, which runs with the rights of whoever builds, and the config does not say which one; "
     "inception.model.sha256 pins it: "
@@ -116,6 +121,7 @@ class BuildPlan:
         imported = [text for found in (self.pca, self.codebook) if found for text in found.warnings]
         model = model_warnings(self.config.inception.model, self.space)
         unrated = [] if "ratings" in self.sources else [UNRATED]
+        imported += [OWN_LABELS] if self.codebook and self.codebook.pca else []
         return [*self.table_warnings, *unrated, *model, *imported, *sandbox_warnings(self.config.decoding)]
 
     @property

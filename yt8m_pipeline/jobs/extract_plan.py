@@ -41,8 +41,9 @@ SHARED = ("decoding", "inception", "pca", "quantizer", "video_sampling", "max_fa
 OF_TABLES = ("allow_outside_root", "encoding", "keep_columns", "uri_schemes")
 """The fields of the section `tables` that the output depends on. Where the tables are is not in the config here."""
 
-TAKEN = ("like", "pca", "quantizer")
-"""The parts of the config that say what is taken from the dataset, which no setting changes."""
+TAKEN = ("duplicates", "labels", "like", "partitioning", "pca", "quantizer", "rater_scores", "vocabulary")
+"""The parts of the config that say what is taken from the dataset, or how a dataset is selected. No setting changes
+them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,9 +341,9 @@ def _refuse_own_values(settings: Sequence[str]) -> None:
     wrong = [setting for setting in settings if setting.replace("=", ".").partition(".")[0] in TAKEN]
     if wrong:
         raise UsageError(
-            what="A dataset's own values are set",
+            what="A setting has no meaning for new videos",
             where=f"--set {wrong[0]}",
-            why="new videos get the PCA and the codebook of the dataset as they are",
+            why="they get the PCA, the codebook and the labels of the dataset as they are, and are not selected",
             fix="leave it out; `yt8m build` with `like` in its config builds another dataset",
         )
 

@@ -17,7 +17,7 @@ from yt8m_pipeline.interop.trainer_formats import Classes, ShardWriter, TrainerF
 from yt8m_pipeline.jobs.export_plan import require_apart
 from yt8m_pipeline.jobs.journal import Journal
 
-REVISION = 2
+REVISION = 1
 """The revision of what the writers write. Whoever changes a byte of it raises this number."""
 
 

@@ -20,11 +20,19 @@ def read_lists(lists: Mapping[str, str]) -> dict[str, str]:
         The partition of each id or uri.
 
     Raises:
-        UsageError: a list cannot be read, or a video stands in two.
+        UsageError: a list cannot be read or is empty, or a video stands in two.
     """
     listed: dict[str, str] = {}
     for partition, uri in sorted(lists.items()):
-        for number, name in _names(uri):
+        names = list(_names(uri))
+        if not names:
+            raise UsageError(
+                what="A list of videos is empty",
+                where=uri,
+                why=f"it gives no video to the {partition} partition",
+                fix=f"give one with videos, or leave partitioning.lists.{partition} out",
+            )
+        for number, name in names:
             other = listed.setdefault(name, partition)
             if other != partition:
                 raise UsageError(
