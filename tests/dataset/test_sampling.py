@@ -1,6 +1,9 @@
 """Every video of an epoch is read by exactly one worker of one process, in an order that the seed and epoch decide."""
 
+import json
 import multiprocessing
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -43,9 +46,16 @@ def read_share(dataset: object, part: int, of: int) -> list[str]:
     return [frames[int(number)].video_id for number in share(epoch_order(len(frames), seed=1), part, of)]
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
 def test_processes_read_each_video_once(tmp_path: Path, method: str) -> None:
-    dataset = open_dataset(write_example(tmp_path))
-    with multiprocessing.get_context(method).Pool(2) as pool:
-        found = pool.starmap(read_share, [(dataset, part, 2) for part in range(2)])
-    assert sorted(video_id for own in found for video_id in own) == dataset.ids("train") == ["a", "b", "c"]
+    """They are the children of a process of their own: a fork of this one, with the threads of others, may hang."""
+    folder = write_example(tmp_path)
+    command = [sys.executable, "-m", "tests.dataset.test_sampling", method, folder]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    assert sorted(json.loads(printed)) == open_dataset(folder).ids("train") == ["a", "b", "c"]
+
+
+if __name__ == "__main__":
+    with multiprocessing.get_context(sys.argv[1]).Pool(2) as pool:
+        read = pool.starmap(read_share, [(open_dataset(sys.argv[2]), part, 2) for part in range(2)])
+    sys.stdout.write(json.dumps([video_id for own in read for video_id in own]))
