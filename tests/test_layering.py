@@ -46,13 +46,14 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     # around finished datasets
     "intake": {"tables"},
     "interop": {"compression", "dataset"},
+    "evaluation": {"dataset"},
     "report": {"compression", "dataset", "interop", "store"},
     # the Beam shell, and the dataset as one recipe
     "transforms": ACTS | {"interop"} | PLANNED,
     "pipeline": {"transforms"} | PLANNED,
     # whoever runs it
     "jobs": ACTS | {"interop", "pipeline", "transforms"},
-    "cli": ACTS | {"demo", "intake", "interop", "jobs", "report"},
+    "cli": ACTS | {"demo", "evaluation", "intake", "interop", "jobs", "report"},
     "__main__": {"cli"},
 }
 """The allowed imports between the folders. A name with a dot allows one room of a folder."""

@@ -17,6 +17,7 @@ from yt8m_pipeline.cli import (
     converting,
     datasets,
     demo,
+    evaluating,
     exporting,
     extracting,
     init,
@@ -57,6 +58,7 @@ app.command(context_settings=BEAM)(exporting.export)
 app.command()(exporting.export_pca)
 app.command()(converting.convert)
 app.command()(datasets.inspect)
+app.command()(evaluating.evaluate)
 app.command()(probing.probe)
 app.add_typer(configs.app, name="config")
 app.add_typer(stats.app, name="stats")

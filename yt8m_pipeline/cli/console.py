@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -170,8 +171,8 @@ def _source_error(here: "DistortionRow", before: "DistortionRow") -> dict[str, f
 
 
 def rounded(value: float | None) -> float | None:
-    """To four significant digits."""
-    return None if value is None else float(f"{value:.4g}")
+    """To four significant digits; None for what is not known, which JSON has no NaN for."""
+    return None if value is None or isnan(value) else float(f"{value:.4g}")
 
 
 def show(facts: Mapping[str, Any], as_json: bool, title: str) -> None:

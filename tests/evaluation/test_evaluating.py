@@ -1,0 +1,165 @@
+"""Predictions against a real dataset: every format, every bad row, and what is missing or unknown."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.command_line import four_parts, run
+from yt8m_pipeline import open_dataset
+from yt8m_pipeline.data_model import Partition
+from yt8m_pipeline.dataset.reader import FinishedDataset
+from yt8m_pipeline.errors import DataError, PipelineError, UsageError
+from yt8m_pipeline.evaluation.evaluating import evaluate, poisson_weights, read_truth
+
+VALIDATE = Partition.VALIDATE
+
+
+@pytest.fixture
+def opened(built: Path) -> FinishedDataset:
+    return open_dataset(str(built / "dataset"))
+
+
+def ids_and_labels(opened: FinishedDataset, partition: str = "validate") -> tuple[list[str], np.ndarray]:
+    videos = list(opened.videos(partition))
+    labels = np.zeros((len(videos), len(opened.vocabulary)), np.bool_)
+    for row, video in enumerate(videos):
+        labels[row, video.labels] = True
+    return [video.video_id for video in videos], labels
+
+
+def write(path: Path, ids: list[Any], scores: list[Any], labels: list[Any] | None = None) -> str:
+    columns = {"video_id": ids, "scores": scores} | ({} if labels is None else {"labels": labels})
+    pq.write_table(pa.table(columns), path)
+    return str(path)
+
+
+def test_perfect_predictions_are_perfect(opened: FinishedDataset, tmp_path: Path) -> None:
+    ids, labels = ids_and_labels(opened)
+    report = evaluate(opened.layout.root, write(tmp_path / "p.parquet", ids, labels.astype(float).tolist()), "validate")
+    assert report.evaluation.values == {"map": 1.0, "hit@1": 1.0, "hit@5": 1.0, "perr": 1.0, "gap": 1.0}
+    assert (report.videos, report.missing, report.unknown) == (len(ids), 0, 0)
+    assert report.evaluation.average_precision.classes == np.count_nonzero(labels.any(axis=0))
+
+
+def test_every_format_gives_the_same(opened: FinishedDataset, tmp_path: Path) -> None:
+    ids, labels = ids_and_labels(opened, "train")
+    scores = np.random.default_rng(0).integers(0, 9999, labels.shape) / 10_000
+    best = [np.flatnonzero(row) for row in scores]
+    pairs = [(index.tolist(), row[index].tolist()) for row, index in zip(scores, best, strict=True)]
+    lines = [
+        f"{video_id},{' '.join(f'{label} {score}' for label, score in zip(*row, strict=True))}"
+        for video_id, row in zip(ids, pairs, strict=True)
+    ]
+    (tmp_path / "p.csv").write_text("VideoId,LabelConfidencePairs\n" + "\n".join(lines) + "\n")
+    paths = [
+        write(tmp_path / "dense.parquet", ids, scores.tolist()),
+        write(tmp_path / "pairs.parquet", ids, [row[1] for row in pairs], [row[0] for row in pairs]),
+        str(tmp_path / "p.csv"),
+    ]
+    values = [evaluate(opened.layout.root, path, "train").evaluation.values for path in paths]
+    assert values[0] == values[1] == values[2]
+    assert 0 < values[0]["map"] < 1
+
+
+def test_missing_videos_count_as_not_predicted_and_unknown_ones_are_named(
+    opened: FinishedDataset, tmp_path: Path
+) -> None:
+    ids, labels = ids_and_labels(opened)
+    rows = labels.astype(float).tolist()
+    path = write(tmp_path / "p.parquet", [*ids[1:], "stranger"], [*rows[1:], rows[0]])
+    report = evaluate(opened.layout.root, path, VALIDATE)
+    assert (report.missing_ids, report.unknown_ids) == ((ids[0],), ("stranger",))
+    assert report.evaluation.hits.at(1) == (len(ids) - 1) / len(ids)
+
+
+def test_the_withheld_labels_of_test_are_used_where_they_are(opened: FinishedDataset, copied: Path) -> None:
+    assert len(read_truth(opened, Partition.TEST).labels)
+    (copied / "dataset" / "withheld" / "test_labels.parquet").unlink()
+    with pytest.raises(UsageError, match="withheld"):
+        read_truth(open_dataset(str(copied / "dataset")), Partition.TEST)
+
+
+BAD_ROWS: list[tuple[list[Any], list[Any], list[Any] | None, str]] = [
+    (["a", "b"], [[0.5], [float("nan")]], [[0], [1]], "row 2"),
+    (["a"], [[1.5]], [[0]], "not in"),
+    (["a"], [[0.5]], [[999]], "none of the"),
+    (["a"], [[0.5]], [[-1]], "none of the"),
+    (["a"], [[0.5, 0.4]], [[3, 3]], "a class twice"),
+    (["a"], [[0.5, 0.4]], [[3]], "as many labels as scores"),
+    ([None], [[0.5]], [[3]], "no video_id"),
+]
+
+
+@pytest.mark.parametrize(("ids", "scores", "labels", "why"), BAD_ROWS)
+def test_a_bad_row_is_named(
+    opened: FinishedDataset, tmp_path: Path, ids: list[Any], scores: list[Any], labels: list[Any] | None, why: str
+) -> None:
+    with pytest.raises(DataError, match=why):
+        evaluate(opened.layout.root, write(tmp_path / "p.parquet", ids, scores, labels), VALIDATE)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "why"),
+    [
+        ("p.csv", "VideoId,LabelConfidencePairs\na,0\n", "no whole number and a score"),
+        ("p.csv", "VideoId,LabelConfidencePairs\na,0 0.5 1.5 0.1\n", "no whole number and a score"),
+        ("p.csv", "VideoId,LabelConfidencePairs\na,0 high\n", "could not convert"),
+        ("p.csv", "VideoId,LabelConfidencePairs\na\n", "not enough values"),
+        ("p.csv", "video,label\na,1\n", "its columns are video, label"),
+        ("p.csv", "", "its columns are none"),
+        ("p.json", "{}", "ends in .json"),
+        ("p.parquet", "no parquet", "Parquet"),
+        ("missing.csv", None, "missing.csv"),
+    ],
+)
+def test_a_bad_table_is_named(opened: FinishedDataset, tmp_path: Path, name: str, text: str | None, why: str) -> None:
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    with pytest.raises(PipelineError, match=why):
+        evaluate(opened.layout.root, str(tmp_path / name), VALIDATE)
+
+
+def test_a_video_that_is_predicted_twice_is_refused(opened: FinishedDataset, tmp_path: Path) -> None:
+    ids, _ = ids_and_labels(opened)
+    with pytest.raises(DataError, match="twice"):
+        evaluate(opened.layout.root, write(tmp_path / "p.parquet", [ids[0]] * 2, [[0.1]] * 2, [[0]] * 2), VALIDATE)
+
+
+def test_bootstrap_intervals_hold_the_value_and_depend_on_the_ids_alone(
+    opened: FinishedDataset, tmp_path: Path
+) -> None:
+    ids, labels = ids_and_labels(opened, "train")
+    scores = np.where(np.random.default_rng(1).random(labels.shape) < 0.7, labels, 0.5).tolist()
+    path = write(tmp_path / "p.parquet", ids, scores)
+    turned = write(tmp_path / "turned.parquet", ids[::-1], scores[::-1])
+    reports = [evaluate(opened.layout.root, place, "train", bootstrap=30) for place in (path, turned)]
+    assert reports[0].intervals == reports[1].intervals
+    for name, (low, high) in reports[0].intervals.items():
+        assert low <= reports[0].evaluation.values[name] <= high
+    assert np.ptp(reports[0].intervals["map"]) > 0
+
+
+def test_poisson_weights_have_mean_and_variance_one() -> None:
+    weights = poisson_weights([str(number) for number in range(40_000)], 7)
+    assert (weights.mean(), weights.var()) == (pytest.approx(1, abs=0.03), pytest.approx(1, abs=0.05))
+    assert not np.array_equal(weights[:99], poisson_weights([str(number) for number in range(99)], 8))
+
+
+def test_the_command_prints_tables_or_json(opened: FinishedDataset, tmp_path: Path) -> None:
+    ids, labels = ids_and_labels(opened)
+    path = write(tmp_path / "p.parquet", ids[1:], labels.astype(float).tolist()[1:])
+    printed = json.loads(run("evaluate", opened.layout.root, path, "--json").stdout)
+    assert printed["missing_videos"] == 1
+    assert {"map", "hit@1", "hit@5", "perr", "gap", "classes", "classes_averaged"} <= set(printed)
+    assert [row["index"] for row in printed["classes"]] == list(range(labels.shape[1]))
+    shown = run("evaluate", opened.layout.root, path, "--bootstrap", "3")
+    assert shown.returncode == 0
+    assert {"best classes", "worst classes"} <= set(shown.stdout.splitlines())
+    refused = run("evaluate", opened.layout.root, str(tmp_path / "none.csv"))
+    assert refused.returncode == 2
+    assert "no predictions" in four_parts(refused)[0]

@@ -1,0 +1,186 @@
+"""Predictions of anybody's model, read from a table: Parquet, or the CSV of the starter code of YouTube-8M.
+
+Parquet has the columns `video_id`, `scores` list<float> and, unless each row has a score for every class, `labels`
+list<int> with the class of each score. The CSV has the columns `VideoId,LabelConfidencePairs`, such as
+`park-01,3 0.91 17 0.2`. Scores are in [0, 1]; a class that is not named has the score 0.
+"""
+
+import csv
+import io
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import IO, NamedTuple, NoReturn
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from yt8m_pipeline import files
+from yt8m_pipeline.data_model import Float64Array, Int64Array
+from yt8m_pipeline.errors import DataError, UsageError
+
+SCORES_AT_ONCE = 1 << 20
+"""The number of scores, named or not, that are looked at together: 8 MB."""
+
+CSV_COLUMNS = ["VideoId", "LabelConfidencePairs"]
+
+
+class Pairs(NamedTuple):
+    """The predictions of some videos as pairs of a class and its score.
+
+    Attributes:
+        video_ids: The videos.
+        first_row: The number of the first of them in the file, from 1.
+        sizes: int64, (videos,): how many pairs each has.
+        classes: int64, (pairs,).
+        scores: float64, (pairs,).
+    """
+
+    video_ids: Sequence[str]
+    first_row: int
+    sizes: Int64Array
+    classes: Int64Array
+    scores: Float64Array
+
+
+class Predictions(NamedTuple):
+    """The predictions of some videos.
+
+    Attributes:
+        video_ids: The videos.
+        scores: float64, (videos, classes), in [0, 1]; 0 for a class that is not predicted.
+    """
+
+    video_ids: Sequence[str]
+    scores: Float64Array
+
+
+def read_predictions(path: str, classes: int) -> Iterator[Predictions]:
+    """Reads a table of predictions, in bounded memory.
+
+    Args:
+        path: A .parquet or .csv file, local or gs://.
+        classes: The number of classes of the vocabulary.
+
+    Raises:
+        UsageError: there is no such file, it has another ending, or lacks a column.
+        DataError: a row cannot be read, names a class that the vocabulary does not have or one class twice, or has a
+            score that is not in [0, 1]; or the file is damaged.
+    """
+    readers = {"csv": _read_csv, "parquet": _read_parquet}
+    ending = path.rpartition(".")[2].lower()
+    if ending not in readers:
+        raise UsageError(
+            what="Predictions of this format cannot be read",
+            where=path,
+            why=f"the file ends in .{ending}",
+            fix="give a .parquet or .csv file",
+        )
+    try:
+        with files.open_read(path) as stream:
+            for pairs in readers[ending](stream, path, max(1, SCORES_AT_ONCE // max(classes, 1))):
+                yield Predictions(pairs.video_ids, _matrix(pairs, path, classes))
+    except FileNotFoundError:
+        raise UsageError(
+            what="There are no predictions", where=path, why="no such file", fix="give the path of a table"
+        ) from None
+    except (OSError, pa.ArrowException) as error:
+        raise _damaged(path, " ".join(str(error).split())) from None
+
+
+def _read_parquet(stream: IO[bytes], path: str, rows: int) -> Iterator[Pairs]:
+    file = pq.ParquetFile(stream)
+    names = file.schema_arrow.names
+    if not {"video_id", "scores"} <= set(names):
+        _lacks(path, names, "video_id, scores and, where not every class has a score, labels")
+    first_row, columns = 1, [name for name in ("video_id", "scores", "labels") if name in names]
+    for batch in file.iter_batches(rows, columns=columns):
+        yield _pairs_of(batch, first_row, path)
+        first_row += batch.num_rows
+
+
+def _pairs_of(batch: pa.RecordBatch, first_row: int, path: str) -> Pairs:
+    ids, scores = batch["video_id"].cast(pa.string()), batch["scores"]
+    sizes = np.asarray(scores.value_lengths().fill_null(0), np.int64)
+    if ids.null_count:
+        raise _bad_row(path, first_row + ids.is_null().index(True).as_py(), "it has no video_id")
+    classes = _class_of_each(batch, sizes, first_row, path)
+    return Pairs(ids.to_pylist(), first_row, sizes, classes, np.asarray(scores.flatten(), np.float64))
+
+
+def _class_of_each(batch: pa.RecordBatch, sizes: Int64Array, first_row: int, path: str) -> Int64Array:
+    """The class of each score: as `labels` says, or its place in the row."""
+    if "labels" not in batch.schema.names:
+        return np.concatenate([np.arange(size) for size in sizes] or [np.zeros(0, np.int64)])
+    labels = batch["labels"]
+    differs = np.asarray(labels.value_lengths().fill_null(0), np.int64) != sizes
+    if differs.any():
+        raise _bad_row(path, first_row + int(differs.argmax()), "it has not as many labels as scores")
+    return np.asarray(labels.flatten(), np.int64)
+
+
+def _read_csv(stream: IO[bytes], path: str, rows: int) -> Iterator[Pairs]:
+    text = io.TextIOWrapper(stream, "utf-8-sig", "surrogateescape", newline="")
+    reader = csv.reader(text)
+    names = next(reader, [])
+    if names != CSV_COLUMNS:
+        _lacks(path, names, ",".join(CSV_COLUMNS))
+    first_row = 1
+    while lines := list(itertools.islice(reader, rows)):
+        yield _parsed(lines, first_row, path)
+        first_row += len(lines)
+
+
+def _parsed(lines: Sequence[Sequence[str]], first_row: int, path: str) -> Pairs:
+    ids, numbers, sizes = list[str](), list[float](), list[int]()
+    for row, line in enumerate(lines, first_row):
+        try:
+            video_id, pairs = line
+            values = [float(number) for number in pairs.split()]
+        except ValueError as error:
+            raise _bad_row(path, row, str(error)) from None
+        if len(values) % 2 or any(label % 1 for label in values[::2]):
+            raise _bad_row(path, row, "its pairs are no whole number and a score each")
+        ids.append(video_id)
+        numbers += values
+        sizes.append(len(values) // 2)
+    flat = np.array(numbers, np.float64)
+    return Pairs(ids, first_row, np.array(sizes, np.int64), flat[::2].astype(np.int64), flat[1::2])
+
+
+def _matrix(pairs: Pairs, path: str, classes: int) -> Float64Array:
+    """The scores of all classes: float64, (videos, classes)."""
+    videos = np.repeat(np.arange(len(pairs.sizes)), pairs.sizes)
+    for wrong, why in (
+        (~((pairs.scores >= 0) & (pairs.scores <= 1)), "a score is not in [0, 1]"),
+        ((pairs.classes < 0) | (pairs.classes >= classes), f"a class is none of the {classes} of the vocabulary"),
+    ):
+        if wrong.any():
+            raise _bad_row(path, pairs.first_row + int(videos[wrong.argmax()]), why)
+    cells = videos * classes + pairs.classes
+    unique, counts = np.unique(cells, return_counts=True)
+    if len(unique) < len(cells):
+        row = pairs.first_row + int(unique[counts.argmax()] // classes)
+        raise _bad_row(path, row, "it names a class twice")
+    scores = np.zeros((len(pairs.sizes), classes))
+    scores[videos, pairs.classes] = pairs.scores
+    return scores
+
+
+def _lacks(path: str, names: Sequence[str], wanted: str) -> NoReturn:
+    raise UsageError(
+        what="This is no table of predictions",
+        where=path,
+        why=f"its columns are {', '.join(names) or 'none'}",
+        fix=f"give one with the columns {wanted}",
+    )
+
+
+def _bad_row(path: str, row: int, why: str) -> DataError:
+    return DataError(
+        what="A prediction cannot be read", where=f"{path}, row {row}", why=why, fix="correct the row, or predict again"
+    )
+
+
+def _damaged(path: str, why: str) -> DataError:
+    return DataError(what="The predictions cannot be read to their end", where=path, why=why, fix="copy the file again")
