@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,10 @@ def read_share(dataset: object, part: int, of: int) -> list[str]:
 
 @pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
 def test_processes_read_each_video_once(tmp_path: Path, method: str) -> None:
-    """They are the children of a process of their own: a fork of this one, with the threads of others, may hang."""
+    """They are the children of a process of their own: a fork of this one, with the threads of others, may hang.
+
+    So may `multiprocessing.Pool`, when it ends its workers while one of them waits for the next task.
+    """
     folder = write_example(tmp_path)
     command = [sys.executable, "-m", "tests.dataset.test_sampling", method, folder]
     printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
@@ -56,6 +60,6 @@ def test_processes_read_each_video_once(tmp_path: Path, method: str) -> None:
 
 
 if __name__ == "__main__":
-    with multiprocessing.get_context(sys.argv[1]).Pool(2) as pool:
-        read = pool.starmap(read_share, [(open_dataset(sys.argv[2]), part, 2) for part in range(2)])
-    sys.stdout.write(json.dumps([video_id for own in read for video_id in own]))
+    with ProcessPoolExecutor(2, multiprocessing.get_context(sys.argv[1])) as pool:
+        shares = [pool.submit(read_share, open_dataset(sys.argv[2]), part, 2) for part in range(2)]
+    sys.stdout.write(json.dumps([video_id for own in shares for video_id in own.result()]))
