@@ -202,7 +202,8 @@ class CheckSelection(beam.PTransform[PCollection[Video], PCollection[bool]]):
     def expand(self, videos: PCollection[Video]) -> PCollection[bool]:
         frames = videos | "most frames" >> Map(_most_frames, self.config.decoding)
         total = frames | "frames at most" >> beam.CombineGlobally(Sum(Counter()))
-        clusters = AsSingleton(videos | FindSameUri())
+        is_hashed = self.config.partitioning.by == "hash"  # then no partition is given, and no film can have two
+        clusters: Any = [] if is_hashed else AsSingleton(videos | FindSameUri())
         return total | Passes(_check_selected, clusters, self.config, self.layout)
 
 
