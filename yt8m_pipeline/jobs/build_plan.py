@@ -7,21 +7,19 @@ from importlib.metadata import version
 from typing import Any
 
 from yt8m_pipeline import __version__, files
-from yt8m_pipeline.accounting.reasons import BY_DURATION, DropReason, Retry, Stage
+from yt8m_pipeline.accounting.reasons import Retry
 from yt8m_pipeline.config import Config, Decoding, Model, RandomModel, features_recipe, recipe
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.manifest import Manifest, PartitionSummary, label_policy
-from yt8m_pipeline.dataset.rejects import failed_videos
 from yt8m_pipeline.dataset.steps import step_key
 from yt8m_pipeline.decoding.frames import library_version
 from yt8m_pipeline.decoding.sandbox.parent import missing_protections
 from yt8m_pipeline.errors import UsageError
-from yt8m_pipeline.extraction.identity import identity_of
 from yt8m_pipeline.extraction.inception import describe
 from yt8m_pipeline.extraction.model_files import is_program
 from yt8m_pipeline.extraction.network_input import preprocessing_of
-from yt8m_pipeline.jobs.build_folder import is_complete, is_rebuildable
+from yt8m_pipeline.jobs.build_folder import is_rebuildable
 from yt8m_pipeline.jobs.imports import (
     CodebookImport,
     PcaImport,
@@ -31,14 +29,12 @@ from yt8m_pipeline.jobs.imports import (
     plan_pca,
     resolve_like,
 )
-from yt8m_pipeline.jobs.journal import Journal
 from yt8m_pipeline.jobs.measuring import Measuring
+from yt8m_pipeline.jobs.videos_plan import VideosPlan
 from yt8m_pipeline.store.feature_store import FeatureStore, feature_space
 from yt8m_pipeline.tables.headers import check_source
 from yt8m_pipeline.tables.partition_lists import read_lists
 from yt8m_pipeline.tables.reading import TableFiles, as_configured, find_files
-
-LIBRARIES = ("apache-beam", "av", "numpy", "pyarrow", "tensorflow")
 
 MEANINGLESS = (
     "the network has random weights: these features mean nothing outside this dataset; they are for demos and tests"
@@ -61,7 +57,7 @@ ANY_PROGRAM = (
 
 
 @dataclass(frozen=True, slots=True)
-class BuildPlan:
+class BuildPlan(VideosPlan):
     """Everything that the pipeline needs to know.
 
     Attributes:
@@ -99,11 +95,6 @@ class BuildPlan:
     table_warnings: tuple[str, ...] = ()
 
     @property
-    def identity(self) -> dict[str, Any]:
-        """What a worker's features depend on beside the config, as it is in the process that plans."""
-        return identity_of(self.config.inception, self.space["pixels"])
-
-    @property
     def lists(self) -> dict[str, str]:
         """The list file of each partition that has one."""
         return _find_lists(self.config)
@@ -127,16 +118,8 @@ class BuildPlan:
     @property
     def for_manifest(self) -> dict[str, Any]:
         """What the manifest says of the plan."""
-        return {
-            "build_key": self.key,
-            "versions": library_versions(),
-            "config": recipe(self.config),
-            "inputs": self.inputs,
-            "feature_space": {"fingerprint": self.store.space, **self.space},
-            "labels": label_policy(self.config.labels.published),
-            "sampling": {"policy": self.config.decoding.sampling},
-            "warnings": self.warnings,
-        }
+        labels = label_policy(self.config.labels.published)
+        return {**self.told, "config": recipe(self.config), "labels": labels, "warnings": self.warnings}
 
     @property
     def previous_partitions(self) -> dict[Partition, PartitionSummary]:
@@ -144,28 +127,9 @@ class BuildPlan:
         return {part: self.previous.partition(part) for part in Partition} if self.previous else {}
 
     @property
-    def journal(self) -> Journal:
-        return Journal(self.layout)
-
-    @property
     def measuring(self) -> Measuring:
         """How durations are measured."""
         return Measuring(self.config.decoding, self.config.tables.places, self.store.root, self.retry)
-
-    @property
-    def is_done(self) -> bool:
-        """Whether the folder holds the finished dataset of this very plan, with no file gone."""
-        if self.previous is None or self.previous.build_key != self.key:
-            return False
-        return is_complete(self.layout, self.previous)
-
-    @property
-    def has_failures_to_retry(self) -> bool:
-        """Whether the finished dataset lacks a video that is to be tried again."""
-        stages = (Stage.DURATION, Stage.DECODE, Stage.EXTRACT)
-        failed = failed_videos(self.layout, self.previous.rejects, stages) if self.previous else ()
-        reasons = {DropReason(row["reason"]) for row in failed} - BY_DURATION
-        return any(map(self.retry.covers, reasons))
 
 
 def plan_build(config: Config, anew: Partition | None = None, retry: Retry = Retry.TRANSIENT) -> BuildPlan:
@@ -248,10 +212,6 @@ def sandbox_warnings(decoding: Decoding) -> list[str]:
     missing = missing_protections(decoding) if decoding.sandbox == "best_effort" else ()
     text = "where the build was planned, the sandbox that decodes videos lacked"
     return [f"{text} {', '.join(missing)}"] if missing else []
-
-
-def library_versions() -> dict[str, str]:
-    return {"yt8m_pipeline": __version__, **{name: version(name) for name in LIBRARIES}}
 
 
 def _sampling(config: Config) -> dict[str, Any]:

@@ -6,28 +6,24 @@ from pathlib import Path
 from typing import Any
 
 from yt8m_pipeline import __version__, files
-from yt8m_pipeline.accounting.reasons import DropReason, Retry
+from yt8m_pipeline.accounting.reasons import Retry
 from yt8m_pipeline.config import IMAGENET, Config, RandomModel, absolute_path, recipe, resolve
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.arrays import Form
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.manifest import LIKE, PUBLISHED, Manifest, label_policy
 from yt8m_pipeline.dataset.reader import FinishedDataset, open_dataset, open_pca
-from yt8m_pipeline.dataset.rejects import failed_videos
 from yt8m_pipeline.dataset.steps import FileEntry, step_key
 from yt8m_pipeline.errors import UsageError
-from yt8m_pipeline.extraction.identity import identity_of
-from yt8m_pipeline.jobs.build_folder import is_complete
 from yt8m_pipeline.jobs.build_plan import (
     describe_space,
-    library_versions,
     model_warnings,
     require_own_folder,
     sandbox_warnings,
 )
 from yt8m_pipeline.jobs.export_plan import require_apart
 from yt8m_pipeline.jobs.imports import describe_file, require_same_space
-from yt8m_pipeline.jobs.journal import Journal
+from yt8m_pipeline.jobs.videos_plan import VideosPlan
 from yt8m_pipeline.places import has_table_ending, has_video_ending
 from yt8m_pipeline.store.feature_store import FeatureStore, feature_space
 from yt8m_pipeline.tables.formats import format_of
@@ -71,7 +67,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class ExtractPlan:
+class ExtractPlan(VideosPlan):
     """Everything that an extraction needs to know.
 
     Attributes:
@@ -120,15 +116,6 @@ class ExtractPlan:
         return self.videos.keep_columns if isinstance(self.videos, TableFiles) else ()
 
     @property
-    def identity(self) -> dict[str, Any]:
-        """What a worker's features depend on beside the config, as it is in the process that plans."""
-        return identity_of(self.config.inception, self.space["pixels"])
-
-    @property
-    def journal(self) -> Journal:
-        return Journal(self.layout)
-
-    @property
     def entity_ids(self) -> list[str]:
         """The entities of the vocabulary, in the order of their label indices."""
         return [entity.entity_id for entity in self.like.vocabulary]
@@ -142,13 +129,9 @@ class ExtractPlan:
     def for_manifest(self) -> dict[str, Any]:
         """What the manifest says of the plan."""
         return {
-            "build_key": self.key,
-            "versions": library_versions(),
+            **self.told,
             "config": recipe_of(self.config),
-            "inputs": self.inputs,
-            "feature_space": {"fingerprint": self.store.space, **self.space},
             "labels": label_policy(PUBLISHED),
-            "sampling": {"policy": self.config.decoding.sampling},
             LIKE: {"build_key": self.manifest.build_key, **identity_of_dataset(self.manifest)},
             "warnings": self._warnings,
         }
@@ -159,19 +142,6 @@ class ExtractPlan:
         model = self.config.inception.model
         meaningless = model_warnings(model, self.space) if isinstance(model, RandomModel) else []
         return [*self.table_warnings, *meaningless, *sandbox_warnings(self.config.decoding)]
-
-    @property
-    def is_done(self) -> bool:
-        """Whether the folder holds the finished extraction of this very plan, with no file gone."""
-        if self.previous is None or self.previous.build_key != self.key:
-            return False
-        return is_complete(self.layout, self.previous)
-
-    @property
-    def has_failures_to_retry(self) -> bool:
-        """Whether the finished extraction lacks a video that is to be tried again."""
-        failed = failed_videos(self.layout, self.previous.rejects) if self.previous else ()
-        return any(self.retry.covers(DropReason(row["reason"])) for row in failed)
 
 
 def plan_extraction(
