@@ -27,7 +27,8 @@ from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.file_names import SAFE_NAME_BYTES, safe_name
 from yt8m_pipeline.errors import DataError, UsageError
 from yt8m_pipeline.interop.export_list import verify_export
-from yt8m_pipeline.interop.trainer_formats import Classes, TrainerFormat, Values
+from yt8m_pipeline.interop.trainer_formats import Classes
+from yt8m_pipeline.interop.trainer_names import TrainerFormat, Values
 from yt8m_pipeline.jobs.trainer_export import export_for_trainers
 from yt8m_pipeline.jobs.trainer_export_plan import plan_trainer_export
 

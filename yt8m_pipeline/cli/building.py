@@ -14,6 +14,7 @@ from yt8m_pipeline.cli.console import (
     AsJson,
     ConfigPath,
     Output,
+    Refresh,
     Settings,
     load_config,
     local_path,
@@ -70,10 +71,7 @@ def build(
             "tries the transient failures again, if this does not say otherwise."
         ),
     ] = None,
-    refresh: Annotated[
-        bool,
-        typer.Option("--refresh", help="Extract the videos again whose files have changed since they were stored."),
-    ] = False,
+    refresh: Refresh = False,
     as_json: AsJson = False,
 ) -> None:
     """Build the dataset, or go on where a stopped build left it. Beam's own options go after `--`."""

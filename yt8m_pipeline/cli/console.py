@@ -49,6 +49,9 @@ Dataset = Annotated[
 ]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one config field.")]
 Output = Annotated[str | None, typer.Option("--output", help="Folder of the dataset; overrides the config's.")]
+Refresh = Annotated[
+    bool, typer.Option("--refresh", help="Extract the videos again whose files have changed since they were stored.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 MAX_SHOWN = 2_000
 """The most characters of a cell that a printed table shows: more than any path or message has."""

@@ -18,6 +18,7 @@ from yt8m_pipeline.cli.console import (
     show,
 )
 from yt8m_pipeline.errors import UsageError
+from yt8m_pipeline.interop.trainer_names import Values
 
 if TYPE_CHECKING:
     from yt8m_pipeline.jobs.export_plan import ExportPlan
@@ -30,21 +31,13 @@ class Codebook(StrEnum):
 
 
 class Format(StrEnum):
-    """The values of --format of `export`: a dataset again, or one of `interop.trainer_formats.TrainerFormat`."""
+    """The values of --format of `export`: a dataset again, or one of `interop.trainer_names.TrainerFormat`."""
 
     TFRECORD = "tfrecord"
     WEBDATASET = "webdataset"
     PARQUET = "parquet"
     NPY = "npy"
     HF = "hf"
-
-
-class Values(StrEnum):
-    """The values of --values of `export`; `interop.trainer_formats.Values` says what they mean."""
-
-    FLOAT32 = "float32"
-    FLOAT16 = "float16"
-    CODES = "codes"
 
 
 class PcaFormat(StrEnum):
@@ -127,7 +120,7 @@ def _export_for_trainers(
     from yt8m_pipeline.jobs.trainer_export import export_for_trainers
 
     with progress_bars():
-        result = export_for_trainers(dataset, output, form.value, values.value, beam_arguments)
+        result = export_for_trainers(dataset, output, form.value, values, beam_arguments)
     title = "Nothing to do: the export is complete, and the dataset is the same"
     if result.is_new:
         title = f"Exported as {form.value}, {values.value}, in {result.elapsed_seconds:.0f} s"

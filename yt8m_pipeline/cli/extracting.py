@@ -9,6 +9,7 @@ import typer
 from yt8m_pipeline.accounting.reasons import Retry
 from yt8m_pipeline.cli.console import (
     AsJson,
+    Refresh,
     Settings,
     partition_rows,
     progress_bars,
@@ -53,10 +54,7 @@ def extract(  # noqa: PLR0913, PLR0917  each is an option of the command line
     retry: Annotated[
         Retry | None, typer.Option(help="Which failed videos to try again, also if the extraction is complete.")
     ] = None,
-    refresh: Annotated[
-        bool,
-        typer.Option("--refresh", help="Extract the videos again whose files have changed since they were stored."),
-    ] = False,
+    refresh: Refresh = False,
     as_json: AsJson = False,
 ) -> None:
     """Extract features of new videos in the space of a finished dataset. Beam's own options go after `--`."""

@@ -17,7 +17,7 @@ from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.typed_json import from_json
 from yt8m_pipeline.dataset.verify import Fault
 from yt8m_pipeline.errors import DataError
-from yt8m_pipeline.interop.trainer_formats import TrainerFormat
+from yt8m_pipeline.interop.trainer_names import TrainerFormat
 from yt8m_pipeline.parsing import parse_json
 
 LIST = "export.json"

@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from enum import StrEnum
 from itertools import islice
 from typing import IO, Any, TypeAlias
 
@@ -26,24 +25,7 @@ from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.file_names import safe_name
 from yt8m_pipeline.dataset.layout import Shard
 from yt8m_pipeline.dataset.reader import FrameExample
-
-
-class TrainerFormat(StrEnum):
-    """What other trainers read."""
-
-    WEBDATASET = "webdataset"
-    PARQUET = "parquet"
-    NPY = "npy"
-    HF = "hf"
-
-
-class Values(StrEnum):
-    """What stands for a frame: its de-quantized coefficients, or its codes, whose values quantizer.npz tells."""
-
-    FLOAT32 = "float32"
-    FLOAT16 = "float16"
-    CODES = "codes"
-
+from yt8m_pipeline.interop.trainer_names import TrainerFormat, Values
 
 Write: TypeAlias = Callable[[str], AbstractContextManager[IO[bytes]]]
 """Opens a file of the export for writing, given its path there."""

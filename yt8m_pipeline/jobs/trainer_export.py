@@ -9,7 +9,7 @@ from functools import partial
 from yt8m_pipeline import files
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.interop.export_list import LIST, ExportList
-from yt8m_pipeline.interop.trainer_formats import TrainerFormat, Values
+from yt8m_pipeline.interop.trainer_names import TrainerFormat, Values
 from yt8m_pipeline.jobs.build_folder import begin, close, exclusive, require_news
 from yt8m_pipeline.jobs.progress import OnProgress, observed
 from yt8m_pipeline.jobs.trainer_export_plan import TrainerExportPlan, plan_trainer_export

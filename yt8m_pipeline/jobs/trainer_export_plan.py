@@ -13,7 +13,8 @@ from yt8m_pipeline.dataset.steps import FileEntry, step_key
 from yt8m_pipeline.dataset.typed_json import to_json
 from yt8m_pipeline.errors import UsageError
 from yt8m_pipeline.interop.export_list import LIST, ExportedFile, ExportList
-from yt8m_pipeline.interop.trainer_formats import Classes, ShardWriter, TrainerFormat, Values
+from yt8m_pipeline.interop.trainer_formats import Classes, ShardWriter
+from yt8m_pipeline.interop.trainer_names import TrainerFormat, Values
 from yt8m_pipeline.jobs.export_plan import require_apart
 from yt8m_pipeline.jobs.journal import Journal
 

@@ -12,7 +12,8 @@ from yt8m_pipeline.dataset.layout import Shard
 from yt8m_pipeline.dataset.reader import FinishedDataset, FrameExample, read_shard
 from yt8m_pipeline.dataset.steps import FileEntry, ShardFacts, ShardStep, Step, file_entry, require_intact, step_key
 from yt8m_pipeline.interop.export_list import ExportedFile
-from yt8m_pipeline.interop.trainer_formats import TrainerFormat, hf_card, webdataset_index
+from yt8m_pipeline.interop.trainer_formats import hf_card, webdataset_index
+from yt8m_pipeline.interop.trainer_names import TrainerFormat
 from yt8m_pipeline.jobs.trainer_export_plan import TrainerExportPlan, exported, write_list
 from yt8m_pipeline.transforms.dataset import WRITE
 from yt8m_pipeline.transforms.exporting import Copying, copy_file
