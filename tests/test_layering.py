@@ -47,6 +47,7 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     "intake": {"tables"},
     "interop": {"compression", "dataset"},
     "evaluation": {"dataset"},
+    "video_level": {"compression"},
     "report": {"compression", "dataset", "interop", "store"},
     # the Beam shell, and the dataset as one recipe
     "transforms": ACTS | {"interop"} | PLANNED,

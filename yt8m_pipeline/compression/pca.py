@@ -153,6 +153,19 @@ class Pca:
         whitened: Float32Array = (projected / np.sqrt(self.eigenvalues + self.epsilon)).astype(np.float32)
         return whitened
 
+    def inverse_transform(self, coefficients: npt.NDArray[np.floating]) -> Float32Array:
+        """The frames that coefficients come from, as far as the components tell, with the same bits on every machine.
+
+        Args:
+            coefficients: float32 or float64, (frames, components).
+
+        Returns:
+            float32, (frames, dimensions).
+        """
+        projected = coefficients.astype(np.float64) * np.sqrt(self.eigenvalues + self.epsilon)
+        frames: Float32Array = (product(projected, self.eigenvectors) + self.mean).astype(np.float32)
+        return frames
+
     def save(self, folder: str) -> None:
         """Writes the files of `to_files` to a folder.
 
