@@ -22,7 +22,8 @@ def vectors_of(count: int, dimensions: int, seed: int = 0) -> Float32Array:
     rng = np.random.default_rng(seed)
     scores = rng.normal(size=(count, count)) * np.geomspace(8, 0.5, count)
     axes = np.linalg.qr(rng.normal(size=(dimensions, count)))[0]
-    return (np.rint((scores @ axes.T + 1) * 1024) / 1024).astype(np.float32)
+    vectors: Float32Array = (np.rint((scores @ axes.T + 1) * 1024) / 1024).astype(np.float32)
+    return vectors
 
 
 @given(st.integers(3, 30), st.integers(0, 40), st.integers(0, 9))

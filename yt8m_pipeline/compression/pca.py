@@ -148,7 +148,7 @@ class Pca:
                 components without variance would be divided by an epsilon of zero.
         """
         shape = moments.count, moments.dimensions
-        _require_enough(shape, components, to)
+        require_enough(shape, components, to)
         covariance = moments.covariance()
         total_variance = math.fsum(covariance.diagonal())
         _require_any_variance(shape, total_variance, to)
@@ -175,7 +175,7 @@ class Pca:
         Raises:
             DataError: as `fit` does.
         """
-        _require_enough(vectors.shape, components, to)
+        require_enough(vectors.shape, components, to)
         mean = mean_of(vectors)
         gram = gram_matrix(vectors, mean)
         total_variance = math.fsum(gram.diagonal())
@@ -289,7 +289,17 @@ def components_for(frames: int) -> int:
     return 1 << max(min(frames // FRAMES_PER_COMPONENT, MOST_COMPONENTS).bit_length() - 1, 0)
 
 
-def _require_enough(shape: tuple[int, ...], components: int, to: Fitted) -> None:
+def require_enough(shape: tuple[int, ...], components: int, to: Fitted) -> None:
+    """Refuses to fit more components than rows or dimensions tell.
+
+    Args:
+        shape: The number of rows, and of their dimensions.
+        components: How many components are wanted.
+        to: What the rows are.
+
+    Raises:
+        DataError: if there are too few.
+    """
     count, dimensions = shape
     if count <= components:
         raise DataError(

@@ -1,13 +1,13 @@
 """The fixed-length representation of a video: mean, standard deviation and top values of each feature (paper §4.2.1).
 
 >>> frames = np.array([[0, 5], [2, 1], [4, 3]], np.float32)
->>> describe(frames, ("mu", "sigma"), top=0).round(2).tolist()
-[2.0, 3.0, 1.63, 1.63]
+>>> describe(frames, ("mu", "sigma")).round(2)
+array([2.  , 3.  , 1.63, 1.63], dtype=float32)
 >>> describe(frames, ("top",), top=2).tolist()
 [4.0, 5.0, 2.0, 3.0]
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -17,9 +17,17 @@ from yt8m_pipeline.compression.exact_products import fold
 from yt8m_pipeline.compression.pca import Pca
 from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.data_model import Float32Array, Float64Array, UInt8Array
+from yt8m_pipeline.video_level.names import Blocks
 
 Block: TypeAlias = Literal["mu", "sigma", "top"]
 """A part of the representation: the mean μ, the standard deviation σ, or the largest values, of each feature."""
+
+PARTS: Mapping[Blocks, tuple[Block, ...]] = {
+    Blocks.MU: ("mu",),
+    Blocks.MU_SIGMA: ("mu", "sigma"),
+    Blocks.MU_SIGMA_TOP5: ("mu", "sigma", "top"),
+}
+"""The parts of φ in their order (paper §4.2.1, equation 2)."""
 
 TOP = 5
 """The number of largest values of each feature that the paper takes (§4.2.1)."""
