@@ -52,10 +52,10 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     "video_level": {"compression", "dataset"},
     "report": {"compression", "dataset", "interop", "store"},
     # the Beam shell, and the dataset as one recipe
-    "transforms": ACTS | {"interop", "video_level"} | PLANNED,
+    "transforms": ACTS | {"baselines", "interop", "video_level"} | PLANNED,
     "pipeline": {"transforms"} | PLANNED,
     # whoever runs it
-    "jobs": ACTS | {"interop", "pipeline", "transforms", "video_level"},
+    "jobs": ACTS | {"baselines", "interop", "pipeline", "transforms", "video_level"},
     "cli": ACTS | {"demo", "evaluation", "intake", "interop", "jobs", "report", "video_level"},
     "__main__": {"cli"},
 }
