@@ -28,7 +28,7 @@ from yt8m_pipeline.dataset.tfrecord import read_records, write_record
 from yt8m_pipeline.store.failures import Source
 from yt8m_pipeline.store.feature_store import FeatureStore
 from yt8m_pipeline.store.features import VideoFeatures
-from yt8m_pipeline.video_level.statistics import describe, normalize_length, reconstruct
+from yt8m_pipeline.video_level.statistics import by_batches, describe, normalize_length
 
 FRAMES, FEATURES, COMPONENTS = 230, 2048, 1024
 ALL = ("mu", "sigma", "top")
@@ -72,17 +72,16 @@ def compare_sources(folder: Path, videos: int, rounds: int) -> None:
             for data in read_records(stream, "shard"):
                 yield parse_frame_record(data, "shard").codes
 
+    def reconstructed() -> Iterator[Float32Array]:
+        return by_batches(pca.inverse_transform, map(quantizer.decode, codes()))
+
     work: dict[str, Callable[[], Cost[int]]] = {
         "store, read": lambda: cost_of(lambda: sum(map(len, stored()))),
         "codes, read": lambda: cost_of(lambda: sum(map(len, codes()))),
         "codes, read and de-quantized": lambda: cost_of(lambda: sum(len(quantizer.decode(code)) for code in codes())),
-        "codes, features reconstructed": lambda: cost_of(
-            lambda: sum(len(reconstruct(code, quantizer, pca)) for code in codes())
-        ),
+        "codes, features reconstructed": lambda: cost_of(lambda: sum(map(len, reconstructed()))),
         "store, phi": lambda: cost_of(lambda: sum(len(describe(video, ALL)) for video in stored())),
-        "codes, phi": lambda: cost_of(
-            lambda: sum(len(describe(reconstruct(code, quantizer, pca), ALL)) for code in codes())
-        ),
+        "codes, phi": lambda: cost_of(lambda: sum(len(describe(video, ALL)) for video in reconstructed())),
         "codes, phi of the coefficients": lambda: cost_of(
             lambda: sum(len(describe(quantizer.decode(code), ALL)) for code in codes())
         ),
