@@ -48,9 +48,9 @@ UNITS = 16
 """The number of sums of moments that workers make of φ of the train videos, each of some shards. At 14,336 dimensions
 one takes 4.9 GB of memory while it is made, and 2.5 GB when it travels: few large ones, not one for each shard."""
 
-FIT_SECONDS = 23.0
-"""The time that the decomposition of a matrix of 2,048 × 2,048 takes one core (scripts/bench_features.py); it grows with
-about the third power of the size."""
+FIT_SECONDS = 127.0
+"""The time that the decomposition of a matrix of 4,096 × 4,096 takes one core (scripts/bench_features.py). It grows with
+at most the third power of the size."""
 
 ACCUMULATORS = 4
 """The number of partial sums that the last addition meets."""
@@ -231,7 +231,7 @@ def _fit_by_gram(train: Sequence[Described], plan: FeaturesPlan) -> Step:
 
 def _time_of_fit(size: int) -> str:
     """How long the PCA takes by a matrix of this size, in words."""
-    minutes = FIT_SECONDS * (size / 2048) ** 3 / 60
+    minutes = FIT_SECONDS * (size / 4096) ** 3 / 60
     return "which takes less than a minute" if minutes < 1 else f"which takes about {minutes:.0f} minutes"
 
 
