@@ -4,9 +4,9 @@
 
 The videos have 230 frames of 2,048 features, as the paper's have on average; the PCA of their frames has 1,024
 components. Each round reads and describes every video once in each way, in turns; a ratio compares neighbours of one
-round. `--fit` is the number of dimensions of the covariance whose PCA is fitted, which takes time with about their
-third power. `--large` measures what 14,336 dimensions take beside that, and nothing else: the moments of some videos, the sum
-of two, and the covariance, which need 8 GB of memory. The figures are in yt8m_pipeline/video_level/README.md.
+round. `--fit` is the number of dimensions of the covariance whose PCA is fitted, which takes time with at most their
+third power. `--large` measures what 14,336 dimensions take beside that, and nothing else: the moments of some videos,
+the sum of two, and the covariance, which need 8 GB of memory. yt8m_pipeline/video_level/README.md has the figures.
 """
 
 import argparse

@@ -49,8 +49,8 @@ UNITS = 16
 one takes 4.9 GB of memory while it is made, and 2.5 GB when it travels: few large ones, not one for each shard."""
 
 FIT_SECONDS = 127.0
-"""The time that the decomposition of a matrix of 4,096 × 4,096 takes one core (scripts/bench_features.py). It grows with
-at most the third power of the size."""
+"""The time that the decomposition of a matrix of 4,096 × 4,096 takes one core (scripts/bench_features.py). It grows
+with at most the third power of the size."""
 
 ACCUMULATORS = 4
 """The number of partial sums that the last addition meets."""
