@@ -14,6 +14,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from yt8m_pipeline.baselines.predicting import predict
+    from yt8m_pipeline.baselines.training import train
     from yt8m_pipeline.config import Config
     from yt8m_pipeline.config import load as load_config
     from yt8m_pipeline.data_model import Partition
@@ -22,9 +24,11 @@ if TYPE_CHECKING:
     from yt8m_pipeline.jobs.build import BuildResult, build, rebuild_split
     from yt8m_pipeline.jobs.export import ExportResult, export
     from yt8m_pipeline.jobs.extract import ExtractResult, extract
+    from yt8m_pipeline.jobs.features import FeaturesResult, features
     from yt8m_pipeline.jobs.garbage import collect_garbage
     from yt8m_pipeline.jobs.preflight import probe
     from yt8m_pipeline.jobs.progress import Progress
+    from yt8m_pipeline.video_level.feature_set import FeatureSet, open_features
 
 __version__ = "0.2.0"
 
@@ -34,6 +38,8 @@ _HOMES = {
     "DataError": "errors",
     "ExportResult": "jobs.export",
     "ExtractResult": "jobs.extract",
+    "FeatureSet": "video_level.feature_set",
+    "FeaturesResult": "jobs.features",
     "FinishedDataset": "dataset.reader",
     "Partition": "data_model",
     "PipelineError": "errors",
@@ -43,12 +49,16 @@ _HOMES = {
     "collect_garbage": "jobs.garbage",
     "export": "jobs.export",
     "extract": "jobs.extract",
+    "features": "jobs.features",
     "load_config": "config",
     "open_dataset": "dataset.reader",
+    "open_features": "video_level.feature_set",
+    "predict": "baselines.predicting",
     "probe": "jobs.preflight",
     "read_frames": "dataset.reader",
     "read_videos": "dataset.reader",
     "rebuild_split": "jobs.build",
+    "train": "baselines.training",
 }
 
 __all__ = [
@@ -57,6 +67,8 @@ __all__ = [
     "DataError",
     "ExportResult",
     "ExtractResult",
+    "FeatureSet",
+    "FeaturesResult",
     "FinishedDataset",
     "Partition",
     "PipelineError",
@@ -67,12 +79,16 @@ __all__ = [
     "collect_garbage",
     "export",
     "extract",
+    "features",
     "load_config",
     "open_dataset",
+    "open_features",
+    "predict",
     "probe",
     "read_frames",
     "read_videos",
     "rebuild_split",
+    "train",
 ]
 
 

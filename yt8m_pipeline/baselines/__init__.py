@@ -1,1 +1,1 @@
-"""The paper's baseline models (§4): their settings, inputs, training, saved form, and predictions. Keras on TensorFlow."""
+"""The paper's baseline models (§4), in Keras: settings, inputs, training, the saved model, and predictions."""

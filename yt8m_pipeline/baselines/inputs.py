@@ -1,8 +1,8 @@
 """The batches that models are trained on and asked about: `tf.data` over the records, no more than a buffer in memory.
 
 The order of an epoch is a function of (seed, epoch): the shards in random order, then a buffer from which the next
-record is drawn. The frames of a video are a function of (seed, epoch, video id). So a training that was killed skips the
-batches that it has seen, and goes on with the same ones.
+record is drawn. The frames of a video are a function of (seed, epoch, video id). So a training that was killed skips
+the batches that it has seen, and goes on with the same ones.
 """
 
 from collections.abc import Callable, Iterator, Mapping

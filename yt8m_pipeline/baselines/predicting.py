@@ -34,7 +34,7 @@ def predict(
     output: str,
     *,
     features: str | None = None,
-    partition: Partition | str = Partition.VALIDATE,
+    partition: Partition | str = "validate",
     top: int | None = None,
     on_progress: OnProgress | None = None,
 ) -> Predicted:

@@ -54,7 +54,7 @@ class Source:
         dimensions: The length of a vector.
         files: The files of each partition that has any.
         identity: What its numbers and classes mean.
-        key: A digest of the very files that are read.
+        key: A digest of what the very files that are read hold.
     """
 
     dataset: FinishedDataset
@@ -107,7 +107,9 @@ def open_source(model: ModelName, dataset: str, features: str | None = None) -> 
         return _of_features(model, opened, manifest, features)
     kind: Kind = "frames" if model in FRAME_MODELS else "mean_rgb"
     files = {part: opened.shards("frame" if kind == "frames" else "video", part) for part in Partition}
-    return Source(opened, kind, opened.dimensions, files, _identity(opened, manifest, kind), manifest.build_key)
+    folders = tuple(f"{'frame' if kind == 'frames' else 'video'}/{part.value}/" for part in Partition)
+    key = step_key(sorted((row.path, row.sha256) for row in manifest.shards if row.path.startswith(folders)))
+    return Source(opened, kind, opened.dimensions, files, _identity(opened, manifest, kind), key)
 
 
 def _of_features(model: ModelName, opened: FinishedDataset, manifest: Manifest, folder: str) -> Source:
@@ -130,8 +132,8 @@ def _of_features(model: ModelName, opened: FinishedDataset, manifest: Manifest, 
             fix="make them anew: `yt8m features DATASET --output DIR`",
         )
     files = {part: found.shards(part) for part in Partition}
-    identity = _identity(opened, manifest, {"features": found.identity})
-    return Source(opened, "features", found.dimensions, files, identity, step_key(manifest.build_key, found.told.key))
+    identity = _identity(opened, manifest, {"features": found.told.identity})
+    return Source(opened, "features", found.dimensions, files, identity, found.told.key)
 
 
 def _identity(opened: FinishedDataset, manifest: Manifest, read: Any) -> Identity:
