@@ -111,8 +111,8 @@ def test_no_loss_is_nan_where_scores_saturate(score: float) -> None:
 
 def test_weights_rise_to_1_and_padding_weighs_nothing() -> None:
     weights = losses.rising_weights(tf.constant([4, 1]), 5).numpy()
-    np.testing.assert_allclose(weights, [[0.25, 0.5, 0.75, 1, 0], [1, 0, 0, 0, 0]])
-    values = tf.constant([[4.0, 0, 0, 8.0, np.float32(1e30)], [3.0, 7, 7, 7, 7]])
+    np.testing.assert_allclose(weights, [[0.25, 0.5, 0.75, 1.0, 0.0], [1.0, 0.0, 0.0, 0.0, 0.0]])
+    values = tf.constant([[4.0, 0, 0, 8.0, 1e30], [3.0, 7, 7, 7, 7]])
     np.testing.assert_allclose(losses.weighted_mean(values, tf.constant(weights)).numpy(), [9 / 2.5, 3.0], rtol=1e-6)
 
 
