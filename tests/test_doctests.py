@@ -12,6 +12,7 @@ from tests.dataset.example import write_example
 
 EXAMPLES = {
     "yt8m_pipeline.accounting.counts",
+    "yt8m_pipeline.baselines.settings",
     "yt8m_pipeline.chance",
     "yt8m_pipeline.compression.eigen",
     "yt8m_pipeline.compression.exact_products",
