@@ -50,7 +50,7 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     "interop": {"compression", "dataset"},
     "evaluation": {"dataset"},
     "video_level": {"compression", "dataset"},
-    "report": {"compression", "dataset", "interop", "store"},
+    "report": {"compression", "dataset", "interop", "store", "video_level"},
     "baselines": {
         "compression",
         "dataset",
@@ -62,10 +62,10 @@ MAY_IMPORT: Mapping[str, set[str]] = {
         "video_level",
     },
     # the Beam shell, and the dataset as one recipe
-    "transforms": ACTS | {"interop", "video_level"} | PLANNED,
+    "transforms": ACTS | {"baselines", "interop", "video_level"} | PLANNED,
     "pipeline": {"transforms"} | PLANNED,
     # whoever runs it
-    "jobs": ACTS | {"interop", "pipeline", "transforms", "video_level"},
+    "jobs": ACTS | {"baselines", "interop", "pipeline", "transforms", "video_level"},
     "cli": ACTS | {"baselines", "demo", "evaluation", "intake", "interop", "jobs", "report", "video_level"},
     "__main__": {"cli"},
 }
