@@ -35,7 +35,7 @@ def plot_learning_curves(losses: Sequence[float], metrics: Mapping[str, Sequence
             if np.isfinite(values).any():
                 best = int(np.nanargmax(values))
                 lower.plot(epochs[best], values[best], "o", color=line.get_color(), markersize=4)
-        lower.set(xlabel="epoch", ylabel="validate", ylim=(0, 1.02))
+        lower.set(xlabel="epoch", ylabel="validate", ylim=(0, 1.05))
         lower.xaxis.get_major_locator().set_params(integer=True)
         lower.legend(loc="center left", bbox_to_anchor=(1, 0.5))
         stream = io.BytesIO()
