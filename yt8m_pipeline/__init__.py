@@ -14,6 +14,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from yt8m_pipeline.baselines.predicting import Predicted, predict
+    from yt8m_pipeline.baselines.training import Trained, train
     from yt8m_pipeline.config import Config
     from yt8m_pipeline.config import load as load_config
     from yt8m_pipeline.data_model import Partition
@@ -41,7 +43,9 @@ _HOMES = {
     "FinishedDataset": "dataset.reader",
     "Partition": "data_model",
     "PipelineError": "errors",
+    "Predicted": "baselines.predicting",
     "Progress": "jobs.progress",
+    "Trained": "baselines.training",
     "UsageError": "errors",
     "build": "jobs.build",
     "collect_garbage": "jobs.garbage",
@@ -51,10 +55,12 @@ _HOMES = {
     "load_config": "config",
     "open_dataset": "dataset.reader",
     "open_features": "video_level.feature_set",
+    "predict": "baselines.predicting",
     "probe": "jobs.preflight",
     "read_frames": "dataset.reader",
     "read_videos": "dataset.reader",
     "rebuild_split": "jobs.build",
+    "train": "baselines.training",
 }
 
 __all__ = [
@@ -68,7 +74,9 @@ __all__ = [
     "FinishedDataset",
     "Partition",
     "PipelineError",
+    "Predicted",
     "Progress",
+    "Trained",
     "UsageError",
     "__version__",
     "build",
@@ -79,10 +87,12 @@ __all__ = [
     "load_config",
     "open_dataset",
     "open_features",
+    "predict",
     "probe",
     "read_frames",
     "read_videos",
     "rebuild_split",
+    "train",
 ]
 
 
