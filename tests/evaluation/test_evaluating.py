@@ -15,8 +15,9 @@ from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.reader import FinishedDataset
 from yt8m_pipeline.errors import DataError, PipelineError, UsageError
 from yt8m_pipeline.evaluation.batch import Batch
+from yt8m_pipeline.evaluation.bootstrap import Sampled, poisson_weights
 from yt8m_pipeline.evaluation.confusions import Confusions
-from yt8m_pipeline.evaluation.evaluating import differences, evaluate, poisson_weights
+from yt8m_pipeline.evaluation.evaluating import evaluate
 from yt8m_pipeline.evaluation.examples import Examples
 from yt8m_pipeline.evaluation.studying import study
 from yt8m_pipeline.evaluation.truth import read_rated, read_truth
@@ -156,22 +157,21 @@ def test_a_difference_is_paired_over_the_videos(opened: FinishedDataset, tmp_pat
     better[0] = labels[0]
     paths = [write(tmp_path / f"{number}.parquet", ids, rows.tolist()) for number, rows in enumerate((noisy, better))]
     worse, best = (evaluate(opened.layout.root, path, "train", bootstrap=20) for path in paths)
-    found = differences(best, worse)
+    found = {name: best.metrics[name] - worse.metrics[name] for name in best.metrics}
     for name, difference in found.items():
-        by_hand = [one - other for one, other in zip(best.samples[name], worse.samples[name], strict=True)]
+        pairs = zip(best.metrics[name].samples, worse.metrics[name].samples, strict=True)
+        by_hand = [one - other for one, other in pairs]
         assert difference.value == best.evaluation.values[name] - worse.evaluation.values[name]
-        assert (difference.low, difference.high) == tuple(np.quantile(by_hand, [0.025, 0.975]))
-    assert found["perr"].high - found["perr"].low < np.ptp(best.intervals["perr"])
-    assert set(differences(best, best).values()) == {(0, 0, 0)}
+        assert difference.interval == tuple(np.quantile(by_hand, [0.025, 0.975]))
+    assert np.ptp(found["perr"].interval) < np.ptp(best.intervals["perr"])
+    assert (best.metrics["map"] - best.metrics["map"]).interval == (0, 0)
 
 
-def test_only_reports_of_the_same_samples_have_a_difference(opened: FinishedDataset, tmp_path: Path) -> None:
-    ids, labels = ids_and_labels(opened)
-    path = write(tmp_path / "p.parquet", ids, labels.astype(float).tolist())
-    reports = [evaluate(opened.layout.root, path, VALIDATE, bootstrap=number) for number in (0, 2)]
-    with pytest.raises(ValueError, match="differ"):
-        differences(*reports)
-    assert np.isnan(differences(reports[0], reports[0])["map"].low)
+def test_only_as_many_samples_have_a_difference() -> None:
+    with pytest.raises(ValueError, match="shorter than"):
+        _ = Sampled(0.5, (0.4, 0.6)) - Sampled(0.5, (0.4,))
+    assert np.isnan((Sampled(0.5) - Sampled(0.25)).interval[0])
+    assert Sampled(0.5, (float("nan"), 0.5)).interval == (0.5, 0.5)
 
 
 def rate(path: Path, ids: list[Any], labels: list[Any]) -> str:

@@ -1,27 +1,23 @@
 """How good predictions are for a partition of a dataset: all metrics, each class, and what was not predicted."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from yt8m_pipeline.chance import salted_hashes
 from yt8m_pipeline.data_model import Float64Array, Int64Array, Partition
 from yt8m_pipeline.dataset.reader import FinishedDataset, open_dataset
 from yt8m_pipeline.errors import DataError
 from yt8m_pipeline.evaluation.batch import Batch
+from yt8m_pipeline.evaluation.bootstrap import Sampled, poisson_weights
 from yt8m_pipeline.evaluation.metrics import Evaluation
 from yt8m_pipeline.evaluation.predictions import SCORES_AT_ONCE, read_predictions
 from yt8m_pipeline.evaluation.truth import Truth, read_rated, read_truth
 
 SHOWN_IDS = 10
 """The number of ids of unknown or missing videos that a report names."""
-
-INTERVAL = 0.95
-"""The confidence of the intervals: 2.5 % of the samples are below, and 2.5 % above."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +32,7 @@ class Report:
         missing_ids: The first of their ids.
         unknown: How many predictions are of no video of the partition. They count for nothing.
         unknown_ids: The first of their ids.
-        samples: The values of each metric in the bootstrap samples, one after another; empty without a bootstrap.
+        metrics: The value of each metric, with those of the bootstrap samples.
     """
 
     evaluation: Evaluation
@@ -46,48 +42,12 @@ class Report:
     missing_ids: tuple[str, ...]
     unknown: int
     unknown_ids: tuple[str, ...]
-    samples: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    metrics: Mapping[str, Sampled]
 
     @property
     def intervals(self) -> dict[str, tuple[float, float]]:
         """The lower and upper end of the bootstrap interval of each metric; empty without a bootstrap."""
-        return {name: _interval(values) for name, values in self.samples.items()}
-
-
-class Difference(NamedTuple):
-    """By how much one model is better than another, in a metric.
-
-    Attributes:
-        value: The difference of the two values.
-        low: The lower end of its bootstrap interval; NaN without a bootstrap, as the upper end is.
-        high: The upper end.
-    """
-
-    value: float
-    low: float
-    high: float
-
-
-def differences(better: Report, worse: Report) -> dict[str, Difference]:
-    """The differences of the metrics of two tables of predictions of the same videos, with paired intervals.
-
-    In a bootstrap sample a video counts equally often for both models, since its id decides (`poisson_weights`). So
-    what makes the videos of a sample hard for both is in neither difference, and the interval is narrower than the
-    intervals of the two models would suggest (Efron and Tibshirani 1993, chapter 8; Koehn 2004).
-
-    Raises:
-        ValueError: the reports are of other videos, or of other numbers of samples.
-    """
-    sizes = [(report.videos, [*map(len, report.samples.values())]) for report in (better, worse)]
-    if sizes[0] != sizes[1]:
-        raise ValueError(f"the reports differ in their videos or samples: {sizes[0]} and {sizes[1]}")
-    ours, theirs = better.evaluation.values, worse.evaluation.values
-    return {name: Difference(ours[name] - theirs[name], *_paired(better, worse, name)) for name in ours}
-
-
-def _paired(better: Report, worse: Report, name: str) -> tuple[float, float]:
-    pairs = zip(better.samples.get(name, ()), worse.samples.get(name, ()), strict=True)
-    return _interval([one - other for one, other in pairs])
+        return {name: metric.interval for name, metric in self.metrics.items() if metric.samples}
 
 
 def evaluate(
@@ -126,7 +86,7 @@ def evaluate(
         tuple(missing[:SHOWN_IDS].to_pylist()),
         reading.unknown,
         tuple(reading.unknown_ids),
-        {name: tuple(values[name] for values in samples) for name in evaluation.values} if samples else {},
+        {name: Sampled(value, tuple(values[name] for values in samples)) for name, value in evaluation.values.items()},
     )
 
 
@@ -185,25 +145,3 @@ class Reading:
         strangers = [video_ids[int(row)] for row in np.flatnonzero(rows < 0)]
         self.unknown += len(strangers)
         self.unknown_ids += strangers[: SHOWN_IDS - len(self.unknown_ids)]
-
-
-def poisson_weights(video_ids: Sequence[str], sample: int) -> Int64Array:
-    """How often each video is in a bootstrap sample: int64, (videos,), Poisson of mean 1.
-
-    The id and the number of the sample decide, so that no order or division of the videos changes a sample.
-    """
-    uniform = salted_hashes(f"bootstrap-{sample}", video_ids).astype(np.float64) / 2.0**64
-    return np.searchsorted(_POISSON, uniform, side="right").astype(np.int64)
-
-
-_POISSON = np.cumsum(np.exp(-1.0) / np.cumprod(np.append(1.0, np.arange(1.0, 18.0))))
-"""The probabilities that a Poisson variable of mean 1 is at most 0, 1, …, 17."""
-
-
-def _interval(values: Sequence[float]) -> tuple[float, float]:
-    """The percentile interval; samples in which a metric is not known are left out."""
-    known = [value for value in values if not np.isnan(value)]
-    if not known:
-        return float("nan"), float("nan")
-    low, high = np.quantile(known, [(1 - INTERVAL) / 2, (1 + INTERVAL) / 2])
-    return float(low), float(high)
