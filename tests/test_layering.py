@@ -23,8 +23,10 @@ PLANNED = {
     "jobs.build_plan",
     "jobs.export_plan",
     "jobs.extract_plan",
+    "jobs.features_plan",
     "jobs.imports",
     "jobs.journal",
+    "jobs.listed_folder",
     "jobs.measuring",
     "jobs.progress",
     "jobs.refusals",
@@ -47,13 +49,14 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     "intake": {"tables"},
     "interop": {"compression", "dataset"},
     "evaluation": {"dataset"},
+    "video_level": {"compression", "dataset"},
     "report": {"compression", "dataset", "interop", "store"},
     # the Beam shell, and the dataset as one recipe
-    "transforms": ACTS | {"interop"} | PLANNED,
+    "transforms": ACTS | {"interop", "video_level"} | PLANNED,
     "pipeline": {"transforms"} | PLANNED,
     # whoever runs it
-    "jobs": ACTS | {"interop", "pipeline", "transforms"},
-    "cli": ACTS | {"demo", "evaluation", "intake", "interop", "jobs", "report"},
+    "jobs": ACTS | {"interop", "pipeline", "transforms", "video_level"},
+    "cli": ACTS | {"demo", "evaluation", "intake", "interop", "jobs", "report", "video_level"},
     "__main__": {"cli"},
 }
 """The allowed imports between the folders. A name with a dot allows one room of a folder."""

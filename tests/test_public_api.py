@@ -19,8 +19,13 @@ SIGNATURES = {
         "(sources, like, output, *, model=None, store=None, annotations=None, form='records', raw=False, shards=1, "
         "settings=(), beam_arguments=(), retry=None, refresh=False, on_progress=None)"
     ),
+    "features": (
+        "(dataset, output, store=None, beam_arguments=(), *, space=None, blocks=None, components=None, like=None, "
+        "model=None, on_progress=None)"
+    ),
     "load_config": "(path, settings=())",
     "open_dataset": "(dataset)",
+    "open_features": "(folder)",
     "probe": "(uris, decoding=None, *, frames=False, workers=None)",
     "read_frames": "(dataset, partition, *, max_frames=None)",
     "read_videos": "(dataset, partition)",
@@ -30,6 +35,8 @@ CLASSES = {
     "BuildResult": {"dataset", "elapsed_seconds", "is_new", "plan", "stage_seconds"},
     "ExportResult": {"elapsed_seconds", "is_new", "plan"},
     "ExtractResult": {"dataset", "elapsed_seconds", "is_new", "plan"},
+    "FeatureSet": {"classes", "dimensions", "layout", "pca", "shards", "told", "videos", "vocabulary"},
+    "FeaturesResult": {"elapsed_seconds", "features", "is_new", "plan"},
     "FinishedDataset": {
         "classes", "count_classes", "dimensions", "frames", "ids", "index", "layout", "multi_hot", "pca", "quantizer",
         "rejects", "rows", "shard", "shards", "videos", "vocabulary"

@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from yt8m_pipeline.jobs.build import BuildResult, build, rebuild_split
     from yt8m_pipeline.jobs.export import ExportResult, export
     from yt8m_pipeline.jobs.extract import ExtractResult, extract
+    from yt8m_pipeline.jobs.features import FeaturesResult, features
     from yt8m_pipeline.jobs.garbage import collect_garbage
     from yt8m_pipeline.jobs.preflight import probe
     from yt8m_pipeline.jobs.progress import Progress
+    from yt8m_pipeline.video_level.feature_set import FeatureSet, open_features
 
 __version__ = "0.2.0"
 
@@ -34,6 +36,8 @@ _HOMES = {
     "DataError": "errors",
     "ExportResult": "jobs.export",
     "ExtractResult": "jobs.extract",
+    "FeatureSet": "video_level.feature_set",
+    "FeaturesResult": "jobs.features",
     "FinishedDataset": "dataset.reader",
     "Partition": "data_model",
     "PipelineError": "errors",
@@ -43,8 +47,10 @@ _HOMES = {
     "collect_garbage": "jobs.garbage",
     "export": "jobs.export",
     "extract": "jobs.extract",
+    "features": "jobs.features",
     "load_config": "config",
     "open_dataset": "dataset.reader",
+    "open_features": "video_level.feature_set",
     "probe": "jobs.preflight",
     "read_frames": "dataset.reader",
     "read_videos": "dataset.reader",
@@ -57,6 +63,8 @@ __all__ = [
     "DataError",
     "ExportResult",
     "ExtractResult",
+    "FeatureSet",
+    "FeaturesResult",
     "FinishedDataset",
     "Partition",
     "PipelineError",
@@ -67,8 +75,10 @@ __all__ = [
     "collect_garbage",
     "export",
     "extract",
+    "features",
     "load_config",
     "open_dataset",
+    "open_features",
     "probe",
     "read_frames",
     "read_videos",

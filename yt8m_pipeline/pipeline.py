@@ -17,6 +17,7 @@ from yt8m_pipeline.data_model import Partition, StoredVideo, Video
 from yt8m_pipeline.jobs.build_plan import BuildPlan
 from yt8m_pipeline.jobs.export_plan import ExportPlan
 from yt8m_pipeline.jobs.extract_plan import ExtractPlan
+from yt8m_pipeline.jobs.features_plan import FeaturesPlan
 from yt8m_pipeline.jobs.trainer_export_plan import TrainerExportPlan
 from yt8m_pipeline.transforms.compression import FitPca, FitQuantizer, Fitting, ImportPca, ImportQuantizer
 from yt8m_pipeline.transforms.dataset import (
@@ -88,6 +89,14 @@ from yt8m_pipeline.transforms.selection import (
     WarnOfUnusedTypes,
 )
 from yt8m_pipeline.transforms.trainer_formats import CopyForTrainers, WriteExportList, WriteForTrainers
+from yt8m_pipeline.transforms.video_level import (
+    CopyVocabularyFile,
+    DescribeVideos,
+    FitToTrain,
+    TakePca,
+    WriteFeatureList,
+    WriteVectors,
+)
 
 
 class Selected(NamedTuple):
@@ -127,9 +136,20 @@ def export_dataset(root: Pipeline, plan: ExportPlan) -> None:
 def export_for_trainers(root: Pipeline, plan: TrainerExportPlan) -> None:
     """Adds the writing of a finished dataset in the format of another trainer, one file for each shard."""
     shards = root | beam.Create(plan.shards) | beam.Reshuffle()  # (Shard, Shard)
-    written = shards | WriteForTrainers(plan)  # ExportedFile
-    copied = root | CopyForTrainers(plan)  # ExportedFile
+    written = shards | WriteForTrainers(plan)  # ListedFile
+    copied = root | CopyForTrainers(plan)  # ListedFile
     _ = (written, copied) | "Files" >> beam.Flatten() | WriteExportList(plan)
+
+
+def compute_features(root: Pipeline, plan: FeaturesPlan) -> None:
+    """Adds one vector for each video of a finished dataset: φ = [μ; σ; Top5], normalised (paper §4.2)."""
+    groups = root | ReadMembers(plan.dataset.layout, plan.videos, plan.sizes)  # (Shard, [Member])
+    passed = groups | CheckStore(plan.store, plan.number_of_videos)  # bool
+    described = groups | DescribeVideos(plan, passed)  # Described
+    pca = root | TakePca(plan) if plan.like else described | FitToTrain(plan)  # Step
+    written = described | WriteVectors(plan, pca)  # ListedFile
+    vocabulary = root | CopyVocabularyFile(plan)  # ListedFile
+    _ = (written, vocabulary) | "Files" >> beam.Flatten() | WriteFeatureList(plan, pca, passed)
 
 
 def extract_videos(root: Pipeline, plan: ExtractPlan) -> None:

@@ -1,5 +1,7 @@
 """How white coefficients are, against the coefficients themselves."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -20,7 +22,7 @@ def steep(scale: float) -> Float32Array:
     return frames
 
 
-def fitted(features: Float32Array, **epsilon: float) -> Pca:
+def fitted(features: Float32Array, **epsilon: Any) -> Pca:
     return Pca.fit(
         Moments.from_frames(features, grid_exponent(float(np.abs(features).max()))), components=20, **epsilon
     )

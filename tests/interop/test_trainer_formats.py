@@ -122,7 +122,7 @@ def test_an_export_that_was_stopped_goes_on_and_ends_with_the_same_bytes(
     dataset, whole, stopped = str(built / "dataset"), tmp_path / "whole", tmp_path / "stopped"
     export_for_trainers(dataset, str(whole), form, beam_arguments=["--direct_num_workers=2"])
     with monkeypatch.context() as broken:
-        broken.setattr("yt8m_pipeline.transforms.trainer_formats.write_list", _fail)
+        broken.setattr("yt8m_pipeline.transforms.trainer_formats.write_export_list", _fail)
         with pytest.raises(DataError):
             export_for_trainers(dataset, str(stopped), form)
     assert not (stopped / "COMPLETE").exists()

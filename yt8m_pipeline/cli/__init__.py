@@ -20,6 +20,7 @@ from yt8m_pipeline.cli import (
     evaluating,
     exporting,
     extracting,
+    features,
     init,
     probing,
     stats,
@@ -38,7 +39,7 @@ CLOSED_PIPE = 141
 """The exit code that shells give to a program whose output nobody reads any more (`| head -1`): 128 + SIGPIPE."""
 LINGER_SECONDS = 10.0
 """The time that threads have to end in a command that was stopped; those of Beam that do take about 1 s."""
-RESUMABLE = ("build", "rebuild-split", "export", "extract")
+RESUMABLE = ("build", "rebuild-split", "export", "extract", "features")
 BEAM = {"allow_extra_args": True}
 
 app = typer.Typer(
@@ -56,6 +57,7 @@ app.command(context_settings=BEAM)(extracting.extract)
 app.command()(datasets.verify)
 app.command(context_settings=BEAM)(exporting.export)
 app.command()(exporting.export_pca)
+app.command(context_settings=BEAM)(features.features)
 app.command()(converting.convert)
 app.command()(datasets.inspect)
 app.command()(evaluating.evaluate)

@@ -1,7 +1,7 @@
 """`yt8m verify` and `inspect`: what is on disk."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,6 +17,8 @@ MAKERS = {"features": "yt8m build CONFIG", "codes": "yt8m export SOURCE --quanti
 """The command that made a dataset, by what its manifest says that it was encoded from."""
 EXTRACT = "yt8m extract SOURCE --like DATASET --output {}"
 """The command that extracted new videos."""
+REMAKE = "remove the folder, and run the command that made it again"
+"""How exports for trainers and video-level features are mended."""
 CONVERT = "yt8m convert PROTOS --to records --output NEW_FOLDER"
 """The command that made any other dataset; it wants a new folder."""
 
@@ -34,9 +36,7 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Compare everything on disk with the manifest; exit 1 and a table of what is wrong."""
-    from yt8m_pipeline import files
     from yt8m_pipeline.dataset.verify import verify as compare
-    from yt8m_pipeline.interop.export_list import LIST
 
     if not deep and (store or every_shard):
         raise UsageError(
@@ -45,25 +45,34 @@ def verify(
             why="--store and --all say how --deep is done",
             fix="give --deep as well",
         )
-    if files.exists(files.join(dataset, LIST)):
-        _verify_export(dataset, deep, as_json)
+    verify_listed = _verifier_of_list(dataset)
+    if verify_listed:
+        _refuse_deep(dataset, deep=deep)
+        faults = verify_listed(dataset)
+        _show_faults(dataset, faults, {"repair": REMAKE} if faults else {}, as_json)
         return
     faults = _deep_verify(dataset, store, every_shard) if deep else compare(dataset)
     _show_faults(dataset, faults, {} if deep else _repair(dataset, faults), as_json)
 
 
-def _verify_export(folder: str, deep: bool, as_json: bool) -> None:
-    from yt8m_pipeline.interop.export_list import verify_export
+def _verifier_of_list(folder: str) -> "Callable[[str], list[Fault]] | None":
+    """What verifies a folder that is made of a dataset and has a list of its files; None of a dataset."""
+    from yt8m_pipeline import files
+    from yt8m_pipeline.interop import export_list
+    from yt8m_pipeline.video_level import feature_list
 
+    kinds = {export_list.LIST: export_list.verify_export, feature_list.LIST: feature_list.verify_features}
+    return next((verifier for name, verifier in kinds.items() if files.exists(files.join(folder, name))), None)
+
+
+def _refuse_deep(folder: str, *, deep: bool) -> None:
     if deep:
         raise UsageError(
-            what="An export for trainers has no features to compute again",
+            what="Only datasets are computed again",
             where=folder,
-            why="--deep is for datasets",
+            why="it was made of a dataset, and --deep is for datasets",
             fix="leave --deep out, or verify the dataset that it was made of",
         )
-    faults = verify_export(folder)
-    _show_faults(folder, faults, {"repair": "remove the folder, and export again"} if faults else {}, as_json)
 
 
 def _show_faults(folder: str, faults: "Sequence[Fault]", repair: Mapping[str, str], as_json: bool) -> None:

@@ -14,6 +14,7 @@ from yt8m_pipeline import files
 from yt8m_pipeline.compression.artefacts import damage_named, read_artefact, require_readable
 from yt8m_pipeline.compression.eigen import leading_eigenpairs
 from yt8m_pipeline.compression.exact_products import fold, product
+from yt8m_pipeline.compression.gram import gram_matrix, mean_of, right_vectors
 from yt8m_pipeline.compression.histogram import Scope
 from yt8m_pipeline.compression.moments import Moments
 from yt8m_pipeline.data_model import Float32Array, Float64Array, Int64Array
@@ -30,6 +31,25 @@ package or of the public extractor, and are read, too."""
 
 PUBLISHED_EPSILON = 1e-4
 """The number that the public extractor adds to eigenvals.npy (google/youtube-8m, feature_extractor.py)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """What a PCA is fitted to, as its errors name it.
+
+    Attributes:
+        rows: What there must be enough of.
+        components: The setting that says how many components are kept.
+        epsilon: The setting that says what is added to the eigenvalues; None: it is fixed.
+    """
+
+    rows: str
+    components: str
+    epsilon: str | None
+
+
+FRAMES = Fitted("frames", "pca.components", "pca.epsilon")
+"""A build fits a PCA to the frames of its train videos."""
 
 
 @dataclass(frozen=True, eq=False, repr=False, slots=True)
@@ -104,7 +124,15 @@ class Pca:
         return hashlib.sha256(b"".join(array.astype("<f8").tobytes() for array in arrays)).hexdigest()
 
     @classmethod
-    def fit(cls, moments: Moments, *, components: int, epsilon: float = 0.0, relative_epsilon: float = 0.0) -> "Pca":
+    def fit(
+        cls,
+        moments: Moments,
+        *,
+        components: int,
+        epsilon: float = 0.0,
+        relative_epsilon: float = 0.0,
+        to: Fitted = FRAMES,
+    ) -> "Pca":
         """The leading components of the frames' covariance, with the same bits on every machine.
 
         Args:
@@ -113,20 +141,51 @@ class Pca:
             epsilon: The number added to the eigenvalues before the square root.
             relative_epsilon: What is added besides, as a share of the smallest eigenvalue that is kept. The whitened
                 variance of a component is λ / (λ + ε), hence at least 1 / (1 + relative_epsilon), at every scale.
+            to: What the rows are, if they are no frames.
 
         Raises:
             DataError: if the frames or their dimensions are too few for the components, if no feature varies, or if
                 components without variance would be divided by an epsilon of zero.
         """
-        _require_enough(moments, components)
+        shape = moments.count, moments.dimensions
+        require_enough(shape, components, to)
         covariance = moments.covariance()
         total_variance = math.fsum(covariance.diagonal())
-        _require_any_variance(moments, total_variance)
+        _require_any_variance(shape, total_variance, to)
         eigenvalues, eigenvectors = leading_eigenpairs(covariance, components)
         eigenvalues = np.maximum(eigenvalues, 0.0)
         epsilon += relative_epsilon * float(eigenvalues[-1])
-        _require_variance(eigenvalues, moments.dimensions, epsilon)
+        _require_variance(eigenvalues, moments.dimensions, epsilon, to)
         return cls(moments.mean(), eigenvalues, _with_fixed_signs(eigenvectors), total_variance, epsilon)
+
+    @classmethod
+    def fit_by_gram(
+        cls, vectors: Float32Array, *, components: int, relative_epsilon: float = 0.0, to: Fitted = FRAMES
+    ) -> "Pca":
+        """The same for fewer vectors than they have dimensions, without their covariance, by the Gram matrix.
+
+        The vectors are not rounded to a grid, and so the last digits are not those of `fit`.
+
+        Args:
+            vectors: float32, (vectors, dimensions). Their order changes the last digits.
+            components: How many components to keep, fewer than vectors.
+            relative_epsilon: As for `fit`.
+            to: What the vectors are.
+
+        Raises:
+            DataError: as `fit` does.
+        """
+        require_enough(vectors.shape, components, to)
+        mean = mean_of(vectors)
+        gram = gram_matrix(vectors, mean)
+        total_variance = math.fsum(gram.diagonal())
+        _require_any_variance(vectors.shape, total_variance, to)
+        eigenvalues, left = leading_eigenpairs(gram, components)
+        eigenvalues = np.maximum(eigenvalues, 0.0)
+        epsilon = relative_epsilon * float(eigenvalues[-1])
+        _require_variance(eigenvalues, len(vectors), epsilon, to)
+        eigenvectors = _with_fixed_signs(right_vectors(left, vectors, mean))
+        return cls(mean, eigenvalues, eigenvectors, total_variance, epsilon)
 
     @classmethod
     def from_projection(cls, mean: Float64Array, projection: Float64Array, epsilon: float) -> "Pca":
@@ -152,6 +211,19 @@ class Pca:
         projected = product(features - self.mean, self.eigenvectors.T)
         whitened: Float32Array = (projected / np.sqrt(self.eigenvalues + self.epsilon)).astype(np.float32)
         return whitened
+
+    def inverse_transform(self, coefficients: npt.NDArray[np.floating]) -> Float32Array:
+        """The frames that coefficients come from, as far as the components tell, with the same bits on every machine.
+
+        Args:
+            coefficients: float32 or float64, (frames, components).
+
+        Returns:
+            float32, (frames, dimensions).
+        """
+        projected = coefficients.astype(np.float64) * np.sqrt(self.eigenvalues + self.epsilon)
+        frames: Float32Array = (product(projected, self.eigenvectors) + self.mean).astype(np.float32)
+        return frames
 
     def save(self, folder: str) -> None:
         """Writes the files of `to_files` to a folder.
@@ -217,43 +289,56 @@ def components_for(frames: int) -> int:
     return 1 << max(min(frames // FRAMES_PER_COMPONENT, MOST_COMPONENTS).bit_length() - 1, 0)
 
 
-def _require_enough(moments: Moments, components: int) -> None:
-    if moments.count <= components:
+def require_enough(shape: tuple[int, ...], components: int, to: Fitted) -> None:
+    """Refuses to fit more components than rows or dimensions tell.
+
+    Args:
+        shape: The number of rows, and of their dimensions.
+        components: How many components are wanted.
+        to: What the rows are.
+
+    Raises:
+        DataError: if there are too few.
+    """
+    count, dimensions = shape
+    if count <= components:
         raise DataError(
             what="The train partition is too small for this PCA",
-            where="pca.components",
-            why=f"{moments.count} frames, but {components} components need at least {components + 1}",
-            fix="add train videos, or set pca.components below the number of train frames",
+            where=to.components,
+            why=f"{count} {to.rows}, but {components} components need at least {components + 1}",
+            fix=f"add train videos, or set {to.components} below the number of train {to.rows}",
         )
-    if moments.dimensions < components:
+    if dimensions < components:
         raise DataError(
             what="The PCA asks for more components than there are dimensions",
-            where="pca.components",
-            why=f"{components} components of features with {moments.dimensions} dimensions",
-            fix=f"set pca.components to at most {moments.dimensions}",
+            where=to.components,
+            why=f"{components} components of features with {dimensions} dimensions",
+            fix=f"set {to.components} to at most {dimensions}",
         )
 
 
-def _require_any_variance(moments: Moments, total_variance: float) -> None:
+def _require_any_variance(shape: tuple[int, ...], total_variance: float, to: Fitted) -> None:
+    count, dimensions = shape
     if total_variance == 0:
         raise DataError(
             what="The features of the train partition do not vary",
-            where="train frames",
-            why=f"all {moments.count} frames have the same {moments.dimensions} features: their total variance is 0",
+            where=f"train {to.rows}",
+            why=f"all {count} {to.rows} have the same {dimensions} features: their total variance is 0",
             fix="see what the model makes of the videos: it answers the same to each of them",
         )
 
 
-def _require_variance(eigenvalues: Float64Array, dimensions: int, epsilon: float) -> None:
+def _require_variance(eigenvalues: Float64Array, dimensions: int, epsilon: float, to: Fitted) -> None:
     """Refuses to divide by rounding noise."""
     noise = noise_level(eigenvalues, dimensions)
     if eigenvalues[-1] + epsilon <= noise:
+        raising = f"raise {to.epsilon}, or " if to.epsilon else ""
         raise DataError(
             what="Whitening would divide by zero",
-            where="pca.epsilon",
+            where=to.epsilon or to.components,
             why=f"only {np.count_nonzero(eigenvalues > noise)} of {len(eigenvalues)} components vary, "
             f"epsilon is {epsilon}",
-            fix="raise pca.epsilon, or lower pca.components to the components that vary",
+            fix=f"{raising}lower {to.components} to the components that vary",
         )
 
 

@@ -102,6 +102,12 @@ class Entity:
         return cls(int(row["Index"]), int(row["TrainVideoCount"]), entity_id, name)
 
 
+def read_vocabulary(layout: Layout) -> list[Entity]:
+    """The classes of a vocabulary.csv, in the order of their label indices."""
+    text = files.read_bytes(layout.path(Layout.VOCABULARY)).decode()
+    return [Entity.of_row(row) for row in csv.DictReader(io.StringIO(text, newline=""))]
+
+
 @dataclass(frozen=True, slots=True)
 class ShardFile:
     """A file of a shard, to read: its path or URI, and how many records the manifest says it has."""
@@ -194,15 +200,15 @@ class FinishedDataset:
                 fix="give 1 or more, or None for all frames",
             )
         parse = partial(_frame_example, self, max_frames)
-        return Examples(self, "frame", _choice(Partition, partition, "partition"), parse)
+        return Examples(self, "frame", choice(Partition, partition, "partition"), parse)
 
     def videos(self, partition: Partition | str) -> "Examples[VideoExample]":
         """The videos of a partition as the means of their frames; see `read_videos`."""
-        return Examples(self, "video", _choice(Partition, partition, "partition"), partial(_video_example, self))
+        return Examples(self, "video", choice(Partition, partition, "partition"), partial(_video_example, self))
 
     def ids(self, partition: Partition | str) -> list[str]:
         """The ids of a partition, in the order in which `frames` and `videos` yield them."""
-        rows = self.index.rows(_choice(Partition, partition, "partition"))
+        rows = self.index.rows(choice(Partition, partition, "partition"))
         ids: list[str] = self.index.ids.take(pa.array(rows)).to_pylist()
         return ids
 
@@ -256,8 +262,7 @@ class FinishedDataset:
     @cached_property
     def vocabulary(self) -> list[Entity]:
         """The classes, in the order of their label indices."""
-        text = files.read_bytes(self.layout.path(Layout.VOCABULARY)).decode()
-        return [Entity.of_row(row) for row in csv.DictReader(io.StringIO(text, newline=""))]
+        return read_vocabulary(self.layout)
 
     def rejects(
         self, *, video_id: str | None = None, stage: Stage | str | None = None, reason: DropReason | str | None = None
@@ -278,8 +283,8 @@ class FinishedDataset:
             UsageError: at once, if there is no such stage or reason.
             DataError: at once, if the manifest is damaged; while reading, a file that is missing or damaged.
         """
-        stages = () if stage is None else (_choice(Stage, stage, "stage").value,)
-        because = None if reason is None else _choice(DropReason, reason, "reason").value
+        stages = () if stage is None else (choice(Stage, stage, "stage").value,)
+        because = None if reason is None else choice(DropReason, reason, "reason").value
         paths = Manifest.of(self.layout).rejects
         return read_rejects(self.layout, paths, video_id=video_id, stages=stages, reason=because)
 
@@ -296,7 +301,7 @@ class FinishedDataset:
             DataError: the manifest or the folder lacks a shard of the set, or one has another size than the manifest
                 says, as a file has that was cut between two records.
         """
-        part = _choice(Partition, partition, "partition")
+        part = choice(Partition, partition, "partition")
         folder = f"{level}/{part.value}"
         listed = {path for path in self.rows if path.startswith(f"{folder}/")}
         paths = [Shard(part, index, len(listed)).file(level) for index in range(len(listed))]
@@ -345,7 +350,12 @@ class FinishedDataset:
                 )
 
 
-def _choice(kind: type[Choice], name: str, what: str) -> Choice:
+def choice(kind: type[Choice], name: str, what: str) -> Choice:
+    """The member of an enumeration that has this name.
+
+    Raises:
+        UsageError: there is none; the error calls it what it is, such as "partition".
+    """
     try:
         return kind(name)
     except ValueError:

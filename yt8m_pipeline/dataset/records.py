@@ -131,7 +131,8 @@ def frame_record(video_id: str, labels: Sequence[int], codes: UInt8Array, featur
     frames = MESSAGES["FeatureList"](feature=[bytes_feature(row.tobytes()) for row in record.codes])
     return serialise(
         MESSAGES["SequenceExample"](
-            context=_id_and_labels(record), feature_lists={"feature_list": {feature_name: frames}}
+            context=_id_and_labels(record.video_id, record.labels),
+            feature_lists={"feature_list": {feature_name: frames}},
         )
     )
 
@@ -139,8 +140,13 @@ def frame_record(video_id: str, labels: Sequence[int], codes: UInt8Array, featur
 def video_record(video_id: str, labels: Sequence[int], mean_rgb: Float32Array) -> bytes:
     """Serialises a video-level record; the arguments are the attributes of `VideoRecord`."""
     record = VideoRecord(video_id, tuple(labels), mean_rgb)
-    features = _id_and_labels(record)
-    features.feature["mean_rgb"].float_list.value.extend(record.mean_rgb.tolist())
+    return vector_record(record.video_id, record.labels, "mean_rgb", record.mean_rgb)
+
+
+def vector_record(video_id: str, labels: Sequence[int], name: str, vector: Float32Array) -> bytes:
+    """Serialises a `tf.train.Example` of a video that has one vector, a float list of this name."""
+    features = _id_and_labels(video_id, labels)
+    features.feature[name].float_list.value.extend(vector.tolist())
     return serialise(MESSAGES["Example"](features=features))
 
 
@@ -176,9 +182,15 @@ def parse_frame_record(data: bytes, where: str) -> FrameRecord:
 def parse_video_record(data: bytes, where: str) -> VideoRecord:
     """Parses a video-level record; the arguments and errors are those of `parse_frame_record`."""
     with _data_error("video-level", where):
+        return VideoRecord(*parse_vector_record(data, "mean_rgb", where))
+
+
+def parse_vector_record(data: bytes, name: str, where: str) -> tuple[str, tuple[int, ...], Float32Array]:
+    """The id, the labels and the vector of what `vector_record` wrote; the errors are those of `parse_frame_record`."""
+    with _data_error("video-level", where):
         features = MESSAGES["Example"].FromString(data).features
-        mean_rgb = np.array(list_values(_feature(features, "mean_rgb"), "float_list", "mean_rgb"), np.float32)
-        return VideoRecord(*_parse_id_and_labels(features), mean_rgb)
+        vector = np.array(list_values(_feature(features, name), "float_list", name), np.float32)
+        return *_parse_id_and_labels(features), vector
 
 
 def serialise(message: Any) -> bytes:
@@ -192,9 +204,9 @@ def bytes_feature(value: bytes) -> Any:
     return MESSAGES["Feature"](bytes_list={"value": [value]})
 
 
-def _id_and_labels(record: FrameRecord | VideoRecord) -> Any:
-    labels = MESSAGES["Feature"](int64_list={"value": record.labels})
-    return MESSAGES["Features"](feature={"id": bytes_feature(record.video_id.encode()), "labels": labels})
+def _id_and_labels(video_id: str, labels: Sequence[int]) -> Any:
+    indices = MESSAGES["Feature"](int64_list={"value": labels})
+    return MESSAGES["Features"](feature={"id": bytes_feature(video_id.encode()), "labels": indices})
 
 
 def _parse_id_and_labels(features: Any) -> tuple[str, tuple[int, ...]]:

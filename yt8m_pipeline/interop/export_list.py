@@ -13,25 +13,13 @@ import io
 from dataclasses import dataclass
 
 from yt8m_pipeline import files
+from yt8m_pipeline.dataset.file_list import ListedFile, compare_with_list, find_list
 from yt8m_pipeline.dataset.layout import Layout
-from yt8m_pipeline.dataset.typed_json import from_json
 from yt8m_pipeline.dataset.verify import Fault
-from yt8m_pipeline.errors import DataError
 from yt8m_pipeline.interop.trainer_names import TrainerFormat
-from yt8m_pipeline.parsing import parse_json
 
 LIST = "export.json"
 """The file that lists an export."""
-
-
-@dataclass(frozen=True, slots=True)
-class ExportedFile:
-    """A file of an export: its path there, the number of videos in it, its size in bytes and its SHA-256."""
-
-    path: str
-    videos: int
-    bytes: int
-    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +40,7 @@ class ExportList:
     values: str
     key: str
     build_key: str
-    files: tuple[ExportedFile, ...]
+    files: tuple[ListedFile, ...]
 
     @classmethod
     def find(cls, folder: str) -> "ExportList | None":
@@ -61,16 +49,7 @@ class ExportList:
         Raises:
             DataError: it is damaged.
         """
-        path = files.join(folder, LIST)
-        if not files.exists(path):
-            return None
-        try:
-            return from_json(cls, parse_json(files.read_bytes(path)))
-        except (ValueError, KeyError, TypeError) as error:
-            fix = "remove the folder, and export again"
-            raise DataError(
-                what="The list of an export is damaged", where=path, why=" ".join(str(error).split()), fix=fix
-            ) from None
+        return find_list(cls, folder, LIST)
 
 
 def verify_export(folder: str) -> list[Fault]:
@@ -83,12 +62,8 @@ def verify_export(folder: str) -> list[Fault]:
         DataError: if the list is damaged.
     """
     found, layout = ExportList.find(folder), Layout(folder)
-    if found is None or not files.exists(layout.path(Layout.COMPLETE)):
-        return [Fault(Layout.COMPLETE, "missing: the export has not ended")]
-    listed = {file.path: (file.bytes, file.sha256) for file in found.files} | _arrays(layout, found)
-    faults = [fault for path, expected in listed.items() if (fault := _fault(layout, path, expected))]
-    others = set(files.list_files(folder)) - set(listed) - {LIST, Layout.COMPLETE}
-    return sorted([*faults, *(Fault(path, f"not in {LIST}") for path in others)])
+    listed = {file.path: (file.bytes, file.sha256) for file in found.files} | _arrays(layout, found) if found else {}
+    return compare_with_list(folder, LIST, listed)
 
 
 def _arrays(layout: Layout, found: ExportList) -> dict[str, tuple[int, str]]:
@@ -102,12 +77,3 @@ def _arrays(layout: Layout, found: ExportList) -> dict[str, tuple[int, str]]:
 
 def _rows(layout: Layout, path: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(files.read_bytes(layout.path(path)).decode(), newline="")))
-
-
-def _fault(layout: Layout, path: str, expected: tuple[int, str]) -> Fault | None:
-    uri = layout.path(path)
-    if not files.exists(uri):
-        return Fault(path, "missing")
-    if (files.file_size(uri), files.sha256(uri)) != expected:
-        return Fault(path, "its bytes are not those that the export has written")
-    return None

@@ -125,7 +125,7 @@ def plan_export(dataset: str, output: str, store: str | None = None) -> ExportPl
     config = {**manifest.config, "quantizer": recipe(UNIFORM)}
     built = build_key(manifest.versions.get("yt8m_pipeline", ""), config, _inputs(manifest), space)
     key = built if store else step_key("codes", manifest.build_key, source.quantizer.fingerprint, built)
-    opened = _open_store(store, space) if store else None
+    opened = require_store(store, space) if store else None
     listed = {file.path: file for file in manifest.files}
     return ExportPlan(source, manifest, listed, manifest.pca, opened, layout, config, key, _previous(layout, key))
 
@@ -166,7 +166,12 @@ def _place(uri: str) -> str:
     return (os.path.realpath(files.resolve(uri)[1]) if files.is_local(uri) else uri).rstrip("/") + "/"
 
 
-def _open_store(root: str, space: str) -> FeatureStore:
+def require_store(root: str, space: str) -> FeatureStore:
+    """Opens a feature store that has features of a dataset's feature space.
+
+    Raises:
+        UsageError: if it has none.
+    """
     store = FeatureStore(root, space)
     if not files.exists(files.join(store.folder, DESCRIPTION)):
         others = ", ".join(name for name in files.list_folders(root)) or "nothing"
@@ -174,7 +179,7 @@ def _open_store(root: str, space: str) -> FeatureStore:
             what="The feature store has no features of this dataset's feature space",
             where=root,
             why=f"the dataset is of space {space}, the folder holds {others}",
-            fix="give the store that it was built from, or leave --store out to encode its codes again",
+            fix="give the store that it was built from, or leave --store out to take its codes",
         )
     return store
 

@@ -1,16 +1,14 @@
 """The life of an export for other trainers: plan it, take its folder, run the pipeline, and close the folder."""
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from yt8m_pipeline import files
-from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.interop.export_list import LIST, ExportList
 from yt8m_pipeline.interop.trainer_names import TrainerFormat, Values
-from yt8m_pipeline.jobs.build_folder import begin, close, exclusive, require_news
+from yt8m_pipeline.jobs.build_folder import exclusive
+from yt8m_pipeline.jobs.listed_folder import written_list
 from yt8m_pipeline.jobs.progress import OnProgress, observed
 from yt8m_pipeline.jobs.trainer_export_plan import TrainerExportPlan, plan_trainer_export
 
@@ -72,17 +70,6 @@ def export_for_trainers(
 
     start = time.monotonic()
     beam_pipeline(beam_arguments)
-    with observed(on_progress), exclusive(plan.layout) as layout, _written(layout):
+    with observed(on_progress), exclusive(plan.layout) as layout, written_list(layout, LIST):
         run(beam_arguments, layout, partial(add_steps, plan=replace(plan, layout=layout)))
     return TrainerExportResult(plan, is_new=True, elapsed_seconds=time.monotonic() - start)
-
-
-@contextmanager
-def _written(layout: Layout) -> Iterator[None]:
-    """Opens a folder that this process holds, lets the block write the export, and closes it."""
-    begin(layout, None)
-    before = files.state(layout.path(LIST))
-    yield
-    require_news(layout, LIST, before)
-    layout.require_owned()
-    close(layout, LIST)

@@ -1,22 +1,21 @@
 """What an export for other trainers will do, found out before it starts."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from yt8m_pipeline import __version__, files
+from yt8m_pipeline import __version__
 from yt8m_pipeline.data_model import Partition
+from yt8m_pipeline.dataset.file_list import ListedFile, write_list
 from yt8m_pipeline.dataset.layout import Layout, Shard
 from yt8m_pipeline.dataset.manifest import Manifest
 from yt8m_pipeline.dataset.reader import FinishedDataset, open_dataset
 from yt8m_pipeline.dataset.steps import FileEntry, step_key
-from yt8m_pipeline.dataset.typed_json import to_json
-from yt8m_pipeline.errors import UsageError
-from yt8m_pipeline.interop.export_list import LIST, ExportedFile, ExportList
+from yt8m_pipeline.interop.export_list import LIST, ExportList
 from yt8m_pipeline.interop.trainer_formats import Classes, ShardWriter
 from yt8m_pipeline.interop.trainer_names import TrainerFormat, Values
 from yt8m_pipeline.jobs.export_plan import require_apart
 from yt8m_pipeline.jobs.journal import Journal
+from yt8m_pipeline.jobs.listed_folder import is_whole, require_own_list
 
 REVISION = 1
 """The revision of what the writers write. Whoever changes a byte of it raises this number."""
@@ -67,9 +66,7 @@ class TrainerExportPlan:
     def is_done(self) -> bool:
         """Whether the folder holds this very export, finished, with no listed file gone."""
         found = ExportList.find(self.layout.root)
-        if found is None or found.key != self.key or not files.exists(self.layout.path(Layout.COMPLETE)):
-            return False
-        return all(files.file_size(self.layout.path(file.path)) == file.bytes for file in found.files)
+        return bool(found and found.key == self.key and is_whole(self.layout, found.files))
 
 
 def plan_trainer_export(
@@ -88,33 +85,14 @@ def plan_trainer_export(
     key = step_key(REVISION, __version__, writer.form, writer.values, sorted(withheld), read)
     videos = {part: row.videos for part, row in manifest.partitions.items()}
     plan = TrainerExportPlan(opened, manifest.build_key, videos, copied, Layout(output), writer, key)
-    _require_own_folder(plan)
+    found = ExportList.find(output)
+    require_own_list(plan.layout, LIST, "this export", is_other=bool(found and found.key != key))
     return plan
 
 
-def _require_own_folder(plan: TrainerExportPlan) -> None:
-    """Raises a UsageError if the folder has anything in it but this export, finished or not."""
-    layout, found = plan.layout, ExportList.find(plan.layout.root)
-    names = [name for name in files.list_files(layout.root) if not layout.is_beginning(name)]
-    foreign = names and not {LIST, Layout.UNFINISHED} & set(names)
-    if files.exists(layout.root) or foreign or (found and found.key != plan.key):
-        why = "it is a file" if files.exists(layout.root) else f"it holds {names[0]} and {len(names) - 1} other files"
-        raise UsageError(
-            what="The output is not the folder of this export",
-            where=layout.root,
-            why="the export in it is of another dataset or in another format" if found else why,
-            fix="give a new or empty folder with --output",
-        )
-
-
-def write_list(plan: TrainerExportPlan, found: Iterable[ExportedFile]) -> None:
+def write_export_list(plan: TrainerExportPlan, found: Iterable[ListedFile]) -> None:
     """Writes export.json, when every other file stands."""
     writer = plan.writer
     listed = tuple(sorted(found, key=lambda file: file.path))
     told = ExportList(__version__, writer.form.value, writer.values.value, plan.key, plan.build_key, listed)
-    plan.layout.write_bytes(LIST, (json.dumps(to_json(told), indent=1, sort_keys=True) + "\n").encode())
-
-
-def exported(entry: FileEntry, videos: int) -> ExportedFile:
-    """A file of an export, from what was written."""
-    return ExportedFile(entry.path, videos, entry.bytes, entry.sha256)
+    write_list(plan.layout, LIST, told)

@@ -156,7 +156,7 @@ def _fit_pca(key: str, moments: Moments | None, fitting: Fitting, config: PcaCon
         components = config.number or min(components_for(moments.count), moments.dimensions)
         pca = Pca.fit(moments, components=components, epsilon=epsilon, relative_epsilon=share)
         Whitening.of(pca).require_most()
-    return _save_pca(fitting.journal, key, pca, "fitted", {"frames": moments.count})
+    return save_pca(fitting.journal, key, pca, "fitted", {"frames": moments.count})
 
 
 @dataclass
@@ -197,7 +197,7 @@ def _import_pca(sample: Sequence[tuple[str, str]], fitting: Fitting, config: Pca
         features = [store.read(video_id).features for _, video_id in sample]
         require_dimensions(pca, features[0].shape[1], source.folder)
         suits = Suitability.of(map(pca.transform, features)).facts()
-    return _save_pca(fitting.journal, key, pca, "imported", {"feature_space": source.feature_space, "on_train": suits})
+    return save_pca(fitting.journal, key, pca, "imported", {"feature_space": source.feature_space, "on_train": suits})
 
 
 @dataclass
@@ -347,7 +347,8 @@ def _unless_fitted(unit: Unit, fitting: Fitting, name: str, key: str) -> Iterato
         advance(name, videos=len(unit))
 
 
-def _save_pca(journal: Journal, key: str, pca: Pca, source: str, origin: dict[str, Any]) -> Step:
+def save_pca(journal: Journal, key: str, pca: Pca, source: str, origin: dict[str, Any]) -> Step:
+    """Writes the PCA of a folder, and records it with what its manifest or list says of its source and origin."""
     explained = float(pca.explained_variance_ratio.sum())
     more: dict[str, Any] = {
         "dimensions": len(pca.mean),

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import apache_beam as beam
+import numpy as np
+import numpy.typing as npt
 import pyarrow.parquet as pq
 from apache_beam.pipeline import Pipeline
 from apache_beam.pvalue import AsIter, AsSingleton, PCollection
 
 from yt8m_pipeline import files
 from yt8m_pipeline.compression.distortion import Distortion, relative_error_of_both, relative_error_of_facts
+from yt8m_pipeline.compression.pca import Pca
 from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.data_model import Float32Array, Partition
 from yt8m_pipeline.dataset.index import read_parquet, write_index, write_reader
@@ -200,7 +203,7 @@ def _check_store(videos: int, store: FeatureStore | None, missing: Iterable[str]
             what=f"The feature store lacks {len(names)} of the {videos} videos",
             where=store.path(names[0]),
             why="that file is not there" + f", nor are {len(names) - 1} others" * (len(names) > 1),
-            fix="give the store that it was built from, or leave --store out to encode its codes again",
+            fix="give the store that it was built from, or leave --store out to take its codes",
         )
     announce(WRITE, videos)
 
@@ -238,7 +241,11 @@ def _encode_again(group: Group, copying: Copying, pca: Step, origin: Step, quant
     key = shard_key(shard, members, *fitted, published=NOT_WITHHELD)
     step = copying.journal.find(shard.name, key)
     if step is None:
-        videos = _from_store(members, copying, pca) if copying.store else _from_codes(shard, members, copying.source)
+        videos = (
+            _coefficients(members, copying.store, load_pca(copying.source, pca))
+            if copying.store
+            else (decoded_videos(shard, members, copying.source))
+        )
         with timed(WRITE):
             copying.journal.forget(shard.name)
             step = write_shard(copying.target, shard, key, videos, Quantizer.uniform(), NOT_WITHHELD)
@@ -247,9 +254,16 @@ def _encode_again(group: Group, copying: Copying, pca: Step, origin: Step, quant
     return step
 
 
-def _from_store(members: Iterable[Member], copying: Copying, pca: Step) -> Iterator[tuple[Member, Float32Array]]:
-    store, whitening = copying.store, load_pca(copying.source, pca)
-    assert store  # noqa: S101  the caller has seen it
+def _coefficients(members: Iterable[Member], store: FeatureStore, pca: Pca) -> Iterator[tuple[Member, Float32Array]]:
+    return ((member, pca.transform(features)) for member, features in stored_videos(members, store))
+
+
+def stored_videos(members: Iterable[Member], store: FeatureStore) -> Iterator[tuple[Member, npt.NDArray[np.floating]]]:
+    """Yields each video of a shard with its stored features, (frames, dimensions), which are those of the dataset.
+
+    Raises:
+        DataError: if the store has other features of a video than the dataset was built from.
+    """
     for member in members:
         uri = store.path(member.video_id)
         stored = store.open(uri)
@@ -258,16 +272,21 @@ def _from_store(members: Iterable[Member], copying: Copying, pca: Step) -> Itera
                 what="Stored features are not those that the dataset was built from",
                 where=uri,
                 why=f"their sha256 is {stored.entry.sha256}, videos.parquet says {member.sha256}",
-                fix="build the dataset again and export that, or leave --store out to encode its codes again",
+                fix="build the dataset again and take that, or leave --store out to take its codes",
             )
-        yield member, whitening.transform(stored.video.features)
+        yield member, stored.video.features
 
 
-def _from_codes(shard: Shard, members: Iterable[Member], source: Layout) -> Iterator[tuple[Member, Float32Array]]:
+def decoded_videos(shard: Shard, members: Iterable[Member], source: Layout) -> Iterator[tuple[Member, Float32Array]]:
+    """Yields each video of a shard with its de-quantized coefficients: float32, (frames, components).
+
+    Raises:
+        DataError: if the shard is damaged, or the dataset is gone.
+    """
     state = files.state(source.path(Layout.MANIFEST))
     if state is None:
         raise DataError(
-            what="The dataset to export is gone",
+            what="The dataset that is read is gone",
             where=source.root,
             why=f"it has no {Layout.MANIFEST} any more",
             fix="put it back, and run the same command again",
