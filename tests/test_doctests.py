@@ -9,6 +9,7 @@ import pytest
 
 import yt8m_pipeline
 from tests.dataset.example import write_example
+from tests.video_level.example import write_features
 
 EXAMPLES = {
     "yt8m_pipeline.accounting.counts",
@@ -21,6 +22,7 @@ EXAMPLES = {
     "yt8m_pipeline.compression.quantization",
     "yt8m_pipeline.dataset.reader",
     "yt8m_pipeline.dataset.tf_reader",
+    "yt8m_pipeline.compression.gram",
     "yt8m_pipeline.decoding.codings.bits",
     "yt8m_pipeline.decoding.frame_times",
     "yt8m_pipeline.decoding.frames",
@@ -34,6 +36,8 @@ EXAMPLES = {
     "yt8m_pipeline.store.features",
     "yt8m_pipeline.store.formats",
     "yt8m_pipeline.tables.video_files",
+    "yt8m_pipeline.video_level.feature_set",
+    "yt8m_pipeline.video_level.statistics",
 }
 """The modules that must have an example."""
 
@@ -50,15 +54,24 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> str:
     return write_example(tmp_path_factory.mktemp("example"))
 
 
+@pytest.fixture(scope="module")
+def features(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The tiny feature set that its readers' examples call FEATURES."""
+    return write_features(tmp_path_factory.mktemp("features"))
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_the_examples_of_a_module_print_what_they_say(name: str, dataset: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_examples_of_a_module_print_what_they_say(
+    name: str, dataset: str, features: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     try:
         module = importlib.import_module(name)
     except ModuleNotFoundError as missing:
         if (missing.name or "").startswith("yt8m_pipeline"):
             raise
         pytest.skip(f"{name} needs {missing.name}, which is not installed")
-    found = doctest.DocTestFinder(exclude_empty=True).find(module, name, extraglobs={"DATASET": dataset})
+    names = {"DATASET": dataset, "FEATURES": features}
+    found = doctest.DocTestFinder(exclude_empty=True).find(module, name, extraglobs=names)
     tests = [test for test in found if test.examples]
     assert tests or name not in EXAMPLES
     monkeypatch.setattr(doctest, "ELLIPSIS_MARKER", "…")

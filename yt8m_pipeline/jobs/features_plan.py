@@ -222,7 +222,7 @@ def _warnings(told: FeatureList, train: int, components: int, like: FeatureSet |
     if like and like.told.source != told.source:
         yield (
             f"the PCA was fitted to vectors from {like.told.source.value}, and these are from {told.source.value}: "
-            "quantization moves what is left out"
+            "they differ by what compression loses"
         )
     if components == 1:
         yield (
