@@ -23,6 +23,7 @@ from yt8m_pipeline.cli import (
     features,
     init,
     probing,
+    results,
     stats,
     store,
     streams,
@@ -39,7 +40,7 @@ CLOSED_PIPE = 141
 """The exit code that shells give to a program whose output nobody reads any more (`| head -1`): 128 + SIGPIPE."""
 LINGER_SECONDS = 10.0
 """The time that threads have to end in a command that was stopped; those of Beam that do take about 1 s."""
-RESUMABLE = ("build", "rebuild-split", "export", "extract", "features")
+RESUMABLE = ("build", "rebuild-split", "export", "extract", "features", "results")
 BEAM = {"allow_extra_args": True}
 
 app = typer.Typer(
@@ -61,6 +62,7 @@ app.command(context_settings=BEAM)(features.features)
 app.command()(converting.convert)
 app.command()(datasets.inspect)
 app.command()(evaluating.evaluate)
+app.command()(results.results)
 app.command()(probing.probe)
 app.add_typer(configs.app, name="config")
 app.add_typer(stats.app, name="stats")
