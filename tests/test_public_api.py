@@ -26,10 +26,12 @@ SIGNATURES = {
     "load_config": "(path, settings=())",
     "open_dataset": "(dataset)",
     "open_features": "(folder)",
+    "predict": "(model_dir, dataset, output, *, features=None, partition='validate', top=None, on_progress=None)",
     "probe": "(uris, decoding=None, *, frames=False, workers=None)",
     "read_frames": "(dataset, partition, *, max_frames=None)",
     "read_videos": "(dataset, partition)",
     "rebuild_split": "(config, partition, beam_arguments=(), *, on_progress=None)",
+    "train": ("(model, dataset, output, *, features=None, settings=(), small=False, init_from=None, on_progress=None)"),
 }
 CLASSES = {
     "BuildResult": {"dataset", "elapsed_seconds", "is_new", "plan", "stage_seconds"},

@@ -14,6 +14,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from yt8m_pipeline.baselines.predicting import predict
+    from yt8m_pipeline.baselines.training import train
     from yt8m_pipeline.config import Config
     from yt8m_pipeline.config import load as load_config
     from yt8m_pipeline.data_model import Partition
@@ -51,10 +53,12 @@ _HOMES = {
     "load_config": "config",
     "open_dataset": "dataset.reader",
     "open_features": "video_level.feature_set",
+    "predict": "baselines.predicting",
     "probe": "jobs.preflight",
     "read_frames": "dataset.reader",
     "read_videos": "dataset.reader",
     "rebuild_split": "jobs.build",
+    "train": "baselines.training",
 }
 
 __all__ = [
@@ -79,10 +83,12 @@ __all__ = [
     "load_config",
     "open_dataset",
     "open_features",
+    "predict",
     "probe",
     "read_frames",
     "read_videos",
     "rebuild_split",
+    "train",
 ]
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.dataset.example import write_example
 from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.dataset.reader import read_frames, read_videos
-from yt8m_pipeline.dataset.tf_reader import _decoder, frame_dataset, video_dataset
+from yt8m_pipeline.dataset.tf_reader import frame_dataset, frame_decoder, video_dataset
 
 READERS = [frame_dataset, video_dataset]
 
@@ -96,7 +96,7 @@ QUANTIZERS = {
     "shared": Quantizer(rising((256,)), "optimal"),
     "per_dimension": Quantizer(rising((DIMENSIONS, 256)), "optimal"),
 }
-DECODERS = {kind: _decoder(quantizer, DIMENSIONS) for kind, quantizer in QUANTIZERS.items()}
+DECODERS = {kind: frame_decoder(quantizer, DIMENSIONS) for kind, quantizer in QUANTIZERS.items()}
 
 
 @pytest.mark.parametrize("kind", QUANTIZERS)

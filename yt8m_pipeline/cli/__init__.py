@@ -27,6 +27,7 @@ from yt8m_pipeline.cli import (
     stats,
     store,
     streams,
+    training,
 )
 from yt8m_pipeline.cli.console import CommandGroup
 from yt8m_pipeline.cli.faults import fault_of_machine, not_printed
@@ -40,7 +41,7 @@ CLOSED_PIPE = 141
 """The exit code that shells give to a program whose output nobody reads any more (`| head -1`): 128 + SIGPIPE."""
 LINGER_SECONDS = 10.0
 """The time that threads have to end in a command that was stopped; those of Beam that do take about 1 s."""
-RESUMABLE = ("build", "rebuild-split", "export", "extract", "features", "results")
+RESUMABLE = ("build", "rebuild-split", "export", "extract", "features", "train", "results")
 BEAM = {"allow_extra_args": True}
 
 app = typer.Typer(
@@ -61,6 +62,8 @@ app.command()(exporting.export_pca)
 app.command(context_settings=BEAM)(features.features)
 app.command()(converting.convert)
 app.command()(datasets.inspect)
+app.command()(training.train)
+app.command()(training.predict)
 app.command()(evaluating.evaluate)
 app.command()(results.results)
 app.command()(probing.probe)

@@ -72,7 +72,7 @@ def frame_dataset(
     import tensorflow as tf  # noqa: PLC0415
 
     opened = open_dataset(dataset)
-    name, decode = opened.quantizer.feature_name, _decoder(opened.quantizer, opened.dimensions)
+    name, decode = opened.quantizer.feature_name, frame_decoder(opened.quantizer, opened.dimensions)
     label_values = _labels(opened, multi_hot)
 
     def parse(record: Tensor) -> dict[str, Tensor]:
@@ -132,7 +132,7 @@ def video_dataset(
     return (records.batch(batch) if batch else records).map(parse, num_parallel_calls=tf.data.AUTOTUNE)
 
 
-def _decoder(quantizer: Quantizer, dimensions: int) -> Callable[[Tensor, Tensor], Tensor]:
+def frame_decoder(quantizer: Quantizer, dimensions: int) -> Callable[[Tensor, Tensor], Tensor]:
     """The function from codes, uint8 (…, frames, dimensions), and the numbers of real frames, int64 (…), to features.
 
     The features are float32 and of the shape of the codes: the level of each code, and 0 where frames are padding.

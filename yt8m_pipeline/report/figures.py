@@ -1,4 +1,4 @@
-"""Plots for papers: a column wide, and the same bytes every time. This is the only module that imports matplotlib."""
+"""Plots for papers: a column wide, and the same bytes every time."""
 
 import io
 from collections.abc import Mapping
