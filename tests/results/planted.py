@@ -3,8 +3,8 @@
 from itertools import pairwise
 
 import numpy as np
-from yt8m_pipeline.baselines.history import Epoch
 
+from yt8m_pipeline.baselines.history import Epoch
 from yt8m_pipeline.results.facts import (
     FORMAT,
     Bin,

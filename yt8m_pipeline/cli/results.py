@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from yt8m_pipeline.cli.console import KNOWN_PLACE, AsJson, Dataset, progress_bars, quieten, require_posix, show
+from yt8m_pipeline.cli.console import AsJson, Dataset, progress_bars, quieten, require_posix, show
 
 if TYPE_CHECKING:
     from yt8m_pipeline.results.facts import Facts, Table
@@ -22,7 +22,6 @@ def results(  # noqa: PLR0913  each is an option of the command line
         typer.Option(
             help="The feature store that the dataset was built from: video-level features are then exact, and the loss "
             "by compression is measured.",
-            **KNOWN_PLACE,
         ),
     ] = None,
     models: Annotated[str, typer.Option(help="Which models, with commas between them.")] = MODELS,
@@ -39,7 +38,6 @@ def results(  # noqa: PLR0913  each is an option of the command line
         typer.Option(
             metavar="DATASET",
             help="Another finished dataset, to which the PCA and the LSTM of this one are transferred (Table 5).",
-            **KNOWN_PLACE,
         ),
     ] = None,
     rated: Annotated[
