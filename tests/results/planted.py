@@ -67,7 +67,7 @@ def planted_facts() -> Facts:
         Class(name, f"/m/{place}", counts[place], 0 if place == 2 else 4) for place, name in enumerate(HOSTILE)
     )
     table = Table(
-        "table-3", "Table 3", "A note.", ("Input features", "Approach"), METRICS, ("Paper",), rows(names, papers)
+        "table-3", "Table 3", "A note.", ("Input features", "Approach"), METRICS, ("YouTube-8M",), rows(names, papers)
     )
     losses = {"moe-mu": ("Mixture-of-2-Experts, μ", "PCA and codes")}
     loss = Row("moe-mu", losses["moe-mu"], {"map": Measured(-0.004, -0.02, 0.0004)})

@@ -66,8 +66,7 @@ def results(  # noqa: PLR0913  each is an option of the command line
     )
     names = tuple(name.strip() for name in models.split(",") if name.strip())
     wanted = Wanted(source or dataset, target or output, shelf, names, small, compression, other, table, bootstrap)
-    with progress_bars():
-        made = make_results(wanted)
+    made = make_results(wanted, showing=progress_bars)
     _report(made.facts, target or output, as_json)
     if made.failures:
         raise typer.Exit(1)

@@ -71,7 +71,7 @@ def _draw_metric(axes: Axes, table: Table, metric: str) -> None:
             axes.plot(100 * figure.value, place, "o", color=OURS, markersize=4, label="ours" if not place else None)
         for paper, values in zip(table.papers, row.papers, strict=True):
             if metric in values:
-                label = None if place else paper
+                label = None if place else f"the paper, {paper}"
                 axes.plot(100 * values[metric], place, "D", color=PAPER, markersize=4, mfc="none", label=label)
     axes.set(title=METRICS[metric], xlim=(-2, 102), xticks=(0, 50, 100))
     axes.grid(axis="y", color=FAINT, linewidth=0.3)

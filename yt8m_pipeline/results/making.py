@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -19,11 +20,10 @@ from yt8m_pipeline.dataset.reader import FinishedDataset, open_dataset
 from yt8m_pipeline.errors import PipelineError, UsageError
 from yt8m_pipeline.evaluation.truth import read_rated
 from yt8m_pipeline.jobs.build_folder import exclusive
-from yt8m_pipeline.jobs.progress import OnProgress, observed
 from yt8m_pipeline.results.assembling import Outcome, Shown, assemble
 from yt8m_pipeline.results.facts import Facts
 from yt8m_pipeline.results.page import as_html
-from yt8m_pipeline.results.parts import Parts
+from yt8m_pipeline.results.parts import Parts, Showing
 from yt8m_pipeline.results.plain import as_csv, as_json, as_markdown
 from yt8m_pipeline.results.plan import MODELS, PlannedTables, plan_tables
 
@@ -98,11 +98,16 @@ class Results:
     failures: dict[str, str]
 
 
-def make_results(wanted: Wanted, *, on_progress: OnProgress | None = None) -> Results:
+def make_results(wanted: Wanted, *, showing: Showing = nullcontext) -> Results:
     """Trains, predicts with and evaluates the models of the paper, and writes the page of their results.
 
     What is finished in the folder is not done again, so that a run that was stopped goes on where it stopped. A model
     that fails does not lose the others: its row says why.
+
+    Args:
+        wanted: What is wanted.
+        showing: Makes a context that shows the progress of a part while its block runs. A program can look at it with
+            `jobs.progress.observed`.
 
     Raises:
         UsageError: an option or a folder is wrong, or the folder has the results of something else.
@@ -110,8 +115,8 @@ def make_results(wanted: Wanted, *, on_progress: OnProgress | None = None) -> Re
     """
     planned, opened = wanted.planned, open_dataset(wanted.dataset)
     rated_partition = partition_of_rated(opened, wanted.rated) if wanted.rated else None
-    parts = Parts(wanted.dataset, wanted.transfer, wanted.output, wanted.store, small=wanted.small)
-    with observed(on_progress), exclusive(Layout(wanted.output)):
+    parts = Parts(wanted.dataset, wanted.transfer, wanted.output, wanted.store, small=wanted.small, showing=showing)
+    with exclusive(Layout(wanted.output)):
         outcome = _outcome(wanted, planned, parts, rated_partition)
         other = open_dataset(wanted.transfer) if wanted.transfer else None
         facts = assemble(Shown(opened, other, wanted.bootstrap, wanted.command, _versions()), planned, outcome)

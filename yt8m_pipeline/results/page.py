@@ -39,6 +39,7 @@ nav a { margin-right: .9rem; white-space: nowrap }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums }
 th, td { text-align: left; padding: .25rem .8rem .25rem 0; border-bottom: 1px solid var(--line); vertical-align: top }
 th { font-weight: 600 } td.n, th.n { text-align: right; white-space: nowrap } td.paper, th.paper { color: var(--faint) }
+th { vertical-align: bottom } th.n { white-space: normal; min-width: 5.5rem }
 td.label { min-width: 7rem } td small { display: block; color: var(--faint) }
 tr.best td { background: var(--soft) }
 .wide > svg { display: block; width: 100%; min-width: 40rem; max-width: 62rem; height: auto }
@@ -74,7 +75,7 @@ def _sections(facts: Facts) -> Iterator[tuple[str, str, str]]:
     """The anchor, the heading and the HTML of each section; "" of one that there is nothing to say in."""
     for table in facts.tables:
         picture = _picture(figures.plot_table(table)) if table is facts.tables[0] and facts.benchmarked else ""
-        yield _e(table.name), _e(table.title), _table(table, facts.best) + picture
+        yield _e(table.name), _e(table.title), _table(table, facts.best if picture else None) + picture
     yield "curves", "Learning curves", _curves(facts)
     yield "classes", "Classes", _classes(facts)
     yield "calibration", "Calibration", _calibration(facts)

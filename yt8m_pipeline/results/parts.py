@@ -14,7 +14,9 @@ DIR/
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from yt8m_pipeline import __version__, files
 from yt8m_pipeline.baselines.predicting import predict
@@ -32,6 +34,9 @@ from yt8m_pipeline.results.record import Question, Record
 from yt8m_pipeline.video_level.feature_set import open_features
 
 LEDGER = "parts.json"
+
+Showing: TypeAlias = Callable[[], AbstractContextManager[object]]
+"""Makes a context that shows progress while its block runs."""
 
 
 @dataclass(frozen=True)
@@ -78,15 +83,19 @@ class Parts:
         output: The results folder.
         store: The feature store of the dataset; None where there is none.
         small: Whether models have their small settings.
+        showing: Shows the progress of one part while its block runs. Each part has one of its own, since the stages of
+            two models have the same names.
 
     Raises:
         UsageError: the folder has the results of other things.
     """
 
-    def __init__(self, dataset: str, other: str | None, output: str, store: str | None, *, small: bool) -> None:
+    def __init__(
+        self, dataset: str, other: str | None, output: str, store: str | None, *, small: bool, showing: Showing
+    ) -> None:
         self._dataset = open_dataset(dataset)
         self._other = open_dataset(other) if other else None
-        self._output, self._store, self._small = output, store, small
+        self._output, self._store, self._small, self._showing = output, store, small, showing
         other_key = build_key(self._other) if self._other else None
         self._ledger = self._found(Identity(build_key(self._dataset), other_key, bool(store), small))
         self._failures = dict[str, PipelineError]()
@@ -194,10 +203,11 @@ class Parts:
             self._do(part, make)
 
     def _do(self, part: str, make: Callable[[], object]) -> None:
-        PROGRESS.info("%s", part)
         start = time.monotonic()
         try:
-            make()
+            with self._showing():
+                PROGRESS.info("%s", part)
+                make()
         except PipelineError as error:
             self._failures[part] = error
             raise

@@ -53,7 +53,7 @@ def with_interval(figure: Measured | None, *, signed: bool = False) -> str:
 def heads(table: Table) -> list[str]:
     """The heads of all columns."""
     ours = [METRICS[metric] for metric in table.metrics]
-    return [*table.heads, *ours, *(f"{paper}: {METRICS[metric]}" for paper, metric in columns_of_papers(table))]
+    return [*table.heads, *ours, *(f"Paper, {paper}: {METRICS[metric]}" for paper, metric in columns_of_papers(table))]
 
 
 def columns_of_papers(table: Table) -> Iterator[tuple[str, str]]:
