@@ -6,13 +6,14 @@ the batches that it has seen, and goes on with the same ones.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from yt8m_pipeline.baselines.settings import DbofSettings, FrameLogisticSettings, LstmSettings, Settings
 from yt8m_pipeline.baselines.sources import Source
-from yt8m_pipeline.compression.quantization import MAX_LEVELS
+from yt8m_pipeline.compression.quantization import MAX_LEVELS, Quantizer
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.tf_reader import frame_decoder
 from yt8m_pipeline.errors import DataError
@@ -93,7 +94,7 @@ def _vectors(source: Source, records: TfDataset, size: int) -> TfDataset:
 def _frames(source: Source, records: TfDataset, size: int, choose: Choose, longest: int | None) -> TfDataset:
     """Batches of frames, padded to `longest`, or to the longest video of the batch."""
     quantizer, dimensions = source.dataset.quantizer, source.dimensions
-    name, decode = quantizer.feature_name, frame_decoder(quantizer, dimensions)
+    name, decode = quantizer.feature_name, _decoder(quantizer, dimensions)
 
     def parse(serialised: Tensor) -> dict[str, Tensor]:
         sequence = {name: tf.io.FixedLenSequenceFeature([], tf.string)}
@@ -116,6 +117,12 @@ def _frames(source: Source, records: TfDataset, size: int, choose: Choose, longe
     shapes = {"id": (), "codes": (longest, dimensions), "counts": (), "labels": (source.classes,)}
     videos = records.map(parse, num_parallel_calls=tf.data.AUTOTUNE)
     return _ahead(videos.padded_batch(size, padded_shapes=shapes).map(dequantize, num_parallel_calls=tf.data.AUTOTUNE))
+
+
+@lru_cache(maxsize=2)
+def _decoder(quantizer: Quantizer, dimensions: int) -> Callable[[Tensor, Tensor], Tensor]:
+    """The decoder of a codebook, which all epochs share: it is compiled anew for each length of a batch."""
+    return frame_decoder(quantizer, dimensions)
 
 
 def _ahead(batches: TfDataset) -> TfDataset:

@@ -164,7 +164,6 @@ def _after_epoch(plan: TrainingPlan, layout: Layout, learner: Learner, place: Pl
     after = Place(place.key, place.epoch + 1, history=history)
     save_checkpoint(layout, after, learner.variables)
     layout.write_bytes(CARD, plan.card.with_history(history).to_bytes())
-    write_curves(layout, history)
     _say(plan, epoch)
     return after
 

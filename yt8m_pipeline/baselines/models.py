@@ -111,15 +111,21 @@ def _dbof(settings: DbofSettings, dimensions: int, classes: int) -> Network:
     """Projection, batch normalisation, ReLU, max pooling, hidden layer, classes (paper §4.1.2, Figure 7).
 
     The paper has ReLU in the projection, and batch normalisation before pooling. Which of them comes first it does not
-    say; here it is batch normalisation, as in the starter code. Padding counts for neither.
+    say; here it is batch normalisation, as in the starter code, which normalises the hidden layer too: without that,
+    the first steps of AdaGrad can silence it for ever. Padding counts for nothing.
     """
     inputs = _frames(dimensions)
     real = RealFrames(name="real_frames")(inputs["features"], inputs["counts"])
-    projected = keras.layers.Dense(settings.projection, use_bias=False, name="projection")(inputs["features"])
-    normalised = keras.layers.BatchNormalization(momentum=settings.momentum, name="normalisation")(projected, mask=real)
-    pooled = MaxOfFrames(name="pooling")(keras.layers.ReLU(name="codes")(normalised), real)
-    hidden = keras.layers.Dense(settings.hidden, activation="relu", name="hidden")(pooled)
-    return keras.Model(inputs, _scores(hidden, classes))
+    codes = _activated(inputs["features"], settings.projection, "projection", settings.momentum, mask=real)
+    pooled = MaxOfFrames(name="pooling")(codes, real)
+    return keras.Model(inputs, _scores(_activated(pooled, settings.hidden, "hidden", settings.momentum), classes))
+
+
+def _activated(inputs: Any, units: int, name: str, momentum: float, mask: Any = None) -> Any:
+    """A fully connected layer, batch normalisation and ReLU."""
+    products = keras.layers.Dense(units, use_bias=False, name=name)(inputs)
+    normalised = keras.layers.BatchNormalization(momentum=momentum, name=f"{name}_normalisation")(products, mask=mask)
+    return keras.layers.ReLU(name=f"{name}_relu")(normalised)
 
 
 def _lstm(settings: LstmSettings, dimensions: int, classes: int) -> Network:

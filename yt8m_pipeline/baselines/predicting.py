@@ -12,6 +12,7 @@ from yt8m_pipeline import files
 from yt8m_pipeline.baselines.saved import ModelCard
 from yt8m_pipeline.baselines.sources import Source, open_source, require_same
 from yt8m_pipeline.data_model import Float32Array, Int64Array, Partition
+from yt8m_pipeline.dataset.reader import choice
 from yt8m_pipeline.errors import UsageError
 from yt8m_pipeline.jobs.progress import PROGRESS, OnProgress, observed
 
@@ -54,7 +55,7 @@ def predict(
             output is no .parquet file.
         DataError: something is unfinished or damaged.
     """
-    card, part = ModelCard.of(model_dir), Partition(partition)
+    card, part = ModelCard.of(model_dir), choice(Partition, partition, "partition")
     _require_table(output, top)
     source = open_source(card.name, dataset, features)
     require_same(card.identity, source.identity, model_dir, dataset)
