@@ -64,10 +64,10 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     # the page of what models reach
     "results": {"baselines", "dataset", "evaluation", "jobs", "report", "video_level"},
     # the Beam shell, and the dataset as one recipe
-    "transforms": ACTS | {"interop", "video_level"} | PLANNED,
+    "transforms": ACTS | {"baselines", "interop", "video_level"} | PLANNED,
     "pipeline": {"transforms"} | PLANNED,
     # whoever runs it
-    "jobs": ACTS | {"interop", "pipeline", "transforms", "video_level"},
+    "jobs": ACTS | {"baselines", "interop", "pipeline", "transforms", "video_level"},
     "cli": ACTS | {"baselines", "demo", "evaluation", "intake", "interop", "jobs", "report", "results", "video_level"},
     "__main__": {"cli"},
 }

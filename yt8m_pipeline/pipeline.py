@@ -146,7 +146,7 @@ def compute_features(root: Pipeline, plan: FeaturesPlan) -> None:
     groups = root | ReadMembers(plan.dataset.layout, plan.videos, plan.sizes)  # (Shard, [Member])
     passed = groups | CheckStore(plan.store, plan.number_of_videos)  # bool
     described = groups | DescribeVideos(plan, passed)  # Described
-    pca = root | TakePca(plan) if plan.like else described | FitToTrain(plan)  # Step
+    pca = described | FitToTrain(plan) if plan.is_fitted else root | TakePca(plan)  # Step, or None
     written = described | WriteVectors(plan, pca)  # ListedFile
     vocabulary = root | CopyVocabularyFile(plan)  # ListedFile
     _ = (written, vocabulary) | "Files" >> beam.Flatten() | WriteFeatureList(plan, pca, passed)

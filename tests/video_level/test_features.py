@@ -423,8 +423,9 @@ def test_choices_that_exclude_each_other_are_refused(wanted: dict[str, Any], wha
 
 @pytest.mark.parametrize(("option", "value"), [("space", "rgb"), ("blocks", "sigma")])
 def test_there_are_no_other_names(built: Path, tmp_path: Path, option: str, value: str) -> None:
+    options: dict[str, Any] = {option: value}
     with pytest.raises(UsageError, match=f"no such {'space' if option == 'space' else 'block'}"):
-        make(built, tmp_path / "x", **{option: value})
+        make(built, tmp_path / "x", **options)
 
 
 def test_a_plan_is_small_whatever_the_dataset(built: Path, made: Path, tmp_path: Path) -> None:

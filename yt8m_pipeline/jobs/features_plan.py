@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from yt8m_pipeline import __version__
+from yt8m_pipeline import __version__, files
 from yt8m_pipeline.compression.pca import FRAMES_PER_COMPONENT, Fitted, components_for, require_enough
 from yt8m_pipeline.config import RelativeEpsilon
 from yt8m_pipeline.data_model import Partition
@@ -127,6 +127,11 @@ class FeaturesPlan:
         return self.counts[Partition.TRAIN] < self.told.described
 
     @property
+    def is_fitted(self) -> bool:
+        """Whether a PCA is fitted: that of other features is taken, and the states of a model have none."""
+        return self.like is None and self.model is None
+
+    @property
     def journal(self) -> Journal:
         return Journal(self.layout)
 
@@ -144,49 +149,76 @@ def plan_features(dataset: str, output: str, wanted: Wanted) -> FeaturesPlan:
     manifest = Manifest.of(opened.layout)
     store = require_store(wanted.store, manifest.feature_space.fingerprint) if wanted.store else None
     like = open_features(wanted.like) if wanted.like else None
-    counts = {part: row.videos for part, row in manifest.partitions.items()}
-    told = _told(opened, manifest, wanted, like)
+    told = _of_states(opened, manifest, wanted.model) if wanted.model else _of_phi(opened, manifest, wanted, like)
+    told = replace(told, key=_key(told, manifest, like))
     layout, found = Layout(output), FeatureList.find(output)
     require_own_list(layout, LIST, "these features", is_other=bool(found and found.key != told.key))
-    videos, vocabulary = (_entry(manifest, path) for path in (Layout.VIDEOS, Layout.VOCABULARY))
-    return FeaturesPlan(opened, videos, vocabulary, counts, manifest.published, store, like, wanted.model, layout, told)
+    return FeaturesPlan(
+        opened,
+        _entry(manifest, Layout.VIDEOS),
+        _entry(manifest, Layout.VOCABULARY),
+        {part: row.videos for part, row in manifest.partitions.items()},
+        manifest.published,
+        store,
+        like,
+        wanted.model,
+        layout,
+        told,
+    )
 
 
 def _entry(manifest: Manifest, path: str) -> FileEntry:
     return next(file for file in manifest.tables if file.path == path)
 
 
-def _told(opened: FinishedDataset, manifest: Manifest, wanted: Wanted, like: FeatureSet | None) -> FeatureList:
-    """What the list will say, but for the PCA and the files."""
+def _of_phi(opened: FinishedDataset, manifest: Manifest, wanted: Wanted, like: FeatureSet | None) -> FeatureList:
+    """What the list will say of φ, but for its key, its PCA and its files."""
     space, blocks = wanted.space or Space.RELU, wanted.blocks or Blocks.MU_SIGMA_TOP5
     top = TOP if "top" in PARTS[blocks] else 0
     described = length(_dimensions(opened, space), PARTS[blocks], top)
-    told = FeatureList(
-        format=FORMAT,
-        version=__version__,
-        key="",
-        build_key=manifest.build_key,
-        feature_space=manifest.feature_space.fingerprint,
-        frame_pca=manifest.pca.facts.fingerprint,
-        source=Source.STORE if wanted.store else Source.CODES,
-        space=space,
-        blocks=blocks,
-        top=top,
-        described=described,
-        dimensions=0,
-        pca=None,
-        model=None,
-        warnings=(),
-        files=(),
-    )
+    source = Source.STORE if wanted.store else Source.CODES
+    told = replace(_planned(manifest, source, described), space=space, blocks=blocks, top=top)
     train = manifest.partitions[Partition.TRAIN].videos
     if like:
         _require_like(told, like)
     dimensions = like.dimensions if like else wanted.components or min(components_for(train), described)
     if not like:
         require_enough((train, described), dimensions, VECTORS)
-    warnings = tuple(_warnings(told, train, dimensions, like))
-    return replace(told, dimensions=dimensions, warnings=warnings, key=_key(told, manifest, dimensions, like))
+    return replace(told, dimensions=dimensions, warnings=tuple(_warnings(told, train, dimensions, like)))
+
+
+def _of_states(opened: FinishedDataset, manifest: Manifest, model: str) -> FeatureList:
+    """What the list will say of the states of a model, but for its key and its files."""
+    from yt8m_pipeline.baselines.saved import BEST  # noqa: PLC0415  a model: only where there is one
+    from yt8m_pipeline.baselines.sources import open_source, require_same  # noqa: PLC0415
+    from yt8m_pipeline.baselines.states import open_states  # noqa: PLC0415
+
+    states = open_states(model)
+    dataset = opened.layout.root
+    require_same(states.identity, open_source("lstm", dataset).identity, model, dataset, but=["vocabulary"])
+    weights = files.sha256(files.join(model, BEST))
+    return replace(_planned(manifest, Source.STATES, states.dimensions), model=weights)
+
+
+def _planned(manifest: Manifest, source: Source, described: int) -> FeatureList:
+    return FeatureList(
+        format=FORMAT,
+        version=__version__,
+        key="",
+        build_key=manifest.build_key,
+        feature_space=manifest.feature_space.fingerprint,
+        frame_pca=manifest.pca.facts.fingerprint,
+        source=source,
+        space=None,
+        blocks=None,
+        top=0,
+        described=described,
+        dimensions=described,
+        pca=None,
+        model=None,
+        warnings=(),
+        files=(),
+    )
 
 
 def _dimensions(opened: FinishedDataset, space: Space) -> int:
@@ -208,14 +240,14 @@ def _require_like(told: FeatureList, like: FeatureSet) -> None:
         )
 
 
-def _key(told: FeatureList, manifest: Manifest, dimensions: int, like: FeatureSet | None) -> str:
+def _key(told: FeatureList, manifest: Manifest, like: FeatureSet | None) -> str:
     """A digest of everything that the bytes of the vectors depend on."""
     pca = like.told.identity["pca"] if like else WHITENING
     codes = [row.file for row in manifest.shards if row.level == "frame" and told.source is not Source.STORE]
     tables = [_entry(manifest, path) for path in (Layout.VIDEOS, Layout.VOCABULARY)]
-    files = [*manifest.pca.files, *manifest.quantizer.files, *tables, *codes]
-    read = sorted((file.path, file.sha256) for file in files)
-    return step_key(REVISION, to_json(told), dimensions, pca, sorted(manifest.published), read)
+    fitted = [*manifest.pca.files, *manifest.quantizer.files]
+    read = sorted((file.path, file.sha256) for file in (*fitted, *tables, *codes))
+    return step_key(REVISION, to_json(told), pca, sorted(manifest.published), read)
 
 
 def _warnings(told: FeatureList, train: int, components: int, like: FeatureSet | None) -> Iterator[str]:

@@ -5,9 +5,9 @@ be made; these files are a quarter of the codes or less, and go when the feature
 paths cross a shuffle.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain
 from typing import NamedTuple, TypeAlias
 
@@ -18,6 +18,7 @@ from apache_beam.pipeline import Pipeline
 from apache_beam.pvalue import AsIter, AsSingleton, PCollection
 from apache_beam.transforms.combiners import ToListCombineFn
 
+from yt8m_pipeline import files
 from yt8m_pipeline.compression.distortion import Distortion
 from yt8m_pipeline.compression.moments import Magnitudes, Moments
 from yt8m_pipeline.compression.pca import REVISION as PCA_REVISION
@@ -25,9 +26,10 @@ from yt8m_pipeline.compression.pca import Pca
 from yt8m_pipeline.data_model import Float32Array, Partition
 from yt8m_pipeline.dataset.file_list import ListedFile, write_list
 from yt8m_pipeline.dataset.layout import Shard
-from yt8m_pipeline.dataset.reader import FinishedDataset, open_pca
+from yt8m_pipeline.dataset.reader import open_pca
 from yt8m_pipeline.dataset.shards import Member
 from yt8m_pipeline.dataset.steps import PCA, FileEntry, ShardFacts, ShardStep, Step, file_entry, step_key
+from yt8m_pipeline.errors import DataError
 from yt8m_pipeline.jobs.features_plan import REVISION, VECTORS, WHITENING, FeaturesPlan
 from yt8m_pipeline.transforms.combiners import AddUp, Sum
 from yt8m_pipeline.transforms.compression import load_pca, save_pca
@@ -35,8 +37,8 @@ from yt8m_pipeline.transforms.dataset import WRITE, OnlyIf
 from yt8m_pipeline.transforms.exporting import Copying, Group, copy_file, decoded_videos, stored_videos
 from yt8m_pipeline.transforms.monitoring import advance, announce, say, timed
 from yt8m_pipeline.transforms.steps import FlatMap, Map
-from yt8m_pipeline.video_level.feature_list import LIST, PHI
-from yt8m_pipeline.video_level.names import Space
+from yt8m_pipeline.video_level.feature_list import LIST, PHI, FeatureList
+from yt8m_pipeline.video_level.names import Source, Space
 from yt8m_pipeline.video_level.statistics import PARTS, describe, normalize_length
 from yt8m_pipeline.video_level.writing import Labelled, parquet_file, read_rows, write_rows, write_vectors
 
@@ -98,36 +100,72 @@ def _describe(group: Group, plan: FeaturesPlan) -> Described:
 
 
 def _record(plan: FeaturesPlan, shard: Shard, name: str, key: str, paths: Iterable[str], videos: int) -> Step:
-    files = tuple(file_entry(plan.layout, path) for path in paths)
-    return plan.journal.record(ShardStep(name, key, files, ShardFacts(shard.partition, videos, 0, Distortion())))
+    written = tuple(file_entry(plan.layout, path) for path in paths)
+    return plan.journal.record(ShardStep(name, key, written, ShardFacts(shard.partition, videos, 0, Distortion())))
 
 
 def vectors(shard: Shard, members: Sequence[Member], plan: FeaturesPlan) -> Iterator[Float32Array]:
-    """What stands for each video of a shard: φ of its features, from the store or the codes (paper §4.2.1, §5.2)."""
+    """What stands for each video of a shard: φ of its stored features, φ of its codes, or the states of a model."""
     told = plan.told
-    assert told.space  # noqa: S101  φ has one
-    assert told.blocks  # noqa: S101
-    for frames in _frames(shard, members, plan, told.space):
-        yield describe(frames, PARTS[told.blocks], top=told.top)
+    match told.source:
+        case Source.STORE:
+            return map(_describing(told), _stored_frames(members, plan))
+        case Source.CODES:
+            return map(_describing(told), _decoded_frames(shard, members, plan))
+        case Source.STATES:
+            return map(_states(plan.model or "", told.model or ""), _coefficients(shard, members, plan))
 
 
-def _frames(shard: Shard, members: Sequence[Member], plan: FeaturesPlan, space: Space) -> Iterator[Frames]:
-    """The features of the frames of each video, or their coefficients: stored, or what the codes tell of them."""
-    if plan.store is None:
-        coefficients = (values for _, values in decoded_videos(shard, members, plan.dataset.layout))
-        return coefficients if space is Space.PCA else map(_pca_of(plan.dataset).inverse_transform, coefficients)
+def _describing(told: FeatureList) -> Callable[[Frames], Float32Array]:
+    """φ of the frames of a video (paper §4.2.1, equation 2)."""
+    return partial(describe, blocks=PARTS[told.blocks] if told.blocks else (), top=told.top)
+
+
+def _coefficients(shard: Shard, members: Sequence[Member], plan: FeaturesPlan) -> Iterator[Float32Array]:
+    return (coefficients for _, coefficients in decoded_videos(shard, members, plan.dataset.layout))
+
+
+def _decoded_frames(shard: Shard, members: Sequence[Member], plan: FeaturesPlan) -> Iterator[Frames]:
+    """What the codes tell of the features of frames: quantization and PCA inverted (paper §5.2), or the first alone."""
+    coefficients = _coefficients(shard, members, plan)
+    return coefficients if plan.told.space is Space.PCA else map(_pca_of(plan).inverse_transform, coefficients)
+
+
+def _stored_frames(members: Sequence[Member], plan: FeaturesPlan) -> Iterator[Frames]:
+    """The features of frames as they are, or their coefficients without the error of any code."""
+    assert plan.store  # noqa: S101  this is its source
     features = (stored for _, stored in stored_videos(members, plan.store))
-    return map(_pca_of(plan.dataset).transform, features) if space is Space.PCA else features
+    return map(_pca_of(plan).transform, features) if plan.told.space is Space.PCA else features
 
 
-def _pca_of(dataset: FinishedDataset) -> Pca:
-    """The PCA of a dataset; a process reads it once."""
-    return _opened_pca(dataset.layout.root)
+def _pca_of(plan: FeaturesPlan) -> Pca:
+    """The PCA of the dataset; a process reads it once."""
+    return _opened_pca(plan.dataset.layout.root)
 
 
 @lru_cache(maxsize=1)
 def _opened_pca(root: str) -> Pca:
     return open_pca(root)
+
+
+@lru_cache(maxsize=1)
+def _states(model: str, weights: str) -> Callable[[Float32Array], Float32Array]:
+    """The states of a model at the last frame of a video (paper §4.1.3); a process loads it once.
+
+    Raises:
+        DataError: if its weights are not those that were planned with.
+    """
+    from yt8m_pipeline.baselines.saved import BEST  # noqa: PLC0415  a model: only where there is one
+    from yt8m_pipeline.baselines.states import open_states  # noqa: PLC0415
+
+    if files.sha256(files.join(model, BEST)) != weights:
+        raise DataError(
+            what="The model has changed while its states were computed",
+            where=files.join(model, BEST),
+            why="its bytes are not those that it had when the command was started",
+            fix="run the same command again in a new folder",
+        )
+    return open_states(model)
 
 
 @dataclass
@@ -223,17 +261,18 @@ def _fit_by_moments(files: Sequence[FileEntry], plan: FeaturesPlan, moments: Mom
 
 
 @dataclass
-class TakePca(beam.PTransform[Pipeline, PCollection[Step]]):
-    """Pipeline → PCollection[Step] of one: the PCA of other features (paper §5.3), beside those that it makes."""
+class TakePca(beam.PTransform[Pipeline, PCollection[Step | None]]):
+    """Pipeline → PCollection[Step] of one: the PCA of other features (paper §5.3); None of the states of a model."""
 
     plan: FeaturesPlan
 
-    def expand(self, root: Pipeline) -> PCollection[Step]:
+    def expand(self, root: Pipeline) -> PCollection[Step | None]:
         return root | beam.Create([self.plan]) | Map(_take_pca)
 
 
-def _take_pca(plan: FeaturesPlan) -> Step:
-    assert plan.like  # noqa: S101  the recipe takes a PCA only where there is one to take
+def _take_pca(plan: FeaturesPlan) -> Step | None:
+    if plan.like is None:
+        return None
     told = plan.like.told
     key = step_key(PCA, told.key, told.identity)
     step = plan.journal.find(PCA, key, intact=True)
@@ -319,5 +358,5 @@ class WriteFeatureList(beam.PTransform[PCollection[ListedFile], PCollection[None
 
 def _write_list(plan: FeaturesPlan, pca: Step | None, written: Iterable[ListedFile]) -> None:
     fitted = map(ListedFile.of, pca.files) if pca else ()
-    files = tuple(sorted([*written, *fitted], key=lambda file: file.path))
-    write_list(plan.layout, LIST, replace(plan.told, pca=pca.facts if pca else None, files=files))
+    listed = tuple(sorted([*written, *fitted], key=lambda file: file.path))
+    write_list(plan.layout, LIST, replace(plan.told, pca=pca.facts if pca else None, files=listed))
