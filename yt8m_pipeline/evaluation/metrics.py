@@ -140,9 +140,9 @@ class AveragePrecision:
         """Adds a batch to this very value."""
         buckets = np.rint(batch.scores * BUCKETS).astype(np.int64)
         videos, classes = np.nonzero(buckets)
-        np.add.at(self.predicted, (classes, buckets[videos, classes]), batch.weights[videos].astype(np.uint32))
+        _count(self.predicted, classes, buckets[videos, classes], batch.weights[videos])
         owners, labels = batch.positives.videos, batch.positives.classes
-        np.add.at(self.positives, (labels, buckets[owners, labels]), batch.weights[owners].astype(np.uint32))
+        _count(self.positives, labels, buckets[owners, labels], batch.weights[owners])
 
     def __add__(self, other: "AveragePrecision") -> "AveragePrecision":
         return AveragePrecision(self.predicted + other.predicted, self.positives + other.positives)
@@ -268,6 +268,11 @@ class Evaluation:
             "perr": self.perr.value,
             "gap": self.gap.value,
         }
+
+
+def _count(table: UInt32Array, rows: Int64Array, columns: Int64Array, weights: Int64Array) -> None:
+    """Adds weights to cells of a table. With a single index NumPy takes a fraction of the time that two take."""
+    np.add.at(table.reshape(-1), rows * table.shape[1] + columns, weights.astype(np.uint32))
 
 
 def _average_precision(predicted: UInt32Array, positives: UInt32Array) -> float:
