@@ -55,19 +55,12 @@ def results(  # noqa: PLR0913  each is an option of the command line
     """
     require_posix("results")
     quieten()
-    from pathlib import Path
-
-    from yt8m_pipeline.config import absolute_path
     from yt8m_pipeline.results.making import Wanted, make_results
 
-    here = Path.cwd()
-    source, target, shelf, other, table = (
-        absolute_path(place, here) if place else place for place in (dataset, output, store, transfer, rated)
-    )
     names = tuple(name.strip() for name in models.split(",") if name.strip())
-    wanted = Wanted(source or dataset, target or output, shelf, names, small, compression, other, table, bootstrap)
+    wanted = Wanted(dataset, output, store, names, small, compression, transfer, rated, bootstrap)
     made = make_results(wanted, showing=progress_bars)
-    _report(made.facts, target or output, as_json)
+    _report(made.facts, output, as_json)
     if made.failures:
         raise typer.Exit(1)
 

@@ -128,6 +128,11 @@ def warnings(videos: int, classes: Sequence[Class], record: Record | None, outco
             f"The validate partition has {videos:,} videos. With fewer than {FEW_VIDEOS:,}, models that differ by a "
             "few percentage points cannot be told apart: look at the intervals."
         )
+    if record and record.metrics["hit@1"].value == 1:
+        yield (
+            f"The best model is right for all {videos:,} videos. Then a bootstrap interval has no width: of all videos "
+            f"like these, {3 / videos:.1%} may still be wrong at 95 % (the rule of three). A harder dataset tells more."
+        )
     untrained = sum(not each.train_videos for each in classes)
     if untrained:
         yield f"{untrained:,} of {len(classes):,} classes have no train video, and cannot be learnt."

@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from yt8m_pipeline.report.figures import CODEBOOK, LAW, LOOK, UNDATED
 from yt8m_pipeline.results.facts import Class, Model, Table
@@ -68,7 +68,8 @@ def _draw_metric(axes: Axes, table: Table, metric: str) -> None:
         if figure and figure.value is not None:
             low, high = (figure.value if end is None else end for end in (figure.low, figure.high))
             axes.plot([100 * low, 100 * high], [place, place], "-", color=OURS, linewidth=1.5, solid_capstyle="butt")
-            axes.plot(100 * figure.value, place, "o", color=OURS, markersize=4, label="ours" if not place else None)
+            label = None if place else "ours"
+            axes.plot(100 * figure.value, place, "o", color=OURS, markersize=4, label=label, clip_on=False)
         for paper, values in zip(table.papers, row.papers, strict=True):
             if metric in values:
                 label = None if place else f"the paper, {paper}"
@@ -103,7 +104,7 @@ def _draw_curve(axes: Axes, model: Model, metric: str) -> None:
     other.plot(epochs, values, "-o", color=OURS, linewidth=1, markersize=2, label=label)
     if model.best_epoch is not None and model.best_epoch in epochs:
         best = values[epochs.index(model.best_epoch)]
-        other.plot(model.best_epoch, best, "o", color=OURS, markersize=6, mfc="none")
+        other.plot(model.best_epoch, best, "o", color=OURS, markersize=6, mfc="none", clip_on=False)
     other.set_ylim(0, 102)
     axes.set_title(model.name)
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
@@ -112,13 +113,15 @@ def _draw_curve(axes: Axes, model: Model, metric: str) -> None:
 def plot_classes(models: Sequence[Model], classes: Sequence[Class]) -> str:
     """The average precision of each class against the number of its train videos, a panel for each model."""
     rows, videos = _rows(models), np.array([each.train_videos for each in classes], np.float64)
+    decades = 0.8, 1.25 * 10 ** np.ceil(np.log10(max(10.0, videos.max(initial=1.0))))
 
     def draw(figure: Figure) -> None:
         for model, axes in zip(models, _panels(figure, rows), strict=False):
             values = 100 * np.array(model.average_precisions, np.float64)
             shown = ~np.isnan(values) & (videos > 0)
             axes.plot(videos[shown], values[shown], "o", color=OURS, markersize=3, alpha=0.6, markeredgewidth=0)
-            axes.set(title=model.name, xscale="log", ylim=(-4, 104))
+            axes.set(title=model.name, xscale="log", xlim=decades, ylim=(-4, 104))
+            axes.xaxis.set_minor_formatter(NullFormatter())
         figure.supxlabel("train videos of the class", fontsize=8)
         figure.supylabel("average precision, per cent", fontsize=8)
 

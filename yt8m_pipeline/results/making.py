@@ -3,9 +3,10 @@
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 from platform import python_version
 from typing import TypeVar
 
@@ -13,6 +14,7 @@ import pyarrow.compute as pc
 
 from yt8m_pipeline import __version__, files
 from yt8m_pipeline.baselines.saved import ModelCard
+from yt8m_pipeline.config import absolute_path
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.index import read_parquet
 from yt8m_pipeline.dataset.layout import Layout
@@ -79,8 +81,18 @@ class Wanted:
         return plan_tables(self.models, has_store=has_store, compression=compression, transfer=bool(self.transfer))
 
     @property
+    def absolute(self) -> "Wanted":
+        """The same with absolute paths, as workers of other folders need them."""
+        here = Path.cwd()
+        store, transfer, rated = (
+            absolute_path(place, here) if place else None for place in (self.store, self.transfer, self.rated)
+        )
+        dataset, output = absolute_path(self.dataset, here), absolute_path(self.output, here)
+        return replace(self, dataset=dataset, output=output, store=store, transfer=transfer, rated=rated)
+
+    @property
     def command(self) -> str:
-        """The command that wants this."""
+        """The command that wants this, with the paths as they were given."""
         options = {"--store": self.store, "--transfer": self.transfer, "--rated": self.rated}
         words = ["yt8m", "results", self.dataset, "--output", self.output]
         words += [word for option, value in options.items() if value for word in (option, value)]
@@ -113,13 +125,14 @@ def make_results(wanted: Wanted, *, showing: Showing = nullcontext) -> Results:
         UsageError: an option or a folder is wrong, or the folder has the results of something else.
         DataError: the dataset is not finished or damaged, or the page cannot be written.
     """
+    shown_command, wanted = wanted.command, wanted.absolute
     planned, opened = wanted.planned, open_dataset(wanted.dataset)
     rated_partition = partition_of_rated(opened, wanted.rated) if wanted.rated else None
     parts = Parts(wanted.dataset, wanted.transfer, wanted.output, wanted.store, small=wanted.small, showing=showing)
     with exclusive(Layout(wanted.output)):
         outcome = _outcome(wanted, planned, parts, rated_partition)
         other = open_dataset(wanted.transfer) if wanted.transfer else None
-        facts = assemble(Shown(opened, other, wanted.bootstrap, wanted.command, _versions()), planned, outcome)
+        facts = assemble(Shown(opened, other, wanted.bootstrap, shown_command, _versions()), planned, outcome)
         write_page(wanted.output, facts)
     return Results(facts, dict(outcome.failures))
 

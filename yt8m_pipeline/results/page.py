@@ -177,10 +177,10 @@ def _confusions(facts: Facts) -> str:
     if facts.best is None:
         return ""
     rows = [[name(pair.label), name(pair.predicted), f"{pair.videos:,}"] for pair in facts.confusions]
+    if not rows:
+        return f"<p>The best prediction of {_e(facts.best)} is a label of every video that it predicts.</p>\n"
     said = f"<p>Of the videos whose best prediction by {_e(facts.best)} is none of their labels.</p>\n"
-    return said + (
-        _grid(["True class", "Predicted in its place", "Videos"], rows, ["", "", "n"]) if rows else "<p>None.</p>\n"
-    )
+    return said + _grid(["True class", "Predicted in its place", "Videos"], rows, ["", "", "n"])
 
 
 def _examples(facts: Facts) -> str:
@@ -210,9 +210,10 @@ def _made(facts: Facts) -> str:
     columns = ["Model", "Trained on", "Training", "Predicting", "Evaluating", "Settings"]
     others = [[part, seconds(value)] for part, value in facts.seconds.items() if part.startswith("features ")]
     versions = ", ".join(f"{_e(program)} {_e(version)}" for program, version in facts.versions.items())
+    models = _grid(columns, rows, ["label", "label", "n", "n", "n", ""])
     return (
         f"<p><code>{_e(printable(facts.command))}</code></p>\n<p>{versions}; build {_e(name(facts.build_key))}. "
-        f"A time is that of the run that finished a part.</p>\n{_grid(columns, rows, ['', '', 'n', 'n', 'n', ''])}"
+        f"A time is that of the run that finished a part.</p>\n{models}"
         f"{_grid(['Feature set', 'Time'], others, ['', 'n']) if others else ''}"
     )
 
