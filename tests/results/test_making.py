@@ -137,6 +137,31 @@ def test_a_second_run_does_nothing_and_a_lost_part_is_made_again_with_the_same_b
     assert not [name for name in changed if name.startswith(("out/models", "out/features"))]
 
 
+def test_what_is_made_from_a_part_is_made_again_with_it(copied_results: Path, built: Path) -> None:
+    assert run(*arguments(built, copied_results, *WITHOUT_FAILED)).returncode == 0
+    before = times(copied_results / "out")
+    shutil.rmtree(copied_results / "out" / "models" / "logistic-mu")
+    assert run(*arguments(built, copied_results, *WITHOUT_FAILED)).returncode == 0
+    changed = {name for name, time in times(copied_results / "out").items() if before.get(name) != time}
+    assert {f"predictions/logistic-mu-{part}.parquet" for part in ("validate", "test")} <= changed
+    assert not [name for name in changed if "frame_logistic" in name or name.startswith("features")]
+
+
+def test_another_dataset_may_be_left_out_but_not_exchanged(copied_results: Path, built: Path) -> None:
+    words = arguments(built, copied_results, *WITHOUT_FAILED)
+    place = words.index("--transfer")
+    without = [*words[:place], *words[place + 2 :]]
+    before = times(copied_results / "out" / "models")
+    assert run(*without).returncode == run(*words).returncode == 0
+    assert times(copied_results / "out" / "models") == before
+    assert [table.name for table in facts_of(copied_results).tables][-1] == "table-5"
+    ledger = copied_results / "out" / "parts.json"
+    told = json.loads(ledger.read_text())
+    told["identity"]["other_build_key"] = "another"
+    ledger.write_text(json.dumps(told))
+    assert "other_build_key" in four_parts(run(*words))[2]
+
+
 def test_more_samples_are_drawn_without_training(copied_results: Path, built: Path) -> None:
     before = times(copied_results / "out" / "models")
     more = run(*arguments(built, copied_results, *WITHOUT_FAILED, "--bootstrap", "12"))

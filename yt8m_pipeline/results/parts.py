@@ -13,18 +13,20 @@ DIR/
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from yt8m_pipeline import __version__, files
 from yt8m_pipeline.baselines.predicting import predict
-from yt8m_pipeline.baselines.saved import ModelCard
+from yt8m_pipeline.baselines.saved import CARD, ModelCard
 from yt8m_pipeline.baselines.training import train
 from yt8m_pipeline.data_model import Partition
+from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.manifest import Manifest
 from yt8m_pipeline.dataset.reader import FinishedDataset, open_dataset
+from yt8m_pipeline.dataset.steps import step_key
 from yt8m_pipeline.dataset.typed_json import WrongJson, from_json, to_json
 from yt8m_pipeline.errors import PipelineError, UsageError
 from yt8m_pipeline.jobs.features import features
@@ -57,6 +59,19 @@ class Identity:
 
 
 @dataclass(frozen=True)
+class Finished:
+    """A part that is finished.
+
+    Attributes:
+        seconds: How long the run took that finished it.
+        inputs: A digest of the parts that it was made from. When one of those is made anew, so is this one.
+    """
+
+    seconds: float
+    inputs: str
+
+
+@dataclass(frozen=True)
 class Ledger:
     """What parts.json says.
 
@@ -64,12 +79,12 @@ class Ledger:
         version: The version of this package that made the parts. Another version asks each part anew whether it is
             finished, which only the part knows.
         identity: What the parts depend on.
-        seconds: How long each finished part took, in the run that finished it.
+        finished: The finished parts by name.
     """
 
     version: str
     identity: Identity
-    seconds: Mapping[str, float] = field(default_factory=dict)
+    finished: Mapping[str, Finished] = field(default_factory=dict)
 
 
 class Parts:
@@ -112,7 +127,7 @@ class Parts:
     @property
     def seconds(self) -> Mapping[str, float]:
         """How long each finished part took."""
-        return self._ledger.seconds
+        return {part: finished.seconds for part, finished in self._ledger.finished.items()}
 
     def features(self, wanted: FeatureSet) -> str:
         """The folder of a feature set.
@@ -128,7 +143,8 @@ class Parts:
         chosen = (wanted.space, wanted.blocks) if wanted.states_of is None else (None, None)
         self._once(
             f"features {wanted.name}",
-            files.join(folder, "COMPLETE"),
+            files.join(folder, Layout.COMPLETE),
+            (*_marks_of_features(like), *_marks_of_model(model)),
             lambda: features(root, folder, store, space=chosen[0], blocks=chosen[1], like=like, model=model),
         )
         self._feature_folders.add(folder)
@@ -146,7 +162,8 @@ class Parts:
         root = self._of(is_other=wanted.of_other).layout.root
         self._once(
             f"train {wanted.name}",
-            files.join(folder, "model.json"),
+            files.join(folder, CARD),
+            (*_marks_of_features(vectors), *_marks_of_model(start)),
             lambda: train(wanted.model, root, folder, features=vectors, small=self._small, init_from=start),
         )
         self._model_folders.add(folder)
@@ -165,6 +182,7 @@ class Parts:
         self._once(
             f"predict {wanted.name}" + ("" if partition is Partition.VALIDATE else f" {partition.value}"),
             path,
+            (*_marks_of_features(vectors), *_marks_of_model(model)),
             lambda: predict(model, root, path, features=vectors, partition=partition.value),
         )
         return path
@@ -185,7 +203,7 @@ class Parts:
         found = _read_record(path)
         if found is None or found.key != question.key:
             part = f"evaluate {wanted.name}" + (" rated" if rated else "")
-            self._do(part, lambda: _write_json(path, question.answer()))
+            self._do(part, question.key, lambda: _write_json(path, question.answer()))
             found = _read_record(path)
         assert found  # noqa: S101  it has just been written
         return found
@@ -195,14 +213,23 @@ class Parts:
         assert chosen  # noqa: S101  rows of the other dataset are planned only where there is one
         return chosen
 
-    def _once(self, part: str, mark: str, make: Callable[[], object]) -> None:
-        """Makes a part, unless the ledger says that it is finished, and the file is there that marks it so."""
+    def _once(self, part: str, mark: str, inputs: Sequence[str], make: Callable[[], object]) -> None:
+        """Makes a part, unless it is finished.
+
+        Args:
+            part: Its name.
+            mark: The file that is there when it is finished.
+            inputs: The marks of the parts that it is made from.
+            make: Makes it.
+        """
         if part in self._failures:
             raise self._failures[part]
-        if part not in self._ledger.seconds or not files.exists(mark):
-            self._do(part, make)
+        digest = step_key(*map(files.sha256, inputs))
+        found = self._ledger.finished.get(part)
+        if found is None or found.inputs != digest or not files.exists(mark):
+            self._do(part, digest, make)
 
-    def _do(self, part: str, make: Callable[[], object]) -> None:
+    def _do(self, part: str, inputs: str, make: Callable[[], object]) -> None:
         start = time.monotonic()
         try:
             with self._showing():
@@ -211,8 +238,8 @@ class Parts:
         except PipelineError as error:
             self._failures[part] = error
             raise
-        seconds = {**self._ledger.seconds, part: round(time.monotonic() - start, 3)}
-        self._ledger = Ledger(self._ledger.version, self._ledger.identity, seconds)
+        finished = {**self._ledger.finished, part: Finished(round(time.monotonic() - start, 3), inputs)}
+        self._ledger = replace(self._ledger, finished=finished)
         _write_json(self._ledger_path, self._ledger)
 
     @property
@@ -228,7 +255,11 @@ class Parts:
             found = from_json(Ledger, json.loads(files.read_bytes(path)))
         except (WrongJson, ValueError):
             return Ledger(__version__, identity)
-        differing = [name for name, value in to_json(identity).items() if getattr(found.identity, name) != value]
+        before = found.identity
+        if None in (before.other_build_key, identity.other_build_key):  # only the parts of the other dataset need it
+            other_key = before.other_build_key or identity.other_build_key
+            before, identity = (replace(one, other_build_key=other_key) for one in (before, identity))
+        differing = [name for name, value in vars(identity).items() if getattr(before, name) != value]
         if differing:
             raise UsageError(
                 what="The folder has the results of something else",
@@ -236,12 +267,20 @@ class Parts:
                 why=f"{', '.join(differing)} differ from those of this command",
                 fix="give another --output, or the options that the folder was made with",
             )
-        return found if found.version == __version__ else Ledger(__version__, identity)
+        return Ledger(__version__, identity, found.finished if found.version == __version__ else {})
 
 
 def build_key(dataset: FinishedDataset) -> str:
     """The key of the build of a dataset."""
     return Manifest.of(dataset.layout).build_key
+
+
+def _marks_of_features(folder: str | None) -> list[str]:
+    return [files.join(folder, Layout.COMPLETE)] if folder else []
+
+
+def _marks_of_model(folder: str | None) -> list[str]:
+    return [files.join(folder, CARD)] if folder else []
 
 
 def _read_record(path: str) -> Record | None:
