@@ -106,6 +106,18 @@ def test_what_a_reader_must_know_is_said(planted: tuple[Facts, dict[str, Record]
     ]
 
 
+def test_videos_that_a_transferred_model_has_learnt_from_are_told(opened: FinishedDataset, copied: Path) -> None:
+    rows = pq.read_table(copied / "dataset" / "videos.parquet")
+    turned = [{"train": "validate", "validate": "train"}.get(name, name) for name in rows["partition"].to_pylist()]
+    place = rows.schema.get_field_index("partition")
+    pq.write_table(rows.set_column(place, "partition", pa.array(turned)), copied / "dataset" / "videos.parquet")
+    other = open_dataset(str(copied / "dataset"))
+    for dataset, is_told in ((other, True), (opened, False)):
+        said = assemble(Shown(opened, dataset, SAMPLES, "", {}), PLANNED, Outcome()).warnings
+        number = len(opened.ids("train"))
+        assert is_told == any(f"{number} of the {number} validate videos" in warning for warning in said)
+
+
 def test_models_of_the_other_dataset_say_nothing_of_these_classes(planted: tuple[Facts, dict[str, Record]]) -> None:
     others = [model for model in planted[0].models if model.name.startswith("transfer-")]
     assert len(others) == 8

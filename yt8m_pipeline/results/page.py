@@ -39,7 +39,7 @@ nav a { margin-right: .9rem; white-space: nowrap }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums }
 th, td { text-align: left; padding: .25rem .8rem .25rem 0; border-bottom: 1px solid var(--line); vertical-align: top }
 th { font-weight: 600 } td.n, th.n { text-align: right; white-space: nowrap } td.paper, th.paper { color: var(--faint) }
-th { vertical-align: bottom } th.n { white-space: normal; min-width: 5.5rem }
+th { vertical-align: bottom; overflow-wrap: normal } th.n { white-space: normal; min-width: 5.5rem }
 td.label { min-width: 7rem } td small { display: block; color: var(--faint) }
 tr.best td { background: var(--soft) }
 .wide > svg { display: block; width: 100%; min-width: 40rem; max-width: 62rem; height: auto }
