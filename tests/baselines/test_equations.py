@@ -1,5 +1,7 @@
 """The formulas of the paper: equations 3 to 7, and the optimum that scikit-learn finds."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
@@ -94,13 +96,13 @@ def test_the_losses_are_equations_4_and_5_summed_over_classes() -> None:
     hinge = np.maximum(0, 0.7 - (2 * truth - 1) * scores)
     given = tf.constant(truth, tf.float32), tf.constant(scores, tf.float32)
     np.testing.assert_allclose(losses.log_loss(*given).numpy(), log_loss.sum(axis=1), rtol=1e-5)
-    np.testing.assert_allclose(losses.hinge_loss(*given, 0.7).numpy(), hinge.sum(axis=1), rtol=1e-5)
+    np.testing.assert_allclose(losses.hinge_loss(*given, margin=0.7).numpy(), hinge.sum(axis=1), rtol=1e-5)
 
 
 @pytest.mark.parametrize("score", [-1e30, -200.0, 200.0, 1e30])
 def test_no_loss_is_nan_where_scores_saturate(score: float) -> None:
     labels, scores = tf.constant([[0.0, 1.0]]), tf.Variable([[score, score]])
-    for loss in (losses.log_loss, lambda *both: losses.hinge_loss(*both, 1.0)):
+    for loss in (losses.log_loss, partial(losses.hinge_loss, margin=1.0)):
         with tf.GradientTape() as tape:
             value = loss(labels, scores)
         assert np.isfinite(value.numpy()).all()
@@ -109,8 +111,8 @@ def test_no_loss_is_nan_where_scores_saturate(score: float) -> None:
 
 def test_weights_rise_to_1_and_padding_weighs_nothing() -> None:
     weights = losses.rising_weights(tf.constant([4, 1]), 5).numpy()
-    np.testing.assert_allclose(weights, [[0.25, 0.5, 0.75, 1, 0], [1, 0, 0, 0, 0]])
-    values = tf.constant([[4.0, 0, 0, 8.0, np.float32(1e30)], [3.0, 7, 7, 7, 7]])
+    np.testing.assert_allclose(weights, [[0.25, 0.5, 0.75, 1.0, 0.0], [1.0, 0.0, 0.0, 0.0, 0.0]])
+    values = tf.constant([[4.0, 0, 0, 8.0, 1e30], [3.0, 7, 7, 7, 7]])
     np.testing.assert_allclose(losses.weighted_mean(values, tf.constant(weights)).numpy(), [9 / 2.5, 3.0], rtol=1e-6)
 
 
@@ -137,7 +139,7 @@ def test_logistic_regression_finds_the_optimum_that_scikit_learn_finds() -> None
     extended = np.hstack([features, np.ones((videos, 1))])
     for label in range(2):
         optimum = LogisticRegression(C=1 / (2 * penalty), fit_intercept=False, tol=1e-8).fit(extended, truth[:, label])
-        np.testing.assert_allclose([*kernel[:, label], bias[label]], optimum.coef_[0], atol=2e-4)
+        np.testing.assert_allclose(np.append(kernel[:, label], bias[label]), optimum.coef_[0], atol=2e-4)
 
 
 def test_weight_decay_is_of_matrices_and_the_penalty_of_all() -> None:

@@ -46,7 +46,7 @@ def numbers(batch: Any) -> list[list[int]]:
 
 def epoch(source: Source, settings: Settings, number: int = 1, skip: int = 0) -> dict[str, list[int]]:
     """The frames of each video of an epoch, in its order."""
-    found = {}
+    found: dict[str, list[int]] = {}
     for batch in train_batches(source, settings, number, skip):
         found |= dict(zip(batch["id"].numpy().tolist(), numbers(batch), strict=True))
     return found
