@@ -50,7 +50,7 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     "interop": {"compression", "dataset"},
     "evaluation": {"dataset"},
     "video_level": {"compression", "dataset"},
-    "report": {"compression", "dataset", "interop", "store"},
+    "report": {"compression", "dataset", "interop", "store", "video_level"},
     "baselines": {
         "compression",
         "dataset",

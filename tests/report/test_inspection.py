@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.command_line import four_parts, run
+from tests.video_level.example import write_features
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.report.inspection import inspect_path
 
@@ -40,6 +41,16 @@ def test_a_feature_store_and_one_of_its_spaces_are_summed_up(built: Path) -> Non
         (row,) = facts["spaces"]
         assert (row["space"], row["videos"], row["failures"]) == (space.name, len(stored), len(failed))
         assert row["damaged"] == row["temporaries"] == 0 < row["frames"]
+
+
+def test_video_level_features_and_their_shards_are_shown(tmp_path: Path) -> None:
+    facts = inspect_path(write_features(tmp_path), 3)
+    assert (facts["kind"], facts["complete"], facts["source"]) == ("video-level features", True, "codes")
+    assert (facts["space"], facts["blocks"], facts["dimensions"]) == ("pca", "mu+sigma", "2")
+    assert [tuple(row.values()) for row in facts["partitions"]] == [("train", 2), ("validate", 1), ("test", 1)]
+    shard = inspect_path(str(tmp_path / "video/train/train-00000-of-00001.tfrecord"), 1)
+    assert (shard["kind"], shard["records"]) == ("shard of video-level records", 2)
+    assert shard["first"] == [{"id": "a", "labels": "0 1", "dimensions": 2, "features": "1.000 0.000 …"}]
 
 
 def test_an_unfinished_dataset_is_told_as_such(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from yt8m_pipeline import features, open_dataset, open_features
+from yt8m_pipeline import features, open_dataset
 from yt8m_pipeline.baselines.states import open_states
 from yt8m_pipeline.baselines.training import train
 from yt8m_pipeline.data_model import Partition

@@ -10,7 +10,7 @@ from yt8m_pipeline.compression.moments import Moments, grid_exponent
 from yt8m_pipeline.compression.pca import Pca
 from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.data_model import Float32Array
-from yt8m_pipeline.video_level.statistics import TOP, describe, length, normalize_length, reconstruct
+from yt8m_pipeline.video_level.statistics import TOP, by_batches, describe, length, normalize_length
 
 NUMBERS = st.floats(-100, 100, width=32)
 FRAMES = npst.arrays(np.float32, st.tuples(st.integers(1, 12), st.integers(1, 4)), elements=NUMBERS)
@@ -58,11 +58,20 @@ def test_all_components_give_the_features_back_but_for_the_error_of_the_codes() 
     pca = Pca.fit(Moments.from_frames(frames, grid_exponent(float(abs(frames).max()))), components=6)
     np.testing.assert_allclose(pca.inverse_transform(pca.transform(frames)), frames, atol=1e-5)
     uniform = Quantizer.uniform()
-    found = reconstruct(uniform.encode(pca.transform(frames).clip(-1.99, 1.99)), uniform, pca)
+    found = pca.inverse_transform(uniform.decode(uniform.encode(pca.transform(frames).clip(-1.99, 1.99))))
     inside = (abs(pca.transform(frames)) < 1.9).all(axis=1)
     assert inside.sum() > 50
     step = 4 / 255
     assert abs(found - frames)[inside].max() < step * np.sqrt(pca.eigenvalues).sum()
+
+
+@given(st.lists(st.integers(1, 9), max_size=6), st.integers(1, 20))
+def test_batches_change_no_bit_of_a_video(lengths: list[int], size: int) -> None:
+    random = np.random.default_rng(0)
+    videos = [random.normal(size=(frames, 3)).astype(np.float32) for frames in lengths]
+    pca = Pca(np.ones(3), np.array([2.0, 0.5]), np.eye(3)[:2], 3.0, 1e-4)
+    found = list(by_batches(pca.transform, videos, size))
+    assert [one.tobytes() for one in found] == [pca.transform(video).tobytes() for video in videos]
 
 
 def test_fewer_components_give_the_nearest_point_of_their_plane() -> None:

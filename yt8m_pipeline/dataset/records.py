@@ -185,6 +185,13 @@ def parse_video_record(data: bytes, where: str) -> VideoRecord:
         return VideoRecord(*parse_vector_record(data, "mean_rgb", where))
 
 
+def vector_name(data: bytes) -> str:
+    """The name of the vector of a video-level record: "mean_rgb" unless it has another float list alone."""
+    features = MESSAGES["Example"].FromString(data).features.feature
+    names = [name for name in sorted(features) if features[name].WhichOneof("kind") == "float_list"]
+    return names[0] if len(names) == 1 else "mean_rgb"
+
+
 def parse_vector_record(data: bytes, name: str, where: str) -> tuple[str, tuple[int, ...], Float32Array]:
     """The id, the labels and the vector of what `vector_record` wrote; the errors are those of `parse_frame_record`."""
     with _data_error("video-level", where):

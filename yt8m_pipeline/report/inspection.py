@@ -21,7 +21,7 @@ from yt8m_pipeline.compression.quantization import LEVELS_KEY, Quantizer
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.layout import LEVELS, Layout
 from yt8m_pipeline.dataset.manifest import Manifest, not_finished
-from yt8m_pipeline.dataset.records import FrameRecord, VideoRecord, level_of, parse_frame_record, parse_video_record
+from yt8m_pipeline.dataset.records import level_of, parse_frame_record, parse_vector_record, vector_name
 from yt8m_pipeline.dataset.rejects import RejectKey, count_rejects, find_rejects, read_rejects
 from yt8m_pipeline.dataset.tfrecord import read_records
 from yt8m_pipeline.errors import DataError, UsageError
@@ -32,6 +32,7 @@ from yt8m_pipeline.store.failures import open_failure
 from yt8m_pipeline.store.feature_store import FAILURE_SUFFIX, FeatureStore
 from yt8m_pipeline.store.stored_file import open_stored
 from yt8m_pipeline.store.upkeep import find_spaces, is_space, survey
+from yt8m_pipeline.video_level.feature_list import FeatureList
 
 Facts = dict[str, Any]
 
@@ -44,7 +45,7 @@ def inspect_path(uri: str, rows: int) -> Facts:
 
     Args:
         uri: A shard, a file of the feature store, a codebook, an array, a table or a manifest; or the folder of a
-            dataset or of a feature store.
+            dataset, of a feature store or of video-level features.
         rows: How many records or rows of a file to show.
 
     Raises:
@@ -72,6 +73,9 @@ def _inspect_folder(folder: str) -> Facts:
     manifest = Manifest.find(layout)
     if manifest:
         return _sum_up_dataset(layout, manifest)
+    told = FeatureList.find(folder)
+    if told:
+        return _sum_up_features(layout, told)
     root, _, name = folder.rstrip("/").rpartition("/")
     if is_space(name):
         return _sum_up_store([FeatureStore(root, name)])
@@ -158,7 +162,7 @@ def _nothing_of_ours(folder: str) -> UsageError:
         why = f"it has no {Layout.MANIFEST}, and no folder named by a feature space, 16 hexadecimal digits"
     else:
         what, why = "There is no such file", "it does not exist, or is a folder without files"
-    return UsageError(what=what, where=folder, why=why, fix="give the path of a file, a dataset or a store")
+    return UsageError(what=what, where=folder, why=why, fix="give the path of a file, a dataset, a store or features")
 
 
 def _sum_up_dataset(layout: Layout, manifest: Manifest) -> Facts:
@@ -173,6 +177,22 @@ def _sum_up_dataset(layout: Layout, manifest: Manifest) -> Facts:
         "bytes": sum(file.bytes for file in manifest.files),
         "warnings": len(manifest.warnings),
         "partitions": [{"partition": part, **{name: totals[name] for name in TOTALS}} for part, totals in counts],
+    }
+
+
+def _sum_up_features(layout: Layout, told: FeatureList) -> Facts:
+    """The counts are those of the TFRecord files, since each video stands in Parquet too."""
+    listed = [file for file in told.files if file.path.endswith(".tfrecord")]
+    videos = {part.value: sum(file.videos for file in listed if file.partition == part) for part in Partition}
+    return {
+        "kind": "video-level features",
+        "complete": files.exists(layout.path(Layout.COMPLETE)),
+        "source": told.source.value,
+        **{name: str(value) for name, value in told.identity.items() if value},
+        "files": len(told.files),
+        "bytes": sum(file.bytes for file in told.files),
+        "warnings": len(told.warnings),
+        "partitions": [{"partition": part, "videos": number} for part, number in videos.items()],
     }
 
 
@@ -198,26 +218,28 @@ def _inspect_shard(uri: str, rows: int) -> Facts:
     with files.open_read(uri) as stream:
         for data in read_records(stream, uri):
             level = level or level_of(data)
-            parse = parse_frame_record if level == LEVELS[0] else parse_video_record
-            record = parse(data, f"{uri}, record {count}")
-            shown += [_record_facts(record)] if count < rows else []
+            facts = _frame_facts if level == LEVELS[0] else _vector_facts
+            found = facts(data, f"{uri}, record {count}")
+            shown += [found] if count < rows else []
             count += 1
     return {"kind": f"shard of {level}-level records" if level else "shard", "records": count, "first": shown}
 
 
-def _record_facts(record: FrameRecord | VideoRecord) -> Facts:
-    labels = " ".join(map(str, record.labels)) or "none"
-    if isinstance(record, VideoRecord):
-        dimensions = len(record.mean_rgb)
-        return {
-            "id": record.video_id,
-            "labels": labels,
-            "dimensions": dimensions,
-            "mean_rgb": _start_of(record.mean_rgb),
-        }
+def _vector_facts(data: bytes, where: str) -> Facts:
+    name = vector_name(data)
+    video_id, labels, vector = parse_vector_record(data, name, where)
+    return {"id": video_id, "labels": _numbers(labels), "dimensions": len(vector), name: _start_of(vector)}
+
+
+def _numbers(labels: Sequence[int]) -> str:
+    return " ".join(map(str, labels)) or "none"
+
+
+def _frame_facts(data: bytes, where: str) -> Facts:
+    record = parse_frame_record(data, where)
     frames, dimensions = record.codes.shape
     codes = " ".join(map(str, record.codes[0, :6])) if frames else ""
-    facts = {"id": record.video_id, "labels": labels, "frames": frames, "dimensions": dimensions}
+    facts = {"id": record.video_id, "labels": _numbers(record.labels), "frames": frames, "dimensions": dimensions}
     return {**facts, "feature": record.feature_name, "first codes": f"{codes} …"}
 
 

@@ -9,11 +9,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from itertools import chain
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import apache_beam as beam
 import numpy as np
-import numpy.typing as npt
 from apache_beam.pipeline import Pipeline
 from apache_beam.pvalue import AsIter, AsSingleton, PCollection
 from apache_beam.transforms.combiners import ToListCombineFn
@@ -39,7 +38,7 @@ from yt8m_pipeline.transforms.monitoring import advance, announce, say, timed
 from yt8m_pipeline.transforms.steps import FlatMap, Map
 from yt8m_pipeline.video_level.feature_list import LIST, PHI, FeatureList
 from yt8m_pipeline.video_level.names import Source, Space
-from yt8m_pipeline.video_level.statistics import PARTS, describe, normalize_length
+from yt8m_pipeline.video_level.statistics import PARTS, Frames, by_batches, describe, normalize_length
 from yt8m_pipeline.video_level.writing import Labelled, parquet_file, read_rows, write_rows, write_vectors
 
 DESCRIBE = "describe"
@@ -51,8 +50,6 @@ one takes 4.9 GB of memory while it is made, and 2.5 GB when it travels: few lar
 
 ACCUMULATORS = 4
 """The number of partial sums that the last addition meets."""
-
-Frames: TypeAlias = npt.NDArray[np.floating]
 
 
 class Described(NamedTuple):
@@ -128,14 +125,14 @@ def _coefficients(shard: Shard, members: Sequence[Member], plan: FeaturesPlan) -
 def _decoded_frames(shard: Shard, members: Sequence[Member], plan: FeaturesPlan) -> Iterator[Frames]:
     """What the codes tell of the features of frames: quantization and PCA inverted (paper §5.2), or the first alone."""
     coefficients = _coefficients(shard, members, plan)
-    return coefficients if plan.told.space is Space.PCA else map(_pca_of(plan).inverse_transform, coefficients)
+    return coefficients if plan.told.space is Space.PCA else by_batches(_pca_of(plan).inverse_transform, coefficients)
 
 
 def _stored_frames(members: Sequence[Member], plan: FeaturesPlan) -> Iterator[Frames]:
     """The features of frames as they are, or their coefficients without the error of any code."""
     assert plan.store  # noqa: S101  this is its source
     features = (stored for _, stored in stored_videos(members, plan.store))
-    return map(_pca_of(plan).transform, features) if plan.told.space is Space.PCA else features
+    return by_batches(_pca_of(plan).transform, features) if plan.told.space is Space.PCA else features
 
 
 def _pca_of(plan: FeaturesPlan) -> Pca:

@@ -7,16 +7,14 @@ array([2.  , 3.  , 1.63, 1.63], dtype=float32)
 [4.0, 5.0, 2.0, 3.0]
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from yt8m_pipeline.compression.exact_products import fold
-from yt8m_pipeline.compression.pca import Pca
-from yt8m_pipeline.compression.quantization import Quantizer
-from yt8m_pipeline.data_model import Float32Array, Float64Array, UInt8Array
+from yt8m_pipeline.data_model import Float32Array, Float64Array
 from yt8m_pipeline.video_level.names import Blocks
 
 Block: TypeAlias = Literal["mu", "sigma", "top"]
@@ -31,6 +29,13 @@ PARTS: Mapping[Blocks, tuple[Block, ...]] = {
 
 TOP = 5
 """The number of largest values of each feature that the paper takes (§4.2.1)."""
+
+
+BATCH_FRAMES = 1024
+"""The number of frames that are projected at a time: the slices of 1,024 of 2,048 values take 50 MB."""
+
+Frames: TypeAlias = npt.NDArray[np.floating]
+"""The features or coefficients of the frames of a video: (frames, dimensions)."""
 
 
 def describe(frames: npt.NDArray[np.floating], blocks: Sequence[Block], *, top: int = TOP) -> Float32Array:
@@ -64,18 +69,31 @@ def length(dimensions: int, blocks: Sequence[Block], top: int = TOP) -> int:
     return dimensions * sum(top if block == "top" else 1 for block in blocks)
 
 
-def reconstruct(codes: UInt8Array, quantizer: Quantizer, pca: Pca) -> Float32Array:
-    """Features as they were before compression, as far as the codes tell: quantization and PCA inverted (paper §5.2).
+def by_batches(
+    work: Callable[[Frames], Float32Array], videos: Iterable[Frames], size: int = BATCH_FRAMES
+) -> Iterator[Float32Array]:
+    """Yields what a function of frames makes of each video; it gets the frames of several videos at once.
+
+    `Pca.transform` and `Pca.inverse_transform` cut the matrix of the PCA into slices in each call, which takes as long
+    as the products of 100 frames. What they make of a frame does not depend on those beside it.
 
     Args:
-        codes: uint8, (frames, components).
-        quantizer: The codebook of the dataset.
-        pca: Its PCA.
-
-    Returns:
-        float32, (frames, dimensions).
+        work: Makes one row of each frame, whatever frames are beside it.
+        videos: The frames of each video, (frames, dimensions), at least one.
+        size: The number of frames from which a batch is full.
     """
-    return pca.inverse_transform(quantizer.decode(codes))
+    batch: list[Frames] = []
+    for video in videos:
+        batch.append(video)
+        if sum(map(len, batch)) >= size:
+            yield from _each(work, batch)
+            batch = []
+    if batch:
+        yield from _each(work, batch)
+
+
+def _each(work: Callable[[Frames], Float32Array], batch: Sequence[Frames]) -> Iterator[Float32Array]:
+    yield from np.split(work(np.concatenate(batch)), np.cumsum([len(video) for video in batch])[:-1])
 
 
 def normalize_length(vectors: Float32Array) -> Float32Array:
