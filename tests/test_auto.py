@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.conftest import Workshop, published_bytes, yt8m
+from tests.command_line import run
+from tests.conftest import Workshop, published_bytes
 from yt8m_pipeline.accounting.reasons import Stage
 from yt8m_pipeline.compression.pca import components_for
 from yt8m_pipeline.config import Config, Decoding, load
@@ -32,15 +33,27 @@ AUTO: dict[str, Any] = {
 Builds: TypeAlias = Callable[..., Manifest]
 
 
-@pytest.fixture
-def builds(workshop: Workshop, built: Path, tmp_path: Path) -> Builds:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the builds are, each in a folder of its name."""
+    return tmp_path_factory.mktemp("auto")
+
+
+@pytest.fixture(scope="module")
+def builds(workshop: Workshop, built: Path, folder: Path) -> Builds:
     """Builds a dataset with some fields changed, in a folder of this name, from features that are stored already."""
 
-    def run(name: str, **changes: object) -> Manifest:
-        build(load(workshop.config(tmp_path / name, stored=built, **changes)))
-        return Manifest.of(Layout(str(tmp_path / name / "dataset")))
+    def build_one(name: str, **changes: object) -> Manifest:
+        build(load(workshop.config(folder / name, stored=built, **changes)))
+        return Manifest.of(Layout(str(folder / name / "dataset")))
 
-    return run
+    return build_one
+
+
+@pytest.fixture(scope="module")
+def decided(builds: Builds) -> Manifest:
+    """The dataset `decided`, of the components and shards that the build chose."""
+    return builds("decided", **AUTO)
 
 
 class TestComponents:
@@ -51,24 +64,25 @@ class TestComponents:
         assert 10 * number <= frames
         assert number == 1024 or 20 * number > frames
 
-    def test_the_dataset_is_that_of_the_same_numbers_written_out(self, builds: Builds, tmp_path: Path) -> None:
-        decided = builds("auto", **AUTO)
+    def test_the_dataset_is_that_of_the_same_numbers_written_out(
+        self, builds: Builds, decided: Manifest, folder: Path
+    ) -> None:
         number = components_for(decided.partition(Partition.TRAIN).frames)
         assert decided.pca.facts.components == number < 16
         written: dict[str, Any] = {"pca__components": number, "shards": {"train": 1, "validate": 1, "test": 1}}
         assert builds("numbers", **written).pca == decided.pca
-        files = [published_bytes(tmp_path / name / "dataset") for name in ("auto", "numbers")]
+        files = [published_bytes(folder / name / "dataset") for name in ("decided", "numbers")]
         differing = {path for path in files[0] | files[1] if files[0].get(path) != files[1].get(path)}
         assert differing == {"manifest.json", "COMPLETE"}
 
     def test_an_imported_pca_keeps_all_that_it_has(self, builds: Builds, built: Path) -> None:
         assert builds("imported", **AUTO, pca__source=str(built / "dataset" / "pca")).pca.facts.components == 16
 
-    def test_a_rebuilt_split_keeps_the_number(self, builds: Builds, tmp_path: Path) -> None:
-        builds("auto", **AUTO)
-        before = published_bytes(tmp_path / "auto" / "dataset")
-        rebuild_split(load(tmp_path / "auto" / "config.yaml"), Partition.TRAIN)
-        assert published_bytes(tmp_path / "auto" / "dataset") == before
+    @pytest.mark.usefixtures("decided")
+    def test_a_rebuilt_split_keeps_the_number(self, folder: Path) -> None:
+        before = published_bytes(folder / "decided" / "dataset")
+        rebuild_split(load(folder / "decided" / "config.yaml"), Partition.TRAIN)
+        assert published_bytes(folder / "decided" / "dataset") == before
 
 
 class TestShards:
@@ -86,15 +100,15 @@ class TestShards:
         assert shards_for(PartitionSummary(videos=2, frames=10**7), 1024) == 2
 
     def test_a_build_divides_its_partitions_by_their_size(
-        self, builds: Builds, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+        self, builds: Builds, monkeypatch: pytest.MonkeyPatch, folder: Path
     ) -> None:
         monkeypatch.setattr(shards, "SHARD_BYTES", 100)
-        manifest = builds("auto", **AUTO)
+        manifest = builds("divided", **AUTO)
         numbers = {part: shards_for(manifest.partition(part), manifest.pca.facts.components) for part in Partition}
         steps = manifest.shard_steps()
         assert {part: sum(step.facts.partition == part for step in steps) for part in Partition} == numbers
         assert numbers[Partition.TRAIN] > 1
-        assert verify(str(tmp_path / "auto" / "dataset")) == []
+        assert verify(str(folder / "divided" / "dataset")) == []
 
 
 def config(**fields: object) -> Config:
@@ -155,7 +169,7 @@ def test_anything_but_auto_or_a_positive_number_is_one_problem_of_the_field(
 
 
 def test_the_closing_table_states_what_was_decided(built: Path) -> None:
-    done = yt8m("build", str(built / "config.yaml"), "--json")
+    done = run("build", str(built / "config.yaml"), "--json")
     facts = json.loads(done.stdout)
     assert facts["pca_components"] == 16
     assert {row["partition"]: row["shards"] for row in facts["partitions"]} == {"train": 4, "validate": 2, "test": 2}

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from tests.command_line import four_parts
-from tests.conftest import Workshop, rejects_of, yt8m
+from tests.command_line import four_parts, run
+from tests.conftest import Workshop, rejects_of
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.reader import read_frames
 
@@ -51,10 +51,10 @@ def bare(workshop: Workshop, built: Path, tmp_path_factory: pytest.TempPathFacto
     pq.write_table(videos.append_column("subset", pa.array(subsets, pa.float64())), corpus / "videos.parquet")
     changes = {**BARE, "tables__root": str(corpus)}
     config = workshop.config(folder, stored=built, **changes)
-    withheld = yt8m("build", str(config), "--set", "labels.test=withheld")
+    withheld = run("build", str(config), "--set", "labels.test=withheld")
     assert withheld.returncode == 0, withheld.stderr
     assert (folder / "dataset" / "withheld").is_dir()
-    finished = yt8m("build", str(config))
+    finished = run("build", str(config))
     assert finished.returncode == 0, finished.stderr
     return folder
 
@@ -91,7 +91,7 @@ def test_videos_are_where_the_table_says_and_the_rest_follows_its_group(bare: Pa
 
 def test_a_text_that_means_no_partition_ends_the_build_before_a_film_is_opened(bare: Path) -> None:
     values = '{train: ["0"], validate: ["3"], test: ["4"]}'
-    refused = yt8m(
+    refused = run(
         *("build", str(bare / "config.yaml"), "--set", f"partitioning.values={values}"),
         *("--set", f"output={bare / 'refused'}", "--set", f"store={bare / 'untouched'}"),
     )
@@ -109,7 +109,7 @@ def test_one_film_given_two_partitions_ends_the_build_before_it_is_opened(bare: 
     settings = {"tables.root": tmp_path, "tables.videos": "videos.csv", "tables.annotations": "annotations.csv",
                 "store": tmp_path / "features", "output": tmp_path / "dataset", "pca.components": "auto",
                 "video_sampling.min_duration_seconds": 0}  # fmt: skip
-    ended = yt8m("build", str(bare / "config.yaml"), *(f"--set={name}={value}" for name, value in settings.items()))
+    ended = run("build", str(bare / "config.yaml"), *(f"--set={name}={value}" for name, value in settings.items()))
     what, _, why, _ = four_parts(ended)
     assert what == "The videos table gives one film several partitions"
     assert why.endswith("first a in train; b in test")
@@ -134,7 +134,7 @@ def test_the_labels_of_test_are_published_and_no_withheld_file_is_left(bare: Pat
     found = {item.video_id: item.labels.tolist() for item in read_frames(str(dataset), Partition.TEST)}
     assert found == {name: row["labels"] for name, row in rows.items() if row["partition"] == "test"}
     assert found
-    verified = yt8m("verify", str(dataset), "--deep", "--store", str(bare / "features"))
+    verified = run("verify", str(dataset), "--deep", "--store", str(bare / "features"))
     assert verified.returncode == 0, verified.stdout + verified.stderr
 
 
@@ -148,7 +148,7 @@ def test_every_row_of_every_table_is_accounted_for(workshop: Workshop, bare: Pat
 
 
 def test_views_that_are_needed_and_not_there_are_a_usage_error(bare: Path) -> None:
-    refused = yt8m("build", str(bare / "config.yaml"), "--set", "video_sampling.min_views=1")
+    refused = run("build", str(bare / "config.yaml"), "--set", "video_sampling.min_views=1")
     assert refused.returncode == 2
     assert "view_count" in refused.stderr
     assert four_parts(refused)
@@ -162,6 +162,6 @@ def test_what_filters_nothing_is_refused(bare: Path, tmp_path: Path) -> None:
         ({"rater_scores": {"min_raters": 1}}, "leave rater_scores out"),
     ):
         config.write_text(yaml.safe_dump({**values, **change}))
-        refused = yt8m("build", str(config))
+        refused = run("build", str(config))
         assert refused.returncode == 2
         assert words in refused.stderr

@@ -17,7 +17,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.transforms.combiners import Count
 
@@ -43,6 +42,7 @@ from yt8m_pipeline.extraction.inception import load as load_network
 from yt8m_pipeline.extraction.networks import tensorflow
 from yt8m_pipeline.jobs.build_folder import begin, exclusive, finish
 from yt8m_pipeline.jobs.build_plan import plan_build
+from yt8m_pipeline.jobs.engine import beam_pipeline
 from yt8m_pipeline.jobs.sufficiency import check_failures
 from yt8m_pipeline.pipeline import build_dataset, extract_features
 from yt8m_pipeline.selection.frequency import count_videos, keep_frequent, keep_popular
@@ -256,7 +256,7 @@ def build(config: Config) -> Path:
     with exclusive(plan.layout):
         begin(plan.layout, None)
         open_store(config.store, plan.space)
-        with beam.Pipeline(runner=FnApiRunner()) as root:
+        with beam_pipeline([]) as root:
             build_dataset(root, plan)
         finish(plan.layout)
     return Path(config.output)
@@ -467,7 +467,7 @@ def extract(bench: Bench, clip: str, changes: Mapping[str, Any]) -> Features:
     """What stages 4 and 5 of the pipeline store of one video."""
     plan = plan_build(bench.config({"store": "extracted", "output": "none", **changes}))
     video = Video("a video", clip, Partition.TRAIN, ("/m/0k4j",))
-    with beam.Pipeline(runner=FnApiRunner()) as root:
+    with beam_pipeline([]) as root:
         extract_features(root | beam.Create([video]), plan, Ledger())
     return plan.store.read("a video").features
 
@@ -695,7 +695,7 @@ def test_a_video_outside_of_the_root_is_extracted_only_where_the_config_allows_i
 ) -> None:
     changes = {"store": f"outside_{allowed}", "output": "none", "tables.allow_outside_root": allowed}
     plan = plan_build(bench.config(changes))
-    with beam.Pipeline(runner=FnApiRunner()) as root:
+    with beam_pipeline([]) as root:
         video = Video("a video", clip, Partition.TRAIN, ("/m/0k4j",))
         extract_features(root | beam.Create([video]), plan, Ledger())
     assert (plan.store.find("a video") is not None) == allowed
@@ -719,7 +719,7 @@ def test_the_buckets_change_how_many_joins_there_are_and_no_row_of_them(bench: B
     """tests/test_resume.py compares the bytes of whole datasets."""
     config = bench.config({field: ALONE[field]} if field else {})
     rows = pa.concat_tables([item.kept for item in batches(plan_build(config).sources["videos"])])
-    with beam.Pipeline(runner=FnApiRunner()) as root:
+    with beam_pipeline([]) as root:
         join_by = JoinByHash({"videos": ("video_id", schema("videos"))}, config.parallelism.join_buckets)
         joined = {"videos": root | beam.Create([rows])} | join_by | beam.Map(lambda tables: tables["videos"])
         numbers = joined | beam.FlatMap(lambda table: table["_row"].to_pylist())
@@ -733,7 +733,7 @@ def test_the_units_change_in_how_many_groups_videos_are_fitted(bench: Bench, fie
     config = bench.config({field: ALONE[field]} if field else {})
     entry = StoredEntry(1, 1.0, "0" * 64, 1.0, 0.0)
     stored = [StoredVideo(Video(str(index), "a", Partition.TRAIN, ("b",)), entry) for index in range(30)]
-    with beam.Pipeline(runner=FnApiRunner()) as root:
+    with beam_pipeline([]) as root:
         units = root | beam.Create(stored) | IntoUnits(config.parallelism.fitting_units)
         assert_that(units | Count.Globally(), equal_to([3 if field else 2]), label="units")
         assert_that(units | beam.FlatMap(lambda unit: unit), equal_to(stored), label="videos")
@@ -749,6 +749,6 @@ def test_the_accumulators_bound_the_partial_sums_and_change_no_sum(bench: Bench,
         picks.start_bundle()
         keys |= {key for value in range(3) for key, _ in picks.process(value)}
     assert keys == set(range(accumulators))
-    with beam.Pipeline(runner=FnApiRunner()) as root:
+    with beam_pipeline([]) as root:
         total = root | beam.Create(range(100)) | beam.Reshuffle() | AddUp(config.parallelism.accumulators)
         assert_that(total, equal_to([4950]))

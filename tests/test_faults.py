@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from tests.command_line import four_parts, run
-from tests.conftest import Workshop, published_bytes, yt8m
+from tests.conftest import Workshop, published_bytes
 from yt8m_pipeline.config import load
 from yt8m_pipeline.dataset.verify import verify
 from yt8m_pipeline.errors import UsageError
@@ -212,7 +212,7 @@ def test_the_command_line_refuses_a_hopeless_table_with_exit_code_2(
 ) -> None:
     corpus = bench.corpus().write(tmp_path / "corpus")
     with_a_misspelt_column(corpus)
-    refused = yt8m(*command, str(bench.config(corpus)))
+    refused = run(*command, str(bench.config(corpus)))
     assert refused.returncode == 2
     assert all(" can be " in line for line in refused.stdout.splitlines())  # the places, by `config check`
     assert four_parts(refused)[3] == "rename duraton_seconds to duration_seconds"
@@ -240,7 +240,7 @@ def spoiled(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
     ]
     folder = tmp_path_factory.mktemp("spoiled")
     config = bench.config(corpus.write(folder / "corpus"), vocabulary__type_whitelist=["animal", "unicorn"])
-    finished = yt8m("build", str(config))
+    finished = run("build", str(config))
     assert finished.returncode == 0, finished.stderr
     assert "Traceback" not in finished.stderr
     return folder / "dataset", finished.stdout
@@ -483,7 +483,7 @@ def test_five_mistakes_in_a_config_are_told_at_once(bench: Bench, tmp_path: Path
     values["partitioning"] = {"train": 0.9}
     values["pca"] = {"components": "many"}
     config.write_text(yaml.safe_dump(values))
-    refused = yt8m("build", str(config))
+    refused = run("build", str(config))
     what, where, why, fix = four_parts(refused)
     assert (refused.returncode, refused.stdout) == (2, "")
     assert (what, where) == ("The config has 5 problems", str(config))

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from tests.command_line import four_parts
-from tests.conftest import Workshop, published_bytes, rejects_of, yt8m
+from tests.command_line import four_parts, run
+from tests.conftest import Workshop, published_bytes, rejects_of
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.reader import read_frames, read_videos
 from yt8m_pipeline.store.failures import Source
@@ -120,7 +120,7 @@ def test_entities_with_too_few_videos_since_some_failed_are_not_in_the_dataset(
     workshop: Workshop, built: Path, tmp_path: Path
 ) -> None:
     config = workshop.config(tmp_path, stored=built, video_sampling__min_videos_per_entity=4)
-    finished = yt8m("build", str(config))
+    finished = run("build", str(config))
     assert finished.returncode == 0, finished.stderr
     rejects = rejects_of(tmp_path / "dataset")
     failed = {row["id"] for row in rejects if row["stage"] in ("decode", "extract")}
@@ -198,19 +198,19 @@ def test_every_row_is_kept_or_rejected(workshop: Workshop, built: Path) -> None:
     files = {row["path"] for row in manifest["files"] if row["path"].startswith("rejects/")}
     parts = {f"rejects/{stage}-00000-of-00001.parquet" for stage, _, _ in counts}
     assert files == parts | {"rejects/summary.json"}
-    assert yt8m("verify", str(built / "dataset")).returncode == 0
+    assert run("verify", str(built / "dataset")).returncode == 0
 
 
 def test_the_rejects_of_the_selection_are_there_before_the_first_video_is_decoded(
     workshop: Workshop, built: Path, tmp_path: Path
 ) -> None:
     """A network of 40 features is refused for a PCA of 41 components when a worker loads it, for the first video."""
-    stopped = yt8m("build", str(workshop.config(tmp_path, pca__components=41)))
+    stopped = run("build", str(workshop.config(tmp_path, pca__components=41)))
     assert stopped.returncode == 2, stopped.stderr
     assert "40" in stopped.stderr
     early = [row for row in rejects_of(built / "dataset") if row["stage"] not in ("decode", "extract", "recount")]
     assert early == rejects_of(tmp_path / "dataset")
-    shown = yt8m("inspect", str(tmp_path / "dataset"), "--rejects", "--json")
+    shown = run("inspect", str(tmp_path / "dataset"), "--rejects", "--json")
     assert json.loads(shown.stdout)["rows"] == len(early)
 
 
@@ -263,7 +263,7 @@ def test_no_test_label_is_published(workshop: Workshop, built: Path, tmp_path: P
         writer.writeheader()
         writer.writerows({**row, "video_id": other.get(row["video_id"], row["video_id"])} for row in rows)
     config = workshop.config(tmp_path / "swapped", tables__root=str(corpus), stored=built)
-    assert yt8m("build", str(config)).returncode == 0
+    assert run("build", str(config)).returncode == 0
 
     def is_published(name: str) -> bool:
         return not name.startswith(("withheld/", "manifest", "COMPLETE", "rejects"))
@@ -293,7 +293,7 @@ def test_changing_validate_and_test_frames_changes_no_byte_of_the_fit(copied: Pa
     for video_id in ids(copied, {"validate", "test"}):
         change_features(copied, video_id, lambda features: features * 2 + 1)
     frames = published_bytes(copied / "dataset", lambda name: name.startswith("frame/validate"))
-    assert yt8m("build", str(copied / "config.yaml"), "--retry", "all").returncode == 0
+    assert run("build", str(copied / "config.yaml"), "--retry", "all").returncode == 0
     after = published_bytes(copied / "dataset", lambda name: name.startswith(("pca/", "quantizer", "frame/train")))
     assert after == before
     assert published_bytes(copied / "dataset", lambda name: name.startswith("frame/validate")) != frames
@@ -305,7 +305,7 @@ def test_a_train_video_out_of_all_proportion_stops_the_fit_and_is_named(copied: 
         copied, spoilt, lambda features: np.where(features < features.max(), features, features.dtype.type(6e4))
     )
     before = published_bytes(copied / "dataset")
-    stopped = yt8m("build", str(copied / "config.yaml"), "--retry", "all")
+    stopped = run("build", str(copied / "config.yaml"), "--retry", "all")
     assert stopped.returncode == 1
     what, where, why, _ = four_parts(stopped)
     assert (what, where) == ("The features of a video are out of all proportion", f"video {spoilt}")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Workshop, published_bytes, yt8m
+from tests.command_line import run
+from tests.conftest import Workshop, published_bytes
 from tests.test_resume import has, stored_files
 
 
@@ -20,7 +21,7 @@ class TestRebuildSplit:
             path: path.stat().st_mtime_ns
             for path in [*dataset.glob("*/train/*"), *dataset.glob("*/test/*"), *dataset.glob("pca/*")]
         }
-        finished = yt8m("rebuild-split", "validate", str(copied / "config.yaml"))
+        finished = run("rebuild-split", "validate", str(copied / "config.yaml"))
         assert finished.returncode == 0, finished.stderr
         assert {path: path.stat().st_mtime_ns for path in others} == others
         assert published_bytes(dataset) == published_bytes(built / "dataset")
@@ -36,7 +37,7 @@ class TestRebuildSplit:
         left = stored_files(copied)
         victim = next(Path(name) for name in left if partition[Path(name).name.rsplit("-", 1)[0]] == "validate")
         victim.unlink()
-        finished = yt8m("rebuild-split", "validate", str(copied / "config.yaml"))
+        finished = run("rebuild-split", "validate", str(copied / "config.yaml"))
         assert finished.returncode == 0, finished.stderr
         after = stored_files(copied)
         assert after.keys() == left.keys()
@@ -48,7 +49,7 @@ class TestRebuildSplit:
         ["partitioning.salt=other", "pca.components=8", "quantizer.levels=16", "video_sampling.sample_size=9"],
     )
     def test_it_stops_where_the_compression_would_change(self, copied: Path, built: Path, setting: str) -> None:
-        finished = yt8m("rebuild-split", "validate", str(copied / "config.yaml"), "--set", setting)
+        finished = run("rebuild-split", "validate", str(copied / "config.yaml"), "--set", setting)
         assert finished.returncode == 1
         assert "would change" in finished.stderr or "out of date" in finished.stderr
         assert published_bytes(copied / "dataset") == published_bytes(built / "dataset")
@@ -62,12 +63,12 @@ class TestRebuildSplit:
             time.sleep(0.001)
         process.kill()
         process.wait()
-        assert yt8m("verify", str(copied / "dataset")).returncode == 1
-        finished = yt8m("rebuild-split", "validate", str(config))
+        assert run("verify", str(copied / "dataset")).returncode == 1
+        finished = run("rebuild-split", "validate", str(config))
         assert finished.returncode == 0, finished.stderr
         assert published_bytes(copied / "dataset") == published_bytes(built / "dataset")
 
     def test_it_needs_a_finished_dataset(self, workshop: Workshop, tmp_path: Path) -> None:
-        finished = yt8m("rebuild-split", "test", str(workshop.config(tmp_path)))
+        finished = run("rebuild-split", "test", str(workshop.config(tmp_path)))
         assert finished.returncode == 2
         assert "no finished dataset" in finished.stderr

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.command_line import listen_to_interrupts
-from tests.conftest import Workshop, published_bytes, yt8m
+from tests.command_line import listen_to_interrupts, run
+from tests.conftest import Workshop, published_bytes
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.verify import verify
 
@@ -190,7 +190,7 @@ def test_a_build_that_was_ended_changes_nothing_of_the_next_one(
             assert not cluster.has_ended()
             end(first, cluster)
             assert (dataset / ".lock").exists() == (end is kill)
-            second = yt8m("build", str(config))
+            second = run("build", str(config))
             assert second.returncode == 0, second.stderr
             finished = published_bytes(dataset)
     wait_for(cluster.has_ended)

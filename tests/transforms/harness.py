@@ -6,7 +6,8 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam.pvalue import PCollection
-from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+
+from yt8m_pipeline.jobs.engine import beam_pipeline
 
 _FOUND: defaultdict[str, list[Any]] = defaultdict(list)
 
@@ -22,7 +23,7 @@ def run(transform: Callable[..., Any], **inputs: Iterable[Any]) -> Any:
         The elements of the output as a list, or the NamedTuple with a list for each output.
     """
     _FOUND.clear()
-    with beam.Pipeline(runner=FnApiRunner()) as root:
+    with beam_pipeline([]) as root:
         output = transform(**{name: root | name >> beam.Create(list(given)) for name, given in inputs.items()})
         named = {"": output} if isinstance(output, PCollection) else output._asdict()
         for name, elements in named.items():

@@ -7,7 +7,6 @@ from operator import add
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +14,7 @@ from hypothesis import strategies as st
 from yt8m_pipeline.accounting.counts import StageCount
 from yt8m_pipeline.accounting.reasons import Stage
 from yt8m_pipeline.dataset.manifest import PartitionSummary
+from yt8m_pipeline.jobs.engine import beam_pipeline
 from yt8m_pipeline.transforms.combiners import DigestOfSet, Sum, SumByStage
 
 numbers = st.integers(0, 1000)
@@ -78,7 +78,7 @@ def test_another_set_has_another_digest(texts: set[str], data: st.DataObject) ->
 
 def test_beam_combines_with_them() -> None:
     summary, count = PartitionSummary(1, 2, 3, 2**255), StageCount(Stage.READ, "videos", 1, (("duplicate", 1),))
-    with beam.Pipeline(runner=FnApiRunner()) as root:
+    with beam_pipeline([]) as root:
         total = root | "s" >> beam.Create([summary] * 5) | beam.CombineGlobally(Sum()).without_defaults()
         none = root | "n" >> beam.Create([]) | "none" >> beam.CombineGlobally(Sum())
         stages = root | "c" >> beam.Create([count] * 5) | "stages" >> beam.CombineGlobally(SumByStage())

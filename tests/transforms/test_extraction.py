@@ -27,6 +27,7 @@ from yt8m_pipeline.data_model import Float32Array, Partition, StoredEntry, Store
 from yt8m_pipeline.decoding.facts import SampledFrame
 from yt8m_pipeline.decoding.sandbox.parent import Sandbox
 from yt8m_pipeline.extraction.inception import ANY_DIMENSIONS, FeatureExtractor
+from yt8m_pipeline.jobs.engine import beam_pipeline
 from yt8m_pipeline.store.feature_store import FeatureStore, place
 from yt8m_pipeline.store.index import IndexedFile
 from yt8m_pipeline.transforms import extraction
@@ -432,7 +433,7 @@ class TestOneCall:
         inception = Inception(model=RandomModel(random=1), image_size=16)
         with (
             pytest.raises(RuntimeError, match="UsageError: The model cannot be loaded and run"),
-            beam.Pipeline(runner=FnApiRunner()) as root,
+            beam_pipeline([]) as root,
         ):
             _ = root | beam.Create([clip]) | ExtractFeatures(store, Decoding(), inception)
         assert opened == []
@@ -443,7 +444,7 @@ class TestOneCall:
         loaded: list[Inception] = []
         monkeypatch.setattr(extraction, "load", lambda inception, _: loaded.append(inception))
         inception = Inception(model=RandomModel(random=1), image_size=16)
-        with beam.Pipeline(runner=FnApiRunner()) as root:
+        with beam_pipeline([]) as root:
             missing = root | beam.Create([replace(clip, uri=f"{clip.uri}.gone")])
             rejects = (missing | ExtractFeatures(store, Decoding(), inception)).rejects
             reasons = rejects | beam.FlatMap(lambda table: table["reason"].to_pylist())

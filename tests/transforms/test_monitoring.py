@@ -8,8 +8,8 @@ from typing import Any
 import apache_beam as beam
 import pytest
 from apache_beam.metrics.metric import MetricsFilter
-from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
+from yt8m_pipeline.jobs.engine import beam_pipeline
 from yt8m_pipeline.jobs.progress import PROGRESS
 from yt8m_pipeline.transforms.monitoring import NAMESPACE, advance, announce, say, stage_seconds, timed
 
@@ -33,7 +33,7 @@ def work(frames: int) -> int:
 @pytest.fixture(scope="module")
 def result() -> Any:
     """A finished pipeline of four videos, one of which fails."""
-    root = beam.Pipeline(runner=FnApiRunner())
+    root = beam_pipeline([])
     _ = root | beam.Create([3, 4, 0, 5]) | beam.Map(work)
     finished = root.run()
     finished.wait_until_finish()

@@ -8,8 +8,6 @@ from tempfile import TemporaryDirectory
 import apache_beam as beam
 import pyarrow as pa
 import pytest
-from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.utils.windowed_value import WindowedValue
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,6 +20,7 @@ from yt8m_pipeline.accounting.reasons import DropReason, Stage, VideoRejected
 from yt8m_pipeline.dataset import rejects as rejects_module
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.rejects import write_rejects
+from yt8m_pipeline.jobs.engine import beam_pipeline
 from yt8m_pipeline.transforms.combiners import AddCounts
 from yt8m_pipeline.transforms.dataset import SumUpRejects
 from yt8m_pipeline.transforms.ledger import Ledger, Outputs
@@ -41,7 +40,7 @@ def rejects_of_a_stage(stage: Stage, rows: int) -> pa.Table:
 def write(folder: Path, tables: list[list[pa.Table]], options: tuple[str, ...] = ()) -> dict[str, bytes]:
     """Writes the rejects of several steps of a pipeline, and gives every file."""
     layout = Layout(str(folder))
-    with beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions(list(options))) as root:
+    with beam_pipeline(options) as root:
         ledger = Ledger()
         for number, of_step in enumerate(tables):
             rejects = root | f"step {number}" >> beam.Create(of_step) | f"spread {number}" >> beam.Reshuffle()
@@ -74,7 +73,7 @@ def test_nothing_is_written_where_another_split_has_changed(tmp_path: Path) -> N
 
 
 def test_each_call_takes_what_was_booked_since_the_last(tmp_path: Path) -> None:
-    with beam.Pipeline(runner=FnApiRunner()) as root:
+    with beam_pipeline([]) as root:
         ledger = Ledger()
         for stage in (Stage.READ, Stage.DECODE):
             rejects = root | f"given of {stage}" >> beam.Create([rejects_of_a_stage(stage, 3)])

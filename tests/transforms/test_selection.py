@@ -6,7 +6,6 @@ from typing import Any
 import apache_beam as beam
 import pyarrow as pa
 import pytest
-from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
 
 from tests.selection.rows import table
@@ -14,6 +13,7 @@ from yt8m_pipeline.accounting.counts import StageCount
 from yt8m_pipeline.accounting.reasons import Stage
 from yt8m_pipeline.config import VideoSampling
 from yt8m_pipeline.data_model import Partition, StoredEntry, StoredVideo, Video
+from yt8m_pipeline.jobs.engine import beam_pipeline
 from yt8m_pipeline.selection.labels import OF_SEGMENTS
 from yt8m_pipeline.tables.reading import schema
 from yt8m_pipeline.transforms.selection import (
@@ -51,7 +51,7 @@ def test_after_a_video_failed_entities_videos_and_annotations_are_settled(failed
     left = {name: tuple(entity for entity in found if counts[entity] >= 2) for name, found in extracted.items()}
     pairs = [(name, entity) for name, found in LABELS.items() for entity in found]
     labels = [(name, entity) for name, found in left.items() for entity in found]
-    with beam.Pipeline(runner=FnApiRunner()) as root:
+    with beam_pipeline([]) as root:
         videos = root | "Videos" >> beam.Create([stored(name, *found) for name, found in extracted.items()])
         tables = root | "Entities" >> beam.Create([entities("a"), entities("b", "c")])
         frequent = tables | KeepFrequent(CONFIG, videos | CountStored(), Stage.RECOUNT)
@@ -79,7 +79,7 @@ def rows_in(count: StageCount) -> Any:
 
 def test_the_entities_that_a_partition_lacks_are_found() -> None:
     videos = [stored("u", "a", "b"), stored("v", "a", partition=Partition.VALIDATE)]
-    with beam.Pipeline(runner=FnApiRunner()) as root:
+    with beam_pipeline([]) as root:
         tables = root | "Entities" >> beam.Create([entities("a", "b")])
         lacking = root | "Videos" >> beam.Create(videos) | FindLackingEntities(tables)
         assert_that(lacking, equal_to([{"train": [], "validate": ["b"], "test": ["a", "b"]}]))
@@ -89,6 +89,6 @@ def test_the_entities_that_a_partition_lacks_are_found() -> None:
 def test_segments_are_warned_of_once(starts: list[float | None]) -> None:
     fields = {"video_id": pa.string(), "start_seconds": pa.float64()}
     rows = [table([{"video_id": "v", "start_seconds": start}], fields) for start in starts]
-    with beam.Pipeline(runner=FnApiRunner()) as root:
+    with beam_pipeline([]) as root:
         found = root | beam.Create(rows) | WarnOfSegments()
         assert_that(found, equal_to([OF_SEGMENTS] if any(start is not None for start in starts) else []))
