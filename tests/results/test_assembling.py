@@ -107,10 +107,12 @@ def test_what_a_reader_must_know_is_said(planted: tuple[Facts, dict[str, Record]
 
 
 def test_videos_that_a_transferred_model_has_learnt_from_are_told(opened: FinishedDataset, copied: Path) -> None:
-    rows = pq.read_table(copied / "dataset" / "videos.parquet")
-    turned = [{"train": "validate", "validate": "train"}.get(name, name) for name in rows["partition"].to_pylist()]
-    place = rows.schema.get_field_index("partition")
-    pq.write_table(rows.set_column(place, "partition", pa.array(turned)), copied / "dataset" / "videos.parquet")
+    path, swapped = copied / "dataset" / "videos.parquet", {"train": "validate", "validate": "train"}
+    rows = pq.read_table(path).to_pylist()
+    for row in rows:
+        part, _, rest = row["shard"].partition("-")
+        row["shard"] = f"{swapped.get(part, part)}-{rest}"
+    pq.write_table(pa.Table.from_pylist(rows, pq.read_schema(path)), path)
     other = open_dataset(str(copied / "dataset"))
     for dataset, is_told in ((other, True), (opened, False)):
         said = assemble(Shown(opened, dataset, SAMPLES, "", {}), PLANNED, Outcome()).warnings
