@@ -7,6 +7,7 @@ picture.
 
 import io
 import re
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -25,6 +26,9 @@ WIDTH_INCHES = 7.16
 
 PANELS_A_ROW = 4
 PANEL_INCHES = 1.75
+
+TITLE_CHARACTERS = 28
+"""So many characters of a title are as wide as a panel."""
 
 INK = "#010203"
 """Nearly black, and used for nothing else: the page's own text colour is put in its place."""
@@ -106,7 +110,7 @@ def _draw_curve(axes: Axes, model: Model, metric: str) -> None:
         best = values[epochs.index(model.best_epoch)]
         other.plot(model.best_epoch, best, "o", color=OURS, markersize=6, mfc="none", clip_on=False)
     other.set_ylim(0, 102)
-    axes.set_title(model.name)
+    axes.set_title(_title(model))
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
 
 
@@ -120,7 +124,7 @@ def plot_classes(models: Sequence[Model], classes: Sequence[Class]) -> str:
             values = 100 * np.array(model.average_precisions, np.float64)
             shown = ~np.isnan(values) & (videos > 0)
             axes.plot(videos[shown], values[shown], "o", color=OURS, markersize=3, alpha=0.6, markeredgewidth=0)
-            axes.set(title=model.name, xscale="log", xlim=decades, ylim=(-4, 104))
+            axes.set(title=_title(model), xscale="log", xlim=decades, ylim=(-4, 104))
             axes.xaxis.set_minor_formatter(NullFormatter())
         figure.supxlabel("train videos of the class", fontsize=8)
         figure.supylabel("average precision, per cent", fontsize=8)
@@ -145,11 +149,16 @@ def plot_calibration(models: Sequence[Model]) -> str:
             axes.plot(scores, frequencies, "-", color=OURS, linewidth=0.8)
             axes.scatter(scores, frequencies, sizes, color=OURS, linewidths=0)
             axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
-            axes.set_title(f"{model.name}\nerror {model.calibration_error or 0:.3f}")
+            axes.set_title(f"{_title(model)}\nerror {model.calibration_error or 0:.3f}")
         figure.supxlabel("mean score", fontsize=8)
         figure.supylabel("share that is a label", fontsize=8)
 
     return _svg(draw, rows * (PANEL_INCHES + 0.15) + 0.3, "calibration", "Reliability diagrams")
+
+
+def _title(model: Model) -> str:
+    """The name of a model, on two lines where it is wider than a panel."""
+    return textwrap.fill(model.name, TITLE_CHARACTERS)
 
 
 def _rows(models: Sequence[Model]) -> int:
