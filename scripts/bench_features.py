@@ -4,9 +4,9 @@
 
 The videos have 230 frames of 2,048 features, as the paper's have on average; the PCA of their frames has 1,024
 components. Each round reads and describes every video once in each way, in turns; a ratio compares neighbours of one
-round. `--fit` is the number of dimensions of the covariance whose PCA is fitted, which takes time with their third
-power: 34 s at 2,048 are 3 hours at 14,336. `--large` adds what 14,336 dimensions take beside that: the moments of one
-unit, their sum and the covariance, which need 12 GB of memory.
+round. `--fit` is the number of dimensions of the covariance whose PCA is fitted, which takes time with at most their
+third power. `--large` measures what 14,336 dimensions take beside that, and nothing else: the moments of some videos,
+the sum of two, and the covariance, which need 8 GB of memory. yt8m_pipeline/video_level/README.md has the figures.
 """
 
 import argparse
@@ -14,10 +14,13 @@ import resource
 import tempfile
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from benching import Cost, cost_of, paired, ratio_text, spread
+import numpy.typing as npt
+from benching import cost_of, paired, ratio_text, spread
 
 from yt8m_pipeline.compression.moments import Moments, grid_exponent
 from yt8m_pipeline.compression.pca import Pca
@@ -28,10 +31,10 @@ from yt8m_pipeline.dataset.tfrecord import read_records, write_record
 from yt8m_pipeline.store.failures import Source
 from yt8m_pipeline.store.feature_store import FeatureStore
 from yt8m_pipeline.store.features import VideoFeatures
-from yt8m_pipeline.video_level.statistics import by_batches, describe, normalize_length
+from yt8m_pipeline.video_level.names import Blocks
+from yt8m_pipeline.video_level.statistics import PARTS, by_batches, describe, normalize_length
 
 FRAMES, FEATURES, COMPONENTS = 230, 2048, 1024
-ALL = ("mu", "sigma", "top")
 FEW = 300
 """The train videos of a small dataset, whose PCA is fitted by their Gram matrix."""
 LARGE = 7 * FEATURES
@@ -75,22 +78,30 @@ def compare_sources(folder: Path, videos: int, rounds: int) -> None:
     def reconstructed() -> Iterator[Float32Array]:
         return by_batches(pca.inverse_transform, map(quantizer.decode, codes()))
 
-    work: dict[str, Callable[[], Cost[int]]] = {
-        "store, read": lambda: cost_of(lambda: sum(map(len, stored()))),
-        "codes, read": lambda: cost_of(lambda: sum(map(len, codes()))),
-        "codes, read and de-quantized": lambda: cost_of(lambda: sum(len(quantizer.decode(code)) for code in codes())),
-        "codes, features reconstructed": lambda: cost_of(lambda: sum(map(len, reconstructed()))),
-        "store, phi": lambda: cost_of(lambda: sum(len(describe(video, ALL)) for video in stored())),
-        "codes, phi": lambda: cost_of(lambda: sum(len(describe(video, ALL)) for video in reconstructed())),
-        "codes, phi of the coefficients": lambda: cost_of(
-            lambda: sum(len(describe(quantizer.decode(code), ALL)) for code in codes())
-        ),
+    ways: dict[str, Callable[[], Iterator[npt.NDArray[Any]]]] = {
+        "store, read": stored,
+        "codes, read": codes,
+        "codes, read and de-quantized": lambda: map(quantizer.decode, codes()),
+        "codes, features reconstructed": reconstructed,
+        "store, phi": lambda: map(phi, stored()),
+        "codes, phi": lambda: map(phi, reconstructed()),
+        "codes, phi of the coefficients": lambda: map(phi, map(quantizer.decode, codes())),
     }
+    work = {name: partial(cost_of, partial(total_length, way)) for name, way in ways.items()}
     found = {name: [cost.cpu_seconds for cost in costs] for name, costs in paired(work, rounds).items()}
     for name, seconds in found.items():
         milliseconds = 1000 * np.median(seconds) / videos
         print(f"{name:32} {milliseconds:8.2f} CPU-ms a video, spread {spread(seconds):.0%}")
     print(f"phi from codes costs {ratio_text(np.array(found['codes, phi']) / found['store, phi'])} phi from the store")
+
+
+def phi(frames: npt.NDArray[np.floating]) -> Float32Array:
+    return describe(frames, PARTS[Blocks.MU_SIGMA_TOP5])
+
+
+def total_length(way: Callable[[], Iterator[npt.NDArray[Any]]]) -> int:
+    """Takes everything that a way yields, one by one."""
+    return sum(map(len, way()))
 
 
 def frame_pca() -> Pca:

@@ -48,6 +48,10 @@ UNITS = 16
 """The number of sums of moments that workers make of φ of the train videos, each of some shards. At 14,336 dimensions
 one takes 4.9 GB of memory while it is made, and 2.5 GB when it travels: few large ones, not one for each shard."""
 
+FIT_SECONDS = 127.0
+"""The time that the decomposition of a matrix of 4,096 × 4,096 takes one core (scripts/bench_features.py). It grows
+with at most the third power of the size."""
+
 ACCUMULATORS = 4
 """The number of partial sums that the last addition meets."""
 
@@ -218,11 +222,17 @@ def _fit_by_gram(train: Sequence[Described], plan: FeaturesPlan) -> Step:
         return step
     ids = [member.video_id for described in train for member in described.members]
     rows = np.concatenate([block for described in train for block in _rows(described.file, plan)])
-    say(f"the PCA is fitted to {len(rows)} videos, by their Gram matrix")
+    say(f"the PCA is fitted to {len(rows)} videos by their Gram matrix, {_time_of_fit(len(rows))}")
     with timed(PCA):
         ordered = rows[sorted(range(len(ids)), key=ids.__getitem__)]
         pca = Pca.fit_by_gram(ordered, components=plan.told.dimensions, relative_epsilon=WHITENING, to=VECTORS)
     return save_pca(plan.journal, key, pca, "fitted", {"videos": len(rows), "by": "gram"})
+
+
+def _time_of_fit(size: int) -> str:
+    """How long the PCA takes by a matrix of this size, in words."""
+    minutes = FIT_SECONDS * (size / 4096) ** 3 / 60
+    return "which takes less than a minute" if minutes < 1 else f"which takes about {minutes:.0f} minutes"
 
 
 def _magnitudes(described: Described, plan: FeaturesPlan) -> Magnitudes:
@@ -251,7 +261,8 @@ def _fit_by_moments(files: Sequence[FileEntry], plan: FeaturesPlan, moments: Mom
     if step:
         return step
     assert moments  # noqa: S101  there are units unless the PCA is fitted
-    say(f"the PCA is fitted to {moments.count} videos, by the moments of their {moments.dimensions} values")
+    dimensions = moments.dimensions
+    say(f"the PCA is fitted to {moments.count} videos by moments of {dimensions} values, {_time_of_fit(dimensions)}")
     with timed(PCA):
         pca = Pca.fit(moments, components=plan.told.dimensions, relative_epsilon=WHITENING, to=VECTORS)
     return save_pca(plan.journal, key, pca, "fitted", {"videos": moments.count, "by": "moments"})
