@@ -13,6 +13,7 @@ from tests.video_level.example import write_features
 
 EXAMPLES = {
     "yt8m_pipeline.accounting.counts",
+    "yt8m_pipeline.baselines.settings",
     "yt8m_pipeline.chance",
     "yt8m_pipeline.compression.eigen",
     "yt8m_pipeline.compression.exact_products",

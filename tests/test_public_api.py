@@ -44,7 +44,9 @@ CLASSES = {
         "rejects", "rows", "shard", "shards", "videos", "vocabulary"
     },
     "PipelineError": {"add_note", "args", "exit_code", "parts", "told", "with_traceback"},
+    "Predicted": {"elapsed_seconds", "videos"},
     "Progress": {"announced", "count", "done", "frames", "index", "stage", "text"},
+    "Trained": {"card", "elapsed_seconds", "is_new", "plan"},
 }  # fmt: skip
 OTHERS = {"Config", "DataError", "Partition", "UsageError", "__version__"}
 

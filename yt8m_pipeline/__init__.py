@@ -14,8 +14,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from yt8m_pipeline.baselines.predicting import predict
-    from yt8m_pipeline.baselines.training import train
+    from yt8m_pipeline.baselines.predicting import Predicted, predict
+    from yt8m_pipeline.baselines.training import Trained, train
     from yt8m_pipeline.config import Config
     from yt8m_pipeline.config import load as load_config
     from yt8m_pipeline.data_model import Partition
@@ -43,7 +43,9 @@ _HOMES = {
     "FinishedDataset": "dataset.reader",
     "Partition": "data_model",
     "PipelineError": "errors",
+    "Predicted": "baselines.predicting",
     "Progress": "jobs.progress",
+    "Trained": "baselines.training",
     "UsageError": "errors",
     "build": "jobs.build",
     "collect_garbage": "jobs.garbage",
@@ -72,7 +74,9 @@ __all__ = [
     "FinishedDataset",
     "Partition",
     "PipelineError",
+    "Predicted",
     "Progress",
+    "Trained",
     "UsageError",
     "__version__",
     "build",

@@ -212,9 +212,11 @@ def test_the_best_weights_are_kept_beside_the_last(
     assert not same(best, weights(tmp_path / "three")[:2])
 
 
-def test_a_loss_that_is_no_number_is_told(separable: str, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"loss is not a number(.|\n)*epoch 1, batch(.|\n)*smaller learning_rate"):
-        train("logistic", separable, str(tmp_path), settings=["learning_rate=1e38"])
+@pytest.mark.parametrize(("batch_size", "what"), [(4, "loss is not a number"), (48, "score is not a number")])
+def test_a_loss_or_score_that_is_no_number_is_told(batch_size: int, what: str, separable: str, tmp_path: Path) -> None:
+    """With one step, the weights are no numbers only after the last loss."""
+    with pytest.raises(DataError, match=rf"{what}(.|\n)*smaller learning_rate"):
+        train("logistic", separable, str(tmp_path), settings=["learning_rate=1e38", f"batch_size={batch_size}"])
 
 
 def test_a_lack_of_memory_names_the_batch_size(separable: str, tmp_path: Path) -> None:

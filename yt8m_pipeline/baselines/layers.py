@@ -1,5 +1,6 @@
 """The layers that Keras lacks. They are registered, so that a saved model is loaded without code of its own."""
 
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from yt8m_pipeline.extraction.networks import tensorflow
@@ -13,6 +14,16 @@ Tensor: TypeAlias = Any
 
 keras.config.set_floatx("float32")  # whatever the user's keras.json says
 registered = keras.saving.register_keras_serializable("yt8m_pipeline")
+
+
+def fused(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compiles arithmetic on each number of tensors to one loop over them, by XLA, and likewise its gradient.
+
+    TensorFlow makes a pass over memory for each operation. Matrix products are not in such functions: XLA's take
+    longer than TensorFlow's. On a GPU, which needs parts of CUDA for it that are often not installed, none is used.
+    """
+    compiled: Callable[..., Any] = tf.function(function, jit_compile=not tf.config.list_physical_devices("GPU"))
+    return compiled
 
 
 @registered
@@ -68,6 +79,7 @@ class MixtureOfExperts(keras.layers.Layer):  # type: ignore[misc]
         return {**super().get_config(), "classes": self.classes, "experts": self.experts}
 
 
+@fused
 @tf.custom_gradient  # type: ignore[untyped-decorator]
 def log_odds_of_mixture(gates: Tensor, sigmoids: Tensor) -> Any:
     """log p(e|x) - log(1 - p(e|x)), and its gradient: equations 6 and 7 of the paper, without their division.

@@ -11,8 +11,8 @@ from yt8m_pipeline.baselines.checkpoints import Place, Variables, find_checkpoin
 from yt8m_pipeline.baselines.curves import write_curves
 from yt8m_pipeline.baselines.history import METRICS, Epoch, best_epoch, is_over
 from yt8m_pipeline.baselines.inputs import read, train_batches
-from yt8m_pipeline.baselines.layers import tf
-from yt8m_pipeline.baselines.models import FAMILIES, LAST, Batch, Family, Network, optimizer_of, penalised
+from yt8m_pipeline.baselines.layers import fused, tf
+from yt8m_pipeline.baselines.models import FAMILIES, LAST, Batch, Family, Network, optimizer_of, shrinkage
 from yt8m_pipeline.baselines.networks import load_network, save_network
 from yt8m_pipeline.baselines.plan import TrainingPlan
 from yt8m_pipeline.baselines.saved import BEST, CARD
@@ -72,20 +72,24 @@ class Learner:
         return [*self.network.variables, *self._optimizer.variables]
 
     def _compiled(self, family: Family, plan: TrainingPlan) -> Step:
-        """The step as one graph. On the CPU, XLA makes one loop over the weights of what else are five."""
         network, settings, videos = self.network, plan.settings, plan.source.videos(Partition.TRAIN)
+        variables = network.trainable_variables
+
+        @fused
+        def update(gradients: Sequence[Any]) -> None:
+            pairs = zip(gradients, variables, strict=True)
+            self._optimizer.apply(
+                [gradient + shrinkage(settings, variable, videos) * variable for gradient, variable in pairs], variables
+            )
 
         def step(batch: Batch) -> Any:
             with tf.GradientTape() as tape:
                 inputs = {name: value for name, value in batch.items() if name != "labels"}
                 loss = tf.reduce_mean(family.loss(settings, network(inputs, training=True), batch))
-                objective = loss + penalised(settings, network, videos)
-            gradients = tape.gradient(objective, network.trainable_variables)
-            self._optimizer.apply(gradients, network.trainable_variables)
+            update(tape.gradient(loss, variables))
             return loss
 
-        has_gpu = bool(tf.config.get_visible_devices("GPU"))
-        compiled: Step = tf.function(step, jit_compile=not has_gpu and plan.model != "lstm")
+        compiled: Step = tf.function(step)
         return compiled
 
 

@@ -6,26 +6,26 @@ it is in [0, 1] and rises with z, which is all that the metrics ask.
 
 from typing import Any, TypeAlias
 
-from yt8m_pipeline.extraction.networks import tensorflow
+from yt8m_pipeline.baselines.layers import fused, tf
 
 Tensor: TypeAlias = Any
 
-tf = tensorflow()
 
-
+@fused
 def log_loss(labels: Tensor, scores: Tensor) -> Tensor:
     """Equation 5, -g log p - (1 - g) log(1 - p), summed over classes; of equation 3, the term of each video.
 
     Args:
-        labels: float32, (…, classes), 1 for each label and 0 for the others.
+        labels: uint8, (…, classes), 1 for each label and 0 for the others.
         scores: float32, (…, classes).
     """
-    return tf.reduce_sum(tf.nn.sigmoid_cross_entropy_with_logits(labels, scores), axis=-1)
+    return tf.reduce_sum(tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(labels, tf.float32), scores), axis=-1)
 
 
+@fused
 def hinge_loss(labels: Tensor, scores: Tensor, margin: float) -> Tensor:
     """Equation 4, max(0, b - (2y - 1)ŷ), summed over classes; b is the margin."""
-    return tf.reduce_sum(tf.nn.relu(margin - (2 * labels - 1) * scores), axis=-1)
+    return tf.reduce_sum(tf.nn.relu(margin - (2 * tf.cast(labels, tf.float32) - 1) * scores), axis=-1)
 
 
 def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:

@@ -44,7 +44,7 @@ class Family:
 
     def loss(self, settings: Settings, scores: Tensor, batch: Batch) -> Tensor:
         """The loss of each video: float32, (videos,)."""
-        labels = tf.cast(batch["labels"], tf.float32)
+        labels = batch["labels"]
         if self.weigh is None:
             return _loss(settings, labels, scores)
         each = _loss(settings, tf.broadcast_to(labels[:, tf.newaxis], tf.shape(scores)), scores)
@@ -67,21 +67,18 @@ def _loss(settings: Settings, labels: Tensor, scores: Tensor) -> Tensor:
     return losses.log_loss(labels, scores)
 
 
-def penalised(settings: Settings, network: Network, videos: int) -> Tensor:
-    """What is added to the mean loss: of linear models λ/N times the squared weights, of DBoF half its weight decay.
+def shrinkage(settings: Settings, variable: Any, videos: int) -> float:
+    """How much of a weight is added to its gradient: the gradient of the penalty, divided by the weight.
 
-    λ is that of equation 3, whose loss is a sum over the N train videos. It counts the biases, which there are the
-    weights of a coordinate that is always 1. Weight decay is of the matrices alone.
+    Of linear models the penalty is λ/N times the squared weights, beside the mean loss: equation 3 has λ times, beside
+    the sum over the N train videos. It counts the biases, which there are the weights of a coordinate that is always 1.
+    Weight decay is of the matrices alone.
     """
     if isinstance(settings, LogisticSettings):
-        return settings.penalty / videos * _squares(network.trainable_variables)
-    if isinstance(settings, DbofSettings):
-        return settings.weight_decay / 2 * _squares([var for var in network.trainable_variables if len(var.shape) > 1])
-    return tf.constant(0.0)
-
-
-def _squares(variables: list[Any]) -> Tensor:
-    return tf.add_n([tf.reduce_sum(tf.square(tf.convert_to_tensor(variable))) for variable in variables])
+        return 2 * settings.penalty / videos
+    if isinstance(settings, DbofSettings) and len(variable.shape) > 1:
+        return settings.weight_decay
+    return 0.0
 
 
 def optimizer_of(settings: Settings) -> Any:

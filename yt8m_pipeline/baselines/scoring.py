@@ -11,6 +11,7 @@ from yt8m_pipeline.baselines.models import Family, Network
 from yt8m_pipeline.baselines.settings import Settings
 from yt8m_pipeline.baselines.sources import Source
 from yt8m_pipeline.data_model import Float32Array, Partition, UInt8Array
+from yt8m_pipeline.errors import DataError
 from yt8m_pipeline.evaluation.batch import Batch
 from yt8m_pipeline.evaluation.metrics import Evaluation
 
@@ -45,7 +46,9 @@ class Scorer:
         for batch in read(partition_batches(source, settings, partition), source.dataset.layout.root):
             scores = self._score({name: batch[name] for name in ("features", "counts") if name in batch})
             ids = [video_id.decode() for video_id in batch["id"].numpy().tolist()]
-            yield Scored(ids, scores.numpy(), batch["labels"].numpy())
+            found = Scored(ids, scores.numpy(), batch["labels"].numpy())
+            _require_numbers(found)
+            yield found
 
     def evaluation(self, source: Source, settings: Settings, partition: Partition) -> Evaluation:
         """The metrics of a partition, by the labels in its records, as `evaluation.evaluating.evaluate` finds them."""
@@ -54,3 +57,14 @@ class Scorer:
             for found in self.scores(source, settings, partition)
         )
         return Evaluation.from_batches(batches, source.classes)
+
+
+def _require_numbers(found: Scored) -> None:
+    wrong = np.isnan(found.scores).any(axis=1)
+    if wrong.any():
+        raise DataError(
+            what="A score is not a number",
+            where=found.video_ids[int(wrong.argmax())],
+            why="the weights have grown beyond all bounds, or a feature is no number",
+            fix="train in a new folder with a smaller learning_rate",
+        )
