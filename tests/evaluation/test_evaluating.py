@@ -14,7 +14,13 @@ from yt8m_pipeline import open_dataset
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.reader import FinishedDataset
 from yt8m_pipeline.errors import DataError, PipelineError, UsageError
-from yt8m_pipeline.evaluation.evaluating import evaluate, poisson_weights, read_truth
+from yt8m_pipeline.evaluation.batch import Batch
+from yt8m_pipeline.evaluation.bootstrap import Sampled, poisson_weights
+from yt8m_pipeline.evaluation.confusions import Confusions
+from yt8m_pipeline.evaluation.evaluating import evaluate
+from yt8m_pipeline.evaluation.examples import Examples
+from yt8m_pipeline.evaluation.studying import study
+from yt8m_pipeline.evaluation.truth import read_rated, read_truth
 
 VALIDATE = Partition.VALIDATE
 
@@ -144,6 +150,90 @@ def test_bootstrap_intervals_hold_the_value_and_depend_on_the_ids_alone(
     assert np.ptp(reports[0].intervals["map"]) > 0
 
 
+def test_a_difference_is_paired_over_the_videos(opened: FinishedDataset, tmp_path: Path) -> None:
+    ids, labels = ids_and_labels(opened, "train")
+    noisy = np.where(np.random.default_rng(1).random(labels.shape) < 0.7, labels, 0.5)
+    better = noisy.copy()
+    better[0] = labels[0]
+    paths = [write(tmp_path / f"{number}.parquet", ids, rows.tolist()) for number, rows in enumerate((noisy, better))]
+    worse, best = (evaluate(opened.layout.root, path, "train", bootstrap=20) for path in paths)
+    found = {name: best.metrics[name] - worse.metrics[name] for name in best.metrics}
+    for name, difference in found.items():
+        pairs = zip(best.metrics[name].samples, worse.metrics[name].samples, strict=True)
+        by_hand = [one - other for one, other in pairs]
+        assert difference.value == best.evaluation.values[name] - worse.evaluation.values[name]
+        assert difference.interval == tuple(np.quantile(by_hand, [0.025, 0.975]))
+    assert np.ptp(found["perr"].interval) < np.ptp(best.intervals["perr"])
+    assert (best.metrics["map"] - best.metrics["map"]).interval == (0, 0)
+
+
+def test_only_as_many_samples_have_a_difference() -> None:
+    with pytest.raises(ValueError, match="shorter than"):
+        _ = Sampled(0.5, (0.4, 0.6)) - Sampled(0.5, (0.4,))
+    assert np.isnan((Sampled(0.5) - Sampled(0.25)).interval[0])
+    assert Sampled(0.5, (float("nan"), 0.5)).interval == (0.5, 0.5)
+
+
+def rate(path: Path, ids: list[Any], labels: list[Any]) -> str:
+    if path.suffix == ".parquet":
+        pq.write_table(pa.table({"video_id": ids, "labels": labels}), path)
+    else:
+        rows = [f"{video_id},{';'.join(map(str, row))}" for video_id, row in zip(ids, labels, strict=True)]
+        path.write_text("\n".join(["video_id,labels", *rows]) + "\n")
+    return str(path)
+
+
+@pytest.mark.parametrize("name", ["rated.parquet", "rated.csv"])
+@pytest.mark.parametrize("by_id", [True, False])
+def test_human_ratings_are_another_truth(opened: FinishedDataset, tmp_path: Path, name: str, by_id: bool) -> None:
+    ids, labels = ids_and_labels(opened, "train")
+    entities = [entity.entity_id for entity in opened.vocabulary]
+    other = (np.flatnonzero(labels[0])[0] + 1) % len(entities)
+    given = [[other], [], np.flatnonzero(labels[2]).tolist()]
+    rows = [[entities[index] if by_id else int(index) for index in row] for row in given]
+    rated = rate(tmp_path / name, ids[:3][::-1], rows[::-1])
+    truth = read_rated(opened, rated)
+    order = np.argsort(ids[:3])
+    assert truth.video_ids.to_pylist() == sorted(ids[:3])
+    assert [np.flatnonzero(row).tolist() for row in truth.of(np.arange(3))] == [given[row] for row in order]
+    predictions = write(tmp_path / "p.parquet", ids, np.eye(len(entities))[[other] * len(ids)].tolist())
+    report = evaluate(opened.layout.root, predictions, rated=rated)
+    assert (report.videos, report.missing, report.unknown) == (3, 0, len(ids) - 3)
+    assert report.evaluation.hits.at(1) == pytest.approx((1 + (other in given[2])) / 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "why"),
+    [
+        ("r.csv", "video_id,labels\na,/m/none\n", "'/m/none' is no label"),
+        ("r.csv", "video_id,labels\na,0\na,1\n", "row 2"),
+        ("r.csv", "video_id,labels\n,0\n", "row 1"),
+        ("r.csv", "id,labels\na,0\n", "its columns are id, labels"),
+        ("r.csv", "", "its columns are none"),
+        ("r.csv", b"video_id,labels\n\xff,0\n", "utf-8"),
+        ("r.parquet", "none", "Parquet"),
+        ("r.json", "{}", "ends in .json"),
+        ("r.csv", None, "no such file"),
+    ],
+)
+def test_bad_ratings_are_named(
+    opened: FinishedDataset, tmp_path: Path, name: str, text: str | bytes | None, why: str
+) -> None:
+    if text is not None:
+        (tmp_path / name).write_bytes(text.encode() if isinstance(text, str) else text)
+    with pytest.raises(PipelineError, match=why):
+        read_rated(opened, str(tmp_path / name))
+
+
+def test_a_study_reads_what_the_metrics_read(opened: FinishedDataset, tmp_path: Path) -> None:
+    ids, labels = ids_and_labels(opened, "train")
+    scores = np.random.default_rng(2).random(labels.shape)
+    path = write(tmp_path / "p.parquet", [*ids[1:], "stranger"], [*scores[1:].tolist(), scores[0].tolist()])
+    found, whole = study(opened.layout.root, path, "train", examples=2), Batch.of(scores[1:], labels[1:])
+    assert np.array_equal(found.confusions.counts, Confusions.from_batch(whole).counts)
+    assert found.examples == Examples.from_batch(ids[1:], whole, 2)
+
+
 def test_poisson_weights_have_mean_and_variance_one() -> None:
     weights = poisson_weights([str(number) for number in range(40_000)], 7)
     assert (weights.mean(), weights.var()) == (pytest.approx(1, abs=0.03), pytest.approx(1, abs=0.05))
@@ -160,6 +250,11 @@ def test_the_command_prints_tables_or_json(opened: FinishedDataset, tmp_path: Pa
     shown = run("evaluate", opened.layout.root, path, "--bootstrap", "3")
     assert shown.returncode == 0
     assert {"best classes", "worst classes"} <= set(shown.stdout.splitlines())
+    rated = rate(tmp_path / "rated.csv", ids[:2], [[0], [1]])
+    printed = json.loads(run("evaluate", opened.layout.root, path, "--rated", rated, "--json").stdout)
+    assert printed["missing_videos"] == 1
+    both = run("evaluate", opened.layout.root, path, "--rated", rated, "--partition", "test")
+    assert four_parts(both)[1] == "--partition and --rated"
     refused = run("evaluate", opened.layout.root, str(tmp_path / "none.csv"))
     assert refused.returncode == 2
     assert "no predictions" in four_parts(refused)[0]

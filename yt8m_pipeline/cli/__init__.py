@@ -23,6 +23,7 @@ from yt8m_pipeline.cli import (
     features,
     init,
     probing,
+    results,
     stats,
     store,
     streams,
@@ -40,7 +41,7 @@ CLOSED_PIPE = 141
 """The exit code that shells give to a program whose output nobody reads any more (`| head -1`): 128 + SIGPIPE."""
 LINGER_SECONDS = 10.0
 """The time that threads have to end in a command that was stopped; those of Beam that do take about 1 s."""
-RESUMABLE = ("build", "rebuild-split", "export", "extract", "features", "train")
+RESUMABLE = ("build", "rebuild-split", "export", "extract", "features", "train", "results")
 BEAM = {"allow_extra_args": True}
 
 app = typer.Typer(
@@ -64,6 +65,7 @@ app.command()(datasets.inspect)
 app.command()(training.train)
 app.command()(training.predict)
 app.command()(evaluating.evaluate)
+app.command()(results.results)
 app.command()(probing.probe)
 app.add_typer(configs.app, name="config")
 app.add_typer(stats.app, name="stats")

@@ -6,6 +6,7 @@ import typer
 
 from yt8m_pipeline.cli.console import KNOWN_PLACE, AsJson, Dataset, rounded, show
 from yt8m_pipeline.data_model import Partition
+from yt8m_pipeline.errors import UsageError
 
 if TYPE_CHECKING:
     from yt8m_pipeline.evaluation.evaluating import Report
@@ -20,7 +21,17 @@ def evaluate(
         str, typer.Argument(metavar="PREDICTIONS", help="A table of them, .parquet or .csv.", **KNOWN_PLACE)
     ],
     *,
-    partition: Annotated[Partition, typer.Option(help="Whose labels they are compared with.")] = Partition.VALIDATE,
+    partition: Annotated[
+        Partition | None, typer.Option(help="Whose labels they are compared with. [default: validate]")
+    ] = None,
+    rated: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TABLE",
+            help="Compare them with labels that people gave: a .parquet or .csv with the columns video_id and labels, "
+            "which are entity ids or label indices.",
+        ),
+    ] = None,
     threshold: Annotated[
         float, typer.Option(min=0.0001, max=1, help="The score from which a class counts as predicted, in `classes`.")
     ] = 0.5,
@@ -35,7 +46,14 @@ def evaluate(
     """Compare anybody's predictions with the labels of a partition: mAP, Hit@k, PERR (paper 5.1) and GAP@20."""
     from yt8m_pipeline.evaluation.evaluating import evaluate as compare
 
-    report = compare(dataset, predictions, partition, bootstrap=bootstrap)
+    if partition and rated:
+        raise UsageError(
+            what="There are two truths to compare with",
+            where="--partition and --rated",
+            why="the human ratings take the place of the labels of a partition",
+            fix="leave one of the two out",
+        )
+    report = compare(dataset, predictions, partition or Partition.VALIDATE, rated=rated, bootstrap=bootstrap)
     classes = _classes(report, threshold)
     facts = {**_values(report), **_ids(report)}
     if as_json:
@@ -43,7 +61,8 @@ def evaluate(
     else:
         known = sorted((row for row in classes if row["positives"]), key=lambda row: -row["average_precision"])
         tables = {"best classes": known[:SHOWN_CLASSES], "worst classes": known[-SHOWN_CLASSES:][::-1]}
-        show({**facts, **tables}, as_json, f"{predictions}, {partition.value}: {report.videos} videos")
+        truth = rated or (partition or Partition.VALIDATE).value
+        show({**facts, **tables}, as_json, f"{predictions}, {truth}: {report.videos} videos")
 
 
 def _values(report: "Report") -> dict[str, Any]:

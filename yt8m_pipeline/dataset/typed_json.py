@@ -38,7 +38,7 @@ def from_json(kind: type[T], value: Any) -> T:
     """Makes a value of a type out of what `json.loads` gave.
 
     Args:
-        kind: A dataclass, a StrEnum, int, float, str, `tuple[X, ...]`, a Mapping, `X | None`, or Any.
+        kind: A dataclass, a StrEnum, bool, int, float, str, `tuple[X, ...]`, a Mapping, `X | None`, or Any.
         value: The parsed JSON.
 
     Raises:
@@ -158,6 +158,12 @@ def _text(value: Any) -> str:
     return cast(str, _require(value, str, "a text"))
 
 
+def _boolean(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise WrongJson(f"{str(value)[:40]!r} is not true or false")
+    return value
+
+
 def _number(value: Any) -> float:
     try:
         return float(_require(value, (int, float), "a number"))
@@ -167,6 +173,7 @@ def _number(value: Any) -> float:
 
 _SIMPLE: Mapping[Any, Convert] = {
     str: _text,
+    bool: _boolean,
     int: lambda value: _require(value, int, "a whole number"),
     float: _number,
 }
