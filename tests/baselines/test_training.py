@@ -219,8 +219,8 @@ def test_a_loss_or_score_that_is_no_number_is_told(batch_size: int, what: str, s
 
 
 def test_a_lack_of_memory_names_the_batch_size(separable: str, tmp_path: Path) -> None:
-    """11 TB for the activations of 48 videos."""
-    settings = ["projection=2000000", "hidden=2"]
+    """38 TB for the activations of 48 videos of 10,000 frames, most of which are padding."""
+    settings = ["frames=10000", "projection=20000", "hidden=2"]
     with pytest.raises(DataError, match=r"not enough memory(.|\n)*--set batch_size=64"):
         train("dbof", separable, str(tmp_path), settings=settings)
 
