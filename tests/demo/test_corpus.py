@@ -23,7 +23,7 @@ from yt8m_pipeline.demo.corpus import CorpusSummary, write_corpus
 from yt8m_pipeline.demo.encoding import encode, timeline
 from yt8m_pipeline.demo.entities import DEPICTED, ENTITIES
 from yt8m_pipeline.demo.scenes import frames
-from yt8m_pipeline.demo.videos import BROKEN, Defect, DemoVideo, plan_videos
+from yt8m_pipeline.demo.videos import BROKEN, Defect, DemoVideo, plan_videos, with_wrong_labels
 from yt8m_pipeline.errors import UsageError
 
 VIDEOS, SECONDS = 24, 2.0
@@ -357,3 +357,25 @@ class TestFolder:
         with pytest.raises(UsageError, match=r"too small[^$]*23 is below 24"):
             write_corpus(tmp_path / "new", videos=23)
         assert not list(tmp_path.iterdir())
+
+
+def test_wrong_labels_are_as_many_as_asked_for_and_replace_those_of_what_is_seen() -> None:
+    depicted = {entity.entity_id for entity in DEPICTED}
+    planned = plan_videos(400, SECONDS, 0)
+    labels = [len(depicted & {*video.labels}) for video in planned]
+    for share in (0.0, 0.2, 1.0):
+        wrong = [with_wrong_labels(video, share) for video in planned]
+        lost = [
+            len(depicted & ({*video.labels} - {*other.labels})) for video, other in zip(planned, wrong, strict=True)
+        ]
+        assert sum(lost) / sum(labels) == pytest.approx(share, abs=0.04)
+        assert all({*video.labels} - depicted <= {*other.labels} for video, other in zip(planned, wrong, strict=True))
+    assert wrong == [with_wrong_labels(video, 1.0) for video in planned]
+
+
+def test_wrong_labels_stand_in_the_tables_and_change_no_picture(corpus: Corpus, tmp_path: Path) -> None:
+    write_corpus(tmp_path / "wrong", videos=VIDEOS, seconds=SECONDS, label_noise=0.5)
+    before, after = (root / "annotations.csv" for root in (corpus.root, tmp_path / "wrong"))
+    assert before.read_text() != after.read_text()
+    for video in corpus.whole:
+        assert corpus.path(video).read_bytes() == (tmp_path / "wrong" / video.uri).read_bytes()

@@ -18,6 +18,10 @@ def demo(
     seconds: Annotated[float, typer.Option(min=2, max=40, help="Their typical length.")] = 10.0,
     seed: Annotated[int, typer.Option(min=0, help="Another seed gives another corpus.")] = 0,
     nested_labels: Annotated[bool, typer.Option(help="Labels inside the videos table, no annotations table.")] = False,
+    *,
+    label_noise: Annotated[
+        float, typer.Option(min=0, max=1, help="The share of wrong labels, which no model can learn to tell.")
+    ] = 0.0,
     as_json: AsJson = False,
 ) -> None:
     """Write a tiny corpus: the four tables and real, encoded, learnable videos."""
@@ -31,6 +35,7 @@ def demo(
             seconds=seconds,
             seed=seed,
             nested_labels=nested_labels,
+            label_noise=label_noise,
             progress=lambda _, total: bars.update("encode", total=total, done=1),
         )
     settings = [] if folder.absolute() == SMOKE_ROOT.absolute() else [f"tables.root={folder.absolute()}"]

@@ -18,7 +18,7 @@ from yt8m_pipeline.demo.encoding import encode, timeline, write_audio_only, writ
 from yt8m_pipeline.demo.entities import ENTITIES
 from yt8m_pipeline.demo.scenes import frames
 from yt8m_pipeline.demo.signatures import SIGNATURES
-from yt8m_pipeline.demo.videos import Defect, DemoVideo, plan_videos
+from yt8m_pipeline.demo.videos import Defect, DemoVideo, plan_videos, with_wrong_labels
 from yt8m_pipeline.errors import DataError, UsageError
 
 MIN_VIDEOS = 24
@@ -71,6 +71,7 @@ def write_corpus(
     seconds: float = 10.0,
     seed: int = 0,
     nested_labels: bool = False,
+    label_noise: float = 0.0,
     progress: Callable[[int, int], None] | None = None,
 ) -> CorpusSummary:
     """Writes the tables and videos; the same arguments make the same bytes. A folder that holds them is left alone.
@@ -81,6 +82,8 @@ def write_corpus(
         seconds: Their typical length: half to one and a half times as much.
         seed: Another seed gives other ids and pictures.
         nested_labels: Labels in the videos table, and no annotations table.
+        label_noise: The share of the labels of what is seen that are wrong, as those of machines are (paper §3): no
+            model can learn to tell these, so that metrics are below 1.
         progress: Called with (videos written, videos in all).
 
     Raises:
@@ -96,11 +99,12 @@ def write_corpus(
         )
     planned = plan_videos(videos, seconds, seed)
     summary = _summarize(planned)
-    mark = json.dumps({"videos": videos, "seconds": seconds, "seed": seed, "nested_labels": nested_labels})
+    arguments = {"videos": videos, "seconds": seconds, "seed": seed, "nested_labels": nested_labels}
+    mark = json.dumps(arguments | ({"label_noise": label_noise} if label_noise else {}))
     with _writing(root):
         if _holds(root, mark):
             return summary
-        _write_tables(root, planned, nested_labels)
+        _write_tables(root, [with_wrong_labels(video, label_noise) for video in planned], nested_labels)
         for index, video in enumerate(planned):
             _write_file(root / video.uri, video, [seed, index])
             if progress:

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from fractions import Fraction
 from itertools import count
@@ -86,6 +86,24 @@ def plan_videos(videos: int, seconds: float, seed: int) -> list[DemoVideo]:
     whole = videos - len(ENCODED_BEFORE_DECODING) - surplus
     defects = [*(None,) * (whole - 1), Defect.SCARCE, *(Defect.SURPLUS,) * surplus, *ENCODED_BEFORE_DECODING, *BROKEN]
     return [_video(index, defect, seconds, seed) for index, defect in enumerate(defects)]
+
+
+def with_wrong_labels(video: DemoVideo, share: float) -> DemoVideo:
+    """The video with so many of the labels of what is seen exchanged for those of something else, by chance.
+
+    The hash of the video and the label decides, so that a larger share has all wrong labels of a smaller one.
+    """
+    labels = tuple(_perhaps_wrong(video, entity_id, share) for entity_id in video.labels)
+    return replace(video, labels=tuple(dict.fromkeys(labels)))
+
+
+def _perhaps_wrong(video: DemoVideo, entity_id: str, share: float) -> str:
+    depicted = [entity.entity_id for entity in DEPICTED]
+    chance = salted_hash("wrong", f"{video.video_id}/{entity_id}")
+    if entity_id not in depicted or chance / 2**64 >= share:
+        return entity_id
+    others = [other for other in depicted if other not in video.labels]
+    return others[chance % len(others)]
 
 
 def _video(index: int, defect: Defect | None, seconds: float, seed: int) -> DemoVideo:
