@@ -2,9 +2,9 @@
 
     python scripts/bench_report.py DATASET FOLDER --videos 8000000 --classes 4800
 
-writes into FOLDER the finished dataset DATASET with another videos.parquet and vocabulary.csv: so many synthetic videos,
-whose labels follow a Zipf distribution of exponent 0.8, 1.8 for a video on average, and so many classes of 24 verticals.
-A process of its own then runs `yt8m report` on it. The manifest keeps the numbers of DATASET.
+writes into FOLDER the finished dataset DATASET with another videos.parquet and vocabulary.csv: so many synthetic
+videos, whose labels follow a Zipf distribution of exponent 0.8, 1.8 for a video on average, and so many classes of 24
+verticals. A process of its own then runs `yt8m report` on it. The manifest keeps the numbers of DATASET.
 """
 
 import argparse
@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from yt8m_pipeline.data_model import Int64Array
 from yt8m_pipeline.dataset.index import VIDEOS, VOCABULARY_COLUMNS
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.manifest import mark_complete
@@ -68,7 +69,7 @@ def write_synthetic(dataset: Path, folder: Path, videos: int, classes: int) -> N
     _seal(folder)
 
 
-def _rows(start: int, number: int, classes: int) -> tuple[pa.Table, np.ndarray]:
+def _rows(start: int, number: int, classes: int) -> tuple[pa.Table, Int64Array]:
     """Rows of videos.parquet, and how many train videos of them each class has."""
     random = np.random.default_rng(start)
     parts = random.choice(3, number, p=(0.7, 0.2, 0.1))

@@ -64,7 +64,8 @@ LIBRARIES: Mapping[str, set[str]] = {
     "tensorflow": {"extraction.execution", "extraction.networks", "dataset.tf_reader"},
     "tensorflow_hub": {"extraction.networks"},
     "torch": {"dataset.torch_reader"},
-    "matplotlib": {"report.figures"},
+    "matplotlib": {"report.figures", "report.dataset_figures"},
+    "wordcloud": {"report.tag_cloud"},
     "typer": {"cli"},
 }
 """The folders and rooms that may import a heavy library."""

@@ -22,6 +22,7 @@ from yt8m_pipeline.cli import (
     extracting,
     init,
     probing,
+    reporting,
     stats,
     store,
     streams,
@@ -60,6 +61,7 @@ app.command()(converting.convert)
 app.command()(datasets.inspect)
 app.command()(evaluating.evaluate)
 app.command()(probing.probe)
+app.command()(reporting.report)
 app.add_typer(configs.app, name="config")
 app.add_typer(stats.app, name="stats")
 app.add_typer(store.app, name="store")

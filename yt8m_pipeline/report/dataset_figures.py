@@ -12,10 +12,7 @@ import numpy as np
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
-from matplotlib.patches import PathPatch
-from matplotlib.textpath import TextPath
-from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from yt8m_pipeline.data_model import Int64Array
 from yt8m_pipeline.errors import printable
@@ -26,7 +23,7 @@ from yt8m_pipeline.report.statistics import DatasetStatistics
 from yt8m_pipeline.report.tag_cloud import HEIGHT, WIDTH, lay_out
 from yt8m_pipeline.report.zipf import fit_zipf, zipf_shares
 
-INK, FILL, ACCENT = "#33475b", "#8fa1b7", "#0b5fa5"
+INK, GREY, FILL, ACCENT = "#33475b", "#66788b", "#8fa1b7", "#0b5fa5"
 """The colours of marks, of bars, and of what a figure is about. Their lightness differs, so grey prints tell them."""
 
 TAGS = 200
@@ -41,7 +38,7 @@ ROW_INCHES, EDGE_INCHES = 0.145, 0.55
 LONGEST_NAME = 32
 """The characters of a name that a figure shows."""
 
-SPARSE_LOOK: Mapping[str, Any] = {**LOOK, "text.parse_math": False}
+PLAIN_LOOK: dict[str, Any] = {**LOOK, "text.parse_math": False}
 """Names of strangers are text, and never formulas."""
 
 FONT = str(Path(mpl.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"))
@@ -92,7 +89,7 @@ def draw_figures(statistics: DatasetStatistics, known: Sequence[KnownDataset], n
 
 def render(draw: Callable[[Figure], None], width: float, height: float) -> dict[Format, bytes]:
     """Draws a figure as SVG and PNG; sizes in inches. The letters that the font lacks are boxes."""
-    with style.context(["default", SPARSE_LOOK]), warnings.catch_warnings():
+    with style.context(["default", PLAIN_LOOK]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from")
         figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
         draw(figure)
@@ -115,8 +112,17 @@ def _height(rows: int) -> float:
     return EDGE_INCHES + ROW_INCHES * max(rows, 2)
 
 
+def short_number(value: float, _: int = 0) -> str:
+    """A number of an axis.
+
+    >>> short_number(10_000), short_number(2_500_000)
+    ('10,000', '2.5 M')
+    """
+    return f"{value / 1e6:,g} M" if value >= 1e6 else f"{value:,.0f}"
+
+
 def _plain_numbers(axis: Any) -> None:
-    axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axis.set_major_formatter(FuncFormatter(short_number))
 
 
 def _name_rows(axes: Axes, names: Sequence[str]) -> None:
@@ -129,8 +135,8 @@ def _name_rows(axes: Axes, names: Sequence[str]) -> None:
 def _log_axis(axes: Axes, label: str) -> None:
     axes.set_xscale("log")
     axes.set_xlabel(label)
-    axes.xaxis.set_major_locator(mpl.ticker.LogLocator(10, numticks=6))
-    axes.xaxis.set_minor_locator(mpl.ticker.NullLocator())
+    axes.xaxis.set_major_locator(LogLocator(10, numticks=6))
+    axes.xaxis.set_minor_locator(NullLocator())
     _plain_numbers(axes.xaxis)
 
 
@@ -168,7 +174,7 @@ def _tag_cloud(statistics: DatasetStatistics) -> Drawing:
     for index in top:
         text = shown(statistics.entities[index].name)
         numbers[text] = numbers.get(text, 0) + int(counts[index])
-    words = lay_out(numbers, FONT)
+    words, points = lay_out(numbers, FONT), 2 * COLUMN_INCHES * 72 / WIDTH
 
     def draw(figure: Figure) -> None:
         figure.set_layout_engine("none")
@@ -176,10 +182,8 @@ def _tag_cloud(statistics: DatasetStatistics) -> Drawing:
         axes.set(xlim=(0, WIDTH), ylim=(HEIGHT, 0), aspect="equal")
         axes.set_axis_off()
         for place, word in enumerate(words):
-            path = TextPath((0, 0), word.text, size=word.size, prop=FontProperties(fname=FONT))
-            upright = mpl.transforms.Affine2D().scale(1, -1).translate(word.left, word.baseline)
-            colour = (ACCENT, INK, FILL)[place % 3]
-            axes.add_patch(PathPatch(path, transform=upright + axes.transData, color=colour, linewidth=0))
+            colour = (ACCENT, INK, GREY)[place % 3]
+            axes.text(word.left, word.baseline, word.text, size=word.size * points, color=colour, va="baseline")
 
     caption = (
         f"The size of a name is proportional to the number of its videos. Of the top {len(top)} entities, "
@@ -196,8 +200,7 @@ def _specificity(counts: Mapping[str, int]) -> Drawing:
         axes = figure.subplots()
         bars = axes.bar(list(counts), list(counts.values()), width=0.6, color=FILL)
         axes.bar_label(bars, fmt="{:,.0f}", fontsize=6)
-        axes.set_ylabel("entities")
-        axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
+        axes.set(ylabel="entities", yticks=[])
 
     caption = "Entities by equal ranges of the mean score of their raters."
     files = render(draw, COLUMN_INCHES, 2)
@@ -211,15 +214,15 @@ def _ranks(counts: Int64Array) -> Drawing:
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        axes.plot(ranks, ranked, "." if len(ranked) < 500 else "-", color=INK, markersize=3, label="entities")
+        axes.plot(ranks, ranked, ".", color=FILL, markersize=5, label="entities")
         if exponent is not None:
             fitted = zipf_shares(exponent, len(ranked)) * ranked.sum()
-            axes.plot(ranks, fitted, "--", color=ACCENT, linewidth=0.9, label=f"Zipf, exponent {exponent:.3g}")
+            axes.plot(ranks, fitted, "--", color=INK, linewidth=0.9, label=f"Zipf, exponent {exponent:.3g}")
             axes.legend()
         axes.set(yscale="log", ylabel="videos")
         _log_axis(axes, "rank of the entity")
         _plain_numbers(axes.yaxis)
-        axes.yaxis.set_minor_locator(mpl.ticker.NullLocator())
+        axes.yaxis.set_minor_locator(NullLocator())
 
     fit = "" if exponent is None else f" The line is the Zipf distribution of greatest likelihood, {exponent:.3g}."
     caption = f"Entities by the number of their videos; both axes are logarithmic.{fit}"

@@ -1,4 +1,7 @@
-"""Plots for papers: a column wide, and the same bytes every time. This is the only module that imports matplotlib."""
+"""Plots for papers: a column wide, and the same bytes every time.
+
+Only this module and `dataset_figures` import matplotlib.
+"""
 
 import io
 from collections.abc import Mapping

@@ -84,9 +84,15 @@ class VideoCounts:
     @classmethod
     def zero(cls, classes: int, verticals: int) -> "VideoCounts":
         parts = len(PARTITIONS)
-        spreads = map(Spread.zero, (LABEL_BINS, FRAME_BINS, SECOND_BINS))
-        labels, of_verticals = np.zeros((parts, classes), np.int64), np.zeros(verticals, np.int64)
-        return cls(labels, of_verticals, *spreads, np.zeros(parts, np.int64), np.zeros(parts))
+        return cls(
+            labels=np.zeros((parts, classes), np.int64),
+            verticals=np.zeros(verticals, np.int64),
+            labels_per_video=Spread.zero(LABEL_BINS),
+            frames=Spread.zero(FRAME_BINS),
+            seconds=Spread.zero(SECOND_BINS),
+            salvaged=np.zeros(parts, np.int64),
+            lost=np.zeros(parts),
+        )
 
     def __add__(self, other: "VideoCounts") -> "VideoCounts":
         return VideoCounts(
@@ -287,7 +293,7 @@ class VideoCounter:
             frames=Spread.of(parts, frames, FRAME_BINS),
             seconds=Spread.of(parts[is_known], seconds[is_known], SECOND_BINS),
             salvaged=np.bincount(parts[lost > 0], minlength=len(PARTITIONS)),
-            lost=np.bincount(parts, lost, minlength=len(PARTITIONS)),
+            lost=np.bincount(parts, lost, minlength=len(PARTITIONS)).astype(np.float64),
         )
 
     def count_withheld(self, batch: pa.RecordBatch) -> VideoCounts:

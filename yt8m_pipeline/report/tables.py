@@ -55,13 +55,24 @@ class Table:
         """The rows as CSV, where no cell is a formula."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(self.rows[0] if self.rows else [])
+        writer.writerows([self.rows[0]] if self.rows else [])
         writer.writerows([_inert(cell) for cell in row.values()] for row in self.rows)
         return text.getvalue().encode()
 
     def to_json(self) -> bytes:
         values = {"title": self.title, "note": self.note, "rows": self.rows}
         return (json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def shown_number(cell: float | None) -> str:
+    """A number as people read it; nothing for what is not known.
+
+    >>> shown_number(8264650), shown_number(0.7002), shown_number(None)
+    ('8,264,650', '0.7002', '')
+    """
+    if cell is None:
+        return ""
+    return f"{cell:,}" if isinstance(cell, int) else f"{cell:,.4g}"
 
 
 def _inert(cell: Cell) -> Cell:
@@ -120,6 +131,10 @@ def _counted(statistics: DatasetStatistics) -> str:
     return f"Labels are those of {counted}.{withheld} An empty cell is not known, or not in the paper."
 
 
+def _counted_places(statistics: DatasetStatistics) -> list[tuple[int, Partition]]:
+    return [(place, part) for place, part in enumerate(PARTITIONS) if part in statistics.counted]
+
+
 def known_datasets(statistics: DatasetStatistics, known: Sequence[KnownDataset], name: str) -> Table:
     """The numbers of Figure 2."""
     own = KnownDataset(name, 0, "videos", len(statistics.entities), statistics.videos.frames.number, "this dataset")
@@ -131,7 +146,7 @@ def top_entities(statistics: DatasetStatistics) -> Table:
     """The paper's Table 1: the entities of each vertical with most videos."""
     counts, of = statistics.videos_of_entities, statistics.entities_of_verticals()
     everything = {**of, "Full vocabulary": statistics.by_videos()}
-    rows = [
+    rows: list[Row] = [
         {
             "vertical": vertical,
             **{
@@ -210,10 +225,10 @@ def labels_per_video(statistics: DatasetStatistics) -> Table:
     """How many videos have how many labels."""
     counts = statistics.videos.labels_per_video.counts
     last = counts.shape[1] - 1
-    rows = [
+    rows: list[Row] = [
         {
             "labels": f"{number} or more" if number == last else str(number),
-            **{part.value: int(counts[place, number]) for place, part in enumerate(PARTITIONS)},
+            **{part.value: int(counts[place, number]) for place, part in _counted_places(statistics)},
         }
         for number in np.flatnonzero(counts.sum(axis=0))
     ]
@@ -281,8 +296,8 @@ def balance(statistics: DatasetStatistics) -> Table:
     """How evenly the videos of the entities are spread over the partitions whose labels are counted."""
     scores = balance_scores(statistics)
     rows: list[Row] = []
-    for part in (part for part in PARTITIONS if part in statistics.counted):
-        of_part, missing = np.abs(scores[PARTITIONS.index(part)]), statistics.lacking(part)
+    for place, part in _counted_places(statistics):
+        of_part, missing = np.abs(scores[place]), statistics.lacking(part)
         furthest = int(of_part.argmax()) if of_part.any() else None
         rows.append(
             {
@@ -307,7 +322,8 @@ def balance_scores(statistics: DatasetStatistics) -> Float64Array:
     totals, shares = labels.sum(axis=0), labels.sum(axis=1) / max(labels.sum(), 1)
     deviation = np.sqrt(totals * (shares * (1 - shares))[:, None])
     apart = labels - totals * shares[:, None]
-    return np.divide(apart, deviation, out=np.zeros_like(apart), where=deviation > 0)
+    scores: Float64Array = np.divide(apart, deviation, out=np.zeros_like(apart), where=deviation > 0)
+    return scores
 
 
 def lacking(statistics: DatasetStatistics) -> Table:
@@ -319,8 +335,7 @@ def lacking(statistics: DatasetStatistics) -> Table:
             "entity": statistics.entities[index].name,
             "videos elsewhere": int(statistics.videos_of_entities[index]),
         }
-        for part in PARTITIONS
-        if part in statistics.counted
+        for _, part in _counted_places(statistics)
         for index in statistics.lacking(part)
     ]
     return Table("lacking", "Entities that a partition lacks", _counted(statistics), rows, shown=20)
@@ -328,7 +343,7 @@ def lacking(statistics: DatasetStatistics) -> Table:
 
 def entities(statistics: DatasetStatistics) -> Table:
     """Every entity, with its videos in each partition whose labels are counted."""
-    counted = [(place, part) for place, part in enumerate(PARTITIONS) if part in statistics.counted]
+    counted = _counted_places(statistics)
     rows: list[Row] = [
         {
             "rank": rank + 1,
