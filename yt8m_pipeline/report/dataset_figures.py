@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, Locator, LogLocator, MaxNLocator, NullLocator
 
 from yt8m_pipeline.data_model import Int64Array
 from yt8m_pipeline.errors import printable
@@ -132,12 +132,20 @@ def _name_rows(axes: Axes, names: Sequence[str]) -> None:
     axes.tick_params(axis="y", left=False)
 
 
-def _log_axis(axes: Axes, label: str) -> None:
-    axes.set_xscale("log")
-    axes.set_xlabel(label)
-    axes.xaxis.set_major_locator(LogLocator(10, numticks=6))
-    axes.xaxis.set_minor_locator(NullLocator())
-    _plain_numbers(axes.xaxis)
+def _log_axes(axes: Axes, *, x: str, y: str = "") -> None:
+    """Makes the x axis logarithmic, and the y axis if it has a label; ticks are numbers as people write them."""
+    axes.set(xscale="log", xlabel=x, **({"yscale": "log", "ylabel": y} if y else {}))
+    for axis, (low, high) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim()))[: 2 if y else 1]:
+        axis.set_major_locator(_log_ticks(high / low))
+        axis.set_minor_locator(NullLocator())
+        _plain_numbers(axis)
+
+
+def _log_ticks(ratio: float) -> Locator:
+    """Where the ticks of a logarithmic axis stand, by the ratio of its ends."""
+    if ratio < 10:
+        return MaxNLocator(4, integer=True)
+    return LogLocator(10, subs=(1,) if ratio >= 1000 else (1, 2, 5), numticks=8)
 
 
 def _known_datasets(statistics: DatasetStatistics, known: Sequence[KnownDataset], name: str) -> Drawing:
@@ -156,7 +164,7 @@ def _known_datasets(statistics: DatasetStatistics, known: Sequence[KnownDataset]
                     face = ACCENT if row is own else INK if row.kind == "videos" else "white"
                     edge, marker = (ACCENT, "D") if row is own else (INK, "o" if row.kind == "videos" else "s")
                     axes.plot(number, place, marker, color=edge, markerfacecolor=face, markersize=4, clip_on=False)
-            _log_axis(axes, label)
+            _log_axes(axes, x=label)
             axes.grid(axis="y", color=FILL, linewidth=0.3, linestyle=":")
         right.tick_params(axis="y", left=False)
 
@@ -219,10 +227,7 @@ def _ranks(counts: Int64Array) -> Drawing:
             fitted = zipf_shares(exponent, len(ranked)) * ranked.sum()
             axes.plot(ranks, fitted, "--", color=INK, linewidth=0.9, label=f"Zipf, exponent {exponent:.3g}")
             axes.legend()
-        axes.set(yscale="log", ylabel="videos")
-        _log_axis(axes, "rank of the entity")
-        _plain_numbers(axes.yaxis)
-        axes.yaxis.set_minor_locator(NullLocator())
+        _log_axes(axes, x="rank of the entity", y="videos")
 
     fit = "" if exponent is None else f" The line is the Zipf distribution of greatest likelihood, {exponent:.3g}."
     caption = f"Entities by the number of their videos; both axes are logarithmic.{fit}"
@@ -245,8 +250,8 @@ def _verticals(statistics: DatasetStatistics) -> Drawing:
         drawn = [(place, videos[name]) for place, name in enumerate(names) if videos[name]]
         if drawn:
             right.barh(*zip(*drawn, strict=True), height=0.65, color=INK)
-            _log_axis(right, "train videos")
-            right.set_xlim(left=0.8)
+            right.set_xlim(0.8, 1.2 * max(videos.values()))
+            _log_axes(right, x="train videos")
         right.tick_params(axis="y", left=False)
 
     rest = f" The first {ROWS} of {len(videos)}." if len(videos) > ROWS else ""

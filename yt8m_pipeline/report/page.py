@@ -13,6 +13,9 @@ from yt8m_pipeline.report.tables import NOT_RECORDED, UNRECORDED, Cell, Table, s
 
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 
+ENLARGED = 1.35
+"""A figure is larger on the page than in a paper, so that its letters of 7 points can be read on a screen."""
+
 LOOK = """
 :root { color-scheme: light dark; --ink: #1d2733; --soft: #5b6b7b; --paper: #fff; --line: #d7dee6; --link: #0b5fa5 }
 @media (prefers-color-scheme: dark) {
@@ -29,7 +32,7 @@ nav a { margin-right: .8rem; white-space: nowrap; display: inline-block }
 table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; overflow-wrap: normal }
 th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top }
 th { color: var(--soft); font-weight: 600 } .number { text-align: right }
-figure { margin: .5rem 0 } figure svg { width: 100%; height: auto; max-width: 44rem; background: #fff; padding: .5rem;
+figure { margin: .5rem 0 } figure svg { height: auto; max-width: 100%; background: #fff; padding: .5rem;
   border: 1px solid var(--line) }
 """.strip()
 
@@ -47,9 +50,9 @@ def page(title: str, facts: str, drawings: Sequence[Drawing], tables: Sequence[T
         tables: The tables, whose files are in the folder `tables` beside it.
     """
     digest = base64.b64encode(hashlib.sha256(LOOK.encode()).digest()).decode()
-    parts = [(drawing.name, drawing.title, _figure(drawing)) for drawing in drawings]
-    first, *rest = [(table.name, table.title, _table(table)) for table in tables]
-    sections = [first, *parts, *rest, ("not_recorded", "Not recorded", _unrecorded())]
+    parts = [(f"figure-{drawing.name}", drawing.title, _figure(drawing)) for drawing in drawings]
+    first, *rest = [(f"table-{table.name}", table.title, _table(table)) for table in tables]
+    sections = [first, *parts, *rest, ("not-recorded", "Not recorded", _unrecorded())]
     links = "".join(f'<a href="#{_text(name)}">{_text(heading)}</a>' for name, heading, _ in sections)
     body = "".join(
         f'<section id="{_text(name)}"><h2>{_text(heading)}</h2>{content}</section>\n'
@@ -85,7 +88,7 @@ def _table(table: Table) -> str:
     note = f'<p class="note">{_text(table.note)} {_files("tables", table.name, ("csv", "json"))}</p>'
     if not table.rows:
         return f"{note}<p>None.</p>"
-    heads = "".join(f'<th scope="col">{_text(name)}</th>' for name in table.rows[0])
+    heads = "".join(f'<th scope="col"{_kind(cell)}>{_text(name)}</th>' for name, cell in table.rows[0].items())
     rows = "".join(f"<tr>{''.join(map(_cell, row.values()))}</tr>\n" for row in table.rows[: table.shown])
     rest = len(table.rows) - table.shown
     more = f'<p class="note">{rest:,} more are in the files.</p>' if rest > 0 else ""
@@ -93,9 +96,11 @@ def _table(table: Table) -> str:
 
 
 def _cell(cell: Cell) -> str:
-    if isinstance(cell, str):
-        return f"<td>{_text(cell)}</td>"
-    return f'<td class="number">{shown_number(cell)}</td>'
+    return f"<td{_kind(cell)}>{_text(cell) if isinstance(cell, str) else shown_number(cell)}</td>"
+
+
+def _kind(cell: Cell) -> str:
+    return "" if cell is None or isinstance(cell, str) else ' class="number"'
 
 
 def _unrecorded() -> str:
@@ -124,6 +129,8 @@ def inline_svg(data: bytes, name: str, title: str) -> str:
             parent.remove(child)
     for element in root.iter():
         _make_own(element, name)
+    root.attrib["width"] = f"{ENLARGED * float(root.attrib['width'].removesuffix('pt')):.0f}pt"
+    del root.attrib["height"]
     root.attrib |= {"role": "img", "aria-label": printable(title), "stroke-linejoin": "round", "stroke-linecap": "butt"}
     ET.register_namespace("", SVG)
     ET.register_namespace("xlink", XLINK)

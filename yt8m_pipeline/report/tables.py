@@ -213,7 +213,7 @@ def funnel(manifest: Manifest) -> Table:
 def verticals(statistics: DatasetStatistics) -> Table:
     """The numbers of the paper's Figure 6: a video counts once in each vertical that one of its labels has."""
     of = statistics.entities_of_verticals()
-    rows = [
+    rows: list[Row] = [
         {"vertical": name, "entities": len(of[name]), "train videos": int(videos)}
         for name, videos in zip(statistics.verticals, statistics.videos.verticals, strict=True)
     ]
