@@ -32,6 +32,9 @@ TAGS = 200
 ROWS = 40
 """At most so many verticals are drawn; the table has them all."""
 
+RANKS = 300
+"""At most so many entities are drawn by their ranks, evenly over a logarithmic axis; the table has them all."""
+
 ROW_INCHES, EDGE_INCHES = 0.145, 0.55
 """The height of a row of names, and of what is above and below all rows."""
 
@@ -219,13 +222,14 @@ def _ranks(counts: Int64Array) -> Drawing:
     """Figure 5: videos by the rank of the entity, with the Zipf distribution that fits best."""
     ranked = np.sort(counts[counts > 0])[::-1]
     ranks, exponent = np.arange(1, len(ranked) + 1), fit_zipf(counts)
+    drawn = np.unique(np.geomspace(1, len(ranked), RANKS).round().astype(int)) - 1
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        axes.plot(ranks, ranked, ".", color=FILL, markersize=5, label="entities")
+        axes.plot(ranks[drawn], ranked[drawn], ".", color=FILL, markersize=5, label="entities")
         if exponent is not None:
             fitted = zipf_shares(exponent, len(ranked)) * ranked.sum()
-            axes.plot(ranks, fitted, "--", color=INK, linewidth=0.9, label=f"Zipf, exponent {exponent:.3g}")
+            axes.plot(ranks[drawn], fitted[drawn], "--", color=INK, linewidth=0.9, label=f"Zipf, exponent {exponent:.3g}")
             axes.legend()
         _log_axes(axes, x="rank of the entity", y="videos")
 
