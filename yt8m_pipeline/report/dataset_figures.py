@@ -229,7 +229,9 @@ def _ranks(counts: Int64Array) -> Drawing:
         axes.plot(ranks[drawn], ranked[drawn], ".", color=FILL, markersize=5, label="entities")
         if exponent is not None:
             fitted = zipf_shares(exponent, len(ranked)) * ranked.sum()
-            axes.plot(ranks[drawn], fitted[drawn], "--", color=INK, linewidth=0.9, label=f"Zipf, exponent {exponent:.3g}")
+            axes.plot(
+                ranks[drawn], fitted[drawn], "--", color=INK, linewidth=0.9, label=f"Zipf, exponent {exponent:.3g}"
+            )
             axes.legend()
         _log_axes(axes, x="rank of the entity", y="videos")
 
