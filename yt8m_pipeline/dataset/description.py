@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -29,7 +30,7 @@ def describe_dataset(layout: Layout, values: Mapping[str, Any], tables: Iterable
         WrongJson: the manifest could not be read again.
     """
     listed = sorted([*tables, write_reader(layout)])
-    manifest = Manifest.from_json({**values, "files": to_json(tuple(listed))})
+    manifest = _in_order({**values, "files": to_json(tuple(listed))})
     columns, train_videos = _classes(layout)
     listed.append(_write(layout, Layout.CARD, card(manifest, train_videos)))
     described = sorted([*listed, *manifest.pca.files, *manifest.quantizer.files])
@@ -37,6 +38,11 @@ def describe_dataset(layout: Layout, values: Mapping[str, Any], tables: Iterable
         schema = pq.read_schema(stream)
     listed.append(_write(layout, Layout.CROISSANT, croissant(manifest, described, schema, columns)))
     write_manifest(layout, {**values, "files": to_json(tuple(sorted(listed)))})
+
+
+def _in_order(values: Mapping[str, Any]) -> Manifest:
+    """The manifest as it is read from its file, whose keys are sorted: the card lists them in the same order always."""
+    return Manifest.from_json(json.loads(json.dumps(values, sort_keys=True)))
 
 
 def _classes(layout: Layout) -> tuple[list[str], list[int]]:
