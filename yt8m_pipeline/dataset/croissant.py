@@ -1,7 +1,7 @@
 """The description of a dataset for machines, croissant.json: Croissant 1.1 of MLCommons, a JSON-LD vocabulary.
 
 It lists the tables and arrays with their SHA-256, the shards as sets of files, the columns of the tables as record
-sets, and by PROV what the dataset was made of. scripts/check_croissant lets MLCommons' own program read it.
+sets, and by PROV what the dataset was made of. scripts/test_croissant lets MLCommons' own program read it.
 """
 
 import json
