@@ -115,7 +115,8 @@ def test_a_change_of_the_card_changes_the_card_alone(workshop: Workshop, built: 
     before = published_bytes(dataset)
     times = {path: path.stat().st_mtime_ns for path in dataset.rglob("*.tfrecord")}
     assert any("card.licence is null" in text for text in json.loads(before[Layout.MANIFEST])["warnings"])
-    config = workshop.config(tmp_path, **{f"card__{name}": value for name, value in TOLD.items()})
+    changes: dict[str, Any] = {f"card__{name}": value for name, value in TOLD.items()}
+    config = workshop.config(tmp_path, **changes)
     assert run("build", str(config)).returncode == 0
     after = published_bytes(dataset)
     assert {name for name in after if after[name] != before.get(name)} == OURS
