@@ -1,6 +1,6 @@
 """What the codebook costs, as rows of a table, and how numbers of tables are rounded."""
 
-from math import isnan
+from math import isfinite
 from typing import Any
 
 from yt8m_pipeline.compression.distortion import relative_error_of_both
@@ -35,5 +35,5 @@ def _source_error(here: DistortionRow, before: DistortionRow) -> dict[str, float
 
 
 def rounded(value: float | None) -> float | None:
-    """To four significant digits; None for what is not known, which JSON has no NaN for."""
-    return None if value is None or isnan(value) else float(f"{value:.4g}")
+    """To four significant digits; None for what is not known or no number, which JSON has no sign for."""
+    return None if value is None or not isfinite(value) else float(f"{value:.4g}")

@@ -189,7 +189,7 @@ def _asked(manifest: Manifest) -> dict[Partition, float]:
     if not isinstance(section, Mapping) or section.get("by", "hash") != "hash":
         return {}
     shares = {part: section.get(part.value) for part in PARTITIONS}
-    return {part: float(share) for part, share in shares.items() if isinstance(share, int | float)}
+    return {part: float(share) for part, share in shares.items() if isinstance(share, int | float) and 0 <= share <= 1}
 
 
 def funnel(manifest: Manifest) -> Table:
