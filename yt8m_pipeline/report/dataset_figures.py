@@ -128,6 +128,12 @@ def _plain_numbers(axis: Any) -> None:
     axis.set_major_formatter(FuncFormatter(short_number))
 
 
+def _whole_numbers(axis: Any) -> None:
+    """Gives a linear axis ticks at whole numbers alone."""
+    axis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+    _plain_numbers(axis)
+
+
 def _name_rows(axes: Axes, names: Sequence[str]) -> None:
     """Names the rows of a plot, the first one on top."""
     axes.set_yticks(range(len(names)), [shown(name) for name in names])
@@ -251,7 +257,7 @@ def _verticals(statistics: DatasetStatistics) -> Drawing:
         left, right = figure.subplots(1, 2, sharey=True)
         _name_rows(left, names)
         left.barh(range(len(names)), [entities[name] for name in names], height=0.65, color=FILL)
-        left.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
+        _whole_numbers(left.xaxis)
         left.set_xlabel("entities")
         drawn = [(place, videos[name]) for place, name in enumerate(names) if videos[name]]
         if drawn:
@@ -274,9 +280,8 @@ def _labels_per_video(spread: Spread) -> Drawing:
         axes = figure.subplots()
         axes.bar(range(last + 1), counts[: last + 1], width=0.7, color=FILL)
         axes.set(xlabel="labels", ylabel="videos")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10))
-        axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
-        _plain_numbers(axes.yaxis)
+        _whole_numbers(axes.xaxis)
+        _whole_numbers(axes.yaxis)
 
     caption = f"Labels per video: {spread.mean:.3g} on average, in YouTube-8M 1.8."
     return Drawing("labels_per_video", "Labels per video", caption, render(draw, COLUMN_INCHES, 2))
@@ -295,9 +300,8 @@ def _lengths(seconds: Spread, frames: Spread) -> Drawing:
         axes = figure.subplots()
         axes.stairs(heights, edges, fill=True, color=FILL)
         axes.set(xlabel=unit, ylabel="videos")
-        axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
-        _plain_numbers(axes.yaxis)
-        _plain_numbers(axes.xaxis)
+        _whole_numbers(axes.xaxis)
+        _whole_numbers(axes.yaxis)
 
     caption = f"Videos by {unit}: {spread.mean:.4g} on average, in YouTube-8M 229.6 seconds."
     return Drawing("lengths", "Lengths of the videos", caption, render(draw, COLUMN_INCHES, 2))

@@ -138,14 +138,14 @@ def _counted_places(statistics: DatasetStatistics) -> list[tuple[int, Partition]
 def known_datasets(statistics: DatasetStatistics, known: Sequence[KnownDataset], name: str) -> Table:
     """The numbers of Figure 2."""
     own = KnownDataset(name, 0, "videos", len(statistics.entities), statistics.videos.frames.number, "this dataset")
-    rows = [asdict(dataset) for dataset in known] + [{**asdict(own), "year": None}]
+    rows = [{**asdict(dataset), "year": str(dataset.year or "")} for dataset in (*known, own)]
     return Table("known_datasets", "Known datasets (Figure 2)", "Each number has its source.", rows)
 
 
 def top_entities(statistics: DatasetStatistics) -> Table:
     """The paper's Table 1: the entities of each vertical with most videos."""
     counts, of = statistics.videos_of_entities, statistics.entities_of_verticals()
-    everything = {**of, "Full vocabulary": statistics.by_videos()}
+    everything = [*of.items(), ("Full vocabulary", statistics.by_videos())]
     rows: list[Row] = [
         {
             "vertical": vertical,
@@ -154,7 +154,7 @@ def top_entities(statistics: DatasetStatistics) -> Table:
                 for place in range(TOP_ENTITIES)
             },
         }
-        for vertical, indices in ((name, found[counts[found] > 0]) for name, found in everything.items())
+        for vertical, indices in ((name, found[counts[found] > 0]) for name, found in everything)
     ]
     return Table("table_1", "Table 1: most frequent entities of each vertical", _counted(statistics), rows)
 
