@@ -207,13 +207,15 @@ def test_croissant_lists_every_published_file_but_itself_and_the_manifest(built:
     sets = [entry for entry in values["distribution"] if entry["@type"] == "cr:FileSet"]
     manifest = json.loads((dataset / Layout.MANIFEST).read_text())
     described = [*manifest["files"], *manifest["pca"]["files"], *manifest["quantizer"]["files"]]
-    expected = {row["path"]: row for row in described if row["path"] not in (Layout.CROISSANT, Layout.TEST_LABELS)}
+    rejects = {row["path"] for row in described if Layout.is_rejects(row["path"])}
+    left_out = {Layout.CROISSANT, Layout.TEST_LABELS, *rejects}
+    expected = {row["path"]: row for row in described if row["path"] not in left_out}
     assert files.keys() == expected.keys()
     for path, entry in files.items():
         size = f"{expected[path]['bytes']} B"
         assert (entry["sha256"], entry["contentSize"], entry["contentUrl"]) == (expected[path]["sha256"], size, path)
-    shards = {str(path.relative_to(dataset)) for entry in sets for path in dataset.glob(entry["includes"])}
-    assert shards == {row["path"] for row in manifest["shards"]}
+    in_sets = {str(path.relative_to(dataset)) for entry in sets for path in dataset.glob(entry["includes"])}
+    assert in_sets == rejects | {row["path"] for row in manifest["shards"]}
     assert Layout.TEST_LABELS not in (dataset / Layout.CROISSANT).read_text()
 
 

@@ -141,7 +141,7 @@ def _activity(manifest: Manifest) -> dict[str, Any]:
 
 
 def _file_objects(files: Sequence[FileEntry]) -> list[dict[str, Any]]:
-    """The files but for the shards. What is withheld is not published, so it is not listed."""
+    """The files that are no set. What is withheld is not published, so it is not listed."""
     return [
         {
             "@type": "cr:FileObject",
@@ -153,24 +153,36 @@ def _file_objects(files: Sequence[FileEntry]) -> list[dict[str, Any]]:
             "sha256": file.sha256,
         }
         for file in files
-        if not file.path.startswith(WITHHELD)
+        if not (file.path.startswith(WITHHELD) or Layout.is_rejects(file.path))
     ]
 
 
 def _file_sets(manifest: Manifest) -> list[dict[str, Any]]:
-    """The shards of each level and partition. Their digests are in the manifest, since there are thousands."""
-    return [
-        {
-            "@type": "cr:FileSet",
-            "@id": f"{level}-{part.value}",
-            "name": f"{level}-{part.value}",
-            "description": f"{level}-level records of {manifest.partitions[part].videos:,} videos",
-            "encodingFormat": FORMATS[".tfrecord"],
-            "includes": f"{level}/{part.value}/*.tfrecord",
-        }
+    """The shards of each level and partition, and the rejects. There are thousands: their digests are in the manifest."""
+    shards = [
+        _file_set(
+            f"{level}-{part.value}",
+            f"{level}-level records of {manifest.partitions[part].videos:,} videos",
+            f"{level}/{part.value}/*.tfrecord",
+        )
         for level in LEVELS
         for part in Partition
     ]
+    return [
+        *shards,
+        _file_set(Layout.REJECTS, "Every row and video that is not in the dataset", f"{Layout.REJECTS}/*.parquet"),
+    ]
+
+
+def _file_set(name: str, description: str, includes: str) -> dict[str, Any]:
+    return {
+        "@type": "cr:FileSet",
+        "@id": name,
+        "name": name,
+        "description": description,
+        "encodingFormat": FORMATS[PurePosixPath(includes).suffix],
+        "includes": includes,
+    }
 
 
 def _splits() -> dict[str, Any]:
