@@ -158,7 +158,7 @@ def _file_objects(files: Sequence[FileEntry]) -> list[dict[str, Any]]:
 
 
 def _file_sets(manifest: Manifest) -> list[dict[str, Any]]:
-    """The shards of each level and partition, and the rejects. There are thousands: their digests are in the manifest."""
+    """The shards of each level and partition, and the rejects. The manifest has their digests, since they are many."""
     shards = [
         _file_set(
             f"{level}-{part.value}",
