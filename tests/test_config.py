@@ -267,6 +267,7 @@ def test_the_keys_of_builds_and_of_feature_spaces_stay(name: str) -> None:
     assert values["video_sampling"].pop("durations") == "table"
     assert (values["tables"].pop("keep_columns"), values.pop("duplicates")) == ([], "group")
     assert values.pop("labels") == {"test": "withheld"}
+    assert set(values.pop("card").values()) == {None}
     for field in ("by", "column", "values", "without", "divided_groups"):
         assert values["partitioning"].pop(field) == Partitioning().model_dump(mode="json")[field]
     assert build_key("1", values, {}, "space") == RECIPES[name]

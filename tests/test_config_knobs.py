@@ -135,6 +135,16 @@ COMPRESSION: Mapping[str, Any] = {
     "shards.test": 1,
     "shards.salt": "another",
 }
+CARD: Mapping[str, Any] = {
+    "card.title": "A title",
+    "card.description": "What it is.",
+    "card.licence": "CC-BY-4.0",
+    "card.contact": "somebody@example.org",
+    "card.citation": "@misc{a}",
+    "card.take_down": "take-down@example.org",
+    "card.homepage": "https://example.org/dataset",
+}
+"""The knobs of the card; dataset/test_card.py has their tests."""
 ALONE: Mapping[str, Any] = {
     "labels.test": "published",
     "partitioning.by": "lists",
@@ -170,7 +180,7 @@ CHECKS = {"inception.model.sha256", "decoding.sandbox", "tables.max_malformed_fr
 IMPORTED = ("like", "quantizer.source")
 """The fields that need a finished dataset; jobs/test_imports.py has their tests."""
 
-CHANGES = {**SELECTION, **DECODING, **EXTRACTION, **COMPRESSION, **ALONE}
+CHANGES = {**SELECTION, **DECODING, **EXTRACTION, **COMPRESSION, **ALONE, **CARD}
 CHANGES |= {field: pair[1] for field, pair in OTHER_MODELS.items()}
 
 KNOBS = {".".join(knob.path): knob.changes for knob in knobs()}
@@ -263,7 +273,7 @@ def build(config: Config) -> Path:
 
 
 def test_every_field_has_exactly_one_test() -> None:
-    tables = (SELECTION, DECODING, EXTRACTION, OTHER_MODELS, COMPRESSION, ALONE)
+    tables = (SELECTION, DECODING, EXTRACTION, OTHER_MODELS, COMPRESSION, ALONE, CARD)
     assert sorted(KNOBS) == sorted([*CHECKS, *IMPORTED, *(field for table in tables for field in table)])
 
 

@@ -80,7 +80,8 @@ LIBRARIES: Mapping[str, set[str]] = {
     "keras": {"baselines.layers"},
     "tensorflow_hub": {"extraction.networks"},
     "torch": {"dataset.torch_reader"},
-    "matplotlib": {"report.figures", "report.learning_curves", "results.figures"},
+    "matplotlib": {"report.figures", "report.dataset_figures", "report.learning_curves", "results.figures"},
+    "wordcloud": {"report.tag_cloud"},
     "typer": {"cli"},
 }
 """The folders and rooms that may import a heavy library."""

@@ -606,6 +606,20 @@ class Parallelism(Section):
     )
 
 
+class Card(Section):
+    """What only people know of a dataset, for its card (README.md and croissant.json). Nothing else depends on it."""
+
+    title: str | None = None
+    description: str | None = Field(None, description="What the dataset is and what it is for; Markdown.")
+    licence: str | None = Field(
+        None, description="An identifier of SPDX, such as CC-BY-4.0, or the URL of a licence. A build without it warns."
+    )
+    contact: str | None = Field(None, description="Whom to ask.")
+    citation: str | None = Field(None, description="How to cite the dataset, as BibTeX.")
+    take_down: str | None = Field(None, description="Where to ask for the removal of a video.")
+    homepage: str | None = Field(None, description="The URL of the dataset.")
+
+
 class Config(Section):
     """The whole config: everything that a dataset depends on, but for the contents of its files."""
 
@@ -635,6 +649,7 @@ class Config(Section):
     quantizer: QuantizerConfig = QuantizerConfig()
     shards: Shards = Shards()
     parallelism: Parallelism = Parallelism()
+    card: Card = Card()
     max_failure_fraction: Share = Field(
         0.05,
         description="The build fails if a larger share of the videos with a label cannot be measured, or of those that "

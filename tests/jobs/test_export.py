@@ -151,7 +151,8 @@ class TestFromTheCodes:
         assert found.keys() == source.keys()
         changed = {name for name in source if source[name] != found[name]}
         shards = {name for name in source if is_shard(name) and source[name]}
-        assert changed == shards | {"quantizer.npz", "videos.parquet", "manifest.json", "COMPLETE"}
+        described = {"manifest.json", "COMPLETE", "README.md", "croissant.json"}
+        assert changed == shards | described | {"quantizer.npz", "videos.parquet"}
         rows = [pq.read_table(folder / "videos.parquet") for folder in (built / "dataset", of_codes[0])]
         offsets = ["frame_offset", "frame_bytes"]
         assert rows[0].drop_columns(offsets).equals(rows[1].drop_columns(offsets))

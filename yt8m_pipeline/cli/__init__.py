@@ -23,6 +23,7 @@ from yt8m_pipeline.cli import (
     features,
     init,
     probing,
+    reporting,
     results,
     stats,
     store,
@@ -67,6 +68,7 @@ app.command()(training.predict)
 app.command()(evaluating.evaluate)
 app.command()(results.results)
 app.command()(probing.probe)
+app.command()(reporting.report)
 app.add_typer(configs.app, name="config")
 app.add_typer(stats.app, name="stats")
 app.add_typer(store.app, name="store")

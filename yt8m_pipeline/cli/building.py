@@ -20,7 +20,6 @@ from yt8m_pipeline.cli.console import (
     local_path,
     partition_rows,
     progress_bars,
-    quantization_rows,
     quieten,
     rejected_rows,
     require_posix,
@@ -137,6 +136,7 @@ def _report(result: "BuildResult", as_json: bool) -> None:
     """The closing table of a build."""
     from yt8m_pipeline.dataset.layout import Layout
     from yt8m_pipeline.dataset.manifest import Manifest
+    from yt8m_pipeline.report.summaries import quantization_rows
 
     plan, manifest = result.plan, Manifest.of(result.plan.layout)
     verify = shlex.join(["yt8m", "verify", plan.layout.root])

@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from yt8m_pipeline.cli.progress import StageProgress
     from yt8m_pipeline.config import Config
     from yt8m_pipeline.dataset.layout import Layout
-    from yt8m_pipeline.dataset.manifest import DistortionRow, Manifest
+    from yt8m_pipeline.dataset.manifest import Manifest
 
 
 def _known(place: str) -> str:
@@ -143,39 +142,6 @@ def rejected_rows(manifest: "Manifest") -> list[dict[str, Any]]:
         for row in manifest.accounting
         for reason, number in row.rejected.items()
     ]
-
-
-def quantization_rows(manifest: "Manifest") -> list[dict[str, Any]]:
-    """What one byte per coefficient costs each split: the share that is clipped, and the error over the variance.
-
-    The overload is the share of the coefficients beyond the outer cells of the codebook, and their part of the error.
-    Codes that were made from codes have the error of those beside their own.
-    """
-    before = manifest.encoded.distortion
-    return [
-        {
-            "partition": part.value,
-            "clipped_fraction": rounded(manifest.distortion[part].clipped_fraction),
-            "relative_error": rounded(manifest.distortion[part].relative_error),
-            "overload_fraction": rounded(manifest.distortion[part].overload_fraction),
-            "overload_error_fraction": rounded(manifest.distortion[part].overload_error_fraction),
-            **(_source_error(manifest.distortion[part], before[part]) if before else {}),
-        }
-        for part in Partition
-    ]
-
-
-def _source_error(here: "DistortionRow", before: "DistortionRow") -> dict[str, float | None]:
-    from yt8m_pipeline.compression.distortion import relative_error_of_both
-
-    first, added = before.relative_error, here.relative_error
-    both = None if first is None or added is None else relative_error_of_both(first, added)
-    return {"error_of_the_source": rounded(first), "error_together": rounded(both)}
-
-
-def rounded(value: float | None) -> float | None:
-    """To four significant digits; None for what is not known, which JSON has no NaN for."""
-    return None if value is None or isnan(value) else float(f"{value:.4g}")
 
 
 def show(facts: Mapping[str, Any], as_json: bool, title: str) -> None:

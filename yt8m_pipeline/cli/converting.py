@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from yt8m_pipeline.cli.console import AsJson, partition_rows, progress_bars, quantization_rows, show
+from yt8m_pipeline.cli.console import AsJson, partition_rows, progress_bars, show
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.errors import UsageError
 
@@ -68,6 +68,7 @@ def _to_records(
     from yt8m_pipeline.dataset.layout import Layout
     from yt8m_pipeline.dataset.manifest import Manifest
     from yt8m_pipeline.interop.converting import convert_to_records
+    from yt8m_pipeline.report.summaries import quantization_rows
 
     codebook = _codebook(quantizer)
     with _progress() as progress:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from yt8m_pipeline.cli.console import KNOWN_PLACE, AsJson, Dataset, rounded, show
+from yt8m_pipeline.cli.console import KNOWN_PLACE, AsJson, Dataset, show
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.errors import UsageError
 
@@ -67,6 +67,8 @@ def evaluate(
 
 def _values(report: "Report") -> dict[str, Any]:
     """The metrics, in [0, 1]; null where there is nothing to average."""
+    from yt8m_pipeline.report.summaries import rounded
+
     values: dict[str, Any] = {name: rounded(value) for name, value in report.evaluation.values.items()}
     values["classes_averaged"] = report.evaluation.average_precision.classes
     if report.intervals:
@@ -85,6 +87,8 @@ def _ids(report: "Report") -> dict[str, Any]:
 
 
 def _classes(report: "Report", threshold: float) -> list[dict[str, Any]]:
+    from yt8m_pipeline.report.summaries import rounded
+
     metric = report.evaluation.average_precision
     precisions, recalls = metric.precision_and_recall(threshold)
     columns = (report.names, metric.labels, metric.of_classes, precisions, recalls)

@@ -12,7 +12,6 @@ from yt8m_pipeline.cli.console import (
     Dataset,
     partition_rows,
     progress_bars,
-    quantization_rows,
     quieten,
     require_posix,
     show,
@@ -134,6 +133,7 @@ def _report(plan: "ExportPlan", as_json: bool, title: str) -> None:
     """The closing table of an export."""
     from yt8m_pipeline.dataset.layout import Layout
     from yt8m_pipeline.dataset.manifest import Manifest
+    from yt8m_pipeline.report.summaries import quantization_rows
 
     manifest = Manifest.of(plan.layout)
     facts = {

@@ -98,7 +98,8 @@ class Layout:
     """The paths of the dataset that stands in the folder `root`.
 
     `REJECTS_TABLE` is what datasets of format 3 have in place of the folder `REJECTS`. `FEATURES` is the feature store
-    of `yt8m extract`, which is no part of the dataset.
+    of `yt8m extract`, which is no part of the dataset. `DESCRIPTION` are the files that every dataset gets anew, also
+    one that takes the tables of another.
 
     Attributes:
         root: The folder, a local path or gs://.
@@ -124,6 +125,9 @@ class Layout:
     PCA: ClassVar = "pca"
     QUANTIZER: ClassVar = "quantizer.npz"
     READER: ClassVar = "read_dataset.py"
+    CARD: ClassVar = "README.md"
+    CROISSANT: ClassVar = "croissant.json"
+    DESCRIPTION: ClassVar = frozenset({READER, CARD, CROISSANT})
     TEST_LABELS: ClassVar = "withheld/test_labels.parquet"
     ARRAYS: ClassVar = "arrays"
     FEATURES: ClassVar = "features"

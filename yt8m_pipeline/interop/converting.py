@@ -11,7 +11,6 @@ import socket
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
 from fractions import Fraction
 from pathlib import PurePosixPath
 from typing import Any, TypeAlias
@@ -27,7 +26,8 @@ from yt8m_pipeline.accounting.reasons import Stage
 from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.config import Shards
 from yt8m_pipeline.data_model import Int64Array, Partition
-from yt8m_pipeline.dataset.index import VIDEOS, VOCABULARY_COLUMNS, write_reader, write_videos
+from yt8m_pipeline.dataset.description import describe_dataset
+from yt8m_pipeline.dataset.index import VIDEOS, VOCABULARY_COLUMNS, write_videos
 from yt8m_pipeline.dataset.layout import Layout, Shard
 from yt8m_pipeline.dataset.manifest import (
     PUBLISHED,
@@ -37,7 +37,6 @@ from yt8m_pipeline.dataset.manifest import (
     label_policy,
     mark_complete,
     shard_parts,
-    write_manifest,
 )
 from yt8m_pipeline.dataset.reader import FrameExample, open_dataset, read_frames
 from yt8m_pipeline.dataset.rejects import write_rejects
@@ -205,15 +204,14 @@ def _write_dataset(layout: Layout, intake: Intake, groups: Groups, quantizer: Qu
     fitted = _fitted(layout, intake, quantizer)
     key = fitted["quantizer"]["key"]
     steps = [_write_shard(layout, shard, key, protos, quantizer, progress) for shard, protos in groups.items()]
-    tables = sorted(_write_tables(layout, intake, groups, quantizer.feature_name))
+    tables = _write_tables(layout, intake, groups, quantizer.feature_name)
     values = {
         **_origin(intake, steps),
         **fitted,
         **shard_parts(steps),
         "partitions": _summaries(groups),
-        "files": [asdict(file) for file in tables],
     }
-    write_manifest(layout, values)
+    describe_dataset(layout, values, tables)
     mark_complete(layout)
 
 
@@ -304,7 +302,7 @@ def _write_tables(layout: Layout, intake: Intake, groups: Groups, feature_name: 
     rows = [_video_rows(shard, protos) for shard, protos in groups.items()]
     videos = write_videos(layout, rows, intake.dimensions or 0, feature_name)
     rejects = write_rejects(layout, [pa.Table.from_pylist(intake.rejects, schema=REJECTS)])
-    return [file_entry(layout, Layout.VOCABULARY), *videos, *rejects, write_reader(layout)]
+    return [file_entry(layout, Layout.VOCABULARY), *videos, *rejects]
 
 
 def _video_rows(shard: Shard, protos: Iterable[Proto]) -> pa.Table:

@@ -45,6 +45,11 @@ UNRATED = (
     "Specificity are empty in vocabulary.csv"
 )
 
+UNLICENSED = (
+    "card.licence is null: nobody who finds this dataset may know what it may be used for; a licence in the config, "
+    "such as CC-BY-4.0, stands in README.md and croissant.json"
+)
+
 OWN_LABELS = (
     "PCA and codebook are another dataset's, and the vocabulary is this one's own: a label index means what "
     "vocabulary.csv here says; `yt8m extract --like` keeps the indices of the other"
@@ -113,7 +118,8 @@ class BuildPlan(VideosPlan):
         model = model_warnings(self.config.inception.model, self.space)
         unrated = [] if "ratings" in self.sources else [UNRATED]
         imported += [OWN_LABELS] if self.codebook and self.codebook.pca else []
-        return [*self.table_warnings, *unrated, *model, *imported, *sandbox_warnings(self.config.decoding)]
+        unlicensed = [] if self.config.card.licence else [UNLICENSED]
+        return [*self.table_warnings, *unrated, *unlicensed, *model, *imported, *sandbox_warnings(self.config.decoding)]
 
     @property
     def for_manifest(self) -> dict[str, Any]:

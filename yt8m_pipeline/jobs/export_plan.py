@@ -65,7 +65,7 @@ class ExportPlan:
     @property
     def tables(self) -> list[FileEntry]:
         """The source's tables, in which a codebook changes the offsets of records alone."""
-        return [file for file in self.manifest.tables if file.path != Layout.READER]
+        return [file for file in self.manifest.tables if file.path not in Layout.DESCRIPTION]
 
     @property
     def sizes(self) -> dict[Partition, int]:
@@ -96,7 +96,7 @@ class ExportPlan:
 
 
 def _tables_but_videos(manifest: Manifest) -> list[FileEntry]:
-    return [file for file in manifest.tables if file.path not in (Layout.VIDEOS, Layout.READER)]
+    return [file for file in manifest.tables if file.path not in {Layout.VIDEOS, *Layout.DESCRIPTION}]
 
 
 def _videos(layout: Layout) -> pa.Table:

@@ -16,16 +16,16 @@ from yt8m_pipeline.compression.histogram import Scope
 from yt8m_pipeline.compression.whiteness import Suitability, Whitening, warnings_of_few_frames
 from yt8m_pipeline.config import Config, Decoding, Shards
 from yt8m_pipeline.data_model import Float32Array, Partition, StoredVideo, Video
+from yt8m_pipeline.dataset.description import describe_dataset
 from yt8m_pipeline.dataset.index import (
     label_indices,
     video_rows,
     vocabulary_csv,
-    write_reader,
     write_videos,
     write_vocabulary,
 )
 from yt8m_pipeline.dataset.layout import Layout, Shard
-from yt8m_pipeline.dataset.manifest import PUBLISHED, PartitionSummary, fitted_row, shard_parts, write_manifest
+from yt8m_pipeline.dataset.manifest import PUBLISHED, PartitionSummary, fitted_row, shard_parts
 from yt8m_pipeline.dataset.rejects import WrittenPart, write_summary
 from yt8m_pipeline.dataset.shards import Member, shard_key, shard_of, shards_for, write_shard
 from yt8m_pipeline.dataset.steps import PCA, QUANTIZER, CodebookFacts, CodebookStep, FileEntry, PcaFacts, PcaStep, Step
@@ -465,7 +465,7 @@ def _write_vocabulary(
 
 @dataclass
 class WriteManifest(beam.PTransform[PCollection[list[StageCount]], PCollection[None]]):
-    """The counts of all stages → manifest.json, when all that it describes stands.
+    """The counts of all stages → manifest.json and the card, when all that they describe stands.
 
     Attributes:
         layout: Where the dataset is.
@@ -510,7 +510,6 @@ def _write_manifest(
     warnings: Iterable[str],
 ) -> None:
     total = sum(summaries.values(), PartitionSummary())
-    listed = sorted([*tables, write_reader(layout)])
     by_name = {step.name: step for step in steps}
     pca, quantizer = cast(PcaStep, by_name.pop(PCA)), cast(CodebookStep, by_name.pop(QUANTIZER))
     values = {
@@ -524,9 +523,8 @@ def _write_manifest(
         "warnings": sorted([*warnings, *planned["warnings"], *_fit_warnings(pca.facts, quantizer.facts, summaries)]),
         "encoded": {"from": FEATURES},
         **shard_parts(by_name.values()),
-        "files": [{"path": file.path, "bytes": file.bytes, "sha256": file.sha256} for file in listed],
     }
-    write_manifest(layout, values)
+    describe_dataset(layout, values, tables)
 
 
 def _fit_warnings(pca: PcaFacts, codebook: CodebookFacts, summaries: Mapping[str, PartitionSummary]) -> list[str]:

@@ -17,9 +17,10 @@ from yt8m_pipeline.compression.distortion import Distortion, relative_error_of_b
 from yt8m_pipeline.compression.pca import Pca
 from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.data_model import Float32Array, Partition
-from yt8m_pipeline.dataset.index import read_parquet, write_index, write_reader
+from yt8m_pipeline.dataset.description import describe_dataset
+from yt8m_pipeline.dataset.index import read_parquet, write_index
 from yt8m_pipeline.dataset.layout import LEVELS, Layout, Shard
-from yt8m_pipeline.dataset.manifest import Manifest, fitted_row, shard_parts, total_distortion, write_manifest
+from yt8m_pipeline.dataset.manifest import Manifest, fitted_row, shard_parts, total_distortion
 from yt8m_pipeline.dataset.reader import open_dataset, read_shard
 from yt8m_pipeline.dataset.shards import Member, shard_key, write_shard
 from yt8m_pipeline.dataset.steps import QUANTIZER, FileEntry, Step, require_intact
@@ -332,11 +333,10 @@ def _write_manifest(
         **planned,
         "quantizer": fitted_row(quantizer),
         "encoded": {"from": FEATURES},
-        "files": to_json(tuple(sorted([*tables, write_reader(copying.target)]))),
     }
     if copying.store is None:
         values |= _origin_in_codes(source, total_distortion(steps))
-    write_manifest(copying.target, values)
+    describe_dataset(copying.target, values, tables)
 
 
 def _origin_in_codes(source: Manifest, added: Distortion) -> dict[str, Any]:
