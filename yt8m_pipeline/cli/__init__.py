@@ -28,6 +28,7 @@ from yt8m_pipeline.cli import (
     stats,
     store,
     streams,
+    thumbnails,
     training,
 )
 from yt8m_pipeline.cli.console import CommandGroup
@@ -69,6 +70,7 @@ app.command()(evaluating.evaluate)
 app.command()(results.results)
 app.command()(probing.probe)
 app.command()(reporting.report)
+app.command()(thumbnails.thumbnails)
 app.add_typer(configs.app, name="config")
 app.add_typer(stats.app, name="stats")
 app.add_typer(store.app, name="store")

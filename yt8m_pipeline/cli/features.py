@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from yt8m_pipeline.cli.console import AsJson, Dataset, progress_bars, quieten, require_posix, rounded, show
+from yt8m_pipeline.cli.console import AsJson, Dataset, progress_bars, quieten, require_posix, show
 from yt8m_pipeline.video_level.names import Blocks, Space
 
 if TYPE_CHECKING:
@@ -91,6 +91,8 @@ def features(  # noqa: PLR0913  each is an option of the command line
 
 
 def _facts(told: "FeatureList") -> dict[str, Any]:
+    from yt8m_pipeline.report.summaries import rounded
+
     kind = {"space": told.space.value, "blocks": told.blocks.value} if told.space and told.blocks else {}
     explained = told.pca and rounded(told.pca.more.get("explained_variance_ratio"))
     return {

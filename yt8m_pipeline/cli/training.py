@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from yt8m_pipeline.cli.console import AsJson, Dataset, progress_bars, quieten, require_posix, rounded, show
+from yt8m_pipeline.cli.console import AsJson, Dataset, progress_bars, quieten, require_posix, show
 from yt8m_pipeline.data_model import Partition
 
 if TYPE_CHECKING:
@@ -111,6 +111,8 @@ def _given(path: str | None) -> str | None:
 
 
 def _facts(card: "ModelCard") -> dict[str, Any]:
+    from yt8m_pipeline.report.summaries import rounded
+
     rows = [
         {"epoch": epoch.number, "loss": rounded(epoch.loss)}
         | {name: rounded(value) for name, value in epoch.metrics.items()}
