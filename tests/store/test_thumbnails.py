@@ -7,6 +7,7 @@ import pytest
 
 from yt8m_pipeline.store.failures import Source
 from yt8m_pipeline.store.thumbnails import Thumbnails, source_digest
+from yt8m_pipeline.store.upkeep import ThumbnailStats, check_thumbnails, survey_thumbnails
 
 JPEG = b"\xff\xd8 the rest of a picture"
 FILM = Source("films/guitar.mp4", 1000, "yesterday")
@@ -72,3 +73,13 @@ def test_a_store_that_can_only_be_read_costs_the_pictures_alone(
     thumbnails.write("guitar", FILM, 4, JPEG)
     assert thumbnails.read("guitar") is None
     assert "thumbnails cannot be kept" in caplog.text
+
+
+def test_what_is_kept_is_counted_and_what_is_damaged_is_told(thumbnails: Thumbnails) -> None:
+    for video_id in ("a", "b", "c"):
+        thumbnails.write(video_id, FILM, 4, JPEG)
+    sizes = [file.state.size for file in thumbnails.files()]
+    assert survey_thumbnails(thumbnails.root) == ThumbnailStats(3, sum(sizes), 0)
+    assert not check_thumbnails(thumbnails.root)
+    Path(thumbnails.path("b")).write_bytes(b"no picture")
+    assert [fault.where for fault in check_thumbnails(thumbnails.root)] == [thumbnails.path("b")]

@@ -28,7 +28,7 @@ Keep = Annotated[
 def stats(store: Store, as_json: AsJson = False) -> None:
     """Say what a store has: its feature spaces, videos, frames, bytes and failures."""
     from yt8m_pipeline.store.feature_store import describe
-    from yt8m_pipeline.store.upkeep import find_spaces, survey, survey_durations
+    from yt8m_pipeline.store.upkeep import find_spaces, survey, survey_durations, survey_thumbnails
 
     spaces = find_spaces(store)
     with _progress("survey", spaces) as progress:
@@ -44,6 +44,7 @@ def stats(store: Store, as_json: AsJson = False) -> None:
             for reason, count in stats.failures.most_common()
         ],
         "durations": [durations._asdict() for durations in survey_durations(store)],
+        "thumbnails": [survey_thumbnails(store)._asdict()],
         "descriptions": [
             {"space": space.space, "what": name, "value": value}
             for space in spaces
@@ -61,16 +62,21 @@ def check(
 ) -> None:
     """Read every stored file; exit 1 and a table of what is damaged or misplaced."""
     from yt8m_pipeline.store.upkeep import check as check_space
-    from yt8m_pipeline.store.upkeep import check_durations, find_spaces
+    from yt8m_pipeline.store.upkeep import check_durations, check_thumbnails, find_spaces
 
     spaces = find_spaces(store, space or ())
     with _progress("check", spaces) as progress:
         faults = [fault._asdict() for found in spaces for fault in check_space(found, progress)]
-    faults += [fault._asdict() for fault in (() if space else check_durations(store))]
+    beside = () if space else [*check_durations(store), *check_thumbnails(store)]
+    faults += [fault._asdict() for fault in beside]
     if not faults:
         show({"faults": []}, as_json, f"{store}: sound")
         return
-    facts = {"faults": faults, "fix": "the next build extracts the videos of damaged files again, or measures them"}
+    facts = {
+        "faults": faults,
+        "fix": "the next build extracts the videos of damaged files again, or measures them; `yt8m thumbnails` makes "
+        "pictures",
+    }
     show(facts, as_json, f"{store}: {len(faults)} fault{'s' * (len(faults) != 1)}")
     raise typer.Exit(1)
 

@@ -89,8 +89,12 @@ class Thumbnails:
 
     def read(self, video_id: str) -> Pictures | None:
         """Reads the pictures of a video; None if there are none, or none that can be read."""
+        return self.open(*thumbnail_place(video_id))
+
+    def open(self, shelf: str, name: str) -> Pictures | None:
+        """As `read`, by the shelf of a file and its name there."""
         try:
-            return _opened(files.read_bytes(self.path(video_id)))
+            return _opened(files.read_bytes(self.uri(shelf, name)))
         except (OSError, DataError):
             return None
 

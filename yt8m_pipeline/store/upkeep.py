@@ -25,6 +25,7 @@ from yt8m_pipeline.store.feature_store import (
     describe,
 )
 from yt8m_pipeline.store.index import IndexedFile
+from yt8m_pipeline.store.thumbnails import Thumbnails
 
 THREADS = 16
 """The number of shelves that are worked on at a time.
@@ -75,6 +76,20 @@ class DurationStats(NamedTuple):
     failures: int
     bytes: int
     damaged: int
+    temporaries: int
+
+
+class ThumbnailStats(NamedTuple):
+    """The thumbnails of a store, in numbers.
+
+    Attributes:
+        videos: The number of videos that have some.
+        bytes: The size of their files.
+        temporaries: The number of half-written ones.
+    """
+
+    videos: int
+    bytes: int
     temporaries: int
 
 
@@ -173,6 +188,23 @@ def check_durations(root: str) -> list[Fault]:
         NewerFormatError: if a later version wrote one of the files.
     """
     return sorted(Fault(file.uri, damage.reason) for file, damage in damaged_durations(root))
+
+
+def survey_thumbnails(root: str) -> ThumbnailStats:
+    """Counts the thumbnails of a store, without reading them."""
+    found = list(Thumbnails(root).files())
+    temporaries = sum(files.TEMPORARY_MARK in file.name for file in found)
+    return ThumbnailStats(len(found) - temporaries, sum(file.state.size for file in found), temporaries)
+
+
+def check_thumbnails(root: str) -> list[Fault]:
+    """Reads every file of thumbnails and reports what is damaged. `yt8m thumbnails` makes those anew."""
+    thumbnails = Thumbnails(root)
+    kept = [(file.shelf, file.name) for file in thumbnails.files() if files.TEMPORARY_MARK not in file.name]
+    with ThreadPool(THREADS) as pool:
+        pictures = pool.starmap(thumbnails.open, kept)
+    damaged = [place for place, found in zip(kept, pictures, strict=True) if found is None]
+    return sorted(Fault(thumbnails.uri(*place), "it is not what was written") for place in damaged)
 
 
 def damaged_durations(root: str) -> list[tuple[DurationFile, Damaged]]:
