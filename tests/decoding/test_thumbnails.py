@@ -78,3 +78,12 @@ def test_pixels_that_are_not_square_count_unless_they_are_nonsense(pixel: str, a
 
 def _set_pixel(stream: object, pixel: Fraction) -> None:
     stream.sample_aspect_ratio = pixel  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("grey", [0, 16, 100, 235, 255])
+def test_colours_are_kept_from_black_to_white_and_none_prints(grey: int, capfd: pytest.CaptureFixture[str]) -> None:
+    strip = Strip(1)
+    list(strip.watching([SampledFrame(0, 0.0, np.full((99, 99, 3), grey, np.uint8))]))
+    picture = np.asarray(Image.open(io.BytesIO(strip.to_jpeg())).convert("RGB"))
+    assert np.abs(picture.astype(int) - grey).max() <= 2
+    assert capfd.readouterr() == ("", "")

@@ -92,8 +92,10 @@ def _shape(aspect: float) -> tuple[int, int]:
 def _jpeg(rgb: UInt8Array) -> bytes:
     encoder = VideoCodecContext.create("mjpeg", "w")
     encoder.height, encoder.width, _ = rgb.shape
-    encoder.pix_fmt, encoder.time_base, encoder.thread_count = "yuvj420p", Fraction(1), 1
+    encoder.pix_fmt, encoder.time_base, encoder.thread_count = "yuv420p", Fraction(1), 1
     encoder.color_range, encoder.options = ColorRange.JPEG, {"qmin": QUALITY, "qmax": QUALITY}
     encoder.flags |= Flags.bitexact
-    picture = VideoFrame.from_ndarray(rgb, format="rgb24").reformat(format="yuvj420p", interpolation=RESIZING)
+    picture = VideoFrame.from_ndarray(rgb, format="rgb24").reformat(
+        format="yuv420p", interpolation=RESIZING, dst_color_range=ColorRange.JPEG
+    )
     return b"".join(bytes(packet) for frame in (picture, None) for packet in encoder.encode(frame))
