@@ -164,8 +164,8 @@ ALONE: Mapping[str, Any] = {
     "parallelism.accumulators": 3,
 }
 """The knobs that have a test of their own."""
-CHECKS = {"inception.model.sha256", "decoding.sandbox", "tables.max_malformed_fraction"}
-"""The fields that change nothing, and refuse what is not as they say."""
+CHECKS = {"inception.model.sha256", "decoding.sandbox", "decoding.thumbnails", "tables.max_malformed_fraction"}
+"""The fields that change no byte of a dataset. Those that refuse what is not as they say, and that of the pictures."""
 
 IMPORTED = ("like", "quantizer.source")
 """The fields that need a finished dataset; jobs/test_imports.py has their tests."""

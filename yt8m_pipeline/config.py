@@ -319,6 +319,13 @@ class Decoding(Section):
         description="best_effort decodes with the protections that the system offers, and names those that it lacks; "
         "strict decodes nothing where one of them is lacking.",
     )
+    thumbnails: Annotated[int, Changes.NOTHING] = Field(
+        4,
+        ge=0,
+        le=64,
+        description="How many small pictures of each video are kept in the store, made of frames that are decoded "
+        "anyway; 0 for none.",
+    )
 
     @property
     def rate(self) -> Fraction:

@@ -26,6 +26,7 @@ from yt8m_pipeline.store.feature_store import INDEX, FeatureStore, open_store
 from yt8m_pipeline.store.features import VideoFeatures
 from yt8m_pipeline.store.garbage import find_removals, remove
 from yt8m_pipeline.store.stored_file import open_stored
+from yt8m_pipeline.store.thumbnails import FOLDER as THUMBNAILS
 from yt8m_pipeline.transforms.lookup import changed_warning
 
 ONE, TWO = {"model": "one"}, {"model": "two"}
@@ -270,7 +271,7 @@ class TestGarbage:
     @pytest.mark.parametrize("seed", range(3))
     def test_nothing_that_a_dataset_needs_ever_goes(self, copied: Path, seed: int) -> None:
         root = copied / "features"
-        (space,) = [path.name for path in root.iterdir()]
+        (space,) = [path.name for path in root.iterdir() if path.name != THUMBNAILS]
         store = FeatureStore(str(root), space)
         rows = pq.read_table(copied / "dataset" / "videos.parquet").to_pylist()
         others = [f"other {seed} {number}" for number in range(20)]

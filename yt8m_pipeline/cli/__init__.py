@@ -25,6 +25,7 @@ from yt8m_pipeline.cli import (
     stats,
     store,
     streams,
+    thumbnails,
 )
 from yt8m_pipeline.cli.console import CommandGroup
 from yt8m_pipeline.cli.faults import fault_of_machine, not_printed
@@ -60,6 +61,7 @@ app.command()(converting.convert)
 app.command()(datasets.inspect)
 app.command()(evaluating.evaluate)
 app.command()(probing.probe)
+app.command()(thumbnails.thumbnails)
 app.add_typer(configs.app, name="config")
 app.add_typer(stats.app, name="stats")
 app.add_typer(store.app, name="store")

@@ -89,7 +89,8 @@ class Account:
                 times, sound = index + 1, sound + screen.is_sound
                 waiting += [index] if index >= begin else []
                 if screen.frame is not None:
-                    yield from (ChosenFrame(one, screen.pts_seconds, screen.frame) for one in waiting)
+                    aspect = self._video.pixel_aspect
+                    yield from (ChosenFrame(one, screen.pts_seconds, screen.frame, aspect) for one in waiting)
                     waiting.clear()
             expected = self._expected(times)
             if not sound:

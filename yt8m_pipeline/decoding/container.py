@@ -89,6 +89,10 @@ def _is_error(line: tuple[int, str, str]) -> bool:
     return level <= av.logging.ERROR or text.startswith(LOSSES)
 
 
+WIDEST_PIXEL = Fraction(16)
+"""A pixel is at most so many times as wide as it is high, or as high as it is wide; anything else is nonsense."""
+
+
 @dataclass(frozen=True, slots=True)
 class OpenedVideo:
     """A video file that is open and can be read once, from its start.
@@ -114,6 +118,12 @@ class OpenedVideo:
     def decoder(self) -> VideoCodecContext:
         """The stream's decoder."""
         return self.stream.codec_context
+
+    @property
+    def pixel_aspect(self) -> Fraction:
+        """The width : height of a pixel; 1 where the header tells none, or one that makes no sense."""
+        told = self.stream.sample_aspect_ratio
+        return told if told and 1 / WIDEST_PIXEL <= told <= WIDEST_PIXEL else Fraction(1)
 
     @property
     def is_joinable(self) -> bool:
@@ -245,11 +255,13 @@ class ChosenFrame:
         index: The number k of the grid time.
         pts_seconds: The frame's presentation time, in seconds after the video's start.
         frame: The frame.
+        pixel_aspect: The width : height of its pixels.
     """
 
     index: int
     pts_seconds: Fraction
     frame: VideoFrame
+    pixel_aspect: Fraction
 
 
 @contextmanager

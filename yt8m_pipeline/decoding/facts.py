@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from math import inf
 from typing import Any, Literal
 
 import numpy as np
@@ -26,16 +27,20 @@ class SampledFrame:
         rgb: The pixels: uint8, (height, width, 3).
         transfer: The transfer function of a frame of high dynamic range, "PQ" or "HLG" (ITU-R BT.2100), which is not
             tone-mapped; '' for other frames.
+        aspect: The width : height of the upright picture as players show it, which that of the pixels may not be.
     """
 
     index: int
     pts_seconds: float
     rgb: UInt8Array
     transfer: str = ""
+    aspect: float = 1.0
 
     def __post_init__(self) -> None:
         if self.rgb.dtype != np.uint8 or self.rgb.ndim != 3 or self.rgb.shape[2] != 3:
             raise ValueError(f"a frame is uint8 (height, width, 3), got {self.rgb.dtype} {self.rgb.shape}")
+        if not 0 < self.aspect < inf:
+            raise ValueError(f"a picture has a width and a height, got {self.aspect}")
 
     def __repr__(self) -> str:
         return f"SampledFrame(index={self.index}, pts_seconds={self.pts_seconds}, rgb={self.rgb.shape})"

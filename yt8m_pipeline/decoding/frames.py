@@ -15,6 +15,7 @@ Everything here may crash or hang on hostile bytes: run it in a `Sandbox`.
 """
 
 from collections.abc import Callable, Generator, Iterator
+from fractions import Fraction
 from typing import BinaryIO
 
 import av
@@ -93,7 +94,9 @@ def _converted(chosen: Generator[ChosenFrame, None, float], size: int | None) ->
         while True:
             item = next(chosen)
             transfer = TRANSFERS.get(item.frame.color_trc, "")
-            yield SampledFrame(item.index, float(item.pts_seconds), convert(item.frame), transfer)
+            rgb = convert(item.frame)
+            aspect = convert.aspect(item.frame, item.pixel_aspect)
+            yield SampledFrame(item.index, float(item.pts_seconds), rgb, transfer, aspect)
     except StopIteration as end:
         return float(end.value)
 
@@ -143,6 +146,11 @@ class _Converter:
         if frame is not self._previous:
             self._previous, self._rgb = frame, self._upright(frame)
         return self._rgb
+
+    def aspect(self, frame: VideoFrame, pixel_aspect: Fraction) -> float:
+        """The width : height of a frame that was just converted, as it is shown upright."""
+        aspect = pixel_aspect * frame.width / frame.height
+        return float(1 / aspect if self._display.quarter_turns % 2 else aspect)
 
     def _upright(self, frame: VideoFrame) -> UInt8Array:
         kind = f"{frame.format.name} with colour matrix {frame.colorspace}"

@@ -6,7 +6,6 @@ decoder, and nothing after the group's last chosen frame is.
 
 from bisect import bisect, insort
 from collections.abc import Iterable, Iterator
-from fractions import Fraction
 
 import av
 from av.video.frame import VideoFrame
@@ -27,7 +26,7 @@ def decode_sparingly(video: OpenedVideo) -> Iterator[ChosenFrame]:
         Unplannable: if the packets do not tell which they depend on, if the decoder does not give what the packets
             promise, and at any damage. What was yielded before is right all the same.
     """
-    awaited = _Awaited(video.tick)
+    awaited = _Awaited(video)
     try:
         for step in steps(video):
             if step.is_fresh:
@@ -130,8 +129,8 @@ class _Times:
 class _Awaited:
     """Holds the chosen frames that have not come out of the decoder yet, by time."""
 
-    def __init__(self, tick: Fraction) -> None:
-        self._tick = tick
+    def __init__(self, video: OpenedVideo) -> None:
+        self._video = video
         self._start: int | None = None
         self.steps: list[tuple[int, range]] = []
         self.next_index = 0
@@ -157,4 +156,5 @@ class _Awaited:
             raise Unplannable(f"there is no frame with the pts {pts}")
         self._start = pts if self._start is None else self._start
         self.next_index = grid.stop
-        yield from (ChosenFrame(index, (pts - self._start) * self._tick, frame) for index in grid)
+        pts_seconds = (pts - self._start) * self._video.tick
+        yield from (ChosenFrame(index, pts_seconds, frame, self._video.pixel_aspect) for index in grid)

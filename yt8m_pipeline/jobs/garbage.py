@@ -9,10 +9,12 @@ from yt8m_pipeline.store.garbage import (
     Removal,
     find_duration_removals,
     find_removals,
+    find_thumbnail_removals,
     remove,
     remove_empty_spaces,
     whole_space,
 )
+from yt8m_pipeline.store.thumbnails import FOLDER as THUMBNAILS
 from yt8m_pipeline.store.upkeep import Progress as Count
 from yt8m_pipeline.store.upkeep import count_files, find_spaces
 
@@ -35,7 +37,8 @@ def collect_garbage(
         on_progress: Is told how many files have been looked at ("look"), and removed ("delete").
 
     Returns:
-        What can go, or has gone, by feature space; of measured durations, under `durations`.
+        What can go, or has gone, by feature space; of measured durations, under `durations`; of pictures, under
+        `thumbnails`.
 
     Raises:
         UsageError: if there is no such store or space, or something to keep is neither a dataset nor a table.
@@ -49,6 +52,7 @@ def collect_garbage(
     look = _counter("look", count_files(staying), on_progress)
     found = going | {space.space: find_removals(space, needs, look) for space in staying}
     found[DURATIONS] = find_duration_removals(store)
+    found[THUMBNAILS] = find_thumbnail_removals(store, needs)
     if not delete:
         return found
     count = _counter("delete", sum(map(len, found.values())), on_progress)

@@ -19,6 +19,7 @@ from yt8m_pipeline.store.durations import duration_files
 from yt8m_pipeline.store.failures import open_failure
 from yt8m_pipeline.store.feature_store import FAILURE_SUFFIX, SHELVES, SUFFIX, Damaged, FeatureStore, Shelf, place
 from yt8m_pipeline.store.stored_file import DamagedFile
+from yt8m_pipeline.store.thumbnails import ThumbnailFile, Thumbnails, thumbnail_place
 from yt8m_pipeline.store.upkeep import Progress, damaged_durations, feature_files, find_spaces, over_shelves
 
 DAY_SECONDS = 86_400
@@ -60,6 +61,11 @@ class Needs:
     of_tables: set[str] = field(default_factory=set)
     of_datasets: dict[str, set[str]] = field(default_factory=dict)
 
+    @property
+    def all_ids(self) -> set[str]:
+        """The ids in any of them."""
+        return self.of_tables.union(*self.of_datasets.values())
+
     def names(self, space: str) -> dict[str, set[str]]:
         """The names of the files of features that must stay in a feature space, by shelf."""
         names: dict[str, set[str]] = {shelf: set() for shelf in SHELVES}
@@ -100,6 +106,27 @@ def find_duration_removals(root: str) -> list[Removal]:
     abandoned = [file for file in temporaries if _is_abandoned(file.uri, now - file.state.modified_ns / 1e9)]
     damaged = [(file, DAMAGED) for file, _ in damaged_durations(root)]
     return [Removal(file.uri, file.state, why) for file, why in [*((file, ABANDONED) for file in abandoned), *damaged]]
+
+
+def find_thumbnail_removals(root: str, needs: Needs | None) -> list[Removal]:
+    """Finds what can be removed of the thumbnails in a store: abandoned files, and those of unused videos.
+
+    As with features, nothing is unused where nothing of what is needed is there, nor within a day of being written.
+    """
+    now, needed = time.time(), None if needs is None else {thumbnail_place(video_id) for video_id in needs.all_ids}
+    found = list(Thumbnails(root).files())
+    is_used = needed is not None and any((file.shelf, file.name) in needed for file in found)
+    reasons = ((file, _why_thumbnail(root, file, needed if is_used else None, now)) for file in found)
+    return [Removal(Thumbnails(root).uri(file.shelf, file.name), file.state, why) for file, why in reasons if why]
+
+
+def _why_thumbnail(root: str, file: ThumbnailFile, needed: set[tuple[str, str]] | None, now: float) -> str | None:
+    """The reason why a file of thumbnails can be removed; None if it stays."""
+    age = now - file.state.modified_ns / 1e9
+    if files.TEMPORARY_MARK in file.name:
+        return ABANDONED if _is_abandoned(Thumbnails(root).uri(file.shelf, file.name), age) else None
+    is_needed = needed is None or (file.shelf, file.name) in needed
+    return None if is_needed or age < DAY_SECONDS else UNUSED
 
 
 def whole_space(store: FeatureStore, needs: Needs | None) -> list[Removal]:

@@ -18,6 +18,7 @@ from yt8m_pipeline.decoding.damage import conditions
 from yt8m_pipeline.decoding.frames import library_version
 from yt8m_pipeline.decoding.sandbox.local_files import require_accepted
 from yt8m_pipeline.decoding.sandbox.parent import Sandbox, require_readable
+from yt8m_pipeline.decoding.thumbnails import Strip
 from yt8m_pipeline.extraction.identity import identity_of, require_same_identity
 from yt8m_pipeline.extraction.inception import ANY_DIMENSIONS, FeatureExtractor, load
 from yt8m_pipeline.extraction.networks import device
@@ -25,6 +26,7 @@ from yt8m_pipeline.places import ANYWHERE, Places
 from yt8m_pipeline.store.failures import Source
 from yt8m_pipeline.store.feature_store import FeatureStore, place
 from yt8m_pipeline.store.index import IndexedFile
+from yt8m_pipeline.store.thumbnails import Thumbnails
 from yt8m_pipeline.transforms.ledger import COUNTS, KEPT, REJECTS, Outputs, SeveralOutputs, typed_step
 from yt8m_pipeline.transforms.lookup import rejected, settled
 from yt8m_pipeline.transforms.monitoring import advance, observe, say
@@ -113,13 +115,16 @@ class ExtractVideo(NotingDoFn):
             require_readable(video.uri, self._places)  # a corpus of which only missing files are left needs no network
         extractor, watch = self._extractor(), Watch()
         try:
-            extracted = extract_video(video, self._sandbox, extractor, self._inception, watch)
+            given = (extractor, self._inception, watch, self._decoding.thumbnails)
+            extracted = extract_video(video, self._sandbox, *given)
         finally:
             watch.decoded()
             observe(Stage.DECODE, watch.decode_seconds)
             observe(Stage.EXTRACT, watch.network_seconds)
         facts = (extracted.decoded_fraction, self._decoding.rate, extracted.transfer)
-        return self._store.write(extracted.features, source, *facts)
+        stored = self._store.write(extracted.features, source, *facts)
+        keep_strip(self._store.root, video.video_id, source, extracted.strip)
+        return stored
 
     def _extractor(self) -> FeatureExtractor:
         """The network that all threads of this process share; the first that needs it loads it."""
@@ -133,6 +138,12 @@ class ExtractVideo(NotingDoFn):
         extractor = load(self._inception, self._dimensions)
         say(f"the network runs on {device()}, in {self._inception.precision} precision", ready=Stage.EXTRACT)
         return extractor
+
+
+def keep_strip(store: str, video_id: str, source: Source, strip: Strip) -> None:
+    """Keeps the thumbnails of a video in a store, if it has any."""
+    if strip.count:
+        Thumbnails(store).write(video_id, source, strip.count, strip.to_jpeg())
 
 
 def stored_before(store: FeatureStore, video: Video, source: Source) -> IndexedFile | None:

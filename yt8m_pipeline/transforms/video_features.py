@@ -13,6 +13,7 @@ from yt8m_pipeline.config import Inception
 from yt8m_pipeline.data_model import UInt8Array, Video
 from yt8m_pipeline.decoding.facts import SampledFrame
 from yt8m_pipeline.decoding.sandbox.parent import Sandbox
+from yt8m_pipeline.decoding.thumbnails import Strip
 from yt8m_pipeline.extraction.inception import FeatureExtractor
 from yt8m_pipeline.store.features import VideoFeatures
 
@@ -28,11 +29,13 @@ class ExtractedVideo:
         features: Its features and presentation times.
         decoded_fraction: The share of its grid times whose frame is sound.
         transfer: The transfer function of its frames: "PQ", "HLG" or ''.
+        strip: Its thumbnails.
     """
 
     features: VideoFeatures
     decoded_fraction: float
-    transfer: str = ""
+    transfer: str
+    strip: Strip
 
 
 class Watch:
@@ -61,7 +64,7 @@ class Watch:
 
 
 def extract_video(
-    video: Video, sandbox: Sandbox, extractor: FeatureExtractor, inception: Inception, watch: Watch
+    video: Video, sandbox: Sandbox, extractor: FeatureExtractor, inception: Inception, watch: Watch, thumbnails: int = 0
 ) -> ExtractedVideo:
     """Decodes a video and runs the network on its frames, while the sandbox decodes ahead.
 
@@ -73,6 +76,7 @@ def extract_video(
         extractor: The loaded network.
         inception: The size of a batch, and how the store keeps features.
         watch: Is told what takes time, also where the video is rejected.
+        thumbnails: How many pictures its strip has.
 
     Raises:
         VideoRejected: if the video cannot be decoded, or NON_FINITE_FEATURES.
@@ -80,10 +84,10 @@ def extract_video(
     """
     features: list[npt.NDArray[np.floating]] = []
     pts_seconds: list[float] = []
-    transfer = ""
+    transfer, strip = "", Strip(thumbnails)
     with closing(sandbox.decode(video.uri)) as decoding:
         frames = DecodedFrames(decoding)
-        for batch in frame_batches(frames, inception.batch_size):
+        for batch in frame_batches(strip.watching(frames), inception.batch_size):
             watch.decoded()
             features.append(extractor(batch.frames).astype(inception.dtype))
             pts_seconds += batch.pts_seconds
@@ -92,7 +96,7 @@ def extract_video(
     found = np.concatenate(features)
     _require_finite(found, frames.decoded_fraction)
     stored = VideoFeatures(video.video_id, found, np.array(pts_seconds))
-    return ExtractedVideo(stored, frames.decoded_fraction, transfer)
+    return ExtractedVideo(stored, frames.decoded_fraction, transfer, strip)
 
 
 def _require_finite(features: npt.NDArray[np.floating], decoded_fraction: float) -> None:

@@ -166,7 +166,8 @@ def _send_frames(parent: socket.socket, frames: Generator[SampledFrame, None, fl
             detail = f"a frame of {width} × {height} pixels has {frame.rgb.nbytes} bytes, above {MAX_FRAME_BYTES}"
             raise VideoRejected(DropReason.FRAME_TOO_LARGE, detail)
         pixels = frame.rgb.data.cast("B")
-        Answer(FRAME, frame.index, frame.pts_seconds, pixels, height, width, frame.transfer).send(parent)
+        shown = (frame.transfer, frame.aspect)
+        Answer(FRAME, frame.index, frame.pts_seconds, pixels, height, width, *shown).send(parent)
 
 
 def _fetch(parent: socket.socket, size: int, number: int) -> bytes:

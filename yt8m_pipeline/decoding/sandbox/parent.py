@@ -351,10 +351,11 @@ class _Child:
             self._seconds_left = self._deadline - monotonic()
 
     def _receive(self) -> Answer:
-        kind, number, value, height, width, length, transfer = HEADER.unpack(self._read(HEADER.size))
+        kind, number, value, height, width, length, name, aspect = HEADER.unpack(self._read(HEADER.size))
         if length > self._payload_limits.get(kind, -1):
             raise ValueError(length)
-        return Answer(kind, number, value, self._read(length), height, width, transfer.rstrip(b"\0").decode())
+        transfer = name.rstrip(b"\0").decode()
+        return Answer(kind, number, value, self._read(length), height, width, transfer, aspect)
 
     def _read(self, count: int) -> bytearray:
         data = bytearray(count)
@@ -442,7 +443,8 @@ def _frame(answer: Answer, index: int, size: int | None) -> SampledFrame:
         raise ValueError(f"{len(answer.payload)} bytes are no frame of {shape}")
     if answer.transfer not in ("", *TRANSFERS.values()):
         raise ValueError(f"there is no transfer function {answer.transfer!r}")
-    return SampledFrame(index, answer.value, np.frombuffer(answer.payload, np.uint8).reshape(shape), answer.transfer)
+    rgb = np.frombuffer(answer.payload, np.uint8).reshape(shape)
+    return SampledFrame(index, answer.value, rgb, answer.transfer, answer.aspect)
 
 
 def _rejection(answer: Answer) -> VideoRejected:

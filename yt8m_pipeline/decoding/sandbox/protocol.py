@@ -16,9 +16,9 @@ JOB = Struct("!cQ")
 
 DECODE, PROBE, PROBE_FRAMES = b"d", b"p", b"P"
 
-HEADER = Struct("!cIdIII3s")
-"""An answer begins with its kind, number, value, height and width, the size of its payload in bytes, and the name of a
-transfer function."""
+HEADER = Struct("!cIdIII3sd")
+"""An answer begins with its kind, number, value, height and width, the size of its payload in bytes, the name of a
+transfer function, and an aspect."""
 
 IDLE, FRAME, FACTS, REJECTED, READ = b"i", b"f", b"j", b"r", b"b"
 
@@ -51,6 +51,7 @@ class Answer(NamedTuple):
         height: The height of a FRAME, in pixels.
         width: The width of a FRAME, in pixels.
         transfer: The transfer function of a FRAME of high dynamic range: PQ or HLG.
+        aspect: The width : height of a FRAME as it is shown.
     """
 
     kind: bytes
@@ -60,10 +61,11 @@ class Answer(NamedTuple):
     height: int = 0
     width: int = 0
     transfer: str = ""
+    aspect: float = 1.0
 
     def send(self, parent: socket) -> None:
         sizes = (self.height, self.width, len(self.payload))
-        parent.sendall(HEADER.pack(self.kind, self.number, self.value, *sizes, self.transfer.encode()))
+        parent.sendall(HEADER.pack(self.kind, self.number, self.value, *sizes, self.transfer.encode(), self.aspect))
         parent.sendall(self.payload)
 
 
