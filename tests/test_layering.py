@@ -48,12 +48,13 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     "interop": {"compression", "dataset"},
     "evaluation": {"dataset"},
     "report": {"compression", "dataset", "interop", "store"},
+    "explorer": {"dataset", "report.coefficients", "store"},
     # the Beam shell, and the dataset as one recipe
     "transforms": ACTS | {"interop"} | PLANNED,
     "pipeline": {"transforms"} | PLANNED,
     # whoever runs it
     "jobs": ACTS | {"interop", "pipeline", "transforms"},
-    "cli": ACTS | {"demo", "evaluation", "intake", "interop", "jobs", "report"},
+    "cli": ACTS | {"demo", "evaluation", "explorer", "intake", "interop", "jobs", "report"},
     "__main__": {"cli"},
 }
 """The allowed imports between the folders. A name with a dot allows one room of a folder."""
@@ -65,6 +66,7 @@ LIBRARIES: Mapping[str, set[str]] = {
     "tensorflow_hub": {"extraction.networks"},
     "torch": {"dataset.torch_reader"},
     "matplotlib": {"report.figures"},
+    "sklearn": {"explorer.similarity"},
     "typer": {"cli"},
 }
 """The folders and rooms that may import a heavy library."""

@@ -18,6 +18,7 @@ from yt8m_pipeline.cli import (
     datasets,
     demo,
     evaluating,
+    explore,
     exporting,
     extracting,
     init,
@@ -59,6 +60,7 @@ app.command(context_settings=BEAM)(exporting.export)
 app.command()(exporting.export_pca)
 app.command()(converting.convert)
 app.command()(datasets.inspect)
+app.command()(explore.explore)
 app.command()(evaluating.evaluate)
 app.command()(probing.probe)
 app.command()(thumbnails.thumbnails)
