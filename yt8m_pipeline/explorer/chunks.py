@@ -70,7 +70,7 @@ class Buckets:
     def __init__(self, count: int) -> None:
         self.count, self._files = count, ExitStack()
         spills = range(min(count, SPILLS))
-        self._spills = [self._files.enter_context(TemporaryFile("w+", encoding="ascii")) for _ in spills]
+        self._spills = [self._files.enter_context(TemporaryFile("w+", encoding="ascii")) for _ in spills]  # noqa: SIM115
 
     def __enter__(self) -> "Buckets":
         return self

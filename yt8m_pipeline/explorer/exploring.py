@@ -106,6 +106,10 @@ class Explored:
     notes: tuple[str, ...]
 
 
+def unheard(_stage: str, _done: int, _total: int | None) -> None:
+    """Hears of progress, and tells nobody."""
+
+
 def explore(
     dataset: str,
     output: str,
@@ -115,7 +119,7 @@ def explore(
     media_root: str | None = None,
     videos_per_entity: int = 200,
     with_withheld: bool = False,
-    on_step: OnStep = lambda stage, done, total: None,
+    on_step: OnStep = unheard,
 ) -> Explored:
     """Writes the explorer of a finished dataset. The same dataset and arguments make the same bytes.
 
@@ -162,8 +166,8 @@ def explore(
         compared=len(drawn.mapped),
         entities=len(site.entities),
         pictures=len(site.pictures),
-        files=site.folder.files,
-        bytes=site.folder.bytes,
+        files=site.folder.written,
+        bytes=site.folder.size,
         first_view_bytes=site.first_view_bytes,
         notes=tuple(site.notes),
     )

@@ -15,13 +15,13 @@ class SiteFolder:
 
     Attributes:
         root: The folder, local or gs://.
-        files: How many files have been written.
-        bytes: How many bytes they have.
+        written: How many files have been written.
+        size: How many bytes they have.
     """
 
     root: str
-    files: int = field(default=0, init=False)
-    bytes: int = field(default=0, init=False)
+    written: int = field(default=0, init=False)
+    size: int = field(default=0, init=False)
 
     MARK: ClassVar = "explorer.json"
     """The file by which a folder is known to be a site of this program. It is the first that is written."""
@@ -48,8 +48,8 @@ class SiteFolder:
     def write(self, name: str, data: bytes) -> None:
         """Writes a file, whole or not at all, given its path in the site."""
         files.write_bytes(files.join(self.root, name), data, durable=False)
-        self.files += 1
-        self.bytes += len(data)
+        self.written += 1
+        self.size += len(data)
 
     def _refuse_foreign(self, dataset: str) -> None:
         here, there = (files.resolve(uri)[1] if files.is_local(uri) else uri for uri in (self.root, dataset))

@@ -59,9 +59,7 @@ def read_entities(layout: Layout) -> list[Entity]:
     path = layout.path(Layout.VOCABULARY)
     try:
         text = files.read_bytes(path).decode()
-        entities = [Entity.of_row(row) for row in csv.DictReader(io.StringIO(text, newline=""))]
-        if [entity.index for entity in entities] != list(range(len(entities))):
-            raise ValueError("its indices do not count from 0")
+        return _parsed(text)
     except (OSError, LookupError, ValueError, csv.Error) as error:
         raise DataError(
             what="The vocabulary of the dataset cannot be read",
@@ -69,4 +67,10 @@ def read_entities(layout: Layout) -> list[Entity]:
             why=" ".join(str(error).split()),
             fix="list all damage with `yt8m verify`; copy the dataset again, or build it again",
         ) from None
+
+
+def _parsed(text: str) -> list[Entity]:
+    entities = [Entity.of_row(row) for row in csv.DictReader(io.StringIO(text, newline=""))]
+    if [entity.index for entity in entities] != list(range(len(entities))):
+        raise ValueError("its indices do not count from 0")
     return entities

@@ -191,7 +191,7 @@
     const sort = h("select", { change: () => change({ sort: sort.value }) },
       Object.entries(SORTS).map(([name, [text]]) => h("option", { value: name }, text)));
     sort.value = state.sort;
-    const verticals = h("ul", { class: "chips", "aria-label": "Verticals" });
+    const verticals = h("ul", { class: "chips sliding", "aria-label": "Verticals" });
     let turn = 0;
 
     function change(to) {
@@ -205,10 +205,10 @@
 
     function showVerticals() {
       verticals.replaceChildren(...site.verticals.map(([name, count, videos]) => h("li", {}, h("button", {
-        type: "button", "aria-pressed": String(name === state.vertical), title: `${plural(videos, "video")}`,
+        type: "button", "aria-pressed": String(name === state.vertical), title: `${plural(count, "entity", "entities")}, ${plural(videos, "video")}`,
         click: () => change({ vertical: name === state.vertical ? "" : name }).then(() =>
           [...verticals.querySelectorAll("button")].find((button) => button.dataset.name === name)?.focus()),
-      }, name, h("small", {}, plural(count, "entity", "entities"))))));
+      }, name, h("small", {}, number(count))))));
       [...verticals.querySelectorAll("button")].forEach((button, at) => { button.dataset.name = site.verticals[at][0]; });
     }
 
@@ -272,7 +272,7 @@
   function entityRow(item, found) {
     const kinds = item.kinds.map((kind) => site.verticals[kind][0]).join(", ");
     return h("tr", {},
-      h("th", { scope: "row" }, entityLink(item), h("p", { class: "faint" }, [kinds, item.id].filter(Boolean).join(" · ")),
+      h("th", { scope: "row", class: "text" }, entityLink(item), h("p", { class: "faint" }, [kinds, item.id].filter(Boolean).join(" · ")),
         found ? h("p", {}, found) : null),
       h("td", { class: "number" }, number(item.videos)),
       h("td", { class: "number wide-only" }, item.score ?? "–"), h("td", { class: "wide-only" }, item.specificity || "–"));
@@ -417,7 +417,7 @@
     const kept = [page ? h("p", {}, "The dataset has the video ", h("a", { href: address(["video", id]) }, id), ".") : null,
       item ? h("p", {}, "The dataset has the entity ", entityLink(item), ".") : null].filter(Boolean);
     const listed = found.length ? table(`Rejected rows of ${id}`, [["Stage"], ["Table"], ["Reason"], ["Detail"]], found.map((row) =>
-      h("tr", {}, row.slice(1).map((text) => h("td", { class: "text" }, words(text)))))) : null;
+      h("tr", {}, row.slice(1, 4).map((text) => h("td", {}, words(text))), h("td", { class: "text" }, row[4])))) : null;
     const none = kept.length || found.length ? null : h("p", {}, `Nothing with the id ${id} is in this site: no video, no entity and no rejected row.`,
       site.shown < total ? ` The dataset has ${number(total - site.shown)} videos more, which have no page here.` : "");
     say(found.length ? `${id}: rejected` : kept.length ? `${id} is in the dataset` : `${id} is not here`);
@@ -632,7 +632,7 @@
     return ["Map", h("h1", { tabindex: "-1" }, "Map"), count,
       h("div", { class: "controls", role: "search" }, h("label", { class: "wide" }, "Search ids and labels ( / )", search), h("label", {}, "Colour by", by),
         h("div", { class: "buttons" }, button("+", "Zoom in", () => zoomBy(1.5)), button("−", "Zoom out", () => zoomBy(1 / 1.5)), button("All", "Show all", all))),
-      points.length ? h("div", { class: "plot" }, canvas, tip) : h("p", {}, "There is no video."), chosen, legend];
+      points.length ? h("div", { class: "atlas" }, h("div", { class: "plot" }, canvas, tip), h("div", {}, chosen, legend)) : h("p", {}, "There is no video.")];
   }
 
   // Routes -------------------------------------------------------------------------------------------------------
