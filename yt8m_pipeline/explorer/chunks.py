@@ -6,7 +6,6 @@ b'yt8m("entity/0",{"name":"\\u003c/script\\u003e"});\n'
 
 import json
 import zlib
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack
 from math import isfinite
@@ -61,7 +60,7 @@ class Buckets:
     ...     for bucket, row in [(2, "a"), (0, "b"), (2, "c")]:
     ...         buckets.add(bucket, row)
     ...     list(buckets)
-    [(0, ['b']), (2, ['a', 'c'])]
+    [(0, ['b']), (1, []), (2, ['a', 'c'])]
 
     Args:
         count: The number of buckets.
@@ -85,11 +84,12 @@ class Buckets:
         self._spills[bucket * len(self._spills) // self.count].write(f"{bucket}\t{json.dumps(row)}\n")
 
     def __iter__(self) -> Iterator[tuple[int, list[Any]]]:
-        """Yields the buckets that have rows, in order, each with its rows in the order in which they were added."""
-        for spill in self._spills:
+        """Yields the buckets in order, each with its rows in the order in which they were added."""
+        for number, spill in enumerate(self._spills):
+            first, end = (-(-place * self.count // len(self._spills)) for place in (number, number + 1))
             spill.seek(0)
-            gathered: dict[int, list[Any]] = defaultdict(list)
+            gathered: dict[int, list[Any]] = {bucket: [] for bucket in range(first, end)}
             for line in spill:
                 bucket, _, row = line.partition("\t")
                 gathered[int(bucket)].append(json.loads(row))
-            yield from sorted(gathered.items())
+            yield from gathered.items()

@@ -56,7 +56,7 @@ POINTS_OF_CHUNK = 5_000
 TOGETHER = 24
 """How many entities are named that most often occur together with an entity."""
 
-PAGE = ("index.html", "app.js", "style.css")
+PAGE = ("index.html", "app.js", "style.css", "icon.svg")
 """The files of the page itself."""
 
 DETAILS = (
@@ -387,7 +387,7 @@ def _entity_page(site: _Site, drawn: Drawn, index: int, cards: list[Card]) -> di
 
 
 def _write_entities(site: _Site, drawn: Drawn) -> None:
-    """Writes the rows and the descriptions of all entities, and the pages of those without videos."""
+    """Writes the rows and the descriptions of all entities."""
     counts = drawn.counts.tolist()
     ordered = sorted(site.entities, key=lambda entity: (-sum(counts[entity.index]), entity.index))
     rows = [
@@ -404,8 +404,6 @@ def _write_entities(site: _Site, drawn: Drawn) -> None:
     ]
     site.write_chunks("entities", rows, ENTITIES_OF_CHUNK)
     site.write_chunks("texts", [[entity.index, entity.description] for entity in ordered], TEXTS_OF_CHUNK)
-    for index in np.flatnonzero(drawn.counts.sum(axis=1) == 0).tolist():
-        site.write_chunk(f"entity/{index}", _entity_page(site, drawn, index, []))
 
 
 def _write_rejects(site: _Site) -> None:

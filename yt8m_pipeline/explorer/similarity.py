@@ -123,13 +123,13 @@ def plane(means: Float32Array) -> Plane:
     """The videos in the two directions in which their means vary most."""
     components = min(2, *means.shape)
     places = np.zeros((len(means), 2))
-    if len(means) < 2:
+    centred = means - means.mean(axis=0, dtype=np.float64, keepdims=True).astype(np.float32) if len(means) else means
+    if not centred.any():
         return Plane(places, 0.0)
-    centred = means - means.mean(axis=0, dtype=np.float64).astype(np.float32)
     with threadpool_limits(1, "blas"):
         fitted = PCA(components, svd_solver="covariance_eigh").fit(centred)
         places[:, :components] = fitted.transform(centred)
     middle = (places.max(axis=0) + places.min(axis=0)) / 2
     extent = np.abs(places - middle).max()
-    ratio = float(np.nan_to_num(fitted.explained_variance_ratio_).sum())
-    return Plane(np.round((places - middle) / (extent or 1), DIGITS + 1) + 0.0, round(ratio, DIGITS))
+    ratio = float(fitted.explained_variance_ratio_.sum())
+    return Plane(np.round((places - middle) / extent, DIGITS + 1) + 0.0, round(ratio, DIGITS))

@@ -38,7 +38,7 @@
     return (crc ^ -1) >>> 0;
   }
 
-  const inBucket = (name, id) => load(`${name}/${crc32(id) % site.buckets[name]}`).catch(() => []); // empty ones are no files
+  const inBucket = (name, id) => load(`${name}/${crc32(id) % site.buckets[name]}`);
 
   let site;
   let entities = []; // by label index, those that are loaded
@@ -318,7 +318,7 @@
   async function videosPage([name = site.partitions[0].name]) {
     const part = site.partitions.find((one) => one.name === name);
     if (!part) return missing(`There is no partition ${name}`, name);
-    const cards = await load(`partition/${name}`).catch(() => []);
+    const cards = await load(`partition/${name}`);
     const all = cards.length === part.videos ? `All ${plural(part.videos, "video")} of ${name}`
       : `${number(cards.length)} of the ${plural(part.videos, "video")} of ${name}, drawn by a hash of their ids`;
     return [`Videos of ${name}`, h("h1", { tabindex: "-1" }, "Videos"),
