@@ -1,5 +1,6 @@
 """The data of the explorer, compared with plain loops over what was put in; and what it refuses."""
 
+import json
 import os
 import shutil
 from collections import Counter
@@ -13,13 +14,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.conftest import published_bytes
+from tests.conftest import published_bytes, yt8m
 from tests.explorer.datasets import Film, entity_rows, read_chunk, read_chunks, write_dataset
 from yt8m_pipeline.accounting.counts import StageCount
 from yt8m_pipeline.accounting.outcome import REJECTS
 from yt8m_pipeline.accounting.reasons import Stage
 from yt8m_pipeline.chance import salted_hash
+from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.layout import Layout
+from yt8m_pipeline.dataset.manifest import Manifest
 from yt8m_pipeline.dataset.reader import read_videos
 from yt8m_pipeline.errors import DataError, UsageError
 from yt8m_pipeline.explorer import drawing, videos
@@ -347,3 +350,31 @@ def test_labels_beyond_the_vocabulary_are_told(tmp_path: Path) -> None:
     dataset = write_dataset(tmp_path / "dataset", [Film("a", labels=(1,))], [{"Name": "One"}])
     with pytest.raises(DataError, match="none of the 1 entities"):
         site_of(dataset, tmp_path)
+
+
+def test_the_command_tells_what_it_wrote_and_warns_loudly(tmp_path: Path) -> None:
+    dataset = write_dataset(tmp_path / "dataset", [Film("a", "test", (0,)), Film("b", seed=1)], [{"Name": "One"}])
+    done = yt8m("explore", dataset, "--output", str(tmp_path / "site"), "--with-withheld", "--json")
+    assert done.returncode == 0
+    told = json.loads(done.stdout)
+    assert (told["videos"], told["shown"], told["entities"], told["pictures"]) == (2, 2, 1, 0)
+    files = published_bytes(tmp_path / "site")
+    assert (told["files"], told["bytes"]) == (
+        len(files) - 1,
+        sum(map(len, files.values())) - len(files["explorer.json"]),
+    )
+    assert "warning: the site shows the withheld labels of test: do not publish it" in done.stderr
+    refused = yt8m("explore", dataset, "--output", dataset)
+    assert refused.returncode == 2
+    assert "The site would stand in the dataset" in refused.stderr
+
+
+def test_a_dataset_that_was_built_has_pictures_of_its_films(built: Path, tmp_path: Path) -> None:
+    site, found = site_of(str(built / "dataset"), tmp_path)
+    manifest = Manifest.of(Layout(str(built / "dataset")))
+    assert found.videos == sum(row.videos for row in manifest.partitions.values()) == found.shown
+    assert found.entities == len(read_chunks(site, "entities"))
+    assert sum(row[4][0] for row in read_chunks(site, "entities")) == manifest.partitions[Partition.TRAIN].labels
+    assert len(read_chunk(site, "site")["funnel"]) == len(manifest.accounting)
+    pages = read_chunks(site, "videos")
+    assert all((site / thumbnail_path(page["card"][1])).exists() == (page["card"][2] > 0) for page in pages)

@@ -40,7 +40,7 @@ class SiteFolder:
             DataError: it cannot be written.
         """
         self._refuse_foreign(dataset)
-        files.write_bytes(files.join(self.root, self.MARK), _mark(version), durable=False)
+        self.write(self.MARK, _mark(version))
         files.delete(files.join(self.root, self.INDEX))
         for name in self.FOLDERS:
             files.delete_folder(files.join(self.root, name))

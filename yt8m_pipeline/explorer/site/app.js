@@ -266,7 +266,8 @@
   function snippet(text = "", wanted) {
     const at = text.toLowerCase().indexOf(wanted);
     if (at < 0) return null;
-    return `${at > 60 ? "…" : ""}${text.slice(Math.max(at - 60, 0), at + 100)}${text.length > at + 100 ? "…" : ""}`;
+    const from = at > 60 ? text.indexOf(" ", at - 60) + 1 : 0; // at a word
+    return `${from ? "…" : ""}${text.slice(from <= at ? from : at, at + 100)}${text.length > at + 100 ? "…" : ""}`;
   }
 
   function entityRow(item, found) {
