@@ -309,7 +309,7 @@
   const chips = (links) => h("ul", { class: "chips" }, links.map((link) => h("li", {}, link)));
 
   function partitionChips(chosen, to, cards) {
-    const names = [...new Set(cards.map((card) => site.partitions[card[3]].name))];
+    const names = site.partitions.map((part) => part.name).filter((_, at) => cards.some((card) => card[3] === at));
     if (names.length < 2) return "";
     return h("nav", { "aria-label": "Partitions" }, chips(["", ...names].map((name) =>
       h("a", { href: to(name), "aria-current": name === chosen ? "true" : false }, name || "all",
@@ -461,7 +461,6 @@
     by.value = state.by;
     const search = h("input", { type: "search", value: state.q, id: "search", autocomplete: "off", input: () => change({ q: search.value }) });
     const NONE = "no label shown";
-    let scale = 1;
     let named = [];
 
     function naming() {
@@ -501,21 +500,22 @@
     const place = (point) => [canvas.clientWidth / 2 + (point.x - state.x) * side(), canvas.clientHeight / 2 - (point.y - state.y) * side()];
 
     function draw() {
-      scale = window.devicePixelRatio || 1;
+      const scale = window.devicePixelRatio || 1;
       canvas.width = canvas.clientWidth * scale;
       canvas.height = canvas.clientHeight * scale;
       const pen = canvas.getContext("2d");
       pen.scale(scale, scale);
       const size = Math.max(2, Math.min(3 + Math.log2(state.zoom), 9) + (points.length < 2000 ? 3 : 0));
+      const paints = Array.from({ length: named.length + 1 }, (_, kind) => paint(kind));
+      const [unit, middle] = [side(), [canvas.clientWidth / 2, canvas.clientHeight / 2]];
       for (const isOn of [false, true]) {
         pen.globalAlpha = isOn ? 0.85 : 0.12;
-        for (let kind = 0; kind <= named.length; kind++) {
-          pen.fillStyle = paint(kind);
-          for (const point of points) {
-            if (point.kind !== kind || point.isOn !== isOn) continue;
-            const [x, y] = place(point);
-            if (x > -9 && y > -9 && x < canvas.clientWidth + 9 && y < canvas.clientHeight + 9) pen.fillRect(x - size / 2, y - size / 2, size, size);
-          }
+        for (const point of points) { // in the order of the ids, so that no colour covers the others
+          if (point.isOn !== isOn) continue;
+          const [x, y] = [middle[0] + (point.x - state.x) * unit, middle[1] - (point.y - state.y) * unit];
+          if (x < -9 || y < -9 || x > 2 * middle[0] + 9 || y > 2 * middle[1] + 9) continue;
+          pen.fillStyle = paints[point.kind];
+          pen.fillRect(x - size / 2, y - size / 2, size, size);
         }
       }
       pen.globalAlpha = 1;
