@@ -16,6 +16,7 @@ import pytest
 
 from tests.conftest import published_bytes, yt8m
 from tests.explorer.datasets import Film, entity_rows, read_chunk, read_chunks, write_dataset
+from yt8m_pipeline import files
 from yt8m_pipeline.accounting.counts import StageCount
 from yt8m_pipeline.accounting.outcome import REJECTS
 from yt8m_pipeline.accounting.reasons import Stage
@@ -375,3 +376,16 @@ def test_a_dataset_that_was_built_has_pictures_of_its_films(built: Path, tmp_pat
     assert len(read_chunk(site, "site")["funnel"]) == len(manifest.accounting)
     pages = read_chunks(site, "videos")
     assert all((site / thumbnail_path(page["card"][1])).exists() == (page["card"][2] > 0) for page in pages)
+
+
+@pytest.mark.usefixtures("bucket")
+def test_a_site_may_stand_in_a_bucket(tmp_path: Path) -> None:
+    dataset = write_dataset(tmp_path / "dataset", [Film("a", labels=(0,))], [{"Name": "One"}])
+    explore(dataset, str(tmp_path / "site"))
+    for _ in range(2):
+        explore(dataset, "gs://bucket/site")
+    found = {name: files.read_bytes(f"gs://bucket/site/{name}") for name in files.list_files("gs://bucket/site")}
+    assert found == published_bytes(tmp_path / "site")
+    files.write_bytes("gs://bucket/other/letter.txt", b"mine")
+    with pytest.raises(UsageError, match="The output is not a folder of this command"):
+        explore(dataset, "gs://bucket/other")

@@ -112,44 +112,64 @@ def draw(batches: Iterable[Batch], verticals: Sequence[Sequence[int]], most: int
         verticals: The verticals of each entity, as numbers from 0.
         most: The most videos of a group.
     """
-    entities, kinds = len(verticals), max((max(row, default=-1) for row in verticals), default=-1) + 1
-    counts = np.zeros((entities, len(PARTITIONS)), np.int64)
-    together = sparse.csr_array((entities, entities), dtype=np.int64)
-    of_vertical = _indicator([(index, kind) for index, row in enumerate(verticals) for kind in row], (entities, kinds))
-    vertical_videos = np.zeros(kinds, np.int64)
-    partition_videos, labelled = np.zeros(len(PARTITIONS), np.int64), np.zeros(len(PARTITIONS), np.int64)
-    groups, total = Groups(most), 0
+    tally = _Tally(verticals, most)
     for batch in batches:
-        size = len(batch.partitions)
+        tally.add(batch)
+    return tally.drawn()
+
+
+class _Tally:
+    """What is counted and drawn of the batches so far."""
+
+    def __init__(self, verticals: Sequence[Sequence[int]], most: int) -> None:
+        self._entities, kinds = len(verticals), 1 + max((kind for row in verticals for kind in row), default=-1)
+        pairs = [(index, kind) for index, row in enumerate(verticals) for kind in row]
+        self._of_vertical = _indicator(pairs, (self._entities, kinds))
+        self._counts = np.zeros((self._entities, len(PARTITIONS)), np.int64)
+        self._together = sparse.csr_array((self._entities, self._entities), dtype=np.int64)
+        self._vertical_videos = np.zeros(kinds, np.int64)
+        self._videos, self._labelled = np.zeros(len(PARTITIONS), np.int64), np.zeros(len(PARTITIONS), np.int64)
+        self._groups = Groups(most)
+
+    def add(self, batch: Batch) -> None:
+        self._count(batch)
         ranks = salted_hashes(SALT, batch.table["video_id"].to_pylist())
-        np.add.at(counts, (batch.labels, batch.partitions[batch.label_rows]), 1)
-        partition_videos += np.bincount(batch.partitions, minlength=len(PARTITIONS))
-        labelled += np.bincount(batch.partitions[batch.is_labelled], minlength=len(PARTITIONS))
-        has = _indicator(np.stack([batch.label_rows, batch.labels], axis=1), (size, entities))
-        together = together + has.T @ has
-        vertical_videos += np.asarray(((has @ of_vertical) > 0).sum(axis=0), np.int64)
-        groups.add(batch.labels, ranks[batch.label_rows], batch.start + batch.label_rows)
-        groups.add(entities + batch.partitions, ranks, batch.start + np.arange(size))
-        total += size
-    member_groups, member_ranks, member_rows = groups.drawn()
-    shown, first = np.unique(member_rows, return_index=True)
-    mapped = shown
+        self._groups.add(batch.labels, ranks[batch.label_rows], batch.start + batch.label_rows)
+        rows = batch.start + np.arange(len(batch.partitions))
+        self._groups.add(self._entities + batch.partitions, ranks, rows)
+
+    def _count(self, batch: Batch) -> None:
+        pairs = np.stack([batch.label_rows, batch.labels], axis=1)
+        has = _indicator(pairs, (len(batch.partitions), self._entities))
+        np.add.at(self._counts, (batch.labels, batch.partitions[batch.label_rows]), 1)
+        self._together = self._together + has.T @ has
+        self._vertical_videos += np.asarray(((has @ self._of_vertical) > 0).sum(axis=0), np.int64)
+        self._videos += np.bincount(batch.partitions, minlength=len(PARTITIONS))
+        self._labelled += np.bincount(batch.partitions[batch.is_labelled], minlength=len(PARTITIONS))
+
+    def drawn(self) -> Drawn:
+        groups, ranks, rows = self._groups.drawn()
+        shown, mapped = _shown_and_mapped(rows, ranks, int(self._videos.sum()))
+        order = np.argsort(rows, kind="stable")
+        return Drawn(
+            counts=self._counts,
+            together=sparse.csr_array(self._together),
+            vertical_videos=self._vertical_videos,
+            partition_videos=self._videos,
+            labelled=self._labelled,
+            shown=shown,
+            mapped=mapped,
+            member_rows=rows[order],
+            member_groups=groups[order],
+        )
+
+
+def _shown_and_mapped(rows: Int64Array, ranks: npt.NDArray[np.uint64], total: int) -> tuple[Int64Array, Int64Array]:
+    """The rows that are shown and those that are compared, of all rows of the groups, their hashes and all videos."""
     if total <= WHOLE:
-        shown = mapped = np.arange(total)
-    elif len(shown) > WHOLE:
-        mapped = np.sort(shown[np.argsort(member_ranks[first], kind="stable")[:WHOLE]])
-    order = np.argsort(member_rows, kind="stable")
-    return Drawn(
-        counts=counts,
-        together=sparse.csr_array(together),
-        vertical_videos=vertical_videos,
-        partition_videos=partition_videos,
-        labelled=labelled,
-        shown=shown,
-        mapped=mapped,
-        member_rows=member_rows[order],
-        member_groups=member_groups[order],
-    )
+        return np.arange(total), np.arange(total)
+    shown, first = np.unique(rows, return_index=True)
+    return shown, np.sort(shown[np.argsort(ranks[first], kind="stable")[:WHOLE]])
 
 
 def _indicator(pairs: Sequence[tuple[int, int]] | Int64Array, shape: tuple[int, int]) -> sparse.csr_array:

@@ -150,8 +150,9 @@ def explore(
         folder=SiteFolder(output),
         on_step=on_step,
     )
+    site.folder.require_ours(dataset)
     drawn = draw(site.batches("count", ["video_id"]), site.kinds, videos_per_entity)
-    site.folder.begin(dataset, __version__)
+    site.folder.begin(__version__)
     mapped = _write_thumbnails(site, drawn)
     alike = _write_map(site, mapped)
     _write_videos(site, drawn, mapped, alike)

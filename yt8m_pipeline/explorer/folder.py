@@ -32,14 +32,12 @@ class SiteFolder:
     FOLDERS: ClassVar = ("data", "thumbnails")
     """The folders in it, which are removed before they are written anew."""
 
-    def begin(self, dataset: str, version: str) -> None:
+    def begin(self, version: str) -> None:
         """Marks the folder as ours, and removes the site that stands in it.
 
         Raises:
-            UsageError: there is something else in the folder, or it is in the dataset.
             DataError: it cannot be written.
         """
-        self._refuse_foreign(dataset)
         self.write(self.MARK, _mark(version))
         files.delete(files.join(self.root, self.INDEX))
         for name in self.FOLDERS:
@@ -51,7 +49,8 @@ class SiteFolder:
         self.written += 1
         self.size += len(data)
 
-    def _refuse_foreign(self, dataset: str) -> None:
+    def require_ours(self, dataset: str) -> None:
+        """Raises a `UsageError` if there is something else in the folder, or it is in the dataset."""
         here, there = (files.resolve(uri)[1] if files.is_local(uri) else uri for uri in (self.root, dataset))
         if is_below(here.rstrip("/"), there.rstrip("/")):
             raise UsageError(
