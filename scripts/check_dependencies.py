@@ -19,7 +19,6 @@ ROOT = Path(__file__).parent.parent
 
 NOT_IMPORTED: Mapping[str, str] = {
     "setuptools": "tensorflow-hub 0.16 imports its pkg_resources",
-    "scikit-learn": "the project is meant to bring it; today only the tests and the benchmarks import it",
     "mypy": "a command of scripts/test",
     "pytest-xdist": "a plugin of pytest",
     "ruff": "a command of scripts/test",

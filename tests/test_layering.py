@@ -61,6 +61,7 @@ MAY_IMPORT: Mapping[str, set[str]] = {
         "report.learning_curves",
         "video_level",
     },
+    "explorer": {"dataset", "report.coefficients", "store"},
     # the page of what models reach
     "results": {"baselines", "dataset", "evaluation", "jobs", "report", "video_level"},
     # the Beam shell, and the dataset as one recipe
@@ -68,7 +69,8 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     "pipeline": {"transforms"} | PLANNED,
     # whoever runs it
     "jobs": ACTS | {"baselines", "interop", "pipeline", "transforms", "video_level"},
-    "cli": ACTS | {"baselines", "demo", "evaluation", "intake", "interop", "jobs", "report", "results", "video_level"},
+    "cli": ACTS
+    | {"baselines", "demo", "evaluation", "explorer", "intake", "interop", "jobs", "report", "results", "video_level"},
     "__main__": {"cli"},
 }
 """The allowed imports between the folders. A name with a dot allows one room of a folder."""
@@ -82,6 +84,7 @@ LIBRARIES: Mapping[str, set[str]] = {
     "torch": {"dataset.torch_reader"},
     "matplotlib": {"report.figures", "report.dataset_figures", "report.learning_curves", "results.figures"},
     "wordcloud": {"report.tag_cloud"},
+    "sklearn": {"explorer.similarity"},
     "typer": {"cli"},
 }
 """The folders and rooms that may import a heavy library."""

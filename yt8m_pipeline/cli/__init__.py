@@ -18,6 +18,7 @@ from yt8m_pipeline.cli import (
     datasets,
     demo,
     evaluating,
+    explore,
     exporting,
     extracting,
     features,
@@ -66,6 +67,7 @@ app.command()(converting.convert)
 app.command()(datasets.inspect)
 app.command()(training.train)
 app.command()(training.predict)
+app.command()(explore.explore)
 app.command()(evaluating.evaluate)
 app.command()(results.results)
 app.command()(probing.probe)

@@ -1,0 +1,66 @@
+"""The small parts of the explorer: chunks, buckets and sources."""
+
+import json
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from yt8m_pipeline.explorer.chunks import SPILLS, Buckets, bucket_of, chunk, finite
+from yt8m_pipeline.explorer.sources import Sources
+
+
+@given(name=st.text(), value=st.recursive(st.text() | st.integers() | st.none(), st.lists, max_leaves=5))
+def test_a_chunk_is_harmless_and_says_what_it_was_given(name: str, value: object) -> None:
+    data = chunk(name, value)
+    assert data.isascii()
+    assert not set(data) & set(b"<>&")
+    assert data.count(b"\n") == 1
+    inside = data.decode().removeprefix("yt8m(").removesuffix(");\n")
+    assert json.loads(f"[{inside}]") == [name, value]
+
+
+def test_a_chunk_has_no_number_that_json_lacks() -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        chunk("a", float("nan"))
+    assert [finite(value, 1) for value in (None, float("nan"), float("inf"), 1.25)] == [None, None, None, 1.2]
+
+
+@pytest.mark.parametrize("count", [1, 7, SPILLS, 3 * SPILLS + 1])
+def test_buckets_have_their_rows_in_order(count: int) -> None:
+    expected = defaultdict(list)
+    with Buckets(count) as buckets:
+        for number in range(2_000):
+            bucket = bucket_of(str(number), count)
+            buckets.add(bucket, [number, "\u2028\n\t"])
+            expected[bucket].append([number, "\u2028\n\t"])
+        assert list(buckets) == [(bucket, expected[bucket]) for bucket in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("uri", "root", "href"),
+    [
+        ("https://example.org/a.mp4", None, "https://example.org/a.mp4"),
+        ("a.mp4", "https://example.org/films/", "https://example.org/films/a.mp4"),
+        ("HTTP://example.org/a.mp4", None, "HTTP://example.org/a.mp4"),
+        ("https://example.org/a b", None, None),
+        ("gs://bucket/a.mp4", None, None),
+        ("a.mp4", "gs://bucket", None),
+        ("javascript:alert(1)", None, None),
+        ("javascript:alert(1)", "ROOT/corpus", "../corpus/javascript%3Aalert%281%29"),
+        ("JavaScript://x/%0aalert(1)", "ROOT/corpus", None),
+        ("data:text/html,<script>", "ROOT/corpus", "../corpus/data%3Atext/html%2C%3Cscript%3E"),
+        ("//evil.example/a.mp4", "ROOT/corpus", "UP/evil.example/a.mp4"),
+        ("a.mp4", None, None),
+        ("a.mp4", "ROOT/site/films", "./films/a.mp4"),
+        ("a\0.mp4", "ROOT/corpus", None),
+    ],
+)
+def test_only_the_web_and_known_files_are_linked(tmp_path: Path, uri: str, root: str | None, href: str | None) -> None:
+    sources = Sources(str(tmp_path / "site"), root.replace("ROOT", str(tmp_path)) if root else None)
+    up = "/".join([".."] * len((tmp_path / "site").parts[1:]))
+    found = sources.of(uri)
+    assert found["text"] == uri
+    assert found.get("href") == (href.replace("UP", up) if href else None)

@@ -1,0 +1,79 @@
+"""The folder that a site is written to. It is refused where it is not ours, and a second run writes it anew."""
+
+import json
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from yt8m_pipeline import files
+from yt8m_pipeline.errors import UsageError
+from yt8m_pipeline.places import is_below
+
+
+@dataclass(slots=True)
+class SiteFolder:
+    """A folder with a site in it, or to be.
+
+    Attributes:
+        root: The folder, local or gs://.
+        written: How many files have been written.
+        size: How many bytes they have.
+    """
+
+    root: str
+    written: int = field(default=0, init=False)
+    size: int = field(default=0, init=False)
+
+    MARK: ClassVar = "explorer.json"
+    """The file by which a folder is known to be a site of this program. It is the first that is written."""
+
+    INDEX: ClassVar = "index.html"
+    """The page. It is the last that is written, so that half a site does not open."""
+
+    FOLDERS: ClassVar = ("data", "thumbnails")
+    """The folders in it, which are removed before they are written anew."""
+
+    def begin(self, version: str) -> None:
+        """Marks the folder as ours, and removes the site that stands in it.
+
+        Raises:
+            DataError: it cannot be written.
+        """
+        self.write(self.MARK, _mark(version))
+        files.delete(files.join(self.root, self.INDEX))
+        for name in self.FOLDERS:
+            files.delete_folder(files.join(self.root, name))
+
+    def write(self, name: str, data: bytes) -> None:
+        """Writes a file, whole or not at all, given its path in the site."""
+        files.write_bytes(files.join(self.root, name), data, durable=False)
+        self.written += 1
+        self.size += len(data)
+
+    def require_ours(self, dataset: str) -> None:
+        """Raises a `UsageError` if there is something else in the folder, or it is in the dataset."""
+        here, there = (files.resolve(uri)[1] if files.is_local(uri) else uri for uri in (self.root, dataset))
+        if is_below(here.rstrip("/"), there.rstrip("/")):
+            raise UsageError(
+                what="The site would stand in the dataset",
+                where=self.root,
+                why="a dataset holds what its manifest lists, and nothing else",
+                fix="give another folder as --output",
+            )
+        if files.exists(files.join(self.root, self.MARK)):
+            return
+        if files.exists(self.root):
+            why = "it is a file"
+        elif found := files.list_files(self.root):
+            why = f"it has files and no {self.MARK}, by which a site is known: {found[0]}"
+        else:
+            return
+        raise UsageError(
+            what="The output is not a folder of this command",
+            where=self.root,
+            why=why,
+            fix="give a new or empty folder",
+        )
+
+
+def _mark(version: str) -> bytes:
+    return json.dumps({"made_by": "yt8m explore", "version": version}, sort_keys=True).encode() + b"\n"

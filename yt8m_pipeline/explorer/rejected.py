@@ -1,0 +1,52 @@
+"""What is not in a dataset, as the explorer shows it: the funnel of the stages, and the reason of each id."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from yt8m_pipeline.dataset.layout import Layout
+from yt8m_pipeline.dataset.manifest import AccountRow, Manifest
+from yt8m_pipeline.dataset.rejects import read_rejects
+from yt8m_pipeline.explorer.chunks import Buckets, bucket_of
+
+UNASKED = ("annotations", "ratings")
+"""The tables whose rows have no id of their own. The site counts what was rejected of them, and leaves the rows out."""
+
+ROWS_OF_BUCKET = 200
+"""The rows of a chunk of rejects, on average: what one question loads, some 30 kB."""
+
+MAX_DETAIL = 500
+"""The most characters of a detail. A cell of a table can be of any length, and one of them would fill a chunk."""
+
+
+def funnel(accounting: Iterable[AccountRow]) -> list[dict[str, Any]]:
+    """What each stage did with the rows of each table, in the order of the stages."""
+    return [
+        {
+            "stage": row.stage,
+            "table": row.table,
+            "rows_in": row.rows_in,
+            "kept": row.kept,
+            "rejected": sorted(row.rejected.items(), key=lambda item: (-item[1], item[0])),
+        }
+        for row in accounting
+    ]
+
+
+def gather_rejects(layout: Layout, manifest: Manifest) -> Buckets:
+    """The rows and videos that were rejected and have an id, in buckets by their ids.
+
+    Raises:
+        DataError: a file of rejects is missing or damaged.
+    """
+    total = sum(sum(row.rejected.values()) for row in manifest.accounting if row.table not in UNASKED)
+    buckets = Buckets(max(1, -(-total // ROWS_OF_BUCKET)))
+    for table in read_rejects(layout, manifest.rejects, columns=("stage", "table", "id", "reason", "detail")):
+        for row in table.to_pylist():
+            if row["id"] is not None and row["table"] not in UNASKED:
+                told = [row["id"], row["stage"], row["table"], row["reason"], _shortened(row["detail"] or "")]
+                buckets.add(bucket_of(row["id"], buckets.count), told)
+    return buckets
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= MAX_DETAIL else f"{text[:MAX_DETAIL]}…"
