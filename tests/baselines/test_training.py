@@ -99,6 +99,22 @@ def test_the_checkpoint_of_the_middle_of_an_epoch_is_used(
     assert len(taken) == 7 + 6
 
 
+def test_a_training_that_was_killed_before_its_curves_draws_them(
+    separable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(learning, "write_curves", killed)
+        train("logistic", separable, str(tmp_path), settings=["epochs=1"])
+    assert ModelCard.of(str(tmp_path)).is_finished
+    before = weights(tmp_path)
+    train("logistic", separable, str(tmp_path), settings=["epochs=1"])
+    assert {path.name for path in tmp_path.glob("curves.*")} == {"curves.csv", "curves.png", "curves.svg"}
+    assert same(weights(tmp_path), before)
+
+
 def test_a_finished_training_is_not_done_again_and_another_is_refused(
     separable: str, trained: Callable[[str], Path]
 ) -> None:

@@ -8,7 +8,7 @@ from importlib import metadata
 import numpy as np
 
 from yt8m_pipeline import __version__, files
-from yt8m_pipeline.baselines.saved import BEST, CARD, CHECKPOINT, ModelCard
+from yt8m_pipeline.baselines.saved import BEST, CARD, CHECKPOINT, CURVE_FILES, ModelCard
 from yt8m_pipeline.baselines.settings import ModelName, Settings, model_name, settings_of
 from yt8m_pipeline.baselines.sources import Source, open_source, require_same
 from yt8m_pipeline.data_model import Partition
@@ -53,9 +53,10 @@ class TrainingPlan:
 
     @property
     def is_done(self) -> bool:
-        """Whether the folder holds this very model, finished."""
+        """Whether the folder holds this very model, finished, with its learning curves, which are written last."""
         found = ModelCard.find(self.layout.root)
-        return found is not None and found.is_finished and files.exists(self.layout.path(BEST))
+        is_whole = all(files.exists(self.layout.path(name)) for name in (BEST, *CURVE_FILES))
+        return found is not None and found.is_finished and is_whole
 
 
 def plan_training(
