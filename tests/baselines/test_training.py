@@ -136,6 +136,20 @@ def test_a_folder_of_something_else_is_refused(separable: str, tmp_path: Path) -
         train("logistic", separable, str(tmp_path / "thesis.txt"))
 
 
+def test_nothing_is_written_into_a_dataset(
+    separable: str, trained: Callable[[str], Path], tmp_path: Path, copy: Callable[[str, Path], str]
+) -> None:
+    dataset = copy(separable, tmp_path)
+    before = sorted(Path(dataset).rglob("*"))
+    for place in ("model", "."):
+        with pytest.raises(UsageError, match="A model needs a folder of its own"):
+            train("logistic", dataset, f"{dataset}/{place}", small=True)
+    with pytest.raises(UsageError, match="A table of predictions needs a folder of its own"):
+        predict(str(trained("logistic")), dataset, f"{dataset}/videos.parquet")
+    assert sorted(Path(dataset).rglob("*")) == before
+    assert "labels" in pq.read_schema(f"{dataset}/videos.parquet").names
+
+
 def test_the_folder_has_what_a_model_needs_and_its_curves(separable: str, trained: Callable[[str], Path]) -> None:
     folder = trained("moe")
     curves = {f"curves.{form}" for form in ("csv", "png", "svg")}

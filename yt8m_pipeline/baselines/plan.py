@@ -16,6 +16,7 @@ from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.steps import step_key
 from yt8m_pipeline.dataset.typed_json import to_json
 from yt8m_pipeline.errors import UsageError
+from yt8m_pipeline.jobs.export_plan import require_apart
 
 LOGGER = logging.getLogger(__name__)
 
@@ -72,6 +73,8 @@ def plan_training(
     """Looks at everything that a training reads, and at its folder; arguments and errors are those of `train`."""
     name, chosen = model_name(model), settings_of(model, settings, small=small)
     source = open_source(name, dataset, features)
+    for read in filter(None, (dataset, features)):
+        require_apart(read, output, "A model")
     source.require_videos(Partition.TRAIN, "there is nothing to learn from")
     source.require_videos(Partition.VALIDATE, "after each epoch they decide whether training goes on")
     keeps_classes, taken = (True, None) if init_from is None else _initial(name, source, init_from)
