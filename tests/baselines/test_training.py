@@ -18,6 +18,7 @@ from yt8m_pipeline import open_dataset, predict, train
 from yt8m_pipeline.baselines import learning
 from yt8m_pipeline.baselines.history import METRICS, Epoch, best_epoch, is_over
 from yt8m_pipeline.baselines.networks import load_network
+from yt8m_pipeline.baselines.plan import plan_training
 from yt8m_pipeline.baselines.saved import ModelCard
 from yt8m_pipeline.baselines.settings import settings_of
 from yt8m_pipeline.baselines.training import load_history
@@ -279,6 +280,15 @@ def test_classes_without_train_videos_are_named_and_counted(tmp_path: Path, capl
     assert told in caplog.text
 
 
+def test_no_name_of_a_class_reaches_the_terminal_as_an_escape(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    dataset = other_dataset(tmp_path / "dataset", classes=4)
+    vocabulary = Path(dataset, "vocabulary.csv")
+    vocabulary.write_text(vocabulary.read_text().replace("/m/3,/m/3", "/m/3,\x1b[2Jevil"))
+    plan_training("logistic", dataset, str(tmp_path / "model"))
+    assert r"are not learnt: \x1b[2Jevil" in caplog.text
+    assert "\x1b" not in caplog.text
+
+
 def other_dataset(folder: Path, **changes: Any) -> str:
     """The planted classes, but for what is changed."""
     sizes = {Partition.TRAIN: 12, Partition.VALIDATE: 6, Partition.TEST: 1}
@@ -344,9 +354,13 @@ def test_damaged_files_of_a_model_are_told(trained: Callable[[str], Path], separ
     for path in trained("logistic").iterdir():
         (folder / path.name).write_bytes(path.read_bytes())
     table = str(tmp_path / "p.parquet")
-    (folder / "best.keras").write_bytes(b"no zip")
-    with pytest.raises(DataError, match="weights of a model cannot be read"):
-        predict(str(folder), separable, table)
+    whole = (folder / "best.keras").read_bytes()
+    middle, half = whole.index(b"model.weights.h5") + 2000, len(whole) // 2
+    flipped = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
+    for damaged_weights, why in ((b"no zip", "not a zip"), (whole[:half], "not a zip"), (flipped, "checksum of model")):
+        (folder / "best.keras").write_bytes(damaged_weights)
+        with pytest.raises(DataError, match=f"weights of a model cannot be read(.|\\n)*{why}"):
+            predict(str(folder), separable, table)
     text = (folder / "model.json").read_text()
     for damaged, told in (("{", "cannot be read"), (text.replace('"format": 1', '"format": 9'), "another format")):
         (folder / "model.json").write_text(damaged)

@@ -142,6 +142,11 @@ def test_a_bad_table_is_named(opened: FinishedDataset, tmp_path: Path, name: str
         evaluate(opened.layout.root, str(tmp_path / name), VALIDATE)
 
 
+def test_there_is_no_other_partition(opened: FinishedDataset, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="validation"):
+        evaluate(opened.layout.root, write(tmp_path / "p.parquet", ["a"], [[0.5]], [[0]]), "validation")
+
+
 def test_a_column_that_is_there_twice_is_named(opened: FinishedDataset, tmp_path: Path) -> None:
     columns = [pa.array(["a"]), pa.array(["a"]), pa.array([[0.5]])]
     pq.write_table(pa.table(columns, names=["video_id", "video_id", "scores"]), tmp_path / "p.parquet")

@@ -15,7 +15,7 @@ from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.steps import step_key
 from yt8m_pipeline.dataset.typed_json import to_json
-from yt8m_pipeline.errors import UsageError
+from yt8m_pipeline.errors import UsageError, printable
 from yt8m_pipeline.jobs.export_plan import require_apart
 
 LOGGER = logging.getLogger(__name__)
@@ -129,7 +129,7 @@ def _warnings(source: Source) -> list[str]:
     named = ", ".join(names[index] for index in missing[:NAMED_CLASSES])
     more = f" and {len(missing) - NAMED_CLASSES} more" if len(missing) > NAMED_CLASSES else ""
     text = f"{len(missing)} of {source.classes} classes have no train video, and are not learnt: {named}{more}"
-    LOGGER.warning(text)
+    LOGGER.warning(printable(text))
     return [text]
 
 
