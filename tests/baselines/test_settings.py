@@ -76,7 +76,13 @@ def test_all_wrong_settings_are_told_at_once() -> None:
     assert "monitor: Input should be 'map'" in told.value.why
 
 
-@pytest.mark.parametrize("wrong", ["experts", "experts=[1"])
+@pytest.mark.parametrize("wrong", [f"seed={1 << 32}", f"batch_size={1 << 31}", f"shuffle_buffer={10**20}"])
+def test_a_number_that_tensorflow_cannot_hold_is_refused(wrong: str) -> None:
+    with pytest.raises(UsageError, match="Input should be less than"):
+        settings_of("moe", [wrong])
+
+
+@pytest.mark.parametrize("wrong", ["experts", "experts=[1", "experts=yes", "learning_rate=on"])
 def test_a_setting_is_name_and_value(wrong: str) -> None:
     with pytest.raises(UsageError, match="not name=value"):
         settings_of("moe", [wrong])

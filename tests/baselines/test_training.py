@@ -18,6 +18,7 @@ from yt8m_pipeline import open_dataset, predict, train
 from yt8m_pipeline.baselines import learning
 from yt8m_pipeline.baselines.history import METRICS, Epoch, best_epoch, is_over
 from yt8m_pipeline.baselines.networks import load_network
+from yt8m_pipeline.baselines.plan import plan_training
 from yt8m_pipeline.baselines.saved import ModelCard
 from yt8m_pipeline.baselines.settings import settings_of
 from yt8m_pipeline.baselines.training import load_history
@@ -99,6 +100,22 @@ def test_the_checkpoint_of_the_middle_of_an_epoch_is_used(
     assert len(taken) == 7 + 6
 
 
+def test_a_training_that_was_killed_before_its_curves_draws_them(
+    separable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(learning, "write_curves", killed)
+        train("logistic", separable, str(tmp_path), settings=["epochs=1"])
+    assert ModelCard.of(str(tmp_path)).is_finished
+    before = weights(tmp_path)
+    train("logistic", separable, str(tmp_path), settings=["epochs=1"])
+    assert {path.name for path in tmp_path.glob("curves.*")} == {"curves.csv", "curves.png", "curves.svg"}
+    assert same(weights(tmp_path), before)
+
+
 def test_a_finished_training_is_not_done_again_and_another_is_refused(
     separable: str, trained: Callable[[str], Path]
 ) -> None:
@@ -118,6 +135,20 @@ def test_a_folder_of_something_else_is_refused(separable: str, tmp_path: Path) -
         train("logistic", separable, str(tmp_path))
     with pytest.raises(UsageError, match="it is a file"):
         train("logistic", separable, str(tmp_path / "thesis.txt"))
+
+
+def test_nothing_is_written_into_a_dataset(
+    separable: str, trained: Callable[[str], Path], tmp_path: Path, copy: Callable[[str, Path], str]
+) -> None:
+    dataset = copy(separable, tmp_path)
+    before = sorted(Path(dataset).rglob("*"))
+    for place in ("model", "."):
+        with pytest.raises(UsageError, match="A model needs a folder of its own"):
+            train("logistic", dataset, f"{dataset}/{place}", small=True)
+    with pytest.raises(UsageError, match="A table of predictions needs a folder of its own"):
+        predict(str(trained("logistic")), dataset, f"{dataset}/videos.parquet")
+    assert sorted(Path(dataset).rglob("*")) == before
+    assert "labels" in pq.read_schema(f"{dataset}/videos.parquet").names
 
 
 def test_the_folder_has_what_a_model_needs_and_its_curves(separable: str, trained: Callable[[str], Path]) -> None:
@@ -249,6 +280,15 @@ def test_classes_without_train_videos_are_named_and_counted(tmp_path: Path, capl
     assert told in caplog.text
 
 
+def test_no_name_of_a_class_reaches_the_terminal_as_an_escape(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    dataset = other_dataset(tmp_path / "dataset", classes=4)
+    vocabulary = Path(dataset, "vocabulary.csv")
+    vocabulary.write_text(vocabulary.read_text().replace("/m/3,/m/3", "/m/3,\x1b[2Jevil"))
+    plan_training("logistic", dataset, str(tmp_path / "model"))
+    assert r"are not learnt: \x1b[2Jevil" in caplog.text
+    assert "\x1b" not in caplog.text
+
+
 def other_dataset(folder: Path, **changes: Any) -> str:
     """The planted classes, but for what is changed."""
     sizes = {Partition.TRAIN: 12, Partition.VALIDATE: 6, Partition.TEST: 1}
@@ -314,9 +354,13 @@ def test_damaged_files_of_a_model_are_told(trained: Callable[[str], Path], separ
     for path in trained("logistic").iterdir():
         (folder / path.name).write_bytes(path.read_bytes())
     table = str(tmp_path / "p.parquet")
-    (folder / "best.keras").write_bytes(b"no zip")
-    with pytest.raises(DataError, match="weights of a model cannot be read"):
-        predict(str(folder), separable, table)
+    whole = (folder / "best.keras").read_bytes()
+    middle, half = whole.index(b"model.weights.h5") + 2000, len(whole) // 2
+    flipped = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
+    for damaged_weights, why in ((b"no zip", "not a zip"), (whole[:half], "not a zip"), (flipped, "checksum of model")):
+        (folder / "best.keras").write_bytes(damaged_weights)
+        with pytest.raises(DataError, match=f"weights of a model cannot be read(.|\\n)*{why}"):
+            predict(str(folder), separable, table)
     text = (folder / "model.json").read_text()
     for damaged, told in (("{", "cannot be read"), (text.replace('"format": 1', '"format": 9'), "another format")):
         (folder / "model.json").write_text(damaged)

@@ -1,6 +1,7 @@
 """Predictions against a real dataset: every format, every bad row, and what is missing or unknown."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from yt8m_pipeline.evaluation.bootstrap import Sampled, poisson_weights
 from yt8m_pipeline.evaluation.confusions import Confusions
 from yt8m_pipeline.evaluation.evaluating import evaluate
 from yt8m_pipeline.evaluation.examples import Examples
+from yt8m_pipeline.evaluation.predictions import read_predictions
 from yt8m_pipeline.evaluation.studying import study
 from yt8m_pipeline.evaluation.truth import read_rated, read_truth
 
@@ -98,6 +100,15 @@ BAD_ROWS: list[tuple[list[Any], list[Any], list[Any] | None, str]] = [
     (["a"], [[0.5, 0.4]], [[3, 3]], "a class twice"),
     (["a"], [[0.5, 0.4]], [[3]], "as many labels as scores"),
     ([None], [[0.5]], [[3]], "no video_id"),
+    (["a"], [[0.5]], [[None]], "none of the"),
+    (["a"], [[0.5]], None, "no labels, and not as many scores"),
+    (["a"], [None], None, "no labels, and not as many scores"),
+    (["a"], [[0.5]], [[1.7]], "truncated"),
+    (["a"], [[0.5]], [["x"]], "it is list<.*: string>"),
+    (["a"], [["high"]], [[0]], "it is list<.*: string>"),
+    (["a"], [0.5], [[0]], "it is double"),
+    (["a"], [[0.5]], [0], "it is int64"),
+    ([b"\xff"], [[0.5]], [[0]], "it is binary"),
 ]
 
 
@@ -117,6 +128,7 @@ def test_a_bad_row_is_named(
         ("p.csv", "VideoId,LabelConfidencePairs\na,0 high\n", "could not convert"),
         ("p.csv", "VideoId,LabelConfidencePairs\na\n", "not enough values"),
         ("p.csv", "video,label\na,1\n", "its columns are video, label"),
+        ("p.csv", "VideoId,LabelConfidencePairs\na," + "0 0.5 " * (1 << 22), "field limit"),
         ("p.csv", "", "its columns are none"),
         ("p.json", "{}", "ends in .json"),
         ("p.parquet", "no parquet", "Parquet"),
@@ -128,6 +140,32 @@ def test_a_bad_table_is_named(opened: FinishedDataset, tmp_path: Path, name: str
         (tmp_path / name).write_text(text)
     with pytest.raises(PipelineError, match=why):
         evaluate(opened.layout.root, str(tmp_path / name), VALIDATE)
+
+
+def test_there_is_no_other_partition(opened: FinishedDataset, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="validation"):
+        evaluate(opened.layout.root, write(tmp_path / "p.parquet", ["a"], [[0.5]], [[0]]), "validation")
+
+
+def test_a_column_that_is_there_twice_is_named(opened: FinishedDataset, tmp_path: Path) -> None:
+    columns = [pa.array(["a"]), pa.array(["a"]), pa.array([[0.5]])]
+    pq.write_table(pa.table(columns, names=["video_id", "video_id", "scores"]), tmp_path / "p.parquet")
+    with pytest.raises(UsageError, match="its columns are video_id, video_id, scores"):
+        evaluate(opened.layout.root, str(tmp_path / "p.parquet"), VALIDATE)
+
+
+def test_a_csv_has_all_pairs_of_4800_classes_in_full_precision(tmp_path: Path) -> None:
+    scores = np.linspace(1e-5, 2e-5, 4800)
+    pairs = " ".join(f"{label} {score:.19e}" for label, score in enumerate(scores))
+    (tmp_path / "p.csv").write_text(f"VideoId,LabelConfidencePairs\na,{pairs}\n")
+    (found,) = read_predictions(str(tmp_path / "p.csv"), 4800)
+    assert np.array_equal(found.scores, [scores])
+
+
+def test_an_id_that_is_no_utf_8_is_that_of_an_unknown_video(opened: FinishedDataset, tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_bytes(b"VideoId,LabelConfidencePairs\n\xff\xfea,0 0.5\n")
+    report = evaluate(opened.layout.root, str(tmp_path / "p.csv"), VALIDATE)
+    assert report.unknown_ids == (r"\xff\xfea",)
 
 
 def test_a_video_that_is_predicted_twice_is_refused(opened: FinishedDataset, tmp_path: Path) -> None:
@@ -208,6 +246,9 @@ def test_human_ratings_are_another_truth(opened: FinishedDataset, tmp_path: Path
         ("r.csv", "video_id,labels\na,/m/none\n", "'/m/none' is no label"),
         ("r.csv", "video_id,labels\na,0\na,1\n", "row 2"),
         ("r.csv", "video_id,labels\n,0\n", "row 1"),
+        ("r.csv", "video_id,labels\na\n", "row 1(.|\n)*no list"),
+        ("r.csv", "video_id,labels\na,0,1\n", "row 1(.|\n)*two cells"),
+        ("r.csv", "video_id,labels\na," + "0;" * (1 << 24), "field limit"),
         ("r.csv", "id,labels\na,0\n", "its columns are id, labels"),
         ("r.csv", "", "its columns are none"),
         ("r.csv", b"video_id,labels\n\xff,0\n", "utf-8"),
@@ -223,6 +264,26 @@ def test_bad_ratings_are_named(
         (tmp_path / name).write_bytes(text.encode() if isinstance(text, str) else text)
     with pytest.raises(PipelineError, match=why):
         read_rated(opened, str(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    ("ids", "labels", "why"),
+    [(["a"], [0], "no list"), (["a"], [None], "no list"), ([b"\xff"], [[0]], "no text"), ([7], [[0]], "no text")],
+)
+def test_ratings_of_other_types_are_named(
+    opened: FinishedDataset, tmp_path: Path, ids: list[Any], labels: list[Any], why: str
+) -> None:
+    with pytest.raises(DataError, match=why):
+        read_rated(opened, rate(tmp_path / "r.parquet", ids, labels))
+
+
+def test_a_label_that_is_an_id_and_another_index_is_refused(opened: FinishedDataset, tmp_path: Path) -> None:
+    first, second, *others = opened.vocabulary
+    numbered = [replace(first, entity_id="1"), replace(second, entity_id="7"), *others]
+    vars(opened)["vocabulary"] = numbered
+    with pytest.raises(DataError, match="'1' is the id of one class and the index of another"):
+        read_rated(opened, rate(tmp_path / "r.csv", ["a"], [["1"]]))
+    assert read_rated(opened, rate(tmp_path / "r.csv", ["a"], [["0"]])).labels.tolist() == [0]
 
 
 def test_a_study_reads_what_the_metrics_read(opened: FinishedDataset, tmp_path: Path) -> None:

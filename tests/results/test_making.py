@@ -62,6 +62,15 @@ def test_every_table_has_its_rows(made: Path) -> None:
     assert lacking == {FAILED}
 
 
+def test_no_page_is_written_into_its_dataset(built: Path) -> None:
+    dataset = built / "dataset"
+    before = sorted(dataset.rglob("*"))
+    finished = run("results", str(dataset), "--output", str(dataset / "results"), "--small", "--models", "logistic")
+    assert finished.returncode == 2
+    assert "A page of results needs a folder of its own" in four_parts(finished)[0]
+    assert sorted(dataset.rglob("*")) == before
+
+
 def test_the_figures_are_those_of_the_predictions(made: Path, built: Path) -> None:
     table = facts_of(made).tables[0]
     for row in table.rows:

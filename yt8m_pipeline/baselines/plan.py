@@ -8,14 +8,15 @@ from importlib import metadata
 import numpy as np
 
 from yt8m_pipeline import __version__, files
-from yt8m_pipeline.baselines.saved import BEST, CARD, CHECKPOINT, ModelCard
+from yt8m_pipeline.baselines.saved import BEST, CARD, CHECKPOINT, CURVE_FILES, ModelCard
 from yt8m_pipeline.baselines.settings import ModelName, Settings, model_name, settings_of
 from yt8m_pipeline.baselines.sources import Source, open_source, require_same
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.steps import step_key
 from yt8m_pipeline.dataset.typed_json import to_json
-from yt8m_pipeline.errors import UsageError
+from yt8m_pipeline.errors import UsageError, printable
+from yt8m_pipeline.jobs.export_plan import require_apart
 
 LOGGER = logging.getLogger(__name__)
 
@@ -53,9 +54,10 @@ class TrainingPlan:
 
     @property
     def is_done(self) -> bool:
-        """Whether the folder holds this very model, finished."""
+        """Whether the folder holds this very model, finished, with its learning curves, which are written last."""
         found = ModelCard.find(self.layout.root)
-        return found is not None and found.is_finished and files.exists(self.layout.path(BEST))
+        is_whole = all(files.exists(self.layout.path(name)) for name in (BEST, *CURVE_FILES))
+        return found is not None and found.is_finished and is_whole
 
 
 def plan_training(
@@ -71,6 +73,8 @@ def plan_training(
     """Looks at everything that a training reads, and at its folder; arguments and errors are those of `train`."""
     name, chosen = model_name(model), settings_of(model, settings, small=small)
     source = open_source(name, dataset, features)
+    for read in filter(None, (dataset, features)):
+        require_apart(read, output, "A model")
     source.require_videos(Partition.TRAIN, "there is nothing to learn from")
     source.require_videos(Partition.VALIDATE, "after each epoch they decide whether training goes on")
     keeps_classes, taken = (True, None) if init_from is None else _initial(name, source, init_from)
@@ -125,7 +129,7 @@ def _warnings(source: Source) -> list[str]:
     named = ", ".join(names[index] for index in missing[:NAMED_CLASSES])
     more = f" and {len(missing) - NAMED_CLASSES} more" if len(missing) > NAMED_CLASSES else ""
     text = f"{len(missing)} of {source.classes} classes have no train video, and are not learnt: {named}{more}"
-    LOGGER.warning(text)
+    LOGGER.warning(printable(text))
     return [text]
 
 

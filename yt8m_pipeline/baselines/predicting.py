@@ -14,6 +14,7 @@ from yt8m_pipeline.baselines.sources import Source, open_source, require_same
 from yt8m_pipeline.data_model import Float32Array, Int64Array, Partition
 from yt8m_pipeline.dataset.reader import choice
 from yt8m_pipeline.errors import UsageError
+from yt8m_pipeline.jobs.export_plan import require_apart
 from yt8m_pipeline.jobs.progress import PROGRESS, OnProgress, observed
 
 ALL_CLASSES = pa.schema([("video_id", pa.string()), ("scores", pa.list_(pa.float32()))])
@@ -52,12 +53,14 @@ def predict(
 
     Raises:
         UsageError: there is no model, dataset or partition; the dataset is not what the model was trained on; or the
-            output is no .parquet file.
+            output is no .parquet file, or in the dataset or the features.
         DataError: something is unfinished or damaged.
     """
     card, part = ModelCard.of(model_dir), choice(Partition, partition, "partition")
     _require_table(output, top)
     source = open_source(card.name, dataset, features)
+    for read in filter(None, (dataset, features)):
+        require_apart(read, output, "A table of predictions")
     require_same(card.identity, source.identity, model_dir, dataset)
     start = time.monotonic()
     with observed(on_progress), files.open_atomic(output) as stream:

@@ -22,6 +22,8 @@ FORMAT = 1
 CARD, BEST, LAST, CHECKPOINT, CURVES = "model.json", "best.keras", "last.keras", "checkpoint.npz", "curves"
 """The files of a model's folder: curves.csv, .png and .svg are of one stem."""
 
+CURVE_FILES = tuple(f"{CURVES}.{ending}" for ending in ("csv", "png", "svg"))
+
 
 @dataclass(frozen=True)
 class ModelCard:

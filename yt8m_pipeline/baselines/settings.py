@@ -17,7 +17,7 @@ ModelName: TypeAlias = Literal["frame_logistic", "dbof", "lstm", "hinge", "logis
 MODELS: tuple[ModelName, ...] = get_args(ModelName)
 """The models of the paper's Table 3, by the names that commands know."""
 
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, lt=1 << 31)]
 Rate = Annotated[float, Field(gt=0)]
 Penalty = Annotated[float, Field(ge=0)]
 
@@ -27,7 +27,9 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    seed: int = Field(0, ge=0, description="Decides the initial weights, the order of the videos and the frames drawn.")
+    seed: int = Field(
+        0, ge=0, lt=1 << 32, description="Decides the initial weights, the order of the videos and the frames drawn."
+    )
     epochs: Count = Field(
         20, description="The most times that the train videos are gone through. The paper tells no number."
     )
@@ -192,9 +194,12 @@ def _parsed(change: str) -> tuple[str, Any]:
     if not equals:
         raise _unread(change, "no '=' in it")
     try:
-        return name, yaml.safe_load(text)
+        value = yaml.safe_load(text)
     except (ValueError, yaml.YAMLError) as error:
         raise _unread(change, " ".join(str(error).split())) from None
+    if isinstance(value, bool):  # it would count as 0 or 1
+        raise _unread(change, f"{text} is no number or word, but yes or no")
+    return name, value
 
 
 def _unread(change: str, why: str) -> UsageError:

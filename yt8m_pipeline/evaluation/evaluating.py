@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from yt8m_pipeline.data_model import Float64Array, Int64Array, Partition
-from yt8m_pipeline.dataset.reader import FinishedDataset, open_dataset
+from yt8m_pipeline.dataset.reader import FinishedDataset, choice, open_dataset
 from yt8m_pipeline.errors import DataError
 from yt8m_pipeline.evaluation.batch import Batch
 from yt8m_pipeline.evaluation.bootstrap import Sampled, poisson_weights
@@ -94,7 +94,7 @@ def evaluate(
 
 def truth_of(dataset: FinishedDataset, partition: Partition | str, rated: str | None) -> Truth:
     """The labels of a table of human ratings, or of a partition where there is none."""
-    return read_rated(dataset, rated) if rated else read_truth(dataset, Partition(partition))
+    return read_rated(dataset, rated) if rated else read_truth(dataset, choice(Partition, partition, "partition"))
 
 
 def _evaluation(reading: "Reading", sample: int = 0) -> Evaluation:

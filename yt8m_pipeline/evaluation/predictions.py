@@ -24,6 +24,12 @@ SCORES_AT_ONCE = 1 << 20
 
 CSV_COLUMNS = ["VideoId", "LabelConfidencePairs"]
 
+MAX_FIELD = 1 << 24
+"""The most characters of a field of a CSV: all pairs of a video are one field, which has 129,600 characters where 4,800
+classes have scores in full precision. Python's own limit is 131,072."""
+
+csv.field_size_limit(max(csv.field_size_limit(), MAX_FIELD))
+
 
 class Pairs(NamedTuple):
     """The predictions of some videos as pairs of a class and its score.
@@ -64,8 +70,8 @@ def read_predictions(path: str, classes: int) -> Iterator[Predictions]:
 
     Raises:
         UsageError: there is no such file, it has another ending, or lacks a column.
-        DataError: a row cannot be read, names a class that the vocabulary does not have or one class twice, or has a
-            score that is not in [0, 1]; or the file is damaged.
+        DataError: a row cannot be read, names a class that the vocabulary does not have or one class twice, lacks a
+            score where it names no classes, or has a score that is not in [0, 1]; or the file is damaged.
     """
     readers = {"csv": _read_csv, "parquet": _read_parquet}
     ending = path.rpartition(".")[2].lower()
@@ -78,55 +84,84 @@ def read_predictions(path: str, classes: int) -> Iterator[Predictions]:
         )
     try:
         with files.open_read(path) as stream:
-            for pairs in readers[ending](stream, path, max(1, SCORES_AT_ONCE // max(classes, 1))):
+            for pairs in readers[ending](stream, path, classes):
                 yield Predictions(pairs.video_ids, _matrix(pairs, path, classes))
     except FileNotFoundError:
         raise UsageError(
             what="There are no predictions", where=path, why="no such file", fix="give the path of a table"
         ) from None
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, csv.Error, pa.ArrowException) as error:
         raise _damaged(path, " ".join(str(error).split())) from None
 
 
-def _read_parquet(stream: IO[bytes], path: str, rows: int) -> Iterator[Pairs]:
+def _rows_at_once(classes: int) -> int:
+    return max(1, SCORES_AT_ONCE // max(classes, 1))
+
+
+def _read_parquet(stream: IO[bytes], path: str, classes: int) -> Iterator[Pairs]:
     file = pq.ParquetFile(stream)
     names = file.schema_arrow.names
-    if not {"video_id", "scores"} <= set(names):
-        _lacks(path, names, "video_id, scores and, where not every class has a score, labels")
+    if any(names.count(name) != 1 for name in ("video_id", "scores")) or names.count("labels") > 1:
+        _lacks(path, names, "video_id, scores and, where not every class has a score, labels, each once")
     first_row, columns = 1, [name for name in ("video_id", "scores", "labels") if name in names]
-    for batch in file.iter_batches(rows, columns=columns):
-        yield _pairs_of(batch, first_row, path)
+    for batch in file.iter_batches(_rows_at_once(classes), columns=columns):
+        yield _pairs_of(batch, first_row, path, classes)
         first_row += batch.num_rows
 
 
-def _pairs_of(batch: pa.RecordBatch, first_row: int, path: str) -> Pairs:
-    ids, scores = batch["video_id"].cast(pa.string()), batch["scores"]
-    sizes = np.asarray(scores.value_lengths().fill_null(0), np.int64)
+def _pairs_of(batch: pa.RecordBatch, first_row: int, path: str, classes: int) -> Pairs:
+    ids = _column(batch, "video_id", pa.string(), first_row, path)
+    scores = _column(batch, "scores", pa.list_(pa.float64()), first_row, path)
     if ids.null_count:
         raise _bad_row(path, first_row + ids.is_null().index(True).as_py(), "it has no video_id")
-    classes = _class_of_each(batch, sizes, first_row, path)
-    return Pairs(ids.to_pylist(), first_row, sizes, classes, np.asarray(scores.flatten(), np.float64))
+    sizes, named = _sizes(scores), _class_of_each(batch, scores, first_row, path, classes)
+    return Pairs(ids.to_pylist(), first_row, sizes, named, np.asarray(scores.flatten(), np.float64))
 
 
-def _class_of_each(batch: pa.RecordBatch, sizes: Int64Array, first_row: int, path: str) -> Int64Array:
-    """The class of each score: as `labels` says, or its place in the row."""
-    if "labels" not in batch.schema.names:
-        return np.concatenate([np.arange(size) for size in sizes] or [np.zeros(0, np.int64)])
-    labels = batch["labels"]
-    differs = np.asarray(labels.value_lengths().fill_null(0), np.int64) != sizes
+def _column(batch: pa.RecordBatch, name: str, wanted: pa.DataType, first_row: int, path: str) -> pa.Array:
+    """A column as the type that it should have, where no value is another one then."""
+    try:
+        return batch[name].cast(wanted)
+    except pa.ArrowException as error:
+        last_row, why = first_row + batch.num_rows - 1, " ".join(str(error).split())
+        raise DataError(
+            what="A column of the predictions has another type",
+            where=f"{path}, {name}, row {first_row} to {last_row}",
+            why=f"it is {batch[name].type}: {why}",
+            fix=f"write the column {name} as {wanted}",
+        ) from None
+
+
+def _sizes(lists: pa.Array) -> Int64Array:
+    return np.asarray(lists.value_lengths().fill_null(0), np.int64)
+
+
+def _class_of_each(batch: pa.RecordBatch, scores: pa.Array, first_row: int, path: str, classes: int) -> Int64Array:
+    """The class of each score: as `labels` says, or its place in the row, which then has a score for each class."""
+    sizes = _sizes(scores)
+    if "labels" in batch.schema.names:
+        labels = _column(batch, "labels", pa.list_(pa.int64()), first_row, path)
+        differs, why = _sizes(labels) != sizes, "it has not as many labels as scores"
+        named = np.asarray(labels.flatten().fill_null(-1), np.int64)
+    else:
+        differs, why = (
+            sizes != classes,
+            f"it has no labels, and not as many scores as the vocabulary has classes: {classes}",
+        )
+        named = np.tile(np.arange(classes), len(sizes))
     if differs.any():
-        raise _bad_row(path, first_row + int(differs.argmax()), "it has not as many labels as scores")
-    return np.asarray(labels.flatten(), np.int64)
+        raise _bad_row(path, first_row + int(differs.argmax()), why)
+    return named
 
 
-def _read_csv(stream: IO[bytes], path: str, rows: int) -> Iterator[Pairs]:
-    text = io.TextIOWrapper(stream, "utf-8-sig", "surrogateescape", newline="")
+def _read_csv(stream: IO[bytes], path: str, classes: int) -> Iterator[Pairs]:
+    text = io.TextIOWrapper(stream, "utf-8-sig", "backslashreplace", newline="")
     reader = csv.reader(text)
     names = next(reader, [])
     if names != CSV_COLUMNS:
         _lacks(path, names, ",".join(CSV_COLUMNS))
     first_row = 1
-    while lines := list(itertools.islice(reader, rows)):
+    while lines := list(itertools.islice(reader, _rows_at_once(classes))):
         yield _parsed(lines, first_row, path)
         first_row += len(lines)
 

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ from yt8m_pipeline.accounting.outcome import BoolArray
 from yt8m_pipeline.data_model import Int64Array, Partition
 from yt8m_pipeline.dataset.index import read_parquet
 from yt8m_pipeline.dataset.layout import Layout
-from yt8m_pipeline.dataset.reader import FinishedDataset
+from yt8m_pipeline.dataset.reader import Entity, FinishedDataset
 from yt8m_pipeline.errors import DataError, UsageError
 
 RATED_COLUMNS = ("video_id", "labels")
@@ -90,26 +90,29 @@ def read_rated(dataset: FinishedDataset, path: str) -> Truth:
 
     Raises:
         UsageError: there is no such file, it has another ending, or lacks a column.
-        DataError: it is damaged; a row has no id, or the id of a row before; a label is none of the vocabulary.
+        DataError: it is damaged; a row has no id, the id of a row before, or no list of labels; a label is none of the
+            vocabulary, or the id of one class and the index of another.
     """
-    indices = {entity.entity_id: entity.index for entity in dataset.vocabulary}
-    indices |= {str(entity.index): entity.index for entity in dataset.vocabulary}
-    rows = list(_indexed(_read_rows(path), indices, path))
+    rows = list(_indexed(_read_rows(path), dataset.vocabulary, path))
     schema = pa.schema([("video_id", pa.string()), ("labels", pa.list_(pa.int64()))])
     return Truth.of_rows(pa.Table.from_pylist(rows, schema=schema), len(dataset.vocabulary))
 
 
 def _indexed(
-    rows: Iterable[Mapping[str, object]], indices: Mapping[str, int], path: str
+    rows: Iterable[Mapping[str, object]], vocabulary: Sequence[Entity], path: str
 ) -> Iterator[Mapping[str, object]]:
-    seen = set[object]()
+    by_id = {entity.entity_id: entity.index for entity in vocabulary}
+    by_index = {str(entity.index): entity.index for entity in vocabulary}
+    indices, seen = by_id | by_index, set[object]()
+    doubtful = {label for label in by_id if by_index.get(label, by_id[label]) != by_id[label]}
     for number, row in enumerate(rows, 1):
-        labels = [str(label) for label in _items(row["labels"])]
-        unknown = [label for label in labels if label not in indices]
-        if not row["video_id"] or row["video_id"] in seen or unknown:
-            why = (
-                f"{unknown[0]!r} is no label of the vocabulary" if unknown else "its video_id is empty, or stands twice"
-            )
+        labels = _items(row["labels"])
+        why = _wrong_labels(labels, indices, doubtful)
+        if not isinstance(row["video_id"], str) or not row["video_id"] or row["video_id"] in seen:
+            why = "its video_id is no text, is empty, or stands twice"
+        if None in row:
+            why = "it has more than two cells: `;` stands between labels"
+        if labels is None or why:
             raise DataError(
                 what="A rating cannot be read", where=f"{path}, row {number}", why=why, fix="correct or remove the row"
             )
@@ -117,11 +120,22 @@ def _indexed(
         yield {"video_id": row["video_id"], "labels": sorted({indices[label] for label in labels})}
 
 
-def _items(labels: object) -> Sequence[object]:
-    """The labels of a cell: a list, or the text of a list."""
+def _wrong_labels(labels: Sequence[str] | None, indices: Mapping[str, int], doubtful: Collection[str]) -> str:
+    """Why the labels of a row mean nothing, or not one thing; "" where they do."""
+    if labels is None:
+        return "its labels are no list"
+    unknown = [label for label in labels if label not in indices]
+    if unknown:
+        return f"{unknown[0]!r} is no label of the vocabulary"
+    both = [label for label in labels if label in doubtful]
+    return f"{both[0]!r} is the id of one class and the index of another" if both else ""
+
+
+def _items(labels: object) -> list[str] | None:
+    """The labels of a cell, which is a list or the text of a list; None of another cell."""
     if isinstance(labels, str):
         return [part.strip() for part in labels.split(SEPARATOR) if part.strip()]
-    return labels if isinstance(labels, list) else []
+    return [str(label) for label in labels] if isinstance(labels, list) else None
 
 
 def _read_rows(path: str) -> Sequence[Mapping[str, object]]:
@@ -133,7 +147,7 @@ def _read_rows(path: str) -> Sequence[Mapping[str, object]]:
         return readers[ending](path)
     except FileNotFoundError:
         raise _no_table(path, "no such file") from None
-    except (OSError, ValueError, pa.ArrowException) as error:
+    except (OSError, ValueError, csv.Error, pa.ArrowException) as error:
         why = " ".join(str(error).split())
         raise DataError(what="The ratings cannot be read", where=path, why=why, fix="copy the file again") from None
 

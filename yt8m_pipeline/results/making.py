@@ -22,6 +22,7 @@ from yt8m_pipeline.dataset.reader import FinishedDataset, open_dataset
 from yt8m_pipeline.errors import PipelineError, UsageError
 from yt8m_pipeline.evaluation.truth import read_rated
 from yt8m_pipeline.jobs.build_folder import exclusive
+from yt8m_pipeline.jobs.export_plan import require_apart
 from yt8m_pipeline.results.assembling import Outcome, Shown, assemble
 from yt8m_pipeline.results.facts import Facts
 from yt8m_pipeline.results.page import as_html
@@ -128,6 +129,8 @@ def make_results(wanted: Wanted, *, showing: Showing = nullcontext) -> Results:
     shown_command, wanted = wanted.command, wanted.absolute
     planned, opened = wanted.planned, open_dataset(wanted.dataset)
     rated_partition = partition_of_rated(opened, wanted.rated) if wanted.rated else None
+    for read in filter(None, (wanted.dataset, wanted.transfer)):
+        require_apart(read, wanted.output, "A page of results")
     parts = Parts(wanted.dataset, wanted.transfer, wanted.output, wanted.store, small=wanted.small, showing=showing)
     with exclusive(Layout(wanted.output)):
         outcome = _outcome(wanted, planned, parts, rated_partition)
