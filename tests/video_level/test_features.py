@@ -120,6 +120,14 @@ def test_every_vector_is_that_of_numpy(
     }
 
 
+def test_the_number_of_largest_values_is_a_choice(built: Path, made: Path, tmp_path: Path) -> None:
+    two = make(built, tmp_path / "two", top=2)
+    assert (two.top, two.described) == (2, 4 * 40)
+    assert open_features(str(made)).told.described == 7 * 40
+    with pytest.raises(UsageError, match="of another kind"):
+        make(built, tmp_path / "x", top=3, like=str(tmp_path / "two"))
+
+
 def test_many_videos_are_fitted_by_moments_to_the_same_vectors(
     built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -414,7 +422,10 @@ def test_folders_that_are_not_of_these_features_are_refused(built: Path, made: P
         ({"model": "m", "components": 2}, "--from takes no --components"),
         ({"model": "m", "like": "l"}, "--from takes no --like"),
         ({"like": "l", "components": 2}, "--like takes no --components"),
-        ({"components": 0}, "A vector needs a component"),
+        ({"components": 0}, "A vector needs a value"),
+        ({"top": 0}, "A vector needs a value"),
+        ({"model": "m", "top": 2}, "--from takes no --top"),
+        ({"blocks": Blocks.MU, "top": 2}, "--blocks takes no --top"),
     ],
 )
 def test_choices_that_exclude_each_other_are_refused(wanted: dict[str, Any], what: str) -> None:

@@ -44,6 +44,7 @@ def features(  # noqa: PLR0913  each is an option of the command line
         Blocks | None,
         typer.Option(help="The mean, the standard deviation, the five largest values of each feature (default: all)."),
     ] = None,
+    top: Annotated[int | None, typer.Option(help="How many largest values of each feature (4.2.1: 5).")] = None,
     components: Annotated[
         int | None,
         typer.Option(
@@ -80,6 +81,7 @@ def features(  # noqa: PLR0913  each is an option of the command line
             context.args,
             space=space,
             blocks=blocks,
+            top=top,
             components=components,
             like=others[1],
             model=others[2],

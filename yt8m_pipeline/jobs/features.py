@@ -47,6 +47,7 @@ def features(  # noqa: PLR0913  each is an option of the command line
     *,
     space: Space | str | None = None,
     blocks: Blocks | str | None = None,
+    top: int | None = None,
     components: int | None = None,
     like: str | None = None,
     model: str | None = None,
@@ -65,6 +66,7 @@ def features(  # noqa: PLR0913  each is an option of the command line
         beam_arguments: Beam's own options.
         space: "relu" (the default): φ of the network's own features; "pca": of the coefficients of the PCA.
         blocks: "mu", "mu+sigma" or "mu+sigma+top5" (the default): the parts of φ.
+        top: The number of largest values of each feature; None: five, as in the paper (§4.2.1).
         components: The number of values of a vector; None: the largest power of two of which there are ten times as
             many train videos, at most 1,024 and the values of φ.
         like: The folder of other features, whose PCA is taken (paper §5.3); None: it is fitted to the train videos.
@@ -80,7 +82,7 @@ def features(  # noqa: PLR0913  each is an option of the command line
 
     chosen_space = None if space is None else choice(Space, space, "space")
     chosen_blocks = None if blocks is None else choice(Blocks, blocks, "block")
-    plan = plan_features(dataset, output, Wanted(store, chosen_space, chosen_blocks, components, like, model))
+    plan = plan_features(dataset, output, Wanted(store, chosen_space, chosen_blocks, top, components, like, model))
     if plan.is_done:
         return FeaturesResult(plan, is_new=False)
     from yt8m_pipeline.jobs.engine import beam_pipeline, run  # Beam takes seconds to import: only where there is work

@@ -44,6 +44,7 @@ class Wanted:
         store: The feature store that it was built from; None: its codes are read.
         space: The features of frames that φ is computed of; None: the network's own.
         blocks: The parts of φ; None: all.
+        top: The number of largest values of each feature; None: five, as in the paper (§4.2.1).
         components: The number of values of a vector; None: decided by the number of train videos.
         like: A feature set whose PCA is taken; None: it is fitted.
         model: A trained LSTM, whose states at the last frame are taken in place of φ (paper §4.1.3).
@@ -52,6 +53,7 @@ class Wanted:
     store: str | None = None
     space: Space | None = None
     blocks: Blocks | None = None
+    top: int | None = None
     components: int | None = None
     like: str | None = None
     model: str | None = None
@@ -63,20 +65,28 @@ class Wanted:
             UsageError: if one choice has no meaning beside another, or there are fewer than one component.
         """
         names: dict[str, object] = {"--store": self.store, "--space": self.space, "--blocks": self.blocks}
-        names |= {"--components": self.components, "--like": self.like}
+        names |= {"--top": self.top, "--components": self.components, "--like": self.like}
         needless = [name for name, value in names.items() if value is not None]
         if self.model and needless:
             why = "the states of a model come from the codes that it was trained on, and have no blocks and no PCA"
             raise _excluded("--from", needless[0], why)
         if self.like and self.components is not None:
             raise _excluded("--like", "--components", "the PCA of the other features has its own number of components")
-        if self.components is not None and self.components < 1:
-            raise UsageError(
-                what="A vector needs a component",
-                where="--components",
-                why=f"it is {self.components}",
-                fix="give 1 or more, or auto",
-            )
+        if self.top is not None and "top" not in PARTS[self.described]:
+            raise _excluded("--blocks", "--top", f"{self.described.value} has no largest values")
+        for option, number in (("--components", self.components), ("--top", self.top)):
+            if number is not None and number < 1:
+                raise UsageError(
+                    what="A vector needs a value",
+                    where=option,
+                    why=f"it is {number}",
+                    fix="give 1 or more, or leave it out",
+                )
+
+    @property
+    def described(self) -> Blocks:
+        """The parts of φ."""
+        return self.blocks or Blocks.MU_SIGMA_TOP5
 
 
 def _excluded(option: str, needless: str, why: str) -> UsageError:
@@ -173,8 +183,8 @@ def _entry(manifest: Manifest, path: str) -> FileEntry:
 
 def _of_phi(opened: FinishedDataset, manifest: Manifest, wanted: Wanted, like: FeatureSet | None) -> FeatureList:
     """What the list will say of φ, but for its key, its PCA and its files."""
-    space, blocks = wanted.space or Space.RELU, wanted.blocks or Blocks.MU_SIGMA_TOP5
-    top = TOP if "top" in PARTS[blocks] else 0
+    space, blocks = wanted.space or Space.RELU, wanted.described
+    top = (wanted.top or TOP) if "top" in PARTS[blocks] else 0
     described = length(_dimensions(opened, space), PARTS[blocks], top)
     source = Source.STORE if wanted.store else Source.CODES
     told = replace(_planned(manifest, source, described), space=space, blocks=blocks, top=top)
