@@ -100,6 +100,15 @@ def test_the_checkpoint_of_the_middle_of_an_epoch_is_used(
     assert len(taken) == 7 + 6
 
 
+def test_a_model_whose_best_weights_are_gone_is_trained_again(separable: str, tmp_path: Path) -> None:
+    settings = ["epochs=2", "batch_size=16"]
+    train("logistic", separable, str(tmp_path / "model"), settings=settings)
+    before = load_network(str(tmp_path / "model")).get_weights()
+    (tmp_path / "model" / "best.keras").unlink()
+    assert train("logistic", separable, str(tmp_path / "model"), settings=settings).is_new
+    assert same(before, load_network(str(tmp_path / "model")).get_weights())
+
+
 def test_a_training_that_was_killed_before_its_curves_draws_them(
     separable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -142,6 +142,13 @@ def test_a_bad_table_is_named(opened: FinishedDataset, tmp_path: Path, name: str
         evaluate(opened.layout.root, str(tmp_path / name), VALIDATE)
 
 
+def test_nothing_to_evaluate_is_no_result(opened: FinishedDataset, tmp_path: Path) -> None:
+    (tmp_path / "none.csv").write_text("video_id,labels\n")
+    (tmp_path / "p.csv").write_text("VideoId,LabelConfidencePairs\n")
+    with pytest.raises(DataError, match="There is no video to evaluate"):
+        evaluate(opened.layout.root, str(tmp_path / "p.csv"), rated=str(tmp_path / "none.csv"))
+
+
 def test_there_is_no_other_partition(opened: FinishedDataset, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="validation"):
         evaluate(opened.layout.root, write(tmp_path / "p.parquet", ["a"], [[0.5]], [[0]]), "validation")

@@ -7,6 +7,7 @@ from dataclasses import replace
 from math import isfinite, isnan
 from typing import Any, TypeAlias
 
+from yt8m_pipeline import files
 from yt8m_pipeline.baselines.checkpoints import Place, Variables, find_checkpoint, save_checkpoint
 from yt8m_pipeline.baselines.curves import write_curves
 from yt8m_pipeline.baselines.history import METRICS, Epoch, best_epoch, is_over
@@ -132,7 +133,8 @@ def learn(plan: TrainingPlan, layout: Layout) -> None:
 
 def _begun(plan: TrainingPlan, layout: Layout) -> tuple[Learner, Place]:
     learner, found = Learner(plan), find_checkpoint(layout)
-    if found is None or found[0].key != plan.card.key:
+    has_weights = files.exists(layout.path(BEST))
+    if found is None or found[0].key != plan.card.key or (found[0].history and not has_weights):
         layout.write_bytes(CARD, plan.card.to_bytes())
         return learner, Place(plan.card.key)
     learner.restore(found[1])

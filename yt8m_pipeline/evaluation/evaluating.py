@@ -70,10 +70,11 @@ def evaluate(
 
     Raises:
         UsageError: as `open_dataset`, `read_truth`, `read_rated` and `read_predictions` do.
-        DataError: as these do, and if a video is predicted twice.
+        DataError: as these do, if there is no video to evaluate, and if one is predicted twice.
     """
     opened = open_dataset(dataset)
     truth = truth_of(opened, partition, rated)
+    _require_videos(truth, rated or f"{dataset}, {partition}")
     samples = [  # before the evaluation that is kept, since one of them at a time takes 450 MB at 4,800 classes
         _evaluation(Reading(truth, predictions), sample).values for sample in range(1, bootstrap + 1)
     ]
@@ -90,6 +91,16 @@ def evaluate(
         tuple(reading.unknown_ids),
         {name: Sampled(value, tuple(values[name] for values in samples)) for name, value in evaluation.values.items()},
     )
+
+
+def _require_videos(truth: Truth, where: str) -> None:
+    if not len(truth.video_ids):
+        raise DataError(
+            what="There is no video to evaluate",
+            where=where,
+            why="it has none",
+            fix="evaluate a partition that has videos, or give ratings of some",
+        )
 
 
 def truth_of(dataset: FinishedDataset, partition: Partition | str, rated: str | None) -> Truth:
