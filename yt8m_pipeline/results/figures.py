@@ -27,7 +27,7 @@ WIDTH_INCHES = 7.16
 PANELS_A_ROW = 4
 PANEL_INCHES = 1.75
 
-TITLE_CHARACTERS = 28
+TITLE_CHARACTERS = 24
 """So many characters of a title are as wide as a panel."""
 
 INK = "#010203"
