@@ -6,18 +6,22 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.selection.rows import STRINGS, table
+from yt8m_pipeline import files
 from yt8m_pipeline.data_model import VIDEO_COLUMNS, Partition, StoredEntry, StoredVideo, Video
 from yt8m_pipeline.dataset.index import (
     VIDEOS,
     VOCABULARY_COLUMNS,
     label_indices,
     read_parquet,
+    streamed,
     video_rows,
     vocabulary_csv,
     write_videos,
@@ -219,3 +223,18 @@ class TestVideos:
         write_videos(layout, [], *FORM)
         assert read_parquet(layout, "videos.parquet").num_rows == 0
         assert read_parquet(layout, "withheld/test_labels.parquet").num_rows == 0
+
+
+def test_a_file_is_streamed_in_the_memory_of_a_row_group(tmp_path: Path) -> None:
+    rows, groups = 1 << 17, 16
+    written = pa.table({"value": np.random.default_rng(0).random(rows)})
+    with pq.ParquetWriter(tmp_path / "many.parquet", written.schema) as writer:
+        for _ in range(groups):
+            writer.write_table(written)
+    before, peaks = pa.total_allocated_bytes(), []
+    with files.open_read(str(tmp_path / "many.parquet")) as stream:
+        for batch in streamed(stream).iter_batches(1024):
+            peaks.append(pa.total_allocated_bytes() - before)
+            del batch
+    assert len(peaks) == rows * groups // 1024
+    assert max(peaks) < 5 * written.nbytes < groups * written.nbytes / 2

@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from importlib import resources
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -213,6 +213,14 @@ def write_parquet(layout: Layout, name: str, table: pa.Table) -> FileEntry:
     with layout.open_write(name) as stream:
         pq.write_table(table.combine_chunks(), stream, compression="zstd")
     return file_entry(layout, name)
+
+
+def streamed(stream: IO[bytes]) -> pq.ParquetFile:
+    """A Parquet file that is read some rows at a time, in the memory of a row group.
+
+    By default pyarrow keeps the bytes of all columns that it was ever asked for until the file is closed.
+    """
+    return pq.ParquetFile(stream, pre_buffer=False)
 
 
 def read_parquet(layout: Layout, name: str, columns: Sequence[str] | None = None) -> pa.Table:

@@ -75,7 +75,7 @@ def evaluate(
     opened = open_dataset(dataset)
     truth = truth_of(opened, partition, rated)
     _require_videos(truth, rated or f"{dataset}, {partition}")
-    samples = [  # before the evaluation that is kept, since one of them at a time takes 450 MB at 4,800 classes
+    samples = [  # before the evaluation that is kept, since one of them at a time takes 420 MB at 4,800 classes
         _evaluation(Reading(truth, predictions), sample).values for sample in range(1, bootstrap + 1)
     ]
     reading = Reading(truth, predictions)

@@ -31,7 +31,7 @@ GAP_PREDICTIONS = 20
 
 DROPPED_BITS = 8
 """The last bits of a float32 score that GAP does not tell apart: scores that differ by less than one part in 32,768
-are equal to it. Its counts then take 67 MB, whatever the number of videos; the starter code sorts all scores."""
+are equal to it. Its counts then take 33 MB, whatever the number of videos; the starter code sorts all scores."""
 
 GAP_KEYS = (int(np.float32(1.0).view(np.int32)) >> DROPPED_BITS) + 1
 """The number of scores that GAP tells apart: the bit patterns of float32 from 0 to 1 are ascending integers."""
@@ -192,24 +192,24 @@ class Gap:
     starter code shuffles them.
 
     Attributes:
-        predicted: int64, (GAP_KEYS,): the number of predictions with this score, ascending.
-        positives: int64, (GAP_KEYS,): how many of them are labels. The first counts the labels that are none of them.
+        predicted: uint32, (GAP_KEYS,): the number of predictions with this score, ascending.
+        positives: uint32, (GAP_KEYS,): how many of them are labels. The first counts the labels that are none of them.
     """
 
-    predicted: Int64Array
-    positives: Int64Array
+    predicted: UInt32Array
+    positives: UInt32Array
 
     @classmethod
     def zero(cls) -> "Gap":
-        return cls(np.zeros(GAP_KEYS, np.int64), np.zeros(GAP_KEYS, np.int64))
+        return cls(np.zeros(GAP_KEYS, np.uint32), np.zeros(GAP_KEYS, np.uint32))
 
     def include(self, batch: Batch) -> None:
         """Adds a batch to this very value."""
         videos, scores = batch.best(GAP_PREDICTIONS)
-        np.add.at(self.predicted, _gap_keys(scores), batch.weights[videos])
+        np.add.at(self.predicted, _gap_keys(scores), batch.weights[videos].astype(np.uint32))
         is_among = batch.positives.ranks <= GAP_PREDICTIONS
         keys = np.where(is_among, _gap_keys(batch.positives.scores), 0)
-        np.add.at(self.positives, keys, batch.weights[batch.positives.videos])
+        np.add.at(self.positives, keys, batch.weights[batch.positives.videos].astype(np.uint32))
 
     def __add__(self, other: "Gap") -> "Gap":
         return Gap(self.predicted + other.predicted, self.positives + other.positives)
@@ -218,9 +218,9 @@ class Gap:
     def value(self) -> float:
         """GAP@20; NaN where there is no label."""
         keys = np.flatnonzero(self.predicted[1:])[::-1] + 1
-        found = self.positives[keys]
-        precisions = np.cumsum(found) / np.cumsum(self.predicted[keys])
-        return _share(float((precisions * found).sum()), int(self.positives.sum()))
+        found = self.positives[keys].astype(np.int64)
+        precisions = np.cumsum(found) / np.cumsum(self.predicted[keys].astype(np.int64))
+        return _share(float((precisions * found).sum()), int(self.positives.sum(dtype=np.int64)))
 
 
 @dataclass(frozen=True)

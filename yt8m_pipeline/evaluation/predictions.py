@@ -13,14 +13,14 @@ from typing import IO, NamedTuple, NoReturn
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from yt8m_pipeline import files
 from yt8m_pipeline.data_model import Float64Array, Int64Array
+from yt8m_pipeline.dataset.index import streamed
 from yt8m_pipeline.errors import DataError, UsageError
 
-SCORES_AT_ONCE = 1 << 20
-"""The number of scores, named or not, that are looked at together: 8 MB."""
+SCORES_AT_ONCE = 1 << 18
+"""The number of scores, named or not, that are looked at together: 2 MB."""
 
 CSV_COLUMNS = ["VideoId", "LabelConfidencePairs"]
 
@@ -99,7 +99,7 @@ def _rows_at_once(classes: int) -> int:
 
 
 def _read_parquet(stream: IO[bytes], path: str, classes: int) -> Iterator[Pairs]:
-    file = pq.ParquetFile(stream)
+    file = streamed(stream)
     names = file.schema_arrow.names
     if any(names.count(name) != 1 for name in ("video_id", "scores")) or names.count("labels") > 1:
         _lacks(path, names, "video_id, scores and, where not every class has a score, labels, each once")

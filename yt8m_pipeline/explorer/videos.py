@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from yt8m_pipeline import files
 from yt8m_pipeline.data_model import Int64Array, Partition
+from yt8m_pipeline.dataset.index import streamed
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.errors import DataError, UsageError
 
@@ -62,7 +63,7 @@ def read_batches(
         withheld = _Withheld(layout) if with_withheld else None
         start = 0
         with files.open_read(path) as stream:
-            source = pq.ParquetFile(stream)
+            source = streamed(stream)
             known = [
                 name
                 for name in dict.fromkeys(["video_id", "partition", "labels", *columns])

@@ -16,10 +16,10 @@ from operator import add
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from yt8m_pipeline import files
 from yt8m_pipeline.data_model import MAX_FRAMES, Float64Array, Int64Array, Partition, Specificity
+from yt8m_pipeline.dataset.index import streamed
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.manifest import Manifest
 from yt8m_pipeline.dataset.reader import FinishedDataset, open_dataset
@@ -242,7 +242,7 @@ def _read_vocabulary(layout: Layout) -> Iterator[EntityRow]:
 
 def _batches(layout: Layout, name: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     with files.open_read(layout.path(name)) as stream:
-        table = pq.ParquetFile(stream)
+        table = streamed(stream)
         yield from table.iter_batches(BATCH, columns=[name for name in columns if name in table.schema_arrow.names])
 
 

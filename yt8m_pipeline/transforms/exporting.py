@@ -8,7 +8,6 @@ from typing import Any, TypeAlias
 import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
-import pyarrow.parquet as pq
 from apache_beam.pipeline import Pipeline
 from apache_beam.pvalue import AsIter, AsSingleton, PCollection
 
@@ -18,7 +17,7 @@ from yt8m_pipeline.compression.pca import Pca
 from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.data_model import Float32Array, Partition
 from yt8m_pipeline.dataset.description import describe_dataset
-from yt8m_pipeline.dataset.index import read_parquet, write_index
+from yt8m_pipeline.dataset.index import read_parquet, streamed, write_index
 from yt8m_pipeline.dataset.layout import LEVELS, Layout, Shard
 from yt8m_pipeline.dataset.manifest import Manifest, fitted_row, shard_parts, total_distortion
 from yt8m_pipeline.dataset.reader import open_dataset, read_shard
@@ -89,7 +88,7 @@ def _read_members(layout: Layout, videos: FileEntry) -> Iterator[tuple[str, Memb
     """The name of its shard, and the video, for each row of videos.parquet; the labels of test are withheld there."""
     require_intact(layout, videos)
     with files.open_read(layout.path(videos.path)) as stream:
-        for batch in pq.ParquetFile(stream).iter_batches(ROWS_PER_BATCH, columns=list(MEMBER_COLUMNS)):
+        for batch in streamed(stream).iter_batches(ROWS_PER_BATCH, columns=list(MEMBER_COLUMNS)):
             for row in batch.to_pylist():
                 yield row["shard"], Member(row["video_id"], row["features_sha256"], tuple(row["labels"] or ()))
 
