@@ -291,7 +291,8 @@ def test_bad_rows_cost_no_good_one(bench: Bench, spoiled: tuple[Path, str]) -> N
 
 def test_a_whitelisted_type_that_no_entity_has_is_warned_of(spoiled: tuple[Path, str]) -> None:
     warning = "vocabulary.type_whitelist: no entity has the type 'unicorn'; is it misspelt?"
-    of_films, of_model, of_types = json.loads((spoiled[0] / "manifest.json").read_text())["warnings"]
+    of_licence, of_films, of_model, of_types = json.loads((spoiled[0] / "manifest.json").read_text())["warnings"]
+    assert of_licence.startswith("card.licence is null")
     assert of_films.startswith("films given several times")
     assert (of_model.startswith("the network is a program"), of_types) == (True, warning)
     assert warning in spoiled[1]
