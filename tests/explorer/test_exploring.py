@@ -302,6 +302,22 @@ def test_media_none_leaves_all_uris_out(tmp_path: Path) -> None:
     assert not any(b"secret" in data for data in published_bytes(site).values())
 
 
+def test_media_none_leaves_the_places_of_rejected_videos_out(tmp_path: Path) -> None:
+    row = {
+        "stage": "decode",
+        "table": "videos",
+        "id": "b",
+        "reason": "missing_file",
+        "detail": "secret/b.mp4: no such file",
+    }
+    rejects = pa.Table.from_pylist([row], schema=REJECTS)
+    count = StageCount(Stage.DECODE, "videos", 1, (("missing_file", 1),))
+    dataset = write_dataset(tmp_path / "dataset", [Film("a")], [], rejects=rejects, accounting=[count])
+    site, _ = site_of(dataset, tmp_path, media=Media.NONE)
+    assert read_chunks(site, "rejected") == [["b", "decode", "videos", "missing_file", ""]]
+    assert not any(b"secret" in data for data in published_bytes(site).values())
+
+
 def test_local_videos_are_linked_from_the_site(tmp_path: Path) -> None:
     dataset = write_dataset(tmp_path / "dataset", [Film("a", uri="videos/a b.mp4")], [])
     site, _ = site_of(dataset, tmp_path, media_root=str(tmp_path / "corpus"))
@@ -319,6 +335,16 @@ def test_a_folder_that_is_not_a_site_is_refused(dataset: str, tmp_path: Path) ->
         explore(dataset, str(tmp_path / "site" / "letter.txt"))
     with pytest.raises(UsageError, match="The site would stand in the dataset"):
         explore(dataset, f"{dataset}/site")
+
+
+@pytest.mark.parametrize("mark", [b'{"made_by": "me"}', b"[]", b"no JSON", b"\xff"])
+def test_a_file_of_the_name_of_the_mark_makes_no_site(dataset: str, tmp_path: Path, mark: bytes) -> None:
+    (tmp_path / "site" / "data").mkdir(parents=True)
+    (tmp_path / "site" / "data" / "letter.txt").write_bytes(b"mine")
+    (tmp_path / "site" / "explorer.json").write_bytes(mark)
+    with pytest.raises(UsageError, match="The output is not a folder of this command"):
+        site_of(dataset, tmp_path)
+    assert published_bytes(tmp_path / "site") == {"data/letter.txt": b"mine", "explorer.json": mark}
 
 
 def test_a_dataset_that_is_none_is_refused(dataset: str, tmp_path: Path) -> None:

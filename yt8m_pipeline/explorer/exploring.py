@@ -409,7 +409,7 @@ def _write_entities(site: _Site, drawn: Drawn) -> None:
 
 def _write_rejects(site: _Site) -> None:
     site.on_step("rejects", 0, None)
-    with gather_rejects(site.dataset.layout, site.manifest) as buckets:
+    with gather_rejects(site.dataset.layout, site.manifest, with_uris=site.sources is not None) as buckets:
         site.buckets["rejected"] = buckets.count
         for bucket, rows in buckets:
             site.write_chunk(f"rejected/{bucket}", sorted(rows))
