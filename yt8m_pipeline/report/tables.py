@@ -246,7 +246,10 @@ def lengths(statistics: DatasetStatistics) -> Table:
         for part, spread in {"all": whole, **{part.value: whole.part(part) for part in PARTITIONS}}.items()
     ]
     longest = ", ".join(f"{spread.largest:,.4g} {name}" for name, spread in spreads.items() if spread.number)
-    note = f"A median is exact to one unit. The longest: {longest or 'none'}. The paper's mean is 229.6 seconds (§3.4)."
+    note = (
+        f"A median is whole, and the lower of two in the middle. The longest: {longest or 'none'}. The paper's mean is "
+        "229.6 seconds (§3.4)."
+    )
     return Table("lengths", "Durations and frames of the videos", note, rows)
 
 
