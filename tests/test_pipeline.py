@@ -237,6 +237,8 @@ def test_classes_that_a_partition_lacks_are_named(built: Path, videos: dict[str,
         lacking = sorted(name for index, name in enumerate(entities) if index not in found)
         assert manifest["lacking_entities"][partition] == lacking
         assert bool(lacking) == any(text.startswith(f"no {partition} video has") for text in manifest["warnings"])
+    assert "test" not in manifest["lacking_entities"]
+    assert not any(text.startswith("no test video has") for text in manifest["warnings"])
 
 
 def test_every_planted_defect_is_rejected_for_its_reason(workshop: Workshop, built: Path) -> None:

@@ -296,7 +296,7 @@ def write_dataset(selected: Selected, stored: PCollection[StoredVideo], plan: Bu
 
     # Each entity has enough videos in the dataset (§3.1), although some could not be decoded
     entities, stored = count_again(selected, together.stored, plan, ledger)  # pa.Table, StoredVideo
-    lacking = stored | FindLackingEntities(entities)  # {str: [str]}
+    lacking = stored | FindLackingEntities(entities, config.labels.published)  # {str: [str]}
     ledger.warn(lacking | WarnOfLackingEntities(entities))  # str
     ledger.warn(stored | WarnOfHighDynamicRange())  # str
     counts = ledger.counts()  # [StageCount]

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from tests.conftest import yt8m
 from tests.explorer.datasets import Film, entity_rows, write_dataset
 from yt8m_pipeline.accounting.counts import StageCount
 from yt8m_pipeline.accounting.outcome import REJECTS
@@ -72,6 +73,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     entities = entity_rows(6)
     entities[4] |= {"Name": "Accordion", "WikiDescription": "A box with bellows.", "MeanRaterScore": 1}
+    entities[5]["WikiDescription"] = f"It is at https://example.org/{'long' * 40}"
     rejects = [
         {"stage": "decode", "table": "videos", "id": "gone", "reason": "not_a_video", "detail": "no <b>header</b>"}
     ]
@@ -345,7 +347,7 @@ def test_all_is_reached_by_the_keyboard(visit: Visit) -> None:
     assert page.title().startswith("Accordion")
 
 
-PLACES = ("", "entity/%2Fm%2F4", "videos/test", "video/film-0", "map", "rejected?id=gone", "about")
+PLACES = ("", "entity/%2Fm%2F4", "entity/%2Fm%2F5", "videos/test", "video/film-0", "map", "rejected?id=gone", "about")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -359,6 +361,15 @@ def test_no_page_is_wider_than_the_screen_or_faint(browser: Browser, site: Path,
         assert page.evaluate(LEAST_CONTRAST) >= 4.5, place
         assert page.evaluate(UNNAMED) == [], place
     context.close()
+
+
+def test_no_report_is_wider_than_a_phone(browser: Browser, tmp_path: Path) -> None:
+    dataset = write_dataset(tmp_path / "dataset", [Film("a", labels=(0,))], entity_rows(1))
+    assert yt8m("report", dataset, "--output", str(tmp_path / "report")).returncode == 0
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    page.goto((tmp_path / "report" / "index.html").as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    page.close()
 
 
 LEAST_CONTRAST = """() => {

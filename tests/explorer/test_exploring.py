@@ -5,6 +5,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,9 @@ from yt8m_pipeline.accounting.reasons import Stage
 from yt8m_pipeline.chance import salted_hash
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.layout import Layout
-from yt8m_pipeline.dataset.manifest import Manifest
+from yt8m_pipeline.dataset.manifest import Manifest, mark_complete, write_manifest
 from yt8m_pipeline.dataset.reader import read_videos
+from yt8m_pipeline.dataset.steps import file_entry
 from yt8m_pipeline.errors import DataError, UsageError
 from yt8m_pipeline.explorer import drawing, videos
 from yt8m_pipeline.explorer.drawing import SALT
@@ -246,11 +248,20 @@ def test_a_second_run_writes_the_same_bytes_and_no_more(dataset: str, tmp_path: 
     assert published_bytes(site) == first
 
 
+def list_again(layout: Layout, name: str) -> None:
+    """Has the manifest list a table as it is now."""
+    values = json.loads(files.read_bytes(layout.path(Layout.MANIFEST)))
+    values["files"] = [asdict(file_entry(layout, name)) if row["path"] == name else row for row in values["files"]]
+    write_manifest(layout, values)
+    mark_complete(layout)
+
+
 def test_datasets_without_offsets_are_compared_too(dataset: str, tmp_path: Path) -> None:
     site, _ = site_of(dataset, tmp_path)
     path = Path(dataset) / Layout.VIDEOS
     table = pq.read_table(path)
     pq.write_table(table.drop_columns(["frame_offset", "frame_bytes", "video_offset", "video_bytes"]), path)
+    list_again(Layout(dataset), Layout.VIDEOS)
     explore(dataset, str(tmp_path / "old"))
     assert published_bytes(tmp_path / "old") == published_bytes(site)
 
@@ -302,6 +313,22 @@ def test_media_none_leaves_all_uris_out(tmp_path: Path) -> None:
     assert not any(b"secret" in data for data in published_bytes(site).values())
 
 
+def test_media_none_leaves_the_places_of_rejected_videos_out(tmp_path: Path) -> None:
+    row = {
+        "stage": "decode",
+        "table": "videos",
+        "id": "b",
+        "reason": "missing_file",
+        "detail": "secret/b.mp4: no such file",
+    }
+    rejects = pa.Table.from_pylist([row], schema=REJECTS)
+    count = StageCount(Stage.DECODE, "videos", 1, (("missing_file", 1),))
+    dataset = write_dataset(tmp_path / "dataset", [Film("a")], [], rejects=rejects, accounting=[count])
+    site, _ = site_of(dataset, tmp_path, media=Media.NONE)
+    assert read_chunks(site, "rejected") == [["b", "decode", "videos", "missing_file", ""]]
+    assert not any(b"secret" in data for data in published_bytes(site).values())
+
+
 def test_local_videos_are_linked_from_the_site(tmp_path: Path) -> None:
     dataset = write_dataset(tmp_path / "dataset", [Film("a", uri="videos/a b.mp4")], [])
     site, _ = site_of(dataset, tmp_path, media_root=str(tmp_path / "corpus"))
@@ -319,6 +346,16 @@ def test_a_folder_that_is_not_a_site_is_refused(dataset: str, tmp_path: Path) ->
         explore(dataset, str(tmp_path / "site" / "letter.txt"))
     with pytest.raises(UsageError, match="The site would stand in the dataset"):
         explore(dataset, f"{dataset}/site")
+
+
+@pytest.mark.parametrize("mark", [b'{"made_by": "me"}', b"[]", b"no JSON", b"\xff"])
+def test_a_file_of_the_name_of_the_mark_makes_no_site(dataset: str, tmp_path: Path, mark: bytes) -> None:
+    (tmp_path / "site" / "data").mkdir(parents=True)
+    (tmp_path / "site" / "data" / "letter.txt").write_bytes(b"mine")
+    (tmp_path / "site" / "explorer.json").write_bytes(mark)
+    with pytest.raises(UsageError, match="The output is not a folder of this command"):
+        site_of(dataset, tmp_path)
+    assert published_bytes(tmp_path / "site") == {"data/letter.txt": b"mine", "explorer.json": mark}
 
 
 def test_a_dataset_that_is_none_is_refused(dataset: str, tmp_path: Path) -> None:
@@ -345,6 +382,14 @@ def test_a_missing_table_is_told(dataset: str, tmp_path: Path, name: str) -> Non
     os.remove(Path(dataset) / name)
     with pytest.raises(DataError, match=name):
         site_of(dataset, tmp_path)
+
+
+def test_a_changed_vocabulary_is_told(dataset: str, tmp_path: Path) -> None:
+    path = Path(dataset) / "vocabulary.csv"
+    path.write_text(path.read_text().replace("Thing 1", "Thing 2"))
+    with pytest.raises(DataError, match="its bytes are not those that the manifest lists"):
+        site_of(dataset, tmp_path)
+    assert not (tmp_path / "site").exists()
 
 
 def test_labels_beyond_the_vocabulary_are_told(tmp_path: Path) -> None:

@@ -143,6 +143,9 @@ def test_withheld_labels_are_in_no_file_unless_they_are_asked_for(report: Path, 
     rows = json.loads((shown / "tables/entities.json").read_text())["rows"]
     withheld = pq.read_table(copied / "dataset" / Layout.TEST_LABELS)["labels"].to_pylist()
     assert sum(row["test"] for row in rows) == sum(map(len, withheld)) > 0
+    alarm = "The dataset withholds those of test: do not publish this report."
+    assert alarm in (shown / "index.html").read_text()
+    assert alarm not in (report / "index.html").read_text()
     (copied / "dataset" / Layout.TEST_LABELS).unlink()
     assert published_bytes(make(copied / "dataset", tmp_path / "hidden")) == published_bytes(report)
     assert "test" not in json.loads((report / "tables/entities.json").read_text())["rows"][0]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from yt8m_pipeline.chance import salted_hash
 from yt8m_pipeline.config import Partitioning
+from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.selection import partitioning
 from yt8m_pipeline.selection.partitioning import assign_partitions, lacking_entities, lacking_warnings
 
@@ -105,6 +106,12 @@ def test_the_classes_that_a_partition_lacks_are_found_and_named() -> None:
         "no validate video has 1 of the 2 classes: /m/b",
         "no test video has 2 of the 2 classes: Guitar, /m/b",
     ]
+
+
+def test_nothing_is_told_of_the_classes_that_a_partition_of_withheld_labels_lacks() -> None:
+    published = {Partition.TRAIN, Partition.VALIDATE}
+    lacking = lacking_entities({("test", "/m/a")}, ["/m/a", "/m/b"], published)
+    assert lacking == {"train": ["/m/a", "/m/b"], "validate": ["/m/a", "/m/b"]}
 
 
 @pytest.mark.parametrize(("number", "ending"), [(9, ""), (10, ""), (11, ", …")])

@@ -81,7 +81,7 @@ def test_the_entities_that_a_partition_lacks_are_found() -> None:
     videos = [stored("u", "a", "b"), stored("v", "a", partition=Partition.VALIDATE)]
     with beam_pipeline([]) as root:
         tables = root | "Entities" >> beam.Create([entities("a", "b")])
-        lacking = root | "Videos" >> beam.Create(videos) | FindLackingEntities(tables)
+        lacking = root | "Videos" >> beam.Create(videos) | FindLackingEntities(tables, frozenset(Partition))
         assert_that(lacking, equal_to([{"train": [], "validate": ["b"], "test": ["a", "b"]}]))
 
 

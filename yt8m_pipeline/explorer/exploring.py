@@ -23,8 +23,10 @@ import numpy as np
 
 from yt8m_pipeline import __version__, files
 from yt8m_pipeline.data_model import Int64Array
+from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.manifest import Manifest
 from yt8m_pipeline.dataset.reader import FinishedDataset, open_dataset
+from yt8m_pipeline.dataset.steps import require_intact
 from yt8m_pipeline.errors import UsageError
 from yt8m_pipeline.explorer.chunks import Buckets, bucket_of, chunk, chunk_path, finite
 from yt8m_pipeline.explorer.drawing import Drawn, draw
@@ -139,9 +141,13 @@ def explore(
         DataError: the dataset is unfinished or damaged, or the site cannot be written.
     """
     opened = open_dataset(dataset)
+    manifest = Manifest.of(opened.layout)
+    for file in manifest.tables:
+        if file.path in {Layout.VIDEOS, Layout.VOCABULARY}:
+            require_intact(opened.layout, file)
     site = _Site(
         dataset=opened,
-        manifest=Manifest.of(opened.layout),
+        manifest=manifest,
         entities=read_entities(opened.layout),
         thumbnails=_thumbnails(dataset, store),
         sources=Sources(output, media_root) if media is Media.URIS else None,
@@ -409,7 +415,7 @@ def _write_entities(site: _Site, drawn: Drawn) -> None:
 
 def _write_rejects(site: _Site) -> None:
     site.on_step("rejects", 0, None)
-    with gather_rejects(site.dataset.layout, site.manifest) as buckets:
+    with gather_rejects(site.dataset.layout, site.manifest, with_uris=site.sources is not None) as buckets:
         site.buckets["rejected"] = buckets.count
         for bucket, rows in buckets:
             site.write_chunk(f"rejected/{bucket}", sorted(rows))

@@ -6,7 +6,11 @@ from typing import ClassVar
 
 from yt8m_pipeline import files
 from yt8m_pipeline.errors import UsageError
+from yt8m_pipeline.parsing import parse_json
 from yt8m_pipeline.places import is_below
+
+MADE_BY = "yt8m explore"
+"""What the mark says of the program that wrote it."""
 
 
 @dataclass(slots=True)
@@ -59,12 +63,10 @@ class SiteFolder:
                 why="a dataset holds what its manifest lists, and nothing else",
                 fix="give another folder as --output",
             )
-        if files.exists(files.join(self.root, self.MARK)):
-            return
         if files.exists(self.root):
             why = "it is a file"
-        elif found := files.list_files(self.root):
-            why = f"it has files and no {self.MARK}, by which a site is known: {found[0]}"
+        elif (found := files.list_files(self.root)) and not self._is_marked():
+            why = f"it has files and no {self.MARK} of a site: {found[0]}"
         else:
             return
         raise UsageError(
@@ -74,6 +76,14 @@ class SiteFolder:
             fix="give a new or empty folder",
         )
 
+    def _is_marked(self) -> bool:
+        """Whether the folder has the mark that this program writes, and not a stranger's file of the same name."""
+        try:
+            values = parse_json(files.read_bytes(files.join(self.root, self.MARK)))
+        except (OSError, ValueError):
+            return False
+        return isinstance(values, dict) and values.get("made_by") == MADE_BY
+
 
 def _mark(version: str) -> bytes:
-    return json.dumps({"made_by": "yt8m explore", "version": version}, sort_keys=True).encode() + b"\n"
+    return json.dumps({"made_by": MADE_BY, "version": version}, sort_keys=True).encode() + b"\n"

@@ -32,8 +32,10 @@ def funnel(accounting: Iterable[AccountRow]) -> list[dict[str, Any]]:
     ]
 
 
-def gather_rejects(layout: Layout, manifest: Manifest) -> Buckets:
+def gather_rejects(layout: Layout, manifest: Manifest, *, with_uris: bool) -> Buckets:
     """The rows and videos that were rejected and have an id, in buckets by their ids.
+
+    Without uris, the details of videos are left out: that of a missing film is where it should have been.
 
     Raises:
         DataError: a file of rejects is missing or damaged.
@@ -43,7 +45,8 @@ def gather_rejects(layout: Layout, manifest: Manifest) -> Buckets:
     for table in read_rejects(layout, manifest.rejects, columns=("stage", "table", "id", "reason", "detail")):
         for row in table.to_pylist():
             if row["id"] is not None and row["table"] not in UNASKED:
-                told = [row["id"], row["stage"], row["table"], row["reason"], _shortened(row["detail"] or "")]
+                detail = row["detail"] if with_uris or row["table"] != "videos" else None
+                told = [row["id"], row["stage"], row["table"], row["reason"], _shortened(detail or "")]
                 buckets.add(bucket_of(row["id"], buckets.count), told)
     return buckets
 

@@ -27,7 +27,7 @@ body { margin: 0 auto; max-width: 62rem; padding: 1rem; color: var(--ink); backg
 h1 { font-size: 1.6rem; line-height: 1.2 } h2 { font-size: 1.2rem; margin: 2.5rem 0 .3rem }
 a { color: var(--link) }
 p { margin: .3rem 0 } .note, figcaption, nav { color: var(--soft); font-size: .9rem }
-nav a { margin-right: .8rem; white-space: nowrap; display: inline-block }
+nav a { margin-right: .8rem; display: inline-block }
 .wide { overflow-x: auto }
 table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; overflow-wrap: normal }
 th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top }

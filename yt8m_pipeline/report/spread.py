@@ -68,5 +68,5 @@ class Spread:
 
     @property
     def median(self) -> int | None:
-        """The bin of the median of all values, so exact to one unit; None where there is none."""
+        """The bin of the median of all values, the lower one of an even number; None where there is none."""
         return int(np.searchsorted(np.cumsum(self.counts.sum(axis=0)), (self.number + 1) // 2)) if self.number else None

@@ -127,8 +127,10 @@ def _counted(statistics: DatasetStatistics) -> str:
     """Whose labels are counted."""
     counted = ", ".join(part.value for part in PARTITIONS if part in statistics.counted)
     rest = [part.value for part in PARTITIONS if part not in statistics.counted]
+    shown = [part.value for part in PARTITIONS if part in statistics.counted - statistics.manifest.published]
     withheld = f" Those of {', '.join(rest)} are withheld, and in no figure." if rest else ""
-    return f"Labels are those of {counted}.{withheld} An empty cell is not known, or not in the paper."
+    alarm = f" The dataset withholds those of {', '.join(shown)}: do not publish this report." if shown else ""
+    return f"Labels are those of {counted}.{withheld}{alarm} An empty cell is not known, or not in the paper."
 
 
 def _counted_places(statistics: DatasetStatistics) -> list[tuple[int, Partition]]:
@@ -244,7 +246,10 @@ def lengths(statistics: DatasetStatistics) -> Table:
         for part, spread in {"all": whole, **{part.value: whole.part(part) for part in PARTITIONS}}.items()
     ]
     longest = ", ".join(f"{spread.largest:,.4g} {name}" for name, spread in spreads.items() if spread.number)
-    note = f"A median is exact to one unit. The longest: {longest or 'none'}. The paper's mean is 229.6 seconds (§3.4)."
+    note = (
+        f"A median is whole, and the lower of two in the middle. The longest: {longest or 'none'}. The paper's mean is "
+        "229.6 seconds (§3.4)."
+    )
     return Table("lengths", "Durations and frames of the videos", note, rows)
 
 

@@ -10,7 +10,7 @@ LARGEST_EXPONENT = 100.0
 
 
 def fit_zipf(counts: Int64Array) -> float | None:
-    """The maximum-likelihood exponent s of a Zipf distribution over as many ranks as there are entities.
+    """The maximum-likelihood exponent s of a Zipf distribution over the ranks of the entities that have videos.
 
     By it the probability of rank r is r**-s divided by the sum of these over all ranks. The likelihood is greatest
     where the mean of log r under the distribution is that of the data; the former falls with s, so there is one root.

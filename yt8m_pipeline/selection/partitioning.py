@@ -47,8 +47,14 @@ def units_of(videos: pa.Table) -> pa.ChunkedArray:
     return pc.if_else(pc.not_equal(videos["group_id"], ""), videos["group_id"], videos["video_id"])
 
 
-def lacking_entities(labels: Collection[tuple[str, str]], entity_ids: Collection[str]) -> dict[str, list[str]]:
-    """Finds the entities that no video of a partition has, sorted, for each partition.
+def lacking_entities(
+    labels: Collection[tuple[str, str]],
+    entity_ids: Collection[str],
+    published: Collection[Partition] = frozenset(Partition),
+) -> dict[str, list[str]]:
+    """Finds the entities that no video of a partition has, sorted, for each partition whose labels are published.
+
+    What no video has would say much of labels that are withheld: all of them, where one video has all others.
 
     >>> lacking_entities({("train", "/m/a"), ("train", "/m/b"), ("validate", "/m/a")}, ["/m/a", "/m/b"])
     {'train': [], 'validate': ['/m/b'], 'test': ['/m/a', '/m/b']}
@@ -56,10 +62,12 @@ def lacking_entities(labels: Collection[tuple[str, str]], entity_ids: Collection
     Args:
         labels: Every pair of a partition and an entity of one of its videos.
         entity_ids: The entities of the vocabulary.
+        published: The partitions whose labels are published.
     """
     return {
         part.value: sorted(entity_id for entity_id in entity_ids if (part.value, entity_id) not in labels)
         for part in Partition
+        if part in published
     }
 
 

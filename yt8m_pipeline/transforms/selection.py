@@ -458,13 +458,19 @@ def _settle_annotations(tables: Joined) -> Iterator[Outcome]:
 
 @dataclass
 class FindLackingEntities(beam.PTransform[PCollection[StoredVideo], PCollection[dict[str, list[str]]]]):
-    """PCollection[StoredVideo] → PCollection[dict] of one: partition → the entities that none of its videos has."""
+    """PCollection[StoredVideo] → PCollection[dict] of one: partition → the entities that none of its videos has.
+
+    Attributes:
+        entities: The entities of the vocabulary.
+        published: The partitions whose labels are published; of others, nothing is told.
+    """
 
     entities: Tables
+    published: frozenset[Partition]
 
     def expand(self, stored: PCollection[StoredVideo]) -> PCollection[dict[str, list[str]]]:
         labels = stored | "labels" >> FlatMap(_labels_by_partition) | beam.Distinct() | ToSet()
-        return labels | "lacking" >> Map(_lacking, _ids_of(self.entities, "ids"))
+        return labels | "lacking" >> Map(_lacking, _ids_of(self.entities, "ids"), self.published)
 
 
 def _labels_by_partition(stored: StoredVideo) -> Iterator[tuple[str, str]]:
@@ -472,8 +478,10 @@ def _labels_by_partition(stored: StoredVideo) -> Iterator[tuple[str, str]]:
         yield stored.video.partition.value, entity_id
 
 
-def _lacking(labels: set[tuple[str, str]], ids: Iterable[pa.Array]) -> dict[str, list[str]]:
-    return lacking_entities(labels, _all_ids(ids).to_pylist())
+def _lacking(
+    labels: set[tuple[str, str]], ids: Iterable[pa.Array], published: frozenset[Partition]
+) -> dict[str, list[str]]:
+    return lacking_entities(labels, _all_ids(ids).to_pylist(), published)
 
 
 @dataclass
