@@ -73,7 +73,7 @@ class TestComponents:
         assert builds("numbers", **written).pca == decided.pca
         files = [published_bytes(folder / name / "dataset") for name in ("decided", "numbers")]
         differing = {path for path in files[0] | files[1] if files[0].get(path) != files[1].get(path)}
-        assert differing == {"manifest.json", "COMPLETE"}
+        assert differing == {"manifest.json", "COMPLETE", "README.md", "croissant.json"}
 
     def test_an_imported_pca_keeps_all_that_it_has(self, builds: Builds, built: Path) -> None:
         assert builds("imported", **AUTO, pca__source=str(built / "dataset" / "pca")).pca.facts.components == 16

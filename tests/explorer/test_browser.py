@@ -18,7 +18,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.conftest import yt8m
-from tests.explorer.datasets import Film, entity_rows, write_dataset
+from tests.explorer.synthetic import Film, entity_rows, write_dataset
 from yt8m_pipeline.accounting.counts import StageCount
 from yt8m_pipeline.accounting.outcome import REJECTS
 from yt8m_pipeline.accounting.reasons import Stage

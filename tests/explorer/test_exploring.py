@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import published_bytes, yt8m
-from tests.explorer.datasets import Film, entity_rows, read_chunk, read_chunks, write_dataset
+from tests.explorer.synthetic import Film, entity_rows, read_chunk, read_chunks, write_dataset
 from yt8m_pipeline import files
 from yt8m_pipeline.accounting.counts import StageCount
 from yt8m_pipeline.accounting.outcome import REJECTS

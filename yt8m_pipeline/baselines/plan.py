@@ -16,7 +16,7 @@ from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.steps import step_key
 from yt8m_pipeline.dataset.typed_json import to_json
 from yt8m_pipeline.errors import UsageError, printable
-from yt8m_pipeline.jobs.export_plan import require_apart
+from yt8m_pipeline.jobs.build_folder import require_apart
 
 LOGGER = logging.getLogger(__name__)
 

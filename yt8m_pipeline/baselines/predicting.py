@@ -14,7 +14,7 @@ from yt8m_pipeline.baselines.sources import Source, open_source, require_same
 from yt8m_pipeline.data_model import Float32Array, Int64Array, Partition
 from yt8m_pipeline.dataset.reader import choice
 from yt8m_pipeline.errors import UsageError
-from yt8m_pipeline.jobs.export_plan import require_apart
+from yt8m_pipeline.jobs.build_folder import require_apart
 from yt8m_pipeline.jobs.progress import PROGRESS, OnProgress, observed
 
 ALL_CLASSES = pa.schema([("video_id", pa.string()), ("scores", pa.list_(pa.float32()))])

@@ -159,7 +159,7 @@ def export_pca(
     """Write a dataset's PCA for other programs."""
     from yt8m_pipeline.dataset.reader import open_pca
     from yt8m_pipeline.interop.pca_formats import save_mediapipe, save_published
-    from yt8m_pipeline.jobs.export_plan import require_apart
+    from yt8m_pipeline.jobs.build_folder import require_apart
 
     require_apart(dataset, folder)
     pca = open_pca(dataset)

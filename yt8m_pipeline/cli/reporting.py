@@ -26,7 +26,7 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Write the statistics and figures of a dataset, as the paper has them, into a page with its figures and tables."""
-    from yt8m_pipeline.jobs.export_plan import require_apart
+    from yt8m_pipeline.jobs.build_folder import require_apart
     from yt8m_pipeline.report.known_datasets import read_known_datasets
     from yt8m_pipeline.report.statistics import measure_dataset
     from yt8m_pipeline.report.writing import PAGE, require_report_folder, write_report

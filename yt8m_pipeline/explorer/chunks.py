@@ -1,4 +1,4 @@
-"""The chunks of a site's data, and how rows in any order are gathered into them with bounded memory.
+r"""The chunks of a site's data, and how rows in any order are gathered into them with bounded memory.
 
 >>> chunk("entity/0", {"name": "</script>"})
 b'yt8m("entity/0",{"name":"\\u003c/script\\u003e"});\n'

@@ -238,3 +238,24 @@ def close(layout: Layout, name: str) -> None:
     Refusals(layout).clear()
     files.delete(layout.path(Layout.UNFINISHED))
     mark_complete(layout, name)
+
+
+def require_apart(dataset: str, output: str, whose: str = "An export") -> None:
+    """Refuses an output in or around the dataset; `whose` output it is, the error says.
+
+    Raises:
+        UsageError: if one is inside the other.
+    """
+    source, target = _place(dataset), _place(output)
+    if source.startswith(target) or target.startswith(source):
+        where = "is the dataset itself" if source == target else "and the dataset are one inside the other"
+        raise UsageError(
+            what=f"{whose} needs a folder of its own",
+            where=output,
+            why=f"the output {where}",
+            fix="give another folder with --output",
+        )
+
+
+def _place(uri: str) -> str:
+    return (os.path.realpath(files.resolve(uri)[1]) if files.is_local(uri) else uri).rstrip("/") + "/"

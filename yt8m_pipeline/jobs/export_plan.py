@@ -1,6 +1,5 @@
 """What an export will do, found out before it starts: its source, what it encodes from, its output and key."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,10 +16,11 @@ from yt8m_pipeline.dataset.offsets import OFFSET_COLUMNS
 from yt8m_pipeline.dataset.reader import FinishedDataset, open_dataset
 from yt8m_pipeline.dataset.steps import QUANTIZER, CodebookStep, FileEntry, PcaStep, step_key
 from yt8m_pipeline.errors import UsageError
-from yt8m_pipeline.jobs.build_folder import is_complete
+from yt8m_pipeline.jobs.build_folder import is_complete, require_apart
 from yt8m_pipeline.jobs.build_plan import build_key, require_own_folder
 from yt8m_pipeline.jobs.journal import Journal
 from yt8m_pipeline.store.feature_store import DESCRIPTION, FeatureStore
+from yt8m_pipeline.store.upkeep import is_space
 
 UNIFORM = QuantizerConfig(method="uniform")
 """The codebook that every public reader assumes, and the only one that needs no fitting."""
@@ -145,27 +145,6 @@ def _require_other_codebook(source: FinishedDataset) -> None:
         )
 
 
-def require_apart(dataset: str, output: str, whose: str = "An export") -> None:
-    """Refuses an output in or around the dataset; `whose` output it is, the error says.
-
-    Raises:
-        UsageError: if one is inside the other.
-    """
-    source, target = _place(dataset), _place(output)
-    if source.startswith(target) or target.startswith(source):
-        where = "is the dataset itself" if source == target else "and the dataset are one inside the other"
-        raise UsageError(
-            what=f"{whose} needs a folder of its own",
-            where=output,
-            why=f"the output {where}",
-            fix="give another folder with --output",
-        )
-
-
-def _place(uri: str) -> str:
-    return (os.path.realpath(files.resolve(uri)[1]) if files.is_local(uri) else uri).rstrip("/") + "/"
-
-
 def require_store(root: str, space: str) -> FeatureStore:
     """Opens a feature store that has features of a dataset's feature space.
 
@@ -174,7 +153,7 @@ def require_store(root: str, space: str) -> FeatureStore:
     """
     store = FeatureStore(root, space)
     if not files.exists(files.join(store.folder, DESCRIPTION)):
-        others = ", ".join(name for name in files.list_folders(root)) or "nothing"
+        others = ", ".join(filter(is_space, files.list_folders(root))) or "nothing"
         raise UsageError(
             what="The feature store has no features of this dataset's feature space",
             where=root,

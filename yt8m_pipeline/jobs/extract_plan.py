@@ -15,13 +15,13 @@ from yt8m_pipeline.dataset.manifest import LIKE, PUBLISHED, Manifest, label_poli
 from yt8m_pipeline.dataset.reader import FinishedDataset, open_dataset, open_pca
 from yt8m_pipeline.dataset.steps import FileEntry, step_key
 from yt8m_pipeline.errors import UsageError
+from yt8m_pipeline.jobs.build_folder import require_apart
 from yt8m_pipeline.jobs.build_plan import (
     describe_space,
     model_warnings,
     require_own_folder,
     sandbox_warnings,
 )
-from yt8m_pipeline.jobs.export_plan import require_apart
 from yt8m_pipeline.jobs.imports import describe_file, require_same_space
 from yt8m_pipeline.jobs.videos_plan import VideosPlan
 from yt8m_pipeline.places import has_table_ending, has_video_ending

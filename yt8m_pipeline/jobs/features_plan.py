@@ -13,7 +13,8 @@ from yt8m_pipeline.dataset.reader import FinishedDataset, open_dataset
 from yt8m_pipeline.dataset.steps import FileEntry, step_key
 from yt8m_pipeline.dataset.typed_json import to_json
 from yt8m_pipeline.errors import UsageError
-from yt8m_pipeline.jobs.export_plan import require_apart, require_store
+from yt8m_pipeline.jobs.build_folder import require_apart
+from yt8m_pipeline.jobs.export_plan import require_store
 from yt8m_pipeline.jobs.journal import Journal
 from yt8m_pipeline.jobs.listed_folder import is_whole, require_own_list
 from yt8m_pipeline.store.feature_store import FeatureStore

@@ -13,7 +13,7 @@ from yt8m_pipeline.dataset.steps import FileEntry, step_key
 from yt8m_pipeline.interop.export_list import LIST, ExportList
 from yt8m_pipeline.interop.trainer_formats import Classes, ShardWriter
 from yt8m_pipeline.interop.trainer_names import TrainerFormat, Values
-from yt8m_pipeline.jobs.export_plan import require_apart
+from yt8m_pipeline.jobs.build_folder import require_apart
 from yt8m_pipeline.jobs.journal import Journal
 from yt8m_pipeline.jobs.listed_folder import is_whole, require_own_list
 

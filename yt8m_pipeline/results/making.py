@@ -21,8 +21,7 @@ from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.reader import FinishedDataset, open_dataset
 from yt8m_pipeline.errors import PipelineError, UsageError
 from yt8m_pipeline.evaluation.truth import read_rated
-from yt8m_pipeline.jobs.build_folder import exclusive
-from yt8m_pipeline.jobs.export_plan import require_apart
+from yt8m_pipeline.jobs.build_folder import exclusive, require_apart
 from yt8m_pipeline.results.assembling import Outcome, Shown, assemble
 from yt8m_pipeline.results.facts import Facts
 from yt8m_pipeline.results.page import as_html
