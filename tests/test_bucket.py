@@ -59,8 +59,10 @@ def test_a_build_in_a_bucket_equals_a_local_one(
 
 
 def require_few_requests(bucket: FaultyBucket) -> None:
-    """A stored video is looked for and at, read, and put once, and its thumbnails are put once; its features are read once
-    to be written, and twice more in the train partition, to fit the PCA and the codebook."""
+    """A stored video is looked for and at, read, and put once, and its thumbnails are put once.
+
+    Its features are read once to be written, and twice more in the train partition, to fit the PCA and the codebook.
+    """
     stored = {name.rpartition("/")[2][:11] for name in bucket.names() if FEATURES.match(name)}
     life = [(kind, name) for kind, name in bucket.asked if name.rpartition("/")[2][:11] in stored]
     counts = Counter((kind, "pictures" if "/thumbnails/" in name else name.partition("/")[0]) for kind, name in life)
