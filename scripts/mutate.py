@@ -201,7 +201,7 @@ def _statements(node: ast.stmt) -> Iterator[str]:
     """What may stand in a statement's place: another answer, or nothing."""
     match node:
         case ast.Return(ast.Compare() | ast.BoolOp() | ast.UnaryOp(ast.Not()) | ast.Constant(bool())):
-            yield from ("return True", "return False")
+            yield from (text for text in ("return True", "return False") if text != ast.unparse(node))
         case ast.Return(ast.expr() as value) if ast.unparse(value) != "None":
             yield "return None"
         case (

@@ -20,8 +20,8 @@ SIGNATURES = {
         "settings=(), beam_arguments=(), retry=None, refresh=False, on_progress=None)"
     ),
     "features": (
-        "(dataset, output, store=None, beam_arguments=(), *, space=None, blocks=None, components=None, like=None, "
-        "model=None, on_progress=None)"
+        "(dataset, output, store=None, beam_arguments=(), *, space=None, blocks=None, top=None, components=None, "
+        "like=None, model=None, on_progress=None)"
     ),
     "load_config": "(path, settings=())",
     "open_dataset": "(dataset)",
