@@ -21,7 +21,6 @@ from yt8m_pipeline.baselines.networks import load_network
 from yt8m_pipeline.baselines.plan import plan_training
 from yt8m_pipeline.baselines.saved import ModelCard
 from yt8m_pipeline.baselines.settings import settings_of
-from yt8m_pipeline.baselines.training import load_history
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.errors import DataError, UsageError
 from yt8m_pipeline.evaluation.evaluating import evaluate
@@ -63,7 +62,7 @@ def test_a_killed_training_ends_with_the_same_weights_to_the_bit(model: str, sep
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
     networks = [load_network(str(tmp_path / name)).get_weights() for name in ("whole", "killed")]
     assert same(*networks)
-    histories = [load_history(str(tmp_path / name)) for name in ("whole", "killed")]
+    histories = [ModelCard.of(str(tmp_path / name)).history for name in ("whole", "killed")]
     assert [(row.loss, row.metrics) for row in histories[0]] == [(row.loss, row.metrics) for row in histories[1]]
 
 

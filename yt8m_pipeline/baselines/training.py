@@ -4,7 +4,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from yt8m_pipeline.baselines.history import Epoch
 from yt8m_pipeline.baselines.plan import TrainingPlan, plan_training
 from yt8m_pipeline.baselines.saved import ModelCard
 from yt8m_pipeline.jobs.build_folder import exclusive
@@ -70,13 +69,3 @@ def train(
 
         learn(replace(plan, layout=layout), layout)
     return Trained(plan, ModelCard.of(output), is_new=True, elapsed_seconds=time.monotonic() - start)
-
-
-def load_history(model_dir: str) -> tuple[Epoch, ...]:
-    """The loss and the metrics of each epoch of a finished training.
-
-    Raises:
-        UsageError: there is no model in the folder.
-        DataError: its training has not ended, or model.json is damaged.
-    """
-    return ModelCard.of(model_dir).history

@@ -1,6 +1,5 @@
 """The figures of a report, after those of the paper: one style, readable in grey, and the same bytes every time."""
 
-import io
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from matplotlib.ticker import FuncFormatter, Locator, LogLocator, MaxNLocator, N
 
 from yt8m_pipeline.data_model import Int64Array
 from yt8m_pipeline.errors import printable
-from yt8m_pipeline.report.figures import COLUMN_INCHES, DOTS_PER_INCH, LOOK, UNDATED, Format
+from yt8m_pipeline.report.figures import COLUMN_INCHES, DOTS_PER_INCH, LOOK, Format, saved
 from yt8m_pipeline.report.known_datasets import KnownDataset
 from yt8m_pipeline.report.spread import Spread
 from yt8m_pipeline.report.statistics import DatasetStatistics
@@ -96,13 +95,7 @@ def render(draw: Callable[[Figure], None], width: float, height: float) -> dict[
         warnings.filterwarnings("ignore", "Glyph .* missing from")
         figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
         draw(figure)
-        return {form: _saved(figure, form) for form in ("svg", "png")}
-
-
-def _saved(figure: Figure, form: Format) -> bytes:
-    stream = io.BytesIO()
-    figure.savefig(stream, format=form, metadata=UNDATED[form])
-    return stream.getvalue()
+        return {form: saved(figure, form) for form in ("svg", "png")}
 
 
 def shown(name: str) -> str:

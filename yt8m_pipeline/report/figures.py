@@ -73,8 +73,13 @@ def plot_codebook(counts: Int64Array, levels: Float32Array, title: str, form: Fo
         _cut_x_axis(lower, span, levels)
         upper.set_title(title)
         figure.align_ylabels()
-        stream = io.BytesIO()
-        figure.savefig(stream, format=form, metadata=UNDATED[form])
+        return saved(figure, form)
+
+
+def saved(figure: Figure, form: Format) -> bytes:
+    """The file of a figure: the same bytes every time."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format=form, metadata=UNDATED[form])
     return stream.getvalue()
 
 

@@ -1,6 +1,5 @@
 """The learning curves of a model: the loss of its train videos, and the metrics of its validate videos, by epoch."""
 
-import io
 from collections.abc import Mapping, Sequence
 from math import nan
 
@@ -8,7 +7,7 @@ import numpy as np
 from matplotlib import style
 from matplotlib.figure import Figure
 
-from yt8m_pipeline.report.figures import COLUMN_INCHES, DOTS_PER_INCH, LOOK, UNDATED, Format
+from yt8m_pipeline.report.figures import COLUMN_INCHES, DOTS_PER_INCH, LOOK, Format, saved
 
 HEIGHT_INCHES = 3.0
 MARKER = "."
@@ -38,6 +37,4 @@ def plot_learning_curves(losses: Sequence[float], metrics: Mapping[str, Sequence
         lower.set(xlabel="epoch", ylabel="validate", ylim=(0, 1.05))
         lower.xaxis.get_major_locator().set_params(integer=True)
         lower.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-        stream = io.BytesIO()
-        figure.savefig(stream, format=form, metadata=UNDATED[form])
-    return stream.getvalue()
+        return saved(figure, form)

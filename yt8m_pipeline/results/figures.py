@@ -5,7 +5,6 @@ black takes the colour of the page's text (`currentColor`), which is light on a 
 picture.
 """
 
-import io
 import re
 import textwrap
 from collections.abc import Callable, Sequence
@@ -17,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
-from yt8m_pipeline.report.figures import CODEBOOK, LAW, LOOK, UNDATED
+from yt8m_pipeline.report.figures import CODEBOOK, LAW, LOOK, saved
 from yt8m_pipeline.results.facts import Class, Model, Table
 from yt8m_pipeline.results.texts import METRICS
 
@@ -178,9 +177,8 @@ def _svg(draw: Callable[[Figure], None], height: float, name: str, title: str) -
         draw(figure)
         for axes in figure.axes:
             axes.set_visible(axes.has_data())
-        stream = io.StringIO()
-        figure.savefig(stream, format="svg", metadata=UNDATED["svg"])
-    return _for_page(stream.getvalue(), title)
+        svg = saved(figure, "svg").decode()
+    return _for_page(svg, title)
 
 
 def _for_page(svg: str, title: str) -> str:
