@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from playwright.sync_api import sync_playwright
+from synthetic_dataset import describe
 
 from yt8m_pipeline.accounting.counts import StageCount
 from yt8m_pipeline.accounting.outcome import REJECTS
@@ -32,10 +33,9 @@ from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.data_model import Float32Array, Int64Array, Partition
 from yt8m_pipeline.dataset.index import VIDEOS, VOCABULARY_COLUMNS, write_reader, write_videos, write_vocabulary
 from yt8m_pipeline.dataset.layout import Layout, Shard
-from yt8m_pipeline.dataset.manifest import PartitionSummary, fitted_row, mark_complete, shard_parts, write_manifest
+from yt8m_pipeline.dataset.manifest import PartitionSummary
 from yt8m_pipeline.dataset.rejects import write_rejects
 from yt8m_pipeline.dataset.shards import Member, write_shard
-from yt8m_pipeline.dataset.steps import CodebookFacts, CodebookStep, PcaFacts, PcaStep, file_entry
 from yt8m_pipeline.explorer.exploring import explore
 
 DIMENSIONS, LABELS, BLOCK = 8, 3, 4096
@@ -109,9 +109,6 @@ def write(folder: Path, videos: int, entities: int) -> None:
             shard = Shard(partition, index, of)
             steps.append(write_shard(layout, shard, "key", contents(members[index::of], labels, random), quantizer))
             rows.append(table(shard, members[index::of], labels))
-    counts = {
-        part: PartitionSummary(videos=int((partitions == number).sum())).to_json() for number, part in enumerate(SHARE)
-    }
     gone = videos // 10
     rejects = pa.table(
         {
@@ -130,24 +127,17 @@ def write(folder: Path, videos: int, entities: int) -> None:
         write_reader(layout),
         *write_rejects(layout, [rejects]),
     ]
-    facts = CodebookFacts(quantizer.name, quantizer.scope, quantizer.fingerprint)
-    codebook = CodebookStep("quantizer", "key", (file_entry(layout, Layout.QUANTIZER),), facts)
-    nothing: dict[str, Any] = {"versions": {}, "config": {}, "inputs": {}, "labels": {}}
-    values = {
-        **nothing,
-        "build_key": "key",
-        "feature_space": {"fingerprint": "synthetic"},
-        "pca": fitted_row(PcaStep("pca", "key", (), PcaFacts("synthetic", DIMENSIONS, epsilon=None, fingerprint=None))),
-        "quantizer": fitted_row(codebook),
-        "partitions": counts,
-        "accounting": [StageCount(Stage.DECODE, "videos", videos, (("truncated", gone),)).to_json()],
-        "warnings": [],
-        "encoded": {"from": "features"},
-        "files": [asdict(entry) for entry in tables],
-        **shard_parts(steps),
-    }
-    write_manifest(layout, values)
-    mark_complete(layout)
+    describe(
+        layout,
+        quantizer,
+        DIMENSIONS,
+        partitions={
+            part: PartitionSummary(videos=int((partitions == number).sum())) for number, part in enumerate(SHARE)
+        },
+        shards=steps,
+        tables=tables,
+        accounting=[StageCount(Stage.DECODE, "videos", videos, (("truncated", gone),))],
+    )
 
 
 def name_of(number: int) -> str:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from yt8m_pipeline.accounting.counts import StageCount
 from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.data_model import Float32Array, Partition
 from yt8m_pipeline.dataset.index import VIDEOS, write_reader, write_videos, write_vocabulary
@@ -23,7 +24,16 @@ from yt8m_pipeline.dataset.manifest import (
     write_manifest,
 )
 from yt8m_pipeline.dataset.shards import Member, write_shard
-from yt8m_pipeline.dataset.steps import CodebookFacts, CodebookStep, PcaFacts, PcaStep, ShardStep, file_entry
+from yt8m_pipeline.dataset.steps import (
+    CodebookFacts,
+    CodebookStep,
+    FileEntry,
+    PcaFacts,
+    PcaStep,
+    ShardStep,
+    Step,
+    file_entry,
+)
 
 
 class SyntheticVideo(NamedTuple):
@@ -81,31 +91,53 @@ def _noted(
 
 
 def _write_rest(layout: Layout, written: _Shards, dimensions: int, classes: Sequence[str], codebook: Quantizer) -> None:
-    facts = CodebookFacts(codebook.name, codebook.scope, codebook.fingerprint)
-    files = (file_entry(layout, Layout.QUANTIZER),)
-    pca = PcaFacts("synthetic", dimensions, epsilon=None, fingerprint=None)
     rows = pa.Table.from_pylist(written.rows, schema=VIDEOS)
     counts = Counter(label for row in written.rows if row["partition"] == "train" for label in row["labels"])
     vocabulary = _vocabulary(classes, counts).encode()
-    entries = [
+    tables = [
         write_vocabulary(layout, vocabulary, frozen=False),
         *write_videos(layout, [rows], dimensions, codebook.feature_name, PUBLISHED),
         write_reader(layout),
     ]
+    describe(
+        layout,
+        codebook,
+        dimensions,
+        partitions={part: _summary(written.rows, part) for part in Partition},
+        shards=written.steps,
+        tables=tables,
+    )
+
+
+def describe(
+    layout: Layout,
+    codebook: Quantizer,
+    dimensions: int,
+    *,
+    partitions: Mapping[Partition, PartitionSummary],
+    shards: Sequence[Step],
+    tables: Sequence[FileEntry],
+    accounting: Sequence[StageCount] = (),
+) -> None:
+    """Writes the manifest and the mark of completion of a dataset whose other files stand, and which has no PCA."""
+    files = (file_entry(layout, Layout.QUANTIZER),)
+    facts = CodebookFacts(codebook.name, codebook.scope, codebook.fingerprint)
+    pca = PcaFacts("synthetic", dimensions, epsilon=None, fingerprint=None)
     values = {
         "build_key": "synthetic",
         "versions": {},
         "config": {},
         "inputs": {},
         "feature_space": {"fingerprint": "synthetic"},
+        "labels": {},
         "pca": fitted_row(PcaStep("pca", "synthetic", (), pca)),
         "quantizer": fitted_row(CodebookStep("quantizer", "synthetic", files, facts)),
-        "partitions": {part.value: _summary(written.rows, part).to_json() for part in Partition},
-        "accounting": [],
+        "partitions": {part.value: summary.to_json() for part, summary in partitions.items()},
+        "accounting": [count.to_json() for count in accounting],
         "warnings": [],
         "encoded": {"from": "features"},
-        "files": [asdict(entry) for entry in entries],
-        **shard_parts(written.steps),
+        "files": [asdict(entry) for entry in tables],
+        **shard_parts(shards),
     }
     write_manifest(layout, values)
     mark_complete(layout)

@@ -1,11 +1,11 @@
 """The tiny dataset that the examples in docstrings read: four dimensions, five videos, two shards of train."""
 
 from collections import Counter
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from synthetic_dataset import describe
 
 from yt8m_pipeline.accounting.counts import StageCount
 from yt8m_pipeline.accounting.outcome import reject_video
@@ -14,10 +14,10 @@ from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.index import VIDEOS, write_reader, write_videos, write_vocabulary
 from yt8m_pipeline.dataset.layout import Layout, Shard
-from yt8m_pipeline.dataset.manifest import PartitionSummary, fitted_row, mark_complete, shard_parts, write_manifest
+from yt8m_pipeline.dataset.manifest import PartitionSummary
 from yt8m_pipeline.dataset.rejects import write_rejects
 from yt8m_pipeline.dataset.shards import Member, write_shard
-from yt8m_pipeline.dataset.steps import CodebookFacts, CodebookStep, FileEntry, PcaFacts, PcaStep, Step, file_entry
+from yt8m_pipeline.dataset.steps import FileEntry, Step
 
 DIMENSIONS = 4
 CONTENTS: dict[Shard, list[tuple[str, tuple[int, ...], int]]] = {
@@ -37,29 +37,15 @@ def write_example(folder: Path) -> str:
     """Writes the dataset, finished and sound, and returns the folder's path as a string."""
     layout, quantizer = Layout(str(folder)), Quantizer.uniform()
     quantizer.save(layout.path(Layout.QUANTIZER))
-    codebook = (file_entry(layout, Layout.QUANTIZER),)
-    facts = CodebookFacts(quantizer.name, quantizer.scope, quantizer.fingerprint)
-    pca = PcaFacts("example", DIMENSIONS, epsilon=None, fingerprint=None)
-    values = {
-        "build_key": "key",
-        "versions": {},
-        "config": {},
-        "inputs": {},
-        "feature_space": {"fingerprint": "example"},
-        "labels": {},
-        "pca": fitted_row(PcaStep("pca", "key", (), pca)),
-        "quantizer": fitted_row(CodebookStep("quantizer", "key", codebook, facts)),
-        "partitions": {partition.value: _summary(partition).to_json() for partition in Partition},
-        "accounting": [
-            StageCount(Stage.DECODE, "videos", sum(map(len, CONTENTS.values())), (("truncated", 1),)).to_json()
-        ],
-        "warnings": [],
-        "encoded": {"from": "features"},
-        "files": [asdict(entry) for entry in _write_tables(layout)],
-        **shard_parts([_write_shard(layout, shard, quantizer) for shard in CONTENTS]),
-    }
-    write_manifest(layout, values)
-    mark_complete(layout)
+    describe(
+        layout,
+        quantizer,
+        DIMENSIONS,
+        partitions={partition: _summary(partition) for partition in Partition},
+        shards=[_write_shard(layout, shard, quantizer) for shard in CONTENTS],
+        tables=_write_tables(layout),
+        accounting=[COUNT],
+    )
     return str(folder)
 
 

@@ -4,22 +4,23 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from synthetic_dataset import describe
 
 from yt8m_pipeline.accounting.counts import StageCount
 from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.index import VIDEOS, VOCABULARY_COLUMNS, write_reader, write_videos, write_vocabulary
 from yt8m_pipeline.dataset.layout import Layout, Shard
-from yt8m_pipeline.dataset.manifest import PartitionSummary, fitted_row, mark_complete, shard_parts, write_manifest
+from yt8m_pipeline.dataset.manifest import PartitionSummary
 from yt8m_pipeline.dataset.rejects import write_rejects
 from yt8m_pipeline.dataset.shards import Member, write_shard
-from yt8m_pipeline.dataset.steps import CodebookFacts, CodebookStep, FileEntry, PcaFacts, PcaStep, Step, file_entry
+from yt8m_pipeline.dataset.steps import FileEntry, Step
 
 DIMENSIONS = 8
 
@@ -90,28 +91,16 @@ def write_dataset(
     layout, quantizer = Layout(str(folder)), Quantizer.uniform()
     quantizer.save(layout.path(Layout.QUANTIZER))
     ordered = sorted(films, key=lambda film: film.video_id)
-    facts = CodebookFacts(quantizer.name, quantizer.scope, quantizer.fingerprint)
-    codebook = CodebookStep("quantizer", "key", (file_entry(layout, Layout.QUANTIZER),), facts)
     parts = {part: [film for film in ordered if film.partition == part.value] for part in Partition}
-    shards = [_write_shard(layout, Shard(part, 0, 1), parts[part], quantizer) for part in Partition]
-    values = {
-        "build_key": "key",
-        "versions": {},
-        "config": {},
-        "inputs": {},
-        "feature_space": {"fingerprint": "example"},
-        "labels": {},
-        "pca": fitted_row(PcaStep("pca", "key", (), PcaFacts("example", DIMENSIONS, epsilon=None, fingerprint=None))),
-        "quantizer": fitted_row(codebook),
-        "partitions": {part.value: PartitionSummary(videos=len(parts[part])).to_json() for part in Partition},
-        "accounting": [count.to_json() for count in accounting],
-        "warnings": [],
-        "encoded": {"from": "features"},
-        "files": [asdict(entry) for entry in _write_tables(layout, ordered, entities, rejects)],
-        **shard_parts(shards),
-    }
-    write_manifest(layout, values)
-    mark_complete(layout)
+    describe(
+        layout,
+        quantizer,
+        DIMENSIONS,
+        partitions={part: PartitionSummary(videos=len(parts[part])) for part in Partition},
+        shards=[_write_shard(layout, Shard(part, 0, 1), parts[part], quantizer) for part in Partition],
+        tables=_write_tables(layout, ordered, entities, rejects),
+        accounting=accounting,
+    )
     return str(folder)
 
 
