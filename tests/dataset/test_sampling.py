@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import os
 import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
@@ -55,7 +56,8 @@ def test_processes_read_each_video_once(tmp_path: Path, method: str) -> None:
     """
     folder = write_example(tmp_path)
     command = [sys.executable, "-m", "tests.dataset.test_sampling", method, folder]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    paths = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120, env=paths).stdout
     assert sorted(json.loads(printed)) == open_dataset(folder).ids("train") == ["a", "b", "c"]
 
 
