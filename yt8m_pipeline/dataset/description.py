@@ -1,7 +1,5 @@
 """Writes what describes a finished dataset: its reader, its card, and of all files the manifest."""
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -16,6 +14,7 @@ from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.manifest import Manifest, write_manifest
 from yt8m_pipeline.dataset.steps import FileEntry, file_entry
 from yt8m_pipeline.dataset.typed_json import to_json
+from yt8m_pipeline.dataset.vocabulary import vocabulary_rows
 
 
 def describe_dataset(layout: Layout, values: Mapping[str, Any], tables: Iterable[FileEntry]) -> None:
@@ -47,8 +46,7 @@ def _in_order(values: Mapping[str, Any]) -> Manifest:
 
 def _classes(layout: Layout) -> tuple[list[str], list[int]]:
     """The columns of the vocabulary, and the train videos of each class."""
-    text = files.read_bytes(layout.path(Layout.VOCABULARY)).decode()
-    rows = csv.DictReader(io.StringIO(text, newline=""))
+    rows = vocabulary_rows(files.read_bytes(layout.path(Layout.VOCABULARY)))
     train_videos = [int(row["TrainVideoCount"]) for row in rows]
     return list(rows.fieldnames or ()), train_videos
 

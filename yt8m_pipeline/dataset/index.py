@@ -16,6 +16,7 @@ from yt8m_pipeline.dataset.layout import Layout, Shard
 from yt8m_pipeline.dataset.manifest import PUBLISHED, Manifest
 from yt8m_pipeline.dataset.offsets import OFFSET_COLUMNS, with_offsets
 from yt8m_pipeline.dataset.steps import FileEntry, file_entry
+from yt8m_pipeline.dataset.vocabulary import vocabulary_rows
 from yt8m_pipeline.errors import DataError
 
 VOCABULARY_COLUMNS = (
@@ -81,7 +82,7 @@ def vocabulary_csv(entities: Iterable[pa.Table], train_counts: Mapping[str, int]
 
 def without_train_videos(text: bytes) -> bytes:
     """The text of a vocabulary.csv in which no label has a train video, as that of a dataset without train videos."""
-    reader = csv.DictReader(io.StringIO(text.decode(), newline=""))
+    reader = vocabulary_rows(text)
     copy = io.StringIO()
     writer = csv.DictWriter(copy, reader.fieldnames or VOCABULARY_COLUMNS, lineterminator="\n")
     writer.writeheader()

@@ -4,8 +4,6 @@ This module, and `verify`, import NumPy, pyarrow, protobuf and google-crc32c and
 reads datasets need not install TensorFlow and Beam.
 """
 
-import csv
-import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -25,6 +23,7 @@ from yt8m_pipeline.dataset.record_index import RecordIndex
 from yt8m_pipeline.dataset.records import parse_frame_record, parse_video_record
 from yt8m_pipeline.dataset.rejects import read_rejects
 from yt8m_pipeline.dataset.tfrecord import read_record_at, read_records
+from yt8m_pipeline.dataset.vocabulary import vocabulary_rows
 from yt8m_pipeline.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -104,8 +103,7 @@ class Entity:
 
 def read_vocabulary(layout: Layout) -> list[Entity]:
     """The classes of a vocabulary.csv, in the order of their label indices."""
-    text = files.read_bytes(layout.path(Layout.VOCABULARY)).decode()
-    return [Entity.of_row(row) for row in csv.DictReader(io.StringIO(text, newline=""))]
+    return [Entity.of_row(row) for row in vocabulary_rows(files.read_bytes(layout.path(Layout.VOCABULARY)))]
 
 
 @dataclass(frozen=True, slots=True)

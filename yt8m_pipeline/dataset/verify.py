@@ -5,8 +5,6 @@ sums of the partitions, the places of the records, that the labels are withheld 
 vanished on the way.
 """
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -31,6 +29,7 @@ from yt8m_pipeline.dataset.rejects import (
 )
 from yt8m_pipeline.dataset.steps import file_entry
 from yt8m_pipeline.dataset.tfrecord import FRAMING_BYTES, read_records
+from yt8m_pipeline.dataset.vocabulary import vocabulary_rows
 from yt8m_pipeline.errors import DataError
 
 REQUIRED = {Layout.VIDEOS, Layout.QUANTIZER, Layout.VOCABULARY}
@@ -168,8 +167,7 @@ def _check_place(known: dict[str, Any], level: str, offset: int, size: int) -> l
 
 
 def _check_vocabulary(layout: Layout, videos: pa.Table) -> Iterator[Fault]:
-    text = files.read_bytes(layout.path(Layout.VOCABULARY)).decode()
-    rows = list(csv.DictReader(io.StringIO(text)))
+    rows = list(vocabulary_rows(files.read_bytes(layout.path(Layout.VOCABULARY))))
     train = videos.filter(pc.equal(videos["partition"], Partition.TRAIN.value))
     counts = Counter(pc.list_flatten(train["labels"]).to_pylist())
     for index, row in enumerate(rows):

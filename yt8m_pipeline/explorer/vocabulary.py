@@ -1,12 +1,12 @@
 """The entities of a dataset as the explorer shows them: all that vocabulary.csv says of them."""
 
 import csv
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from yt8m_pipeline import files
 from yt8m_pipeline.dataset.layout import Layout
+from yt8m_pipeline.dataset.vocabulary import vocabulary_rows
 from yt8m_pipeline.errors import DataError
 
 
@@ -58,8 +58,7 @@ def read_entities(layout: Layout) -> list[Entity]:
     """
     path = layout.path(Layout.VOCABULARY)
     try:
-        text = files.read_bytes(path).decode()
-        return _parsed(text)
+        return _parsed(files.read_bytes(path))
     except (OSError, LookupError, ValueError, csv.Error) as error:
         raise DataError(
             what="The vocabulary of the dataset cannot be read",
@@ -69,8 +68,8 @@ def read_entities(layout: Layout) -> list[Entity]:
         ) from None
 
 
-def _parsed(text: str) -> list[Entity]:
-    entities = [Entity.of_row(row) for row in csv.DictReader(io.StringIO(text, newline=""))]
+def _parsed(data: bytes) -> list[Entity]:
+    entities = [Entity.of_row(row) for row in vocabulary_rows(data)]
     if [entity.index for entity in entities] != list(range(len(entities))):
         raise ValueError("its indices do not count from 0")
     return entities

@@ -53,6 +53,7 @@ from yt8m_pipeline.dataset.steps import (
     file_entry,
     step_key,
 )
+from yt8m_pipeline.dataset.vocabulary import vocabulary_rows
 from yt8m_pipeline.errors import DataError, UsageError
 from yt8m_pipeline.interop.intake import Intake, Progress, Proto, read_coefficients, take_in
 from yt8m_pipeline.interop.media_sequence import MICROSECONDS, MediaSequence, media_sequence
@@ -350,8 +351,7 @@ def _grid(frames: int, rate: Fraction) -> Int64Array:
 def _label_names(layout: Layout) -> dict[int, str]:
     path = layout.path(Layout.VOCABULARY)
     try:
-        text = files.read_bytes(path).decode()
-        return {int(row["Index"]): row["Name"] for row in csv.DictReader(io.StringIO(text, newline=""))}
+        return {int(row["Index"]): row["Name"] for row in vocabulary_rows(files.read_bytes(path))}
     except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
         raise DataError(
             what="The vocabulary cannot be read", where=path, why=repr(error), fix="build the dataset again"

@@ -5,8 +5,6 @@ it. Here nothing that can be computed is taken from the manifest: the totals, th
 shards and what encoding cost them.
 """
 
-import csv
-import io
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -40,6 +38,7 @@ from yt8m_pipeline.dataset.shards import Member, write_shard
 from yt8m_pipeline.dataset.steps import ShardStep
 from yt8m_pipeline.dataset.typed_json import to_json
 from yt8m_pipeline.dataset.verify import Fault, verify
+from yt8m_pipeline.dataset.vocabulary import vocabulary_rows
 from yt8m_pipeline.errors import DataError, UsageError
 from yt8m_pipeline.jobs.build_plan import build_key
 from yt8m_pipeline.store.feature_store import DESCRIPTION, FeatureStore, describe, feature_space
@@ -165,8 +164,7 @@ def _rows(layout: Layout) -> list[Mapping[str, Any]]:
 
 
 def _entity_ids(layout: Layout) -> list[str]:
-    text = files.read_bytes(layout.path(Layout.VOCABULARY)).decode()
-    return [row["KnowledgeGraphId"] for row in csv.DictReader(io.StringIO(text, newline=""))]
+    return [row["KnowledgeGraphId"] for row in vocabulary_rows(files.read_bytes(layout.path(Layout.VOCABULARY)))]
 
 
 # Against the store ----------------------------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ times in a dataset, so there are no statistics of these.
 """
 
 import csv
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -24,6 +23,7 @@ from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.manifest import Manifest
 from yt8m_pipeline.dataset.reader import FinishedDataset, open_dataset
 from yt8m_pipeline.dataset.steps import require_intact
+from yt8m_pipeline.dataset.vocabulary import vocabulary_rows
 from yt8m_pipeline.errors import DataError, UsageError
 from yt8m_pipeline.report.spread import PARTITIONS, Spread
 
@@ -229,8 +229,7 @@ def _read_vocabulary(layout: Layout) -> Iterator[EntityRow]:
     """The rows of vocabulary.csv; older and converted datasets lack some of its columns."""
     path = layout.path(Layout.VOCABULARY)
     try:
-        text = files.read_bytes(path).decode()
-        for row in csv.DictReader(io.StringIO(text, newline="")):
+        for row in vocabulary_rows(files.read_bytes(path)):
             values = {name: value or "" for name, value in row.items() if isinstance(name, str)}
             verticals = dict.fromkeys(values.get(f"Vertical{number}", "") for number in (1, 2, 3))
             entity_id = values.get("KnowledgeGraphId", "")
