@@ -18,8 +18,8 @@ from tests.dataset.example import write_example
 from tests.report.resealing import reseal
 from yt8m_pipeline.dataset.index import VIDEOS, VOCABULARY_COLUMNS
 from yt8m_pipeline.dataset.layout import Layout
+from yt8m_pipeline.report.html_page import inline_svg
 from yt8m_pipeline.report.known_datasets import read_known_datasets
-from yt8m_pipeline.report.page import inline_svg
 
 FIGURES = {
     "codes",

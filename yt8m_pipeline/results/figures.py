@@ -5,7 +5,6 @@ black takes the colour of the page's text (`currentColor`), which is light on a 
 picture.
 """
 
-import re
 import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from yt8m_pipeline.report.figures import CODEBOOK, LAW, LOOK, saved
+from yt8m_pipeline.report.html_page import inline_svg
 from yt8m_pipeline.results.facts import Class, Model, Table
 from yt8m_pipeline.results.texts import METRICS
 
@@ -171,24 +171,10 @@ def _panels(figure: Figure, rows: int) -> list[Axes]:
 
 
 def _svg(draw: Callable[[Figure], None], height: float, name: str, title: str) -> str:
-    """Draws a figure; its ids begin with its name, since a page holds several."""
-    with style.context(["default", LOOK, INKS, {"svg.hashsalt": f"yt8m_pipeline {name}"}]):
+    """Draws a figure as part of the page, with the page's text colour."""
+    with style.context(["default", LOOK, INKS]):
         figure = Figure(figsize=(WIDTH_INCHES, height), layout="constrained")
         draw(figure)
         for axes in figure.axes:
             axes.set_visible(axes.has_data())
-        svg = saved(figure, "svg").decode()
-    return _for_page(svg, title)
-
-
-def _for_page(svg: str, title: str) -> str:
-    """The element alone, as wide as its place, with the page's text colour, and a title for who cannot see it.
-
-    The style sheet that matplotlib writes would be one of the whole page, which has its rule for pictures.
-    """
-    element = svg[svg.index("<svg") :].replace(INK, "currentColor")
-    element = re.sub(r'<g id="[^"]*">', "<g>", element)
-    element = re.sub(r"\s*<(metadata|style).*?</\1>", "", element, flags=re.DOTALL)
-    element = re.sub(r"^<svg ([^>]*?)width=\"[^\"]*\"", r'<svg role="img" \1', element)
-    element = re.sub(r"^(<svg [^>]*?)height=\"[^\"]*\"", r"\1", element)
-    return re.sub(r"^(<svg [^>]*>)", rf"\1<title>{title}</title>", element).rstrip()
+        return inline_svg(saved(figure, "svg"), name, title).replace(INK, "currentColor")

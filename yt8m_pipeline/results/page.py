@@ -8,13 +8,11 @@ import html
 from collections.abc import Iterator, Sequence
 
 from yt8m_pipeline.errors import printable
+from yt8m_pipeline.report.html_page import document
 from yt8m_pipeline.results import figures
 from yt8m_pipeline.results.facts import Facts, Looked, Model, Table
 from yt8m_pipeline.results.texts import NOTHING, heads, name, per_cent, reasons, seconds
 from yt8m_pipeline.results.texts import figures as figure_texts
-
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-"""What a browser may do with the page: show it, with its own style."""
 
 CURVE = "map"
 """The metric of validate that the learning curves show: the first of the paper's."""
@@ -57,14 +55,7 @@ def as_html(facts: Facts) -> bytes:
     body = "\n".join(
         f'<section id="{anchor}"><h2>{heading}</h2>\n{text}</section>' for anchor, heading, text in sections
     )
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_e(POLICY)}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="referrer" content="no-referrer">\n'
-        f"<title>{title}</title>\n<style>\n{STYLE}\n</style>\n</head>\n<body>\n"
-        f"<h1>{title}</h1>\n{_of_what(facts)}<nav>{links}</nav>\n{_warnings(facts)}{body}\n</body>\n</html>\n"
-    ).encode()
+    return document(title, STYLE, f"<h1>{title}</h1>\n{_of_what(facts)}<nav>{links}</nav>\n{_warnings(facts)}{body}")
 
 
 def _e(text: str) -> str:
