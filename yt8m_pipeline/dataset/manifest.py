@@ -24,6 +24,7 @@ from yt8m_pipeline.dataset.steps import (
     ShardFacts,
     ShardStep,
     Step,
+    require_intact,
 )
 from yt8m_pipeline.dataset.typed_json import JSON_NAME, from_json, json_object, to_json
 from yt8m_pipeline.errors import DataError, PipelineError, UsageError
@@ -436,6 +437,13 @@ def distortion_facts(distortion: Distortion) -> dict[str, Any]:
 def fitted_row(step: Step) -> dict[str, Any]:
     """The manifest's entry of the PCA or the codebook."""
     return {**to_json(step.facts), "key": step.key, "files": to_json(step.files)}
+
+
+def require_intact_tables(layout: Layout, manifest: Manifest, *paths: str) -> None:
+    """Raises a DataError unless the tables of these paths that the manifest lists stand as it lists them."""
+    for file in manifest.tables:
+        if file.path in paths:
+            require_intact(layout, file)
 
 
 def write_manifest(layout: Layout, values: Mapping[str, Any]) -> None:

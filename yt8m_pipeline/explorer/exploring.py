@@ -24,9 +24,8 @@ import numpy as np
 from yt8m_pipeline import __version__, files
 from yt8m_pipeline.data_model import Int64Array
 from yt8m_pipeline.dataset.layout import Layout
-from yt8m_pipeline.dataset.manifest import Manifest
+from yt8m_pipeline.dataset.manifest import Manifest, require_intact_tables
 from yt8m_pipeline.dataset.reader import FinishedDataset, open_dataset
-from yt8m_pipeline.dataset.steps import require_intact
 from yt8m_pipeline.errors import UsageError
 from yt8m_pipeline.explorer.chunks import Buckets, bucket_of, chunk, chunk_path, finite
 from yt8m_pipeline.explorer.drawing import Drawn, draw
@@ -142,9 +141,7 @@ def explore(
     """
     opened = open_dataset(dataset)
     manifest = Manifest.of(opened.layout)
-    for file in manifest.tables:
-        if file.path in {Layout.VIDEOS, Layout.VOCABULARY}:
-            require_intact(opened.layout, file)
+    require_intact_tables(opened.layout, manifest, Layout.VIDEOS, Layout.VOCABULARY)
     site = _Site(
         dataset=opened,
         manifest=manifest,
@@ -167,6 +164,10 @@ def explore(
     _write_page(site, drawn)
     for note in site.notes:
         LOGGER.info(note)
+    return _explored(site, drawn)
+
+
+def _explored(site: "_Site", drawn: Drawn) -> Explored:
     return Explored(
         videos=int(drawn.partition_videos.sum()),
         shown=len(drawn.shown),

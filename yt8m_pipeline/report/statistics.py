@@ -20,9 +20,8 @@ from yt8m_pipeline import files
 from yt8m_pipeline.data_model import MAX_FRAMES, Float64Array, Int64Array, Partition, Specificity
 from yt8m_pipeline.dataset.index import streamed
 from yt8m_pipeline.dataset.layout import Layout
-from yt8m_pipeline.dataset.manifest import Manifest
+from yt8m_pipeline.dataset.manifest import Manifest, require_intact_tables
 from yt8m_pipeline.dataset.reader import FinishedDataset, open_dataset
-from yt8m_pipeline.dataset.steps import require_intact
 from yt8m_pipeline.dataset.vocabulary import vocabulary_rows
 from yt8m_pipeline.errors import DataError, UsageError
 from yt8m_pipeline.report.spread import PARTITIONS, Spread
@@ -196,9 +195,7 @@ def measure_dataset(dataset: str, *, with_withheld: bool = False) -> DatasetStat
     opened = open_dataset(dataset)
     layout, manifest = opened.layout, Manifest.of(opened.layout)
     withheld = [_withheld_labels(layout, manifest)] if with_withheld else []
-    for file in manifest.tables:
-        if file.path in {Layout.VIDEOS, Layout.VOCABULARY, *withheld}:
-            require_intact(layout, file)
+    require_intact_tables(layout, manifest, Layout.VIDEOS, Layout.VOCABULARY, *withheld)
     entities = tuple(_read_vocabulary(layout))
     verticals = tuple(sorted({name for entity in entities for name in entity.verticals}))
     counter = VideoCounter.of(layout.path(Layout.VIDEOS), manifest.published, entities, verticals)
