@@ -26,6 +26,16 @@ VIDEO_COLUMNS = (
     "deviation_seconds",
     "uri",
     "duration_seconds",
+    "view_count",
+    "transfer",
+    "container",
+    "codec",
+    "file_bytes",
+    "width",
+    "height",
+    "frame_rate",
+    "packets",
+    "decoded_packets",
     "frame_offset",
     "frame_bytes",
     "video_offset",
@@ -64,6 +74,7 @@ class Video:
         duration_seconds: Its duration, as far as it is known.
         kept_columns: The texts of the columns that `tables.keep_columns` names.
         is_given: Whether the user gave its partition, so that nothing may change it.
+        view_count: How often it was viewed, as far as the videos table tells.
     """
 
     video_id: str
@@ -75,6 +86,7 @@ class Video:
     duration_seconds: float | None = None
     kept_columns: tuple[str, ...] = ()
     is_given: bool = False
+    view_count: int | None = None
 
     def __post_init__(self) -> None:
         if not self.video_id:
@@ -83,6 +95,45 @@ class Video:
 
 MAX_FRAMES = 1 << 31
 """The frames of a stored video are fewer, so that sums of them fit the 64-bit columns of tables."""
+
+MAX_COUNT, MAX_NAME = 1 << 53, 100
+"""The bytes, packets and pixels of a file are fewer than the one; the names of its kinds have no more letters than the
+other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Film:
+    """What the file of a video is, and what decoding it took. The same file and decoder make the same values.
+
+    Attributes:
+        container: FFmpeg's name of the demuxer.
+        codec: FFmpeg's name of the codec.
+        file_bytes: The size of the file.
+        width: The width of the last frame as it is coded, in pixels.
+        height: Its height, in pixels.
+        frame_rate: Frames per second by the header; None where it tells none, or nonsense.
+        packets: How many packets the file has up to the last sampled frame. Nearly all are a frame each.
+        decoded_packets: How many packets were decoded. Those that no sampled frame depends on are not; some count twice
+            where decoding began anew.
+    """
+
+    container: str
+    codec: str
+    file_bytes: int
+    width: int
+    height: int
+    frame_rate: float | None
+    packets: int
+    decoded_packets: int
+
+    def __post_init__(self) -> None:
+        counts = (self.file_bytes, self.width, self.height, self.packets, self.decoded_packets)
+        if not all(0 <= count < MAX_COUNT for count in counts):
+            raise ValueError(f"counts are not negative, and fit the 64-bit columns of tables, got {self}")
+        if self.frame_rate is not None and not 0 < self.frame_rate < inf:
+            raise ValueError(f"a frame rate is above 0 and finite, got {self}")
+        if not all(text.isprintable() and len(text) <= MAX_NAME for text in (self.container, self.codec)):
+            raise ValueError(f"a name is one short line of printable text, got {self}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +147,7 @@ class StoredEntry:
         decoded_fraction: The share of its grid times whose frame is sound, in [0, 1].
         deviation_seconds: The largest distance of a frame's presentation time from its grid time, in seconds.
         transfer: "PQ" or "HLG" for a video of high dynamic range, whose frames are not tone-mapped; '' for others.
+        film: What its file is; None for videos that were stored by version 0.1.0.
     """
 
     frames: int
@@ -104,6 +156,7 @@ class StoredEntry:
     decoded_fraction: float
     deviation_seconds: float
     transfer: str = ""
+    film: Film | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.frames < MAX_FRAMES or not (0 <= self.magnitude < inf and 0 <= self.deviation_seconds < inf):

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import fields, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,13 @@ from hypothesis import strategies as st
 
 from tests.selection.rows import STRINGS, table
 from yt8m_pipeline import files
-from yt8m_pipeline.data_model import VIDEO_COLUMNS, Partition, StoredEntry, StoredVideo, Video
+from yt8m_pipeline.data_model import VIDEO_COLUMNS, Film, Partition, StoredEntry, StoredVideo, Video
 from yt8m_pipeline.dataset.index import (
     VIDEOS,
     VOCABULARY_COLUMNS,
     label_indices,
     read_parquet,
+    recorded_entry,
     streamed,
     video_rows,
     vocabulary_csv,
@@ -129,7 +131,8 @@ def with_newlines(text: str) -> str:
 
 
 def stored(video_id: str, partition: Partition, *entity_ids: str) -> StoredVideo:
-    entry = StoredEntry(5, 1.5, f"digest of {video_id}", decoded_fraction=0.75, deviation_seconds=0.25)
+    film = Film("avi", "mjpeg", 700, 64, 48, 25.0, 125, 5)
+    entry = StoredEntry(5, 1.5, f"digest of {video_id}", 0.75, 0.25, "PQ" * (video_id == "t1"), film)
     video = Video(
         video_id,
         f"/corpus/films/{video_id}.mp4",
@@ -138,6 +141,7 @@ def stored(video_id: str, partition: Partition, *entity_ids: str) -> StoredVideo
         listed_uri=f"films/{video_id}.mp4",
         duration_seconds=5.5,
         kept_columns=("a film", ""),
+        view_count=1016,
     )
     return StoredVideo(video, entry)
 
@@ -201,6 +205,16 @@ class TestVideos:
             "deviation_seconds": 0.25,
             "uri": "films/t1.mp4",
             "duration_seconds": 5.5,
+            "view_count": 1016,
+            "transfer": "PQ",
+            "container": "avi",
+            "codec": "mjpeg",
+            "file_bytes": 700,
+            "width": 64,
+            "height": 48,
+            "frame_rate": 25.0,
+            "packets": 125,
+            "decoded_packets": 5,
             "frame_offset": 0,
             "frame_bytes": 118,
             "video_offset": 0,
@@ -208,6 +222,13 @@ class TestVideos:
             "title": "a film",
             "licence": "",
         }
+        assert recorded_entry(row) == stored("t1", Partition.TRAIN).entry
+        older = {
+            name: value
+            for name, value in row.items()
+            if name not in ("transfer", *(field.name for field in fields(Film)))
+        }
+        assert recorded_entry(older) == replace(recorded_entry(row), transfer="", film=None)
 
     def test_the_columns_are_those_whose_names_the_config_reserves(self, layout: Layout) -> None:
         assert tuple(VIDEOS.names) == VIDEO_COLUMNS

@@ -7,7 +7,7 @@ import subprocess
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from hypothesis.extra import numpy as hnp
 
 from yt8m_pipeline.accounting.reasons import DropReason, VideoRejected
 from yt8m_pipeline.config import Decoding
-from yt8m_pipeline.data_model import StoredEntry
+from yt8m_pipeline.data_model import Film, StoredEntry
 from yt8m_pipeline.decoding.damage import conditions
 from yt8m_pipeline.errors import DataError
 from yt8m_pipeline.files import FileState
@@ -163,6 +163,22 @@ def test_a_high_dynamic_range_is_kept_and_changes_the_bytes_of_no_other_video(
     values = json.loads(index_of(store).read_bytes().splitlines()[1])[-1]
     assert len(values) == (6 if transfer else 5)
     assert shelved(store) == entry
+
+
+def test_what_its_file_is_is_kept_and_changes_the_bytes_of_no_video_of_which_nothing_is_known(
+    store: FeatureStore,
+) -> None:
+    film = Film("avi", "mjpeg", 700, 64, 48, None, 125, 5)
+    entry = store.write(video(), SOURCE, 1.0, Fraction(3), film=film).entry
+    assert look(store) == shelved(store) == entry
+    assert entry.film == film
+    assert shelved(store) == entry  # by the index
+    with np.load(store.path("dog")) as arrays:
+        assert json.loads(arrays["header"].tobytes())["film"] == asdict(film)
+    store.write(video(), SOURCE, 1.0, Fraction(3))
+    with np.load(store.path("dog")) as arrays:
+        assert "film" not in json.loads(arrays["header"].tobytes())
+    assert shelved(store) == replace(entry, film=None)
 
 
 def test_numpy_alone_opens_a_stored_file(store: FeatureStore) -> None:

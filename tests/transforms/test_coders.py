@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yt8m_pipeline.data_model import Partition, StoredEntry, StoredVideo, Video
+from yt8m_pipeline.data_model import Film, Partition, StoredEntry, StoredVideo, Video
 from yt8m_pipeline.transforms.coders import StoredVideoCoder, VideoCoder
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
@@ -17,7 +17,11 @@ VIDEOS = st.builds(
     Video, SOME_TEXT, TEXT, st.sampled_from(Partition), st.lists(TEXT, min_size=1, max_size=4).map(tuple)
 )
 AMOUNTS = st.floats(0, allow_infinity=False)
-ENTRIES = st.builds(StoredEntry, st.integers(1, 2**31 - 1), AMOUNTS, TEXT, st.floats(0, 1), AMOUNTS, TEXT)
+COUNTS = st.integers(0, 2**53 - 1)
+RATES = st.none() | st.floats(0, exclude_min=True, allow_infinity=False)
+NAMES = st.text("abc,0", max_size=9)
+FILMS = st.none() | st.builds(Film, NAMES, NAMES, COUNTS, COUNTS, COUNTS, RATES, COUNTS, COUNTS)
+ENTRIES = st.builds(StoredEntry, st.integers(1, 2**31 - 1), AMOUNTS, TEXT, st.floats(0, 1), AMOUNTS, TEXT, FILMS)
 
 
 @given(VIDEOS)

@@ -23,8 +23,8 @@ from yt8m_pipeline.accounting.counts import StageCount
 from yt8m_pipeline.accounting.outcome import reject_video
 from yt8m_pipeline.accounting.reasons import DropReason, Retry, Stage, VideoRejected
 from yt8m_pipeline.config import Decoding, Inception, RandomModel
-from yt8m_pipeline.data_model import Float32Array, Partition, StoredEntry, StoredVideo, UInt8Array, Video
-from yt8m_pipeline.decoding.facts import SampledFrame
+from yt8m_pipeline.data_model import Film, Float32Array, Partition, StoredEntry, StoredVideo, UInt8Array, Video
+from yt8m_pipeline.decoding.facts import Decoded, SampledFrame
 from yt8m_pipeline.decoding.sandbox.parent import Sandbox
 from yt8m_pipeline.extraction.inception import ANY_DIMENSIONS, FeatureExtractor
 from yt8m_pipeline.jobs.engine import beam_pipeline
@@ -108,19 +108,22 @@ def stored_entry(store: FeatureStore) -> StoredEntry:
     return file.entry
 
 
+FILM = Film("avi", "mjpeg", 7, 4, 1, 25.0, 9, 9)
+
+
 class Network:
     """A sandbox and a network in one: what they give for a video, without either."""
 
     def __init__(self, result: float | VideoRejected, value: float, transfer: str = "") -> None:
         self.result, self.value, self.transfer, self.decoded = result, value, transfer, list[str]()
 
-    def decode(self, uri: str) -> Generator[SampledFrame, None, float]:
+    def decode(self, uri: str) -> Generator[SampledFrame, None, Decoded]:
         """Two frames, and then the share of sound ones or why the video is rejected."""
         self.decoded.append(uri)
         yield from (SampledFrame(k, 0.75 * k, np.zeros((1, 1, 3), np.uint8), self.transfer) for k in range(2))
         if isinstance(self.result, VideoRejected):
             raise self.result
-        return self.result
+        return Decoded(self.result, FILM)
 
     def __call__(self, frames: UInt8Array) -> Float32Array:
         return np.full((len(frames), 3), self.value, np.float32)
@@ -327,7 +330,7 @@ class TestTryingAgain:
         network = Network(CUT, 1.0)
         frames = network.decode(video.uri)
 
-        def decode(_: str) -> Generator[SampledFrame, None, float]:
+        def decode(_: str) -> Generator[SampledFrame, None, Decoded]:
             Path(video.uri).write_bytes(b"the rest of the upload")
             return frames
 
@@ -382,7 +385,7 @@ class TestOneCall:
             inception = Inception.model_validate({"model": {"random": 1}, "image_size": 32, "resize": resize})
             with Sandbox(Decoding(), inception.decoded_size) as sandbox:
                 extracted = extract_video(clip, sandbox, cast(FeatureExtractor, note), inception, Watch())
-            assert extracted.decoded_fraction == 1.0
+            assert extracted.decoded.decoded_fraction == 1.0
             assert extracted.features.pts_seconds.tolist() == [0, 1, 2, 3]
         assert shapes == {"decoder": (4, 32, 32, 3), "model": (4, 48, 64, 3)}
 

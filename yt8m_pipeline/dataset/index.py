@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, fields
 from importlib import resources
 from typing import IO, Any
 
@@ -11,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from yt8m_pipeline import files
-from yt8m_pipeline.data_model import Partition, StoredEntry, StoredVideo
+from yt8m_pipeline.data_model import Film, Partition, StoredEntry, StoredVideo
 from yt8m_pipeline.dataset.layout import Layout, Shard
 from yt8m_pipeline.dataset.manifest import PUBLISHED, Manifest
 from yt8m_pipeline.dataset.offsets import OFFSET_COLUMNS, with_offsets
@@ -47,6 +48,16 @@ VIDEOS = pa.schema(
         ("deviation_seconds", pa.float64()),
         ("uri", pa.string()),
         ("duration_seconds", pa.float64()),
+        ("view_count", pa.int64()),
+        ("transfer", pa.string()),
+        ("container", pa.string()),
+        ("codec", pa.string()),
+        ("file_bytes", pa.int64()),
+        ("width", pa.int64()),
+        ("height", pa.int64()),
+        ("frame_rate", pa.float64()),
+        ("packets", pa.int64()),
+        ("decoded_packets", pa.int64()),
         *((name, pa.int64()) for name in OFFSET_COLUMNS),
     ]
 )
@@ -138,6 +149,9 @@ def video_rows(
             "deviation_seconds": member.entry.deviation_seconds,
             "uri": member.video.listed_uri,
             "duration_seconds": member.video.duration_seconds,
+            "view_count": member.video.view_count,
+            "transfer": member.entry.transfer or None,
+            **(asdict(member.entry.film) if member.entry.film else {}),
             **dict(zip(keep_columns, member.video.kept_columns, strict=True)),
         }
         for member in members
@@ -147,13 +161,16 @@ def video_rows(
 
 
 def recorded_entry(row: Mapping[str, Any]) -> StoredEntry:
-    """What a row of videos.parquet says of the stored features. It does not tell the transfer function."""
+    """What a row of videos.parquet says of the stored features. Tables of older versions tell nothing of the film."""
+    film: dict[str, Any] = {field.name: row.get(field.name) for field in fields(Film)}
     return StoredEntry(
         frames=row["frames"],
         magnitude=row["features_magnitude"],
         sha256=row["features_sha256"],
         decoded_fraction=row["decoded_fraction"],
         deviation_seconds=row["deviation_seconds"],
+        transfer=row.get("transfer") or "",
+        film=Film(**film) if film["codec"] else None,
     )
 
 

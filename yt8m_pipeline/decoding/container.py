@@ -8,7 +8,7 @@ or a network address.
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from io import SEEK_CUR, SEEK_END, SEEK_SET
 from itertools import takewhile
@@ -29,6 +29,7 @@ from av.video.stream import VideoStream
 
 from yt8m_pipeline.accounting.reasons import DropReason, VideoRejected
 from yt8m_pipeline.config import Decoding
+from yt8m_pipeline.data_model import Film
 from yt8m_pipeline.decoding.frame_times import Grid
 
 Log: TypeAlias = list[tuple[int, str, str]]
@@ -89,8 +90,19 @@ def _is_error(line: tuple[int, str, str]) -> bool:
     return level <= av.logging.ERROR or text.startswith(LOSSES)
 
 
+HIGHEST_RATE = 1000
+"""A video has at most so many frames per second; a header that tells more tells the unit of its clock."""
+
 WIDEST_PIXEL = Fraction(16)
 """A pixel is at most so many times as wide as it is high, or as high as it is wide; anything else is nonsense."""
+
+
+@dataclass(slots=True)
+class Work:
+    """How many packets of a video were read, and how many were decoded."""
+
+    read: int = 0
+    decoded: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +114,16 @@ class OpenedVideo:
         stream: The one stream of the file that is read.
         ending: Tells whether the file was cut off.
         grid: The grid times, per second.
+        size: The size of the file, in bytes.
+        work: What has been read and decoded of it.
     """
 
     container: InputContainer
     stream: VideoStream
     ending: "Ending"
     grid: Grid
+    size: int
+    work: Work = field(default_factory=Work)
 
     @property
     def tick(self) -> Fraction:
@@ -141,6 +157,20 @@ class OpenedVideo:
         ticks = self.stream.duration
         seconds = ticks * self.tick if ticks else Fraction(self.container.duration or 0, av.time_base)
         return max(seconds, Fraction(0))
+
+    def film(self) -> Film:
+        """What the file is, and what was done of it so far."""
+        rate = self.stream.average_rate
+        return Film(
+            container=self.container.format.name,
+            codec=self.decoder.codec.canonical_name,
+            file_bytes=self.size,
+            width=self.decoder.width,
+            height=self.decoder.height,
+            frame_rate=float(rate) if rate and 0 < rate <= HIGHEST_RATE else None,
+            packets=self.work.read,
+            decoded_packets=self.work.decoded,
+        )
 
     def shortfall(self, times: int) -> VideoRejected | None:
         """Why a video that ended after so many grid times may have been longer; None: there is no sign of that."""
@@ -188,7 +218,13 @@ class OpenedVideo:
             for packet in in_one_timeline(packets, self.tick) if self.is_joinable else packets:
                 if has_side_data(packet, "encryption_info"):
                     raise VideoRejected(DropReason.ENCRYPTED, f"the packet with pts {packet.pts} is encrypted")
+                self.work.read += 1
                 yield packet
+
+    def decode(self, packet: VideoPacket) -> list[VideoFrame]:
+        """Gives the decoder a packet, and returns the frames that it puts out."""
+        self.work.decoded += 1
+        return self.decoder.decode(packet)
 
     def drained(self) -> Iterator[VideoFrame]:
         """Yields the frames that the decoder still holds, and empties it so that decoding can begin anew."""
@@ -276,9 +312,9 @@ def open_video(file: BinaryIO, decoding: Decoding) -> Iterator[OpenedVideo]:
         VideoRejected: NOT_A_VIDEO, CONTAINER_NOT_ACCEPTED, TOO_MANY_STREAMS, NO_VIDEO_STREAM, UNSUPPORTED_CODEC,
             TRUNCATED, DAMAGED, IO_ERROR.
     """
-    file.seek(0)
+    size = file.seek(0, SEEK_END)
     with _opened(file, decoding) as (container, ending):
-        yield OpenedVideo(container, _video_stream(container, ending), ending, Grid.of_config(decoding))
+        yield OpenedVideo(container, _video_stream(container, ending), ending, Grid.of_config(decoding), size)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from yt8m_pipeline.data_model import UInt8Array
+from yt8m_pipeline.data_model import Film, UInt8Array
 
 TRANSFERS: Mapping[int, Literal["PQ", "HLG"]] = {16: "PQ", 18: "HLG"}
 """The transfer characteristics of high dynamic range, by their code points (ITU-T H.273 §8.2)."""
@@ -44,6 +44,23 @@ class SampledFrame:
 
     def __repr__(self) -> str:
         return f"SampledFrame(index={self.index}, pts_seconds={self.pts_seconds}, rgb={self.rgb.shape})"
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What is known of a video when all its frames have been sampled.
+
+    Attributes:
+        decoded_fraction: The share of its grid times whose frame is sound, in [0, 1].
+        film: What its file is, and what decoding it took.
+    """
+
+    decoded_fraction: float
+    film: Film
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.decoded_fraction <= 1:
+            raise ValueError(f"a decoded fraction is in 0 … 1, got {self}")
 
 
 @dataclass(frozen=True, slots=True)

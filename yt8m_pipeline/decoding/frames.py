@@ -15,8 +15,9 @@ Everything here may crash or hang on hostile bytes: run it in a `Sandbox`.
 """
 
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 from fractions import Fraction
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import av
 import numpy as np
@@ -30,7 +31,7 @@ from yt8m_pipeline.decoding.account import Account, OnScreen
 from yt8m_pipeline.decoding.codings.picture import Unplannable
 from yt8m_pipeline.decoding.container import ChosenFrame, OpenedVideo, open_video, rejecting
 from yt8m_pipeline.decoding.display import Display, display_of
-from yt8m_pipeline.decoding.facts import TRANSFERS, SampledFrame
+from yt8m_pipeline.decoding.facts import TRANSFERS, Decoded, SampledFrame
 from yt8m_pipeline.decoding.keyframe_decoder import decode_keyframes
 from yt8m_pipeline.decoding.plain_decoder import decode_plainly
 from yt8m_pipeline.decoding.sparing_decoder import decode_sparingly
@@ -49,7 +50,9 @@ def library_version() -> str:
     return f"PyAV {av.__version__.split('.')[0]}, libavcodec {codec}, libswscale {scale}, {RESIZING.name}"
 
 
-def decode_frames(file: BinaryIO, decoding: Decoding, size: int | None = None) -> Generator[SampledFrame, None, float]:
+def decode_frames(
+    file: BinaryIO, decoding: Decoding, size: int | None = None
+) -> Generator[SampledFrame, None, Decoded]:
     """Yields the frame on screen at k / `frames_per_second` seconds after the first one, for k = 0, 1, …
 
     The last k is the last one before the end of the video and before `decoding.max_seconds` (`frames_on_grid`). Only
@@ -76,8 +79,8 @@ def decode_frames(file: BinaryIO, decoding: Decoding, size: int | None = None) -
         size: Height and width of the frames, in pixels; None: each frame has its own size.
 
     Returns:
-        The share of the video's grid times whose frame is sound. The grid times that a video lacks because it was cut
-        off count as not sound, as far as its header tells how long it was.
+        What the file is, and the share of the video's grid times whose frame is sound. The grid times that a video
+        lacks because it was cut off count as not sound, as far as its header tells how long it was.
 
     Raises:
         VideoRejected: NOT_A_VIDEO, NO_VIDEO_STREAM, UNSUPPORTED_CODEC, NO_FRAMES, IO_ERROR; TRUNCATED or DAMAGED
@@ -88,7 +91,9 @@ def decode_frames(file: BinaryIO, decoding: Decoding, size: int | None = None) -
     return (yield from _converted(way(file, decoding), size))
 
 
-def _converted(chosen: Generator[ChosenFrame, None, float], size: int | None) -> Generator[SampledFrame, None, float]:
+def _converted(
+    chosen: Generator[ChosenFrame, None, Decoded], size: int | None
+) -> Generator[SampledFrame, None, Decoded]:
     convert = _Converter(size)
     try:
         while True:
@@ -98,23 +103,26 @@ def _converted(chosen: Generator[ChosenFrame, None, float], size: int | None) ->
             aspect = convert.aspect(item.frame, item.pixel_aspect)
             yield SampledFrame(item.index, float(item.pts_seconds), rgb, transfer, aspect)
     except StopIteration as end:
-        return float(end.value)
+        return cast(Decoded, end.value)
 
 
-def _exactly(file: BinaryIO, decoding: Decoding) -> Generator[ChosenFrame, None, float]:
+def _exactly(file: BinaryIO, decoding: Decoding) -> Generator[ChosenFrame, None, Decoded]:
     """Decodes sparingly and, where that does not work out, plainly from the beginning."""
     done = 0
-    try:
-        with open_video(file, decoding) as video:
+    with open_video(file, decoding) as video:
+        try:
             for chosen in decode_sparingly(video):
                 yield chosen
                 done = chosen.index + 1
-            return 1.0
-    except Unplannable:
-        return (yield from _accounted(file, decoding, decode_plainly, begin=done))
+            return Decoded(1.0, video.film())
+        except Unplannable:
+            in_vain = video.work.decoded
+    decoded = yield from _accounted(file, decoding, decode_plainly, begin=done)
+    film = replace(decoded.film, decoded_packets=decoded.film.decoded_packets + in_vain)
+    return replace(decoded, film=film)
 
 
-def _at_keyframes(file: BinaryIO, decoding: Decoding) -> Generator[ChosenFrame, None, float]:
+def _at_keyframes(file: BinaryIO, decoding: Decoding) -> Generator[ChosenFrame, None, Decoded]:
     return _accounted(file, decoding, decode_keyframes)
 
 
@@ -123,11 +131,12 @@ def _accounted(
     decoding: Decoding,
     decode: Callable[[OpenedVideo, Account], Iterator[tuple[int, OnScreen]]],
     begin: int = 0,
-) -> Generator[ChosenFrame, None, float]:
+) -> Generator[ChosenFrame, None, Decoded]:
     """Decodes from the beginning in a way that keeps account of damage, and leaves out grid times before `begin`."""
     with open_video(file, decoding) as video:
         account = Account(video, is_strict=decoding.damage == "strict")
-        return (yield from account.settle(decode(video, account), begin=begin))
+        decoded_fraction = yield from account.settle(decode(video, account), begin=begin)
+        return Decoded(decoded_fraction, video.film())
 
 
 class _Converter:

@@ -91,7 +91,7 @@ def _timed(account: Account) -> Iterator[tuple[VideoPacket, int]]:
 def _decoded(video: OpenedVideo, packet: VideoPacket) -> VideoFrame:
     """Decodes the one frame of a packet that needs no other."""
     with rejecting(f"a keyframe of the {video.stream.name} stream cannot be decoded", video.ending.reason):
-        frames = [*video.decoder.decode(packet), *video.drained()]
+        frames = [*video.decode(packet), *video.drained()]
     if not frames or frames[0].is_corrupt:
         raise VideoRejected(video.ending.reason(), f"the keyframe with pts {packet.pts} gives no sound frame")
     return frames[0]

@@ -94,7 +94,7 @@ class _PlainDecoder:
         if packet and packet.is_corrupt:
             raise VideoRejected(ending.reason_of_partial_packet(), f"the packet with pts {packet.pts} is incomplete")
         with rejecting(f"the {self._video.stream.name} stream cannot be decoded", ending.reason):
-            return self._video.decoder.decode(packet) if packet else list(self._video.drained())
+            return self._video.decode(packet) if packet else list(self._video.drained())
 
     def _in_turn(self, frame: VideoFrame) -> Iterator[TimedFrame[OnScreen]]:
         """Yields a frame, after the lost ones before it. In a video without pts, a frame is shown at its dts."""

@@ -119,7 +119,7 @@ def _sample(file: BinaryIO, decoding: Decoding, *, frames: bool) -> tuple[tuple[
 
     def decoded() -> Generator[SampledFrame, None, None]:
         nonlocal decoded_fraction
-        decoded_fraction = yield from decode_frames(file, decoding)
+        decoded_fraction = (yield from decode_frames(file, decoding)).decoded_fraction
 
     with closing(decoded()) as grid:
         if frames:

@@ -44,7 +44,7 @@ def decode_sparingly(video: OpenedVideo) -> Iterator[ChosenFrame]:
 
 
 def _decoded(video: OpenedVideo, packet: VideoPacket) -> list[VideoFrame]:
-    frames = video.decoder.decode(packet)
+    frames = video.decode(packet)
     if damage := video.damage():
         raise Unplannable(damage.detail)
     return frames

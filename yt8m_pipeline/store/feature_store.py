@@ -9,7 +9,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 from urllib.parse import quote
@@ -18,7 +18,7 @@ import numpy as np
 
 from yt8m_pipeline import files
 from yt8m_pipeline.accounting.reasons import DropReason, VideoRejected
-from yt8m_pipeline.data_model import Float64Array, StoredEntry
+from yt8m_pipeline.data_model import Film, Float64Array, StoredEntry
 from yt8m_pipeline.errors import CONTINUED, DataError
 from yt8m_pipeline.parsing import parse_json
 from yt8m_pipeline.store.failures import Failure, Source, open_failure
@@ -118,7 +118,13 @@ class FeatureStore:
         return Shelf(self, name, verify=verify)
 
     def write(
-        self, video: VideoFeatures, source: Source, decoded_fraction: float, rate: Fraction, transfer: str = ""
+        self,
+        video: VideoFeatures,
+        source: Source,
+        decoded_fraction: float,
+        rate: Fraction,
+        transfer: str = "",
+        film: Film | None = None,
     ) -> IndexedFile:
         """Stores a video's features, whole or not at all. The same arguments make the same bytes.
 
@@ -131,6 +137,7 @@ class FeatureStore:
             decoded_fraction: The share of the video's grid times whose frame is sound.
             rate: The number of grid times per second.
             transfer: The transfer function of a video of high dynamic range: "PQ" or "HLG".
+            film: What the video's file is, as far as it is known.
 
         Returns:
             What the index may say of the file.
@@ -144,7 +151,8 @@ class FeatureStore:
             raise VideoRejected(DropReason.NON_FINITE_FEATURES, f"the largest absolute feature is {largest}")
         origin = (source.uri, source.size, source.modified)
         sha256, deviation_seconds = digest(video), largest_deviation_seconds(video.pts_seconds, rate)
-        header = Header(video.video_id, self.space, *origin, sha256, decoded_fraction, deviation_seconds, transfer)
+        told = Header(video.video_id, self.space, *origin, sha256, decoded_fraction, deviation_seconds, transfer)
+        header = replace(told, film=film)
         state = files.write_bytes(self.path(video.video_id), seal_video(video, header))
         if files.is_local(self.root):
             files.delete(self.failure_path(video.video_id))

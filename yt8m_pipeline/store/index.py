@@ -7,12 +7,12 @@ The index is of sealed lines (`sealed_lines`), whose seal names the feature spac
 what is known of it.
 """
 
-from collections.abc import Mapping
-from dataclasses import astuple, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 from yt8m_pipeline import files
-from yt8m_pipeline.data_model import StoredEntry
+from yt8m_pipeline.data_model import Film, StoredEntry
 from yt8m_pipeline.errors import DataError
 from yt8m_pipeline.files import FileState
 from yt8m_pipeline.store.failures import Source
@@ -55,16 +55,20 @@ def write_index(uri: str, space: str, known: Mapping[str, IndexedFile]) -> None:
     Raises:
         DataError: if the file cannot be written.
     """
-    rows = [[name, file.state, astuple(file.source), _values(file.entry)] for name, file in sorted(known.items())]
+    rows = [[name, file.state, astuple(file.source), *_values(file.entry)] for name, file in sorted(known.items())]
     files.write_bytes(uri, seal_lines(rows, {"space": space}), durable=False)
 
 
-def _values(entry: StoredEntry) -> tuple[object, ...]:
-    """The values of an entry, without the transfer function where it has none: version 0.1.0 knows of none."""
-    values = astuple(entry)
-    return values if entry.transfer else values[:-1]
+def _values(entry: StoredEntry) -> Iterator[tuple[object, ...]]:
+    """The values of an entry and of its film, without what it lacks: version 0.1.0 knows of no transfer and no film."""
+    *values, transfer, film = astuple(entry)
+    yield (*values, transfer) if transfer else tuple(values)
+    if film:
+        yield film
 
 
 def _indexed(row: Any) -> tuple[str, IndexedFile]:
-    name, state, source, entry = row
-    return name, IndexedFile(FileState(*state), Source(*source), StoredEntry(*entry))
+    name, state, source, entry, *films = row
+    stored = StoredEntry(*entry)
+    known = replace(stored, film=Film(*films[0])) if films else stored
+    return name, IndexedFile(FileState(*state), Source(*source), known)

@@ -10,14 +10,15 @@ import hashlib
 import io
 import json
 import zipfile
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from yt8m_pipeline import files
-from yt8m_pipeline.data_model import StoredEntry
+from yt8m_pipeline.data_model import Film, StoredEntry
 from yt8m_pipeline.errors import DataError
 from yt8m_pipeline.parsing import parse_json, parse_npz
 from yt8m_pipeline.store.features import VideoFeatures
@@ -54,6 +55,8 @@ class Header:
         deviation_seconds: The largest distance of a presentation time from its grid time.
         transfer: The transfer function of a video of high dynamic range, "PQ" or "HLG"; '' for others, whose headers
             have no such field, and for videos that were stored by version 0.1.0.
+        film: What the video's file is; None for videos that were stored by version 0.1.0, whose headers have no such
+            field.
     """
 
     video_id: str
@@ -65,10 +68,22 @@ class Header:
     decoded_fraction: float
     deviation_seconds: float
     transfer: str = ""
+    film: Film | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The fields by name."""
-        return {name: value for name, value in asdict(self).items() if name != "transfer" or value}
+        return {name: value for name, value in asdict(self).items() if value or name not in ("transfer", "film")}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Header":
+        """Reads what `to_json` has written.
+
+        Raises:
+            TypeError: if a field is missing, or no value of its kind.
+            ValueError: if a value makes no sense.
+        """
+        header = known_fields(cls, values)
+        return replace(header, film=known_fields(Film, values["film"])) if header.film else header
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +149,7 @@ def read_stored(uri: str) -> bytes:
 
 def brief(header: Header, video: VideoFeatures, magnitude: float) -> StoredEntry:
     """The entry that stands for a stored video in the index and in Beam."""
-    facts = (header.sha256, header.decoded_fraction, header.deviation_seconds, header.transfer)
+    facts = (header.sha256, header.decoded_fraction, header.deviation_seconds, header.transfer, header.film)
     return StoredEntry(len(video.features), magnitude, *facts)
 
 
@@ -164,5 +179,5 @@ def _parse(uri: str, data: bytes) -> tuple[Header, VideoFeatures]:
     arrays = parse_npz(data)
     values = dict(parse_json(arrays["header"].tobytes()))
     require_readable(uri, values)
-    header = known_fields(Header, values)
+    header = Header.from_json(values)
     return header, VideoFeatures(header.video_id, arrays["features"], arrays["pts_seconds"])

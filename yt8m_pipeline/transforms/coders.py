@@ -5,15 +5,16 @@ pipeline, so that every worker has it too.
 """
 
 from collections.abc import Sequence
+from dataclasses import astuple, fields
 from typing import Any, NamedTuple, TypeAlias
 
 from apache_beam.coders.coders import Coder
 from apache_beam.coders.row_coder import RowCoder
 from apache_beam.coders.typecoders import registry
 
-from yt8m_pipeline.data_model import Partition, StoredEntry, StoredVideo, Video
+from yt8m_pipeline.data_model import Film, Partition, StoredEntry, StoredVideo, Video
 
-VideoRowCells: TypeAlias = tuple[str, str, str, Sequence[str], str, str, float | None, Sequence[str], bool]
+VideoRowCells: TypeAlias = tuple[str, str, str, Sequence[str], str, str, float | None, Sequence[str], bool, int | None]
 """The values of a `VideoRow`."""
 
 
@@ -29,10 +30,11 @@ class VideoRow(NamedTuple):
     duration_seconds: float | None
     kept_columns: Sequence[str]
     is_given: bool
+    view_count: int | None
 
 
 class StoredVideoRow(NamedTuple):
-    """A `StoredVideo`, flat: the values of its video, then those of its entry."""
+    """A `StoredVideo`, flat: the values of its video, of its entry, and of its film, or nulls where it is unknown."""
 
     video_id: str
     uri: str
@@ -43,13 +45,24 @@ class StoredVideoRow(NamedTuple):
     duration_seconds: float | None
     kept_columns: Sequence[str]
     is_given: bool
+    view_count: int | None
     frames: int
     magnitude: float
     sha256: str
     decoded_fraction: float
     deviation_seconds: float
     transfer: str
+    container: str | None
+    codec: str | None
+    file_bytes: int | None
+    width: int | None
+    height: int | None
+    frame_rate: float | None
+    packets: int | None
+    decoded_packets: int | None
 
+
+NO_FILM = (None,) * len(fields(Film))
 
 VIDEO_ROW, STORED_VIDEO_ROW = (RowCoder.from_type_hint(row, registry) for row in (VideoRow, StoredVideoRow))
 
@@ -80,12 +93,16 @@ class StoredVideoCoder(Coder):
             entry.decoded_fraction,
             entry.deviation_seconds,
             entry.transfer,
+            *(astuple(entry.film) if entry.film else NO_FILM),
         )
         return bytes(STORED_VIDEO_ROW.encode(row))
 
     def decode(self, encoded: bytes) -> StoredVideo:
         row = STORED_VIDEO_ROW.decode(encoded)
-        return StoredVideo(_video(row), StoredEntry(*row[len(VideoRow._fields) :]))
+        values = row[len(VideoRow._fields) :]
+        entry, film = values[: -len(NO_FILM)], values[-len(NO_FILM) :]
+        films = (Film(*film),) if film != NO_FILM else ()
+        return StoredVideo(_video(row), StoredEntry(*entry, *films))
 
     def is_deterministic(self) -> bool:
         return True
@@ -102,6 +119,7 @@ def _cells(video: Video) -> VideoRowCells:
         video.duration_seconds,
         video.kept_columns,
         video.is_given,
+        video.view_count,
     )
 
 
@@ -116,6 +134,7 @@ def _video(row: Any) -> Video:
         row.duration_seconds,
         tuple(row.kept_columns),
         row.is_given,
+        row.view_count,
     )
 
 

@@ -121,7 +121,8 @@ class ExtractVideo(NotingDoFn):
             watch.decoded()
             observe(Stage.DECODE, watch.decode_seconds)
             observe(Stage.EXTRACT, watch.network_seconds)
-        facts = (extracted.decoded_fraction, self._decoding.rate, extracted.transfer)
+        decoded = extracted.decoded
+        facts = (decoded.decoded_fraction, self._decoding.rate, extracted.transfer, decoded.film)
         stored = self._store.write(extracted.features, source, *facts)
         keep_strip(self._store.root, video.video_id, source, extracted.strip)
         return stored

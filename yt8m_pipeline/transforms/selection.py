@@ -657,4 +657,5 @@ def _videos(table: pa.Table, config: Partitioning, places: Places) -> Iterator[V
             row["duration_seconds"],
             tuple(row["kept_columns"]),
             bool(row["given_partition"]) and config.by != "hash",
+            row["view_count"],
         )

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from yt8m_pipeline.accounting.reasons import DropReason, VideoRejected
 from yt8m_pipeline.config import Inception
 from yt8m_pipeline.data_model import UInt8Array, Video
-from yt8m_pipeline.decoding.facts import SampledFrame
+from yt8m_pipeline.decoding.facts import Decoded, SampledFrame
 from yt8m_pipeline.decoding.sandbox.parent import Sandbox
 from yt8m_pipeline.decoding.thumbnails import Strip
 from yt8m_pipeline.extraction.inception import FeatureExtractor
@@ -27,13 +27,13 @@ class ExtractedVideo:
 
     Attributes:
         features: Its features and presentation times.
-        decoded_fraction: The share of its grid times whose frame is sound.
+        decoded: The share of its grid times whose frame is sound, and what its file is.
         transfer: The transfer function of its frames: "PQ", "HLG" or ''.
         strip: Its thumbnails.
     """
 
     features: VideoFeatures
-    decoded_fraction: float
+    decoded: Decoded
     transfer: str
     strip: Strip
 
@@ -94,9 +94,9 @@ def extract_video(
             transfer = transfer or batch.transfer
             watch.computed()
     found = np.concatenate(features)
-    _require_finite(found, frames.decoded_fraction)
+    _require_finite(found, frames.decoded.decoded_fraction)
     stored = VideoFeatures(video.video_id, found, np.array(pts_seconds))
-    return ExtractedVideo(stored, frames.decoded_fraction, transfer, strip)
+    return ExtractedVideo(stored, frames.decoded, transfer, strip)
 
 
 def _require_finite(features: npt.NDArray[np.floating], decoded_fraction: float) -> None:
@@ -123,13 +123,13 @@ class FrameBatch:
 
 
 class DecodedFrames:
-    """The frames of one video and, when they are at an end, the share that is sound."""
+    """The frames of one video and, when they are at an end, what is known of it then."""
 
-    def __init__(self, frames: Generator[SampledFrame, None, float]) -> None:
+    def __init__(self, frames: Generator[SampledFrame, None, Decoded]) -> None:
         self._frames = frames
 
     def __iter__(self) -> Iterator[SampledFrame]:
-        self.decoded_fraction = yield from self._frames
+        self.decoded = yield from self._frames
 
 
 def frame_batches(frames: Iterable[SampledFrame], max_frames: int) -> Iterator[FrameBatch]:

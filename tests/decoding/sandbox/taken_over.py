@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from yt8m_pipeline.accounting.reasons import DropReason, VideoRejected
 from yt8m_pipeline.config import Decoding
-from yt8m_pipeline.decoding.facts import SampledFrame
+from yt8m_pipeline.decoding.facts import Decoded, SampledFrame
 from yt8m_pipeline.decoding.sandbox import child
 
 PARENT = os.getppid()
@@ -192,7 +192,7 @@ def outcome(name: str) -> str:
     return errorcode[ctypes.get_errno()] if result == -1 else str(result)
 
 
-def take_over(file: BinaryIO, _: Decoding, __: int | None) -> Generator[SampledFrame, None, float]:
+def take_over(file: BinaryIO, _: Decoding, __: int | None) -> Generator[SampledFrame, None, Decoded]:
     """Makes what the video names, with all descriptors closed but the socket."""
     name = file.read().decode()
     file.close()

@@ -24,7 +24,7 @@ from tests.decoding.sandbox.taken_over import CALLS, DEADLY, REACHABLE
 from tests.decoding.test_golden_frames import GOLDEN, SIZE, VIDEOS
 from yt8m_pipeline.accounting.reasons import VideoRejected
 from yt8m_pipeline.config import Decoding
-from yt8m_pipeline.decoding.facts import SampledFrame
+from yt8m_pipeline.decoding.facts import Decoded, SampledFrame
 from yt8m_pipeline.decoding.frames import decode_frames
 from yt8m_pipeline.decoding.sandbox.confinement import NOBODY, Protection
 from yt8m_pipeline.decoding.sandbox.parent import Sandbox, missing_protections
@@ -290,11 +290,11 @@ def test_frames_and_verdicts_are_those_of_a_process_that_nothing_holds(
     with path.open("rb") as file:
         expected = decoded(decode_frames(file, decoding, SIZE))
     assert decoded(confined.decode(str(path))) == expected
-    assert damage != "whole" or isinstance(expected[-1], float)
+    assert damage != "whole" or isinstance(expected[-1], Decoded)
 
 
-def decoded(frames: Generator[SampledFrame, None, float]) -> list[object]:
-    """Times and digests of a video's frames, and the share that is sound or the reason why not."""
+def decoded(frames: Generator[SampledFrame, None, Decoded]) -> list[object]:
+    """Times and digests of a video's frames, and what is known of it then or the reason why not."""
     found: list[object] = []
     try:
         while True:

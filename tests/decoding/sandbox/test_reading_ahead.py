@@ -10,10 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yt8m_pipeline.accounting.reasons import DropReason, VideoRejected
-from yt8m_pipeline.decoding.facts import SampledFrame
+from yt8m_pipeline.data_model import Film
+from yt8m_pipeline.decoding.facts import Decoded, SampledFrame
 from yt8m_pipeline.decoding.sandbox.reading_ahead import read_ahead
 
-Frames = Generator[SampledFrame, None, float]
+Frames = Generator[SampledFrame, None, Decoded]
+
+SALVAGED = Decoded(0.75, Film("avi", "mjpeg", 7, 4, 1, 25.0, 9, 9))
 
 CRASHED = VideoRejected(DropReason.DECODER_CRASHED, "the decoder ended")
 
@@ -29,7 +32,7 @@ def frame(index: int, pixels: int) -> SampledFrame:
 class Producer:
     """Counts the bytes of the frames that it has made, and waits for no frame for ever after its last."""
 
-    def __init__(self, *pixels: int, ending: float | VideoRejected = 0.75) -> None:
+    def __init__(self, *pixels: int, ending: Decoded | VideoRejected = SALVAGED) -> None:
         self.made, self._pixels, self._ending = 0, pixels, ending
 
     def frames(self) -> Frames:
@@ -41,7 +44,7 @@ class Producer:
         return self._ending
 
 
-def taken(frames: Frames) -> tuple[list[SampledFrame], float]:
+def taken(frames: Frames) -> tuple[list[SampledFrame], Decoded]:
     items = []
     while True:
         try:
@@ -77,7 +80,7 @@ def test_the_frames_and_the_result_are_those_of_the_generator_and_what_waits_is_
         try:
             item = next(frames)
         except StopIteration as end:
-            assert end.value == 0.75
+            assert end.value == SALVAGED
             break
         items.append(item)
         consumed += item.rgb.nbytes
@@ -134,7 +137,7 @@ def test_one_that_is_left_half_way_leaves_no_thread_whether_it_waits_for_room_or
                 assert stopped.wait(10)
                 raise CRASHED
             yield frame(index, 1)
-        return 1.0
+        return SALVAGED
 
     before = threading.active_count()
     frames = read_ahead(endless(), max_bytes, stopped.set)

@@ -1,5 +1,6 @@
 import gc
 import io
+import json
 import os
 import resource
 import shlex
@@ -27,7 +28,7 @@ from tests.decoding.clips import encode, encode_huge, encode_two_sizes, number_o
 from yt8m_pipeline import files
 from yt8m_pipeline.accounting.reasons import DropReason, VideoRejected
 from yt8m_pipeline.config import Decoding
-from yt8m_pipeline.decoding.facts import SampledFrame
+from yt8m_pipeline.decoding.facts import Decoded, SampledFrame
 from yt8m_pipeline.decoding.frames import decode_frames
 from yt8m_pipeline.decoding.probing import probe
 from yt8m_pipeline.decoding.sandbox import child as sandbox_child
@@ -101,8 +102,8 @@ def decoded_fraction(sandbox: Sandbox, uri: str | Path) -> float:
         try:
             next(frames)
         except StopIteration as end:
-            assert isinstance(end.value, float)
-            return end.value
+            assert isinstance(end.value, Decoded)
+            return end.value.decoded_fraction
 
 
 def as_remote(monkeypatch: pytest.MonkeyPatch, file: io.BytesIO | None = None) -> None:
@@ -566,7 +567,41 @@ def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
         yield answering
 
 
+FILM = {
+    **{"container": "avi", "codec": "mjpeg", "file_bytes": 7, "width": 48, "height": 48, "frame_rate": 25.0},
+    **{"packets": 1, "decoded_packets": 1},
+}
+A_FRAME = "Answer(FRAME, 0, 0.0, BLACK, 48, 48).send(parent)"
+FALSE_FILMS = [
+    b"{}",
+    b"[" * 1024,
+    *(
+        json.dumps({**FILM, **change}).encode()
+        for change in (
+            {"codec": "\x1b[2J"},
+            {"codec": "x" * 101},
+            {"codec": None},
+            {"packets": -1},
+            {"packets": 2**53},
+            {"packets": 0.5},
+            {"frame_rate": -1.0},
+            {"more": 1},
+        )
+    ),
+]
+"""What a child may say of a file that cannot be: all but the film of the last test."""
+
+
 class TestHostileAnswers:
+    def test_a_film_that_can_be_is_taken_and_after_a_false_one_the_child_is_another(
+        self, hostile: Callable[[str], Sandbox], video: str
+    ) -> None:
+        idle = "Answer(IDLE, value=1.0, payload={!r}).send(parent)"
+        before = children()
+        rejection(hostile(f"{A_FRAME}, {idle.format(b'')}"), video)
+        assert children() == before
+        assert decoded_fraction(hostile(f"{A_FRAME}, {idle.format(json.dumps(FILM).encode())}"), video) == 1.0
+
     @pytest.mark.parametrize(
         "answers",
         [
@@ -587,6 +622,7 @@ class TestHostileAnswers:
             "Answer(IDLE, value=1.0).send(parent)",
             "Answer(FRAME, 0, 0.0, BLACK, 48, 48).send(parent), Answer(IDLE).send(parent)",
             "Answer(FRAME, 0, 0.0, BLACK, 48, 48).send(parent), Answer(IDLE, value=1.5).send(parent)",
+            *(f"{A_FRAME}, Answer(IDLE, value=1.0, payload={film!r}).send(parent)" for film in FALSE_FILMS),
             "Answer(READ, 99).send(parent)",
             "Answer(REJECTED, payload=b'because\\n').send(parent)",
             "Answer(REJECTED, value=-1.0, payload=b'damaged\\n').send(parent)",

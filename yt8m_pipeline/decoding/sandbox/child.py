@@ -12,6 +12,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Generator
+from dataclasses import asdict
 from functools import lru_cache, partial
 from io import SEEK_CUR, SEEK_SET, RawIOBase
 from math import ceil, nan
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from yt8m_pipeline.accounting.reasons import DropReason, VideoRejected
 from yt8m_pipeline.config import Decoding
-from yt8m_pipeline.decoding.facts import SampledFrame
+from yt8m_pipeline.decoding.facts import Decoded, SampledFrame
 from yt8m_pipeline.decoding.frames import decode_frames
 from yt8m_pipeline.decoding.probing import probe
 from yt8m_pipeline.decoding.sandbox import confinement
@@ -141,26 +142,27 @@ def _end_with_parent() -> None:
 
 def _work(parent: socket.socket, task: bytes, file: BinaryIO, decoding: Decoding, size: int | None) -> None:
     """Does one job, and says so or why not."""
-    decoded_fraction = 1.0
     try:
         if task == DECODE:
-            decoded_fraction = _send_frames(parent, decode_frames(file, decoding, size))
+            decoded = _send_frames(parent, decode_frames(file, decoding, size))
+            film = json.dumps(asdict(decoded.film)).encode()
+            Answer(IDLE, value=decoded.decoded_fraction, payload=film).send(parent)
         else:
             facts = probe(file, decoding, frames=task == PROBE_FRAMES)
             Answer(FACTS, payload=json.dumps(facts.to_json()).encode()).send(parent)
-        Answer(IDLE, value=decoded_fraction).send(parent)
+            Answer(IDLE, value=1.0).send(parent)
     except VideoRejected as rejection:
         text = f"{rejection.reason}\n{rejection.detail}".encode(errors="replace")[:MAX_REJECTION_BYTES]
         fraction = nan if rejection.decoded_fraction is None else rejection.decoded_fraction
         Answer(REJECTED, value=fraction, payload=text).send(parent)
 
 
-def _send_frames(parent: socket.socket, frames: Generator[SampledFrame, None, float]) -> float:
+def _send_frames(parent: socket.socket, frames: Generator[SampledFrame, None, Decoded]) -> Decoded:
     while True:
         try:
             frame = next(frames)
         except StopIteration as end:
-            return cast(float, end.value)
+            return cast(Decoded, end.value)
         height, width, _ = frame.rgb.shape
         if frame.rgb.nbytes > MAX_FRAME_BYTES:
             detail = f"a frame of {width} × {height} pixels has {frame.rgb.nbytes} bytes, above {MAX_FRAME_BYTES}"

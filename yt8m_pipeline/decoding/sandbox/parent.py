@@ -31,11 +31,13 @@ from typing import IO, Self, cast
 
 import numpy as np
 from pyarrow import ArrowException
+from pydantic import TypeAdapter
 
 from yt8m_pipeline import files
 from yt8m_pipeline.accounting.reasons import DropReason, VideoRejected
 from yt8m_pipeline.config import Decoding
-from yt8m_pipeline.decoding.facts import TRANSFERS, SampledFrame, VideoFacts
+from yt8m_pipeline.data_model import Film
+from yt8m_pipeline.decoding.facts import TRANSFERS, Decoded, SampledFrame, VideoFacts
 from yt8m_pipeline.decoding.frame_times import Grid
 from yt8m_pipeline.decoding.sandbox.confinement import Protection
 from yt8m_pipeline.decoding.sandbox.local_files import open_local, require_accepted
@@ -49,7 +51,7 @@ from yt8m_pipeline.decoding.sandbox.protocol import (
     JOB,
     MAX_FACTS_BYTES,
     MAX_FRAME_BYTES,
-    MAX_MISSING_BYTES,
+    MAX_IDLE_BYTES,
     MAX_REJECTION_BYTES,
     MIB,
     PROBE,
@@ -107,6 +109,9 @@ UNEXPECTED_EXCEPTION = 1
 TRACEBACK, OUT_OF_MEMORY = re.compile(r"Traceback \(most recent call last\)"), re.compile(r"([\w.]+\.)?MemoryError\b")
 """Python's last lines begin so, and end so where memory was wanting."""
 
+FILM = TypeAdapter(Film)
+"""What a child says of the file of a video is checked against the types of `Film`."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -142,14 +147,14 @@ class Sandbox:
             self._idle.kill()
             self._idle = None
 
-    def decode(self, uri: str) -> Generator[SampledFrame, None, float]:
+    def decode(self, uri: str) -> Generator[SampledFrame, None, Decoded]:
         """Yields the frames of the grid up to `max_seconds`, size × size or in their own size (see `decode_frames`).
 
         Args:
             uri: A local path, or a URI of which only the blocks that the decoder needs are read.
 
         Returns:
-            The share of the video's grid times whose frame is sound.
+            What the file is, and the share of the video's grid times whose frame is sound.
 
         Raises:
             VideoRejected: URI_NOT_ACCEPTED, MISSING_FILE, EMPTY_FILE; IO_ERROR, also where reading fails half-way;
@@ -237,7 +242,7 @@ class _Child:
             FRAME: 3 * size * size if size else MAX_FRAME_BYTES,
             FACTS: MAX_FACTS_BYTES,
             REJECTED: MAX_REJECTION_BYTES,
-            IDLE: MAX_MISSING_BYTES,
+            IDLE: MAX_IDLE_BYTES,
             READ: 0,
         }
         self._video: _Video | None = None
@@ -295,17 +300,23 @@ class _Child:
         with suppress(BrokenPipeError, ConnectionResetError):
             socket.send_fds(self._socket, [JOB.pack(task, video.size)], video.descriptors)
 
-    def frames(self) -> Generator[SampledFrame, None, float]:
+    def frames(self) -> Generator[SampledFrame, None, Decoded]:
         """Yields the frames of the video that was handed over."""
         for index in range(self._frame_limit):
             answer = self._await(*(FRAME, IDLE) if index else (FRAME,))
             if answer.kind == IDLE:
-                return answer.value
+                return self._decoded(answer)
             with self._watching():
                 frame = _frame(answer, index, self._size)
             self._seconds_left += self._decoding.timeout_seconds_per_frame
             yield frame
-        return self._await(IDLE).value
+        return self._decoded(self._await(IDLE))
+
+    def _decoded(self, answer: Answer) -> Decoded:
+        with self._watching():
+            decoded = Decoded(answer.value, FILM.validate_json(bytes(answer.payload), strict=True, extra="forbid"))
+        self._video = None
+        return decoded
 
     def facts(self, *, frames: bool) -> VideoFacts:
         """Returns what was found out about the video that was handed over, all of which is read."""
@@ -317,6 +328,7 @@ class _Child:
         with self._watching():
             facts = VideoFacts.from_json(json.loads(bytes(answer.payload)))
         self._await(IDLE)
+        self._video = None
         return facts
 
     def _await(self, *kinds: bytes) -> Answer:
@@ -330,9 +342,6 @@ class _Child:
                 raise rejection
             if answer.kind not in kinds:
                 raise ValueError(answer.kind)
-            if answer.kind == IDLE:
-                _check_fraction(answer.value)
-                self._video = None
         return answer
 
     @contextmanager
@@ -450,16 +459,11 @@ def _frame(answer: Answer, index: int, size: int | None) -> SampledFrame:
 def _rejection(answer: Answer) -> VideoRejected:
     reason, _, detail = bytes(answer.payload).decode(errors="replace").partition("\n")
     fraction = None if isnan(answer.value) else answer.value
-    if fraction is not None:
-        _check_fraction(fraction)
+    if fraction is not None and not 0 <= fraction <= 1:
+        raise ValueError(f"a fraction is in [0, 1], got {fraction}")
     if reason not in VERDICTS:
         raise ValueError(f"{reason!r} is no verdict of a decoder")
     return VideoRejected(DropReason(reason), _printable(detail), fraction)
-
-
-def _check_fraction(value: float) -> None:
-    if not 0 <= value <= 1:
-        raise ValueError(f"a fraction is in [0, 1], got {value}")
 
 
 def _printable(text: str) -> str:

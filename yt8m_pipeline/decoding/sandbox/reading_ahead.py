@@ -5,12 +5,12 @@ from collections.abc import Callable, Generator
 from threading import Condition, Thread
 
 from yt8m_pipeline.accounting.reasons import VideoRejected
-from yt8m_pipeline.decoding.facts import SampledFrame
+from yt8m_pipeline.decoding.facts import Decoded, SampledFrame
 
 
 def read_ahead(
-    frames: Generator[SampledFrame, None, float], max_bytes: int, stop: Callable[[], None]
-) -> Generator[SampledFrame, None, float]:
+    frames: Generator[SampledFrame, None, Decoded], max_bytes: int, stop: Callable[[], None]
+) -> Generator[SampledFrame, None, Decoded]:
     """Yields the frames of a generator that runs in a thread of its own, and returns or raises what it does.
 
     The thread waits as long as the frames that nobody has taken have `max_bytes` or more, so there are never more than
@@ -42,9 +42,9 @@ class _Line:
         self._bytes = 0
         self._is_open = True
         self._changed = Condition()
-        self._result: float | VideoRejected | None = None
+        self._result: Decoded | VideoRejected | None = None
 
-    def fill(self, frames: Generator[SampledFrame, None, float]) -> None:
+    def fill(self, frames: Generator[SampledFrame, None, Decoded]) -> None:
         try:
             while self._put(next(frames)):
                 pass
@@ -82,7 +82,7 @@ class _Line:
             self._changed.notify()
             return was_open
 
-    def result(self) -> float:
-        if isinstance(self._result, float):
+    def result(self) -> Decoded:
+        if isinstance(self._result, Decoded):
             return self._result
         raise self._result or RuntimeError("the thread that decodes ahead has ended by an error of its own")
