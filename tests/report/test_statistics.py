@@ -16,7 +16,8 @@ from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.manifest import PUBLISHED
 from yt8m_pipeline.dataset.reader import open_dataset
 from yt8m_pipeline.errors import DataError, UsageError
-from yt8m_pipeline.report import statistics
+from yt8m_pipeline.report import sources, statistics
+from yt8m_pipeline.report.sources import KindTotals
 from yt8m_pipeline.report.spread import PARTITIONS, Spread
 from yt8m_pipeline.report.statistics import (
     EntityRow,
@@ -49,9 +50,25 @@ def rows(number: int, seed: int) -> list[dict[str, Any]]:
                 random.choice(5, p=(0.2, 0.5, 0.1, 0.1, 0.1))
             ],
             "decoded_fraction": [None, 1.0, float(random.random())][random.choice(3)],
+            "view_count": [None, int(10 ** random.uniform(0, 9)), 0, -1][random.choice(4)],
+            **(film(random) if random.random() < 0.8 else {}),
         }
         for part in parts
     ]
+
+
+def film(random: np.random.Generator) -> dict[str, Any]:
+    packets = int(random.integers(1, 9000))
+    return {
+        "container": str(random.choice(["avi", "matroska,webm"])),
+        "codec": str(random.choice(["h264", "vp9", "av1"])),
+        "file_bytes": int(random.integers(0, 10**9)),
+        "width": int(random.integers(1, 4000)),
+        "height": int(random.integers(1, 4000)),
+        "frame_rate": [None, 23.976, float(random.uniform(0.1, 2000))][random.choice(3)],
+        "packets": packets,
+        "decoded_packets": int(random.integers(0, packets + 1)),
+    }
 
 
 def as_batch(values: list[dict[str, Any]]) -> pa.RecordBatch:
@@ -92,6 +109,51 @@ def test_counts_are_those_of_a_loop(number: int, published: frozenset[Partition]
         assert found.lost[place] == pytest.approx(sum(lost))
 
 
+@pytest.mark.parametrize("number", [0, 1, 500])
+def test_counts_of_files_are_those_of_a_loop(number: int) -> None:
+    values = rows(number, seed=number)
+    found = counted(values).sources
+    known = [row for row in values if row.get("codec")]
+    kinds = {
+        (container, codec): [row for row in known if (row["container"], row["codec"]) == (container, codec)]
+        for container in ("avi", "matroska,webm")
+        for codec in ("h264", "vp9", "av1")
+    }
+    assert found.known == len(known)
+    assert found.kinds == {
+        kind: KindTotals(
+            len(of), *(sum(row[name] for row in of) for name in ("frames", "file_bytes", "packets", "decoded_packets"))
+        )
+        for kind, of in kinds.items()
+        if of
+    }
+    for place, part in enumerate(PARTITIONS):
+        own = [row for row in values if row["partition"] == part]
+        sides = Counter(
+            sum(side <= min(row["width"], row["height"]) for side in sources.SIDES) for row in own if row.get("codec")
+        )
+        assert found.sides[place].tolist() == [sides[index] for index in range(len(sources.SIDES) + 1)]
+        rates = Counter(round(row["frame_rate"]) for row in own if (row.get("frame_rate") or 1001) <= 1000)
+        assert {rate: count for rate, count in enumerate(found.rates[place]) if count} == rates
+        viewed = [row["view_count"] for row in own if row["view_count"] not in (None, -1)]
+        views = Counter(len(str(number)) * (number > 0) for number in viewed)
+        assert {digits: count for digits, count in enumerate(found.decades[place]) if count} == views
+    timed = [row for row in known if row["duration_seconds"] and 0 < row["duration_seconds"] < float("inf")]
+    assert found.kilobits.number == len(timed)
+    assert found.kilobits.sums.sum() == pytest.approx(
+        sum(row["file_bytes"] * 8 / 1000 / row["duration_seconds"] for row in timed)
+    )
+    assert found.kilobytes.sums.sum() == pytest.approx(sum(row["file_bytes"] for row in known) / 1000)
+    assert found.views.sums.sum() == sum(row["view_count"] for row in values if (row["view_count"] or 0) > 0)
+
+
+def test_nothing_is_known_of_the_files_of_an_older_dataset() -> None:
+    names = ("partition", "labels", "frames", "duration_seconds", "decoded_fraction")
+    batch = as_batch(rows(20, seed=3)).select(names)
+    found = VideoCounter.of("videos.parquet", PUBLISHED, ENTITIES, VERTICALS).count(batch).sources
+    assert found.known == found.sides.sum() == found.rates.sum() == found.decades.sum() == found.kilobytes.number == 0
+
+
 def test_counts_of_parts_add_up_to_those_of_the_whole() -> None:
     values = rows(300, seed=1)
     whole, parts = counted(values), counted(values[:100]) + counted(values[100:]) + counted([])
@@ -99,6 +161,8 @@ def test_counts_of_parts_add_up_to_those_of_the_whole() -> None:
         assert one == pytest.approx(other)
     assert (whole.seconds.counts == parts.seconds.counts).all()
     assert whole.seconds.median == parts.seconds.median
+    assert whole.sources.kinds == parts.sources.kinds
+    assert (whole.sources.decades == parts.sources.decades).all()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The figures of a report, after those of the paper: one style, readable in grey, and the same bytes every time."""
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from yt8m_pipeline.data_model import Int64Array
 from yt8m_pipeline.errors import printable
 from yt8m_pipeline.report.figures import COLUMN_INCHES, DOTS_PER_INCH, LOOK, Format, saved
 from yt8m_pipeline.report.known_datasets import KnownDataset
+from yt8m_pipeline.report.sources import SIDES, SourceCounts
 from yt8m_pipeline.report.spread import Spread
 from yt8m_pipeline.report.statistics import DatasetStatistics
 from yt8m_pipeline.report.tag_cloud import HEIGHT, WIDTH, lay_out
@@ -30,6 +32,9 @@ TAGS = 200
 
 ROWS = 40
 """At most so many verticals are drawn; the table has them all."""
+
+MOST_BARS = 8
+"""At most so many codecs and frame rates are drawn; the tables have them all."""
 
 RANKS = 300
 """At most so many entities are drawn by their ranks, evenly over a logarithmic axis; the table has them all."""
@@ -85,6 +90,8 @@ def draw_figures(statistics: DatasetStatistics, known: Sequence[KnownDataset], n
         yield _labels_per_video(statistics.videos.labels_per_video)
     if statistics.videos.seconds.number or statistics.videos.frames.number:
         yield _lengths(statistics.videos.seconds, statistics.videos.frames)
+    if statistics.videos.sources.known:
+        yield _files(statistics.videos.sources)
     if statistics.codes.counts.any():
         yield _codes(statistics.codes.counts)
 
@@ -298,6 +305,31 @@ def _lengths(seconds: Spread, frames: Spread) -> Drawing:
 
     caption = f"Videos by {unit}: {spread.mean:.4g} on average, in YouTube-8M 229.6 seconds."
     return Drawing("lengths", "Lengths of the videos", caption, render(draw, COLUMN_INCHES, 2))
+
+
+def _files(sources: SourceCounts) -> Drawing:
+    """The codecs, picture sizes and frame rates of the videos' files, side by side."""
+    codecs = Counter[str]()
+    for (_, codec), totals in sources.kinds.items():
+        codecs[codec] += totals.videos
+    sides, rates = sources.sides.sum(axis=0), sources.rates.sum(axis=0)
+    frequent = sorted(rate for rate in np.argsort(-rates)[:MOST_BARS] if rates[rate])
+    panels = {
+        "codec": codecs.most_common(MOST_BARS),
+        "smaller side, pixels": [(f"{(0, *SIDES)[place]} +", int(sides[place])) for place in np.flatnonzero(sides)],
+        "frames per second": [(str(rate), int(rates[rate])) for rate in frequent],
+    }
+
+    def draw(figure: Figure) -> None:
+        for axes, (label, bars) in zip(figure.subplots(1, 3), panels.items(), strict=True):
+            axes.barh(range(len(bars)), [videos for _, videos in bars], height=0.65, color=FILL)
+            _name_rows(axes, [name for name, _ in bars])
+            axes.set(xlabel="videos", title=label)
+            _whole_numbers(axes.xaxis)
+
+    caption = f"The files of {sources.known:,} videos. At most {MOST_BARS} codecs and frame rates are drawn."
+    files = render(draw, 2 * COLUMN_INCHES, _height(max(map(len, panels.values()))) + EDGE_INCHES / 2)
+    return Drawing("files", "Codecs, picture sizes and frame rates", caption, files)
 
 
 def _codes(counts: Int64Array) -> Drawing:

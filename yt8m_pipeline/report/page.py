@@ -6,7 +6,7 @@ from html import escape
 from yt8m_pipeline.errors import printable
 from yt8m_pipeline.report.dataset_figures import Drawing
 from yt8m_pipeline.report.html_page import document, inline_svg
-from yt8m_pipeline.report.tables import NOT_RECORDED, UNRECORDED, Cell, Table, shown_number
+from yt8m_pipeline.report.tables import Cell, Table, shown_number
 
 LOOK = """
 :root { color-scheme: light dark; --ink: #1d2733; --soft: #5b6b7b; --paper: #fff; --line: #d7dee6; --link: #0b5fa5 }
@@ -40,7 +40,7 @@ def page(title: str, facts: str, drawings: Sequence[Drawing], tables: Sequence[T
     """
     parts = [(f"figure-{drawing.name}", drawing.title, _figure(drawing)) for drawing in drawings]
     first, *rest = [(f"table-{table.name}", table.title, _table(table)) for table in tables]
-    sections = [first, *parts, *rest, ("not-recorded", "Not recorded", _unrecorded())]
+    sections = [first, *parts, *rest]
     links = "".join(f'<a href="#{_text(name)}">{_text(heading)}</a>' for name, heading, _ in sections)
     body = "".join(
         f'<section id="{_text(name)}"><h2>{_text(heading)}</h2>{content}</section>\n'
@@ -86,8 +86,3 @@ def _cell(cell: Cell) -> str:
 
 def _kind(cell: Cell) -> str:
     return "" if cell is None or isinstance(cell, str) else ' class="number"'
-
-
-def _unrecorded() -> str:
-    items = "".join(f"<li>{_text(name)}: {NOT_RECORDED}</li>" for name in UNRECORDED)
-    return f"<ul>{items}</ul>"

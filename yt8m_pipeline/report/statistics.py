@@ -2,8 +2,7 @@
 
 videos.parquet is read in batches, and what is kept of a batch are sums: 8 million videos and 4,800 classes need the
 memory of one batch and of some counts (figures: scripts/bench_report.py). What the manifest says already, such as the
-rows that each stage rejected, is taken from there. No stage of a build leaves a trace of codecs, sizes, rates or decode
-times in a dataset, so there are no statistics of these.
+rows that each stage rejected, is taken from there.
 """
 
 import csv
@@ -17,13 +16,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from yt8m_pipeline import files
-from yt8m_pipeline.data_model import MAX_FRAMES, Float64Array, Int64Array, Partition, Specificity
+from yt8m_pipeline.data_model import MAX_COUNT, MAX_FRAMES, Float64Array, Int64Array, Partition, Specificity
 from yt8m_pipeline.dataset.index import streamed
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.manifest import Manifest, require_intact_tables
 from yt8m_pipeline.dataset.reader import FinishedDataset, open_dataset
 from yt8m_pipeline.dataset.vocabulary import vocabulary_rows
 from yt8m_pipeline.errors import DataError, UsageError
+from yt8m_pipeline.report import sources
+from yt8m_pipeline.report.sources import SourceCounts
 from yt8m_pipeline.report.spread import PARTITIONS, Spread
 
 BATCH = 1 << 16
@@ -38,7 +39,7 @@ CODED_FRAMES = 20_000
 MAX_SECONDS = MAX_FRAMES
 """A duration from here on is none: 68 years."""
 
-COLUMNS = ("partition", "labels", "frames", "duration_seconds", "decoded_fraction")
+COLUMNS = ("partition", "labels", "frames", "duration_seconds", "decoded_fraction", *sources.NAMES, *sources.NUMBERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,7 @@ class VideoCounts:
         seconds: The durations of the videos whose duration is known.
         salvaged: int64, (partitions,): the videos that lack a sound frame for some of their grid times.
         lost: float64, (partitions,): the sum of the shares of grid times that these lack.
+        sources: What their files are.
     """
 
     labels: Int64Array
@@ -79,6 +81,7 @@ class VideoCounts:
     seconds: Spread
     salvaged: Int64Array
     lost: Float64Array
+    sources: SourceCounts
 
     @classmethod
     def zero(cls, classes: int, verticals: int) -> "VideoCounts":
@@ -91,6 +94,7 @@ class VideoCounts:
             seconds=Spread.zero(SECOND_BINS),
             salvaged=np.zeros(parts, np.int64),
             lost=np.zeros(parts),
+            sources=SourceCounts.zero(),
         )
 
     def __add__(self, other: "VideoCounts") -> "VideoCounts":
@@ -102,6 +106,7 @@ class VideoCounts:
             self.seconds + other.seconds,
             self.salvaged + other.salvaged,
             self.lost + other.lost,
+            self.sources + other.sources,
         )
 
 
@@ -290,6 +295,7 @@ class VideoCounter:
             seconds=Spread.of(parts[is_known], seconds[is_known], SECOND_BINS),
             salvaged=np.bincount(parts[lost > 0], minlength=len(PARTITIONS)),
             lost=np.bincount(parts, lost, minlength=len(PARTITIONS)).astype(np.float64),
+            sources=_count_sources(batch, parts, frames, np.where(is_known, seconds, np.nan)),
         )
 
     def count_withheld(self, batch: pa.RecordBatch) -> VideoCounts:
@@ -340,6 +346,15 @@ def count_codes(opened: FinishedDataset) -> CodeCounts:
         if frames >= CODED_FRAMES:
             break
     return CodeCounts(partition, videos, frames, counts)
+
+
+def _count_sources(
+    batch: pa.RecordBatch, parts: Int64Array, frames: Float64Array, seconds: Float64Array
+) -> SourceCounts:
+    names = {name: _column(batch, name) for name in sources.NAMES}
+    told = {name: _numbers(_column(batch, name)) for name in sources.NUMBERS}
+    numbers = {name: np.where((column >= 0) & (column < MAX_COUNT), column, np.nan) for name, column in told.items()}
+    return SourceCounts.of(names, {**numbers, "duration_seconds": seconds}, parts, frames)
 
 
 def _column(batch: pa.RecordBatch, name: str) -> pa.Array:

@@ -5,14 +5,16 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
 
-from yt8m_pipeline.data_model import Float64Array, Partition
+from yt8m_pipeline.data_model import Float64Array, Int64Array, Partition
 from yt8m_pipeline.dataset.manifest import Manifest
 from yt8m_pipeline.report import paper
 from yt8m_pipeline.report.known_datasets import KnownDataset
+from yt8m_pipeline.report.sources import SIDES
 from yt8m_pipeline.report.spread import PARTITIONS
 from yt8m_pipeline.report.statistics import DatasetStatistics
 from yt8m_pipeline.report.summaries import quantization_rows, rounded
@@ -26,11 +28,6 @@ TOP_ENTITIES = 7
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """A cell of a CSV file that begins with one of these is a formula to spreadsheets (OWASP, CSV Injection)."""
-
-NOT_RECORDED = "not recorded by the dataset"
-
-UNRECORDED = ("codecs", "file sizes", "bit rates and frame rates of the sources", "views", "decode cost")
-"""What a report could show, and no file of a dataset says, since a dataset is of features and not of their videos."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +94,10 @@ def tables_of(statistics: DatasetStatistics, known: Sequence[KnownDataset], name
         labels_per_video(statistics),
         lengths(statistics),
         damage(statistics),
+        kinds_of_files(statistics),
+        picture_sizes(statistics),
+        frame_rates(statistics),
+        views(statistics),
         codebook(statistics),
         quantization(statistics.manifest),
         balance(statistics),
@@ -117,6 +118,7 @@ def overview(statistics: DatasetStatistics) -> Table:
         ("seconds per video, mean", rounded(videos.seconds.mean), paper.SECONDS_PER_VIDEO),
         ("frames", int(videos.frames.sums.sum()), paper.FRAMES),
         ("frames per video, mean", rounded(videos.frames.mean), None),
+        ("views per video, mean", rounded(videos.sources.views.mean), None),
         ("Zipf exponent, maximum likelihood", rounded(zipf), None),
     ]
     rows = [{"of": name, "this dataset": here, "YouTube-8M": there} for name, here, there in facts]
@@ -238,8 +240,9 @@ def labels_per_video(statistics: DatasetStatistics) -> Table:
 
 
 def lengths(statistics: DatasetStatistics) -> Table:
-    """Durations as far as they are known, and frames."""
-    spreads = {"seconds": statistics.videos.seconds, "frames": statistics.videos.frames}
+    """Durations as far as they are known, frames, and the sizes and bit rates of the files."""
+    videos, files = statistics.videos, statistics.videos.sources
+    spreads = {"seconds": videos.seconds, "frames": videos.frames, "kB": files.kilobytes, "kbit/s": files.kilobits}
     rows: list[Row] = [
         {"of": part, "what": name, "videos": spread.number, "mean": rounded(spread.mean), "median": spread.median}
         for name, whole in spreads.items()
@@ -247,10 +250,10 @@ def lengths(statistics: DatasetStatistics) -> Table:
     ]
     longest = ", ".join(f"{spread.largest:,.4g} {name}" for name, spread in spreads.items() if spread.number)
     note = (
-        f"A median is whole, and the lower of two in the middle. The longest: {longest or 'none'}. The paper's mean is "
-        "229.6 seconds (§3.4)."
+        f"A median is whole, and the lower of two in the middle. The largest: {longest or 'none'}. kB and kbit/s are "
+        "those of whole files. The paper's mean is 229.6 seconds (§3.4)."
     )
-    return Table("lengths", "Durations and frames of the videos", note, rows)
+    return Table("lengths", "Durations, frames, file sizes and bit rates of the videos", note, rows)
 
 
 def damage(statistics: DatasetStatistics) -> Table:
@@ -270,6 +273,72 @@ def damage(statistics: DatasetStatistics) -> Table:
         "the funnel, at the stage decode."
     )
     return Table("damage", "Damage", note, rows)
+
+
+def kinds_of_files(statistics: DatasetStatistics) -> Table:
+    """The containers and codecs of the videos, and what decoding each kind took."""
+    known, kinds = statistics.videos.sources.known, statistics.videos.sources.kinds
+    rows: list[Row] = [
+        {
+            "container": container,
+            "codec": codec,
+            "videos": totals.videos,
+            "share": rounded(totals.videos / known),
+            "MB, mean": rounded(totals.file_bytes / totals.videos / 1e6),
+            "packets per frame": _ratio(totals.packets, totals.frames),
+            "decoded packets per frame": _ratio(totals.decoded_packets, totals.frames),
+            "share of packets decoded": _ratio(totals.decoded_packets, totals.packets),
+        }
+        for (container, codec), totals in sorted(kinds.items(), key=lambda kind: (-kind[1].videos, kind[0]))
+    ]
+    note = (
+        "Decoding costs what the decoded packets cost: those that no frame of the dataset depends on are left out. "
+        f"A share above 1 is of videos that were decoded twice.{_unknown(statistics)}"
+    )
+    return Table("files", "Containers, codecs and decode cost", note, rows)
+
+
+def _unknown(statistics: DatasetStatistics) -> str:
+    """Of how many videos nothing is known of their files."""
+    unknown = statistics.videos.frames.number - statistics.videos.sources.known
+    return f" Of {unknown:,} videos the dataset does not tell: version 0.1.0 stored them." if unknown else ""
+
+
+def picture_sizes(statistics: DatasetStatistics) -> Table:
+    """The videos by the smaller side of their frames."""
+    edges = [0, *SIDES]
+    labels = [*(f"{low} to {high - 1}" for low, high in pairwise(edges)), f"{edges[-1]} or more"]
+    note = f"The smaller side of the frames as they are coded, in pixels.{_unknown(statistics)}"
+    rows = _by_partition("pixels", labels, statistics.videos.sources.sides)
+    return Table("picture_sizes", "Picture sizes", note, rows)
+
+
+def frame_rates(statistics: DatasetStatistics) -> Table:
+    """The videos by their frames per second."""
+    rates = statistics.videos.sources.rates
+    note = f"By the header, rounded; where it tells none, a video is not counted.{_unknown(statistics)}"
+    rows = _by_partition("frames per second", list(map(str, range(rates.shape[1]))), rates)
+    return Table("frame_rates", "Frame rates", note, rows, shown=20)
+
+
+def views(statistics: DatasetStatistics) -> Table:
+    """The videos by the number of digits of their views (§3.2)."""
+    decades = statistics.videos.sources.decades
+    last = decades.shape[1] - 1
+    labels = ["0", *(f"{10 ** (digits - 1):,} to {10**digits - 1:,}" for digits in range(1, last))]
+    rows = _by_partition("views", [*labels, f"{10 ** (last - 1):,} or more"], decades)
+    spread = statistics.videos.sources.views
+    largest = f" The most: {spread.largest:,.0f}." if spread.number else ""
+    note = f"As the videos table tells them, which needs them where min_views is above 0 (§3.2: 1,000).{largest}"
+    return Table("views", "Views", note, rows)
+
+
+def _by_partition(what: str, labels: Sequence[str], counts: Int64Array) -> list[Row]:
+    """A row for each label that has a video, with its videos in each partition."""
+    return [
+        {what: labels[place], **{part.value: int(counts[of, place]) for of, part in enumerate(PARTITIONS)}}
+        for place in map(int, np.flatnonzero(counts.sum(axis=0)))
+    ]
 
 
 def codebook(statistics: DatasetStatistics) -> Table:
