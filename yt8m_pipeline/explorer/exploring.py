@@ -13,7 +13,7 @@
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import PurePosixPath
@@ -67,6 +67,12 @@ DETAILS = (
     "deviation_seconds",
     "uri",
     "duration_seconds",
+    "view_count",
+    "codec",
+    "width",
+    "height",
+    "frame_rate",
+    "file_bytes",
     "shard",
     "video_offset",
     "video_bytes",
@@ -373,9 +379,19 @@ def _page(site: _Site, row: _Row, similar: list[Card] | None) -> dict[str, Any]:
         "labels": row.labels,
         "frames": columns["frames"],
         "deviation": finite(columns["deviation_seconds"], 3),
+        "views": columns["view_count"],
+        "file": _file(columns),
         "source": source,
         "similar": similar,
     }
+
+
+def _file(columns: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What is known of the file of a video; None if nothing is, as of those that version 0.1.0 stored."""
+    if columns["codec"] is None:
+        return None
+    told = {name: columns[name] for name in ("codec", "width", "height")}
+    return {**told, "rate": finite(columns["frame_rate"], 2), "bytes": columns["file_bytes"]}
 
 
 def _write_grid(site: _Site, drawn: Drawn, group: int, cards: list[Card]) -> None:

@@ -355,9 +355,16 @@
       player(page.source),
       facts([["Labels", labels], ["Partition", h("a", { href: address(["videos", item.partition]) }, item.partition)],
         ["Duration", item.seconds === null ? null : `${clock(item.seconds)} (${item.seconds} s)`], ["Frames", page.frames === null ? null : number(page.frames)],
+        ["File", file(page.file)], ["Views", page.views === null ? null : number(page.views)],
         ["Damage", damage], ["Frames off their times", page.deviation === null ? null : `at most ${page.deviation} s`],
         ["Source", page.source ? (page.source.href ? away(page.source.href, page.source.text) : page.source.text) : null]]),
       h("h2", {}, "Similar videos"), similar(page.similar)];
+  }
+
+  function file(told) {
+    if (told === null) return null;
+    const rate = told.rate === null ? "" : `, ${told.rate} frames per second`;
+    return `${told.codec}, ${told.width} × ${told.height}${rate}, ${(told.bytes / 1e6).toFixed(2)} MB`;
   }
 
   function similar(cards) {
