@@ -36,6 +36,7 @@ class Film:
     seconds: float | None = 12.5
     sound: float = 1.0
     seed: int = 0
+    codec: str | None = "h264"
 
     @property
     def shard(self) -> Shard:
@@ -56,6 +57,9 @@ class Film:
             "deviation_seconds": 0.02,
             "uri": self.uri,
             "duration_seconds": self.seconds,
+            "view_count": 1016,
+            "codec": self.codec,
+            **({"width": 1280, "height": 720, "frame_rate": 24.0, "file_bytes": 2_500_000} if self.codec else {}),
         }
 
 

@@ -224,6 +224,8 @@ def test_a_video_has_its_facts_and_similar_videos(visit: Visit) -> None:
     facts = page.locator("dl")
     expect(facts).to_contain_text("90.0 % of its frames are sound")
     expect(facts).to_contain_text("0:13 (12.5 s)")
+    expect(facts).to_contain_text("h264, 1280 × 720, 24 frames per second, 2.50 MB")
+    expect(facts).to_contain_text("1,016")
     assert page.locator(".strip img").evaluate("image => image.naturalWidth") == 120
     page = visit.go("video/film-0")
     expect(page.locator(".card").first).to_contain_text("film-1")
@@ -462,6 +464,23 @@ def test_a_site_with_withheld_labels_says_so_on_every_page(page: Page, tmp_path:
     visit = Visit(page, f"file://{tmp_path}/site/index.html")
     for place in ("", "video/a", "map"):
         expect(visit.go(place).get_by_role("alert")).to_contain_text("Do not publish it")
+
+
+def test_nothing_is_shown_of_ratings_and_verticals_that_nobody_gave(page: Page, tmp_path: Path) -> None:
+    films = [Film("a", labels=(0,), codec=None), Film("b", "validate", labels=(0,), seed=1)]
+    explore(
+        write_dataset(tmp_path / "dataset", films, [{"Name": "dog", "KnowledgeGraphId": "dog"}]), str(tmp_path / "site")
+    )
+    visit = Visit(page, f"file://{tmp_path}/site/index.html")
+    text = visit.go("").locator("main").inner_text()
+    assert "1 entity" in text
+    assert not [word for word in ("vertical", "Rater score", "Specificity", "rater score") if word in text]
+    assert text.count("dog") == 1
+    expect(visit.go("map").locator("select")).to_have_value("partition")
+    assert "vertical" not in visit.page.locator("select").inner_text()
+    expect(visit.page.locator("ul.chips")).to_contain_text("validate")
+    assert "File" not in visit.go("video/a").locator("dl").inner_text()
+    assert visit.faults == []
 
 
 @pytest.mark.parametrize("count", [0, 1])

@@ -4,10 +4,12 @@ import json
 from collections import defaultdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from yt8m_pipeline.explorer import similarity
 from yt8m_pipeline.explorer.chunks import SPILLS, Buckets, bucket_of, chunk, finite
 from yt8m_pipeline.explorer.sources import Sources
 
@@ -26,6 +28,15 @@ def test_a_chunk_has_no_number_that_json_lacks() -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         chunk("a", float("nan"))
     assert [finite(value, 1) for value in (None, float("nan"), float("inf"), 1.25)] == [None, None, None, 1.2]
+
+
+@pytest.mark.parametrize("dimensions", [2, 3, 8])
+def test_strangers_are_alike_by_chance_as_rarely_as_is_said(dimensions: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(similarity, "CHANCE", 0.05)
+    monkeypatch.setattr(similarity, "NEAR_DUPLICATE", 0.0)
+    one, other = np.random.default_rng(0).standard_normal((2, 100_000, dimensions))
+    cosines = (one * other).sum(1) / np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1)
+    assert (cosines >= similarity.near_duplicate(dimensions)).mean() == pytest.approx(0.05, abs=0.005)
 
 
 @pytest.mark.parametrize("count", [1, 7, SPILLS, 3 * SPILLS + 1])

@@ -32,7 +32,7 @@ from yt8m_pipeline.explorer.drawing import Drawn, draw
 from yt8m_pipeline.explorer.folder import SiteFolder
 from yt8m_pipeline.explorer.media import Media
 from yt8m_pipeline.explorer.rejected import UNASKED, funnel, gather_rejects
-from yt8m_pipeline.explorer.similarity import NEAR_DUPLICATE, Neighbours, neighbours, plane, read_means
+from yt8m_pipeline.explorer.similarity import Neighbours, near_duplicate, neighbours, plane, read_means
 from yt8m_pipeline.explorer.sources import Sources
 from yt8m_pipeline.explorer.videos import PARTITIONS, Batch, read_batches
 from yt8m_pipeline.explorer.vocabulary import Entity, read_entities
@@ -469,6 +469,7 @@ def _site_chunk(site: _Site, drawn: Drawn) -> dict[str, Any]:
         "name": PurePosixPath(root).name or root,
         "version": __version__,
         "entities": len(site.entities),
+        "is_rated": any(entity.score is not None or entity.specificity for entity in site.entities),
         "verticals": list(zip(site.verticals, of_vertical, drawn.vertical_videos.tolist(), strict=True)),
         "partitions": [
             {"name": name, "videos": videos, "labelled": labelled}
@@ -481,7 +482,7 @@ def _site_chunk(site: _Site, drawn: Drawn) -> dict[str, Any]:
         "most": site.most,
         "buckets": site.buckets,
         "explained": site.explained,
-        "near_duplicate": NEAR_DUPLICATE,
+        "near_duplicate": near_duplicate(site.dataset.dimensions),
         "withheld_shown": site.with_withheld,
         "has_pictures": bool(site.pictures),
         "has_uris": site.sources is not None,

@@ -7,9 +7,11 @@ vary most. Each runs in one thread of BLAS, and what they find is rounded, so th
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from math import ceil, sqrt
 from typing import Any
 
 import numpy as np
+from scipy.special import betaincinv
 from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
@@ -30,6 +32,9 @@ NEAR_DUPLICATE = 0.75
 than 0.72; eleven of them that were encoded again by x264 in their own size at CRF 23 have 0.79 to 0.93 with the
 originals. Copies of two thirds of the size at CRF 33 have 0.01 to 0.35, and are not found: whitening gives the faint
 directions, which compression disturbs most, the weight of the strong ones."""
+
+CHANCE = 1e-6
+"""In few dimensions, strangers are alike by chance. At most this share of random pairs is called near-duplicates."""
 
 DIGITS = 3
 """The digits of a cosine and of a place on the map that are kept."""
@@ -120,6 +125,22 @@ def neighbours(means: Float32Array) -> Neighbours:
     cosines = np.round(1 - distances.astype(np.float64) ** 2 / 2, DIGITS)
     order = np.lexsort((rows, -cosines), axis=-1)
     return Neighbours(np.take_along_axis(rows, order, 1).astype(np.int64), np.take_along_axis(cosines, order, 1))
+
+
+def near_duplicate(dimensions: int) -> float:
+    """The cosine from which two videos of so many dimensions are called near-duplicates.
+
+    It is NEAR_DUPLICATE or, below 29 dimensions, what random directions have with the probability CHANCE: the
+    angle between two is such that P(cosine ≥ t) = I(1 - t²; (d - 1) / 2, 1/2) / 2, with the regularised incomplete beta
+    function I.
+
+    >>> near_duplicate(1024), near_duplicate(16), near_duplicate(4)
+    (0.75, 0.888, 1.0)
+    """
+    if dimensions < 2:
+        return 1.0
+    by_chance = sqrt(1 - float(betaincinv((dimensions - 1) / 2, 0.5, 2 * CHANCE)))
+    return float(max(NEAR_DUPLICATE, ceil(by_chance * 10**DIGITS) / 10**DIGITS))
 
 
 def plane(means: Float32Array) -> Plane:

@@ -2,11 +2,18 @@
 
 from collections.abc import Sequence
 from html import escape
+from typing import TypeAlias
 
 from yt8m_pipeline.errors import printable
 from yt8m_pipeline.report.dataset_figures import Drawing
 from yt8m_pipeline.report.html_page import document, inline_svg
 from yt8m_pipeline.report.tables import Cell, Table, shown_number
+
+Section: TypeAlias = tuple[str, str, str]
+"""A part of the page: its id, its heading and its content."""
+
+LONG = 60
+"""A cell of more letters is so wide that it does not make its row high where the page is narrow."""
 
 LOOK = """
 :root { color-scheme: light dark; --ink: #1d2733; --soft: #5b6b7b; --paper: #fff; --line: #d7dee6; --link: #0b5fa5 }
@@ -23,7 +30,7 @@ nav a { margin-right: .8rem; display: inline-block }
 .wide { overflow-x: auto }
 table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; overflow-wrap: normal }
 th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top }
-th { color: var(--soft); font-weight: 600 } .number { text-align: right }
+th { color: var(--soft); font-weight: 600 } .number { text-align: right } .long { min-width: 20rem }
 figure { margin: .5rem 0 } figure svg { height: auto; max-width: 100%; background: #fff; padding: .5rem;
   border: 1px solid var(--line) }
 """.strip()
@@ -41,7 +48,7 @@ def page(title: str, facts: str, drawings: Sequence[Drawing], tables: Sequence[T
     parts = [(f"figure-{drawing.name}", drawing.title, _figure(drawing)) for drawing in drawings]
     first, *rest = [(f"table-{table.name}", table.title, _table(table)) for table in tables]
     sections = [first, *parts, *rest]
-    links = "".join(f'<a href="#{_text(name)}">{_text(heading)}</a>' for name, heading, _ in sections)
+    links = _links("Figures", parts) + _links("Tables", [first, *rest])
     body = "".join(
         f'<section id="{_text(name)}"><h2>{_text(heading)}</h2>{content}</section>\n'
         for name, heading, content in sections
@@ -52,6 +59,11 @@ def page(title: str, facts: str, drawings: Sequence[Drawing], tables: Sequence[T
         f'<h1>{_text(title)}</h1>\n<p class="note">{_text(facts)}</p>\n<nav aria-label="Contents">{links}</nav>\n'
         f"<main>\n{body}</main>",
     )
+
+
+def _links(kind: str, sections: Sequence[Section]) -> str:
+    links = "".join(f'<a href="#{_text(name)}">{_text(heading)}</a>' for name, heading, _ in sections)
+    return f"<p>{kind}: {links}</p>" if sections else ""
 
 
 def _text(value: str) -> str:
@@ -85,4 +97,6 @@ def _cell(cell: Cell) -> str:
 
 
 def _kind(cell: Cell) -> str:
-    return "" if cell is None or isinstance(cell, str) else ' class="number"'
+    if isinstance(cell, str):
+        return ' class="long"' if len(cell) > LONG else ""
+    return "" if cell is None else ' class="number"'

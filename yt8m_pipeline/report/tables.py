@@ -211,7 +211,9 @@ def funnel(manifest: Manifest) -> Table:
         }
         for row in manifest.accounting
     ]
-    return Table("funnel", "The funnel: what each stage kept", "`yt8m inspect --rejects` shows the rows.", rows)
+    return Table(
+        "funnel", "The funnel: what each stage kept", "The command yt8m inspect --rejects shows the rows.", rows
+    )
 
 
 def verticals(statistics: DatasetStatistics) -> Table:

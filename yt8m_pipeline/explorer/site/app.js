@@ -176,6 +176,7 @@
     score: ["rater score, most visual first", (a, b) => (a.score ?? 99) - (b.score ?? 99) || a.index - b.index],
     specificity: ["specificity, finest first", (a, b) => rank(a) - rank(b) || a.index - b.index],
   };
+  const RATED = ["score", "specificity"];
   const SPECIFICITY = ["fine", "medium", "coarse"];
   const rank = (item) => (SPECIFICITY.includes(item.specificity) ? SPECIFICITY.indexOf(item.specificity) : 9);
   const ROWS = 100;
@@ -189,7 +190,7 @@
     const search = h("input", { type: "search", value: state.q, id: "search", autocomplete: "off",
       input: () => change({ q: search.value }) });
     const sort = h("select", { change: () => change({ sort: sort.value }) },
-      Object.entries(SORTS).map(([name, [text]]) => h("option", { value: name }, text)));
+      Object.entries(SORTS).filter(([name]) => site.is_rated || !RATED.includes(name)).map(([name, [text]]) => h("option", { value: name }, text)));
     sort.value = state.sort;
     const verticals = h("ul", { class: "chips sliding", "aria-label": "Verticals" });
     let turn = 0;
@@ -236,12 +237,13 @@
       if (order) matches.sort(order);
       const isAll = !wanted && !state.vertical;
       const count = isAll ? site.entities : matches.length;
-      const told = isAll ? `${plural(count, "entity", "entities")} in ${plural(site.verticals.length, "vertical")}`
+      const among = site.verticals.length ? ` in ${plural(site.verticals.length, "vertical")}` : "";
+      const told = isAll ? `${plural(count, "entity", "entities")}${among}`
         : `${plural(count, "entity", "entities")} of ${number(site.entities)}`;
       const rows = matches.slice(0, state.rows).map((item) => entityRow(item, wanted && !names(item) ? snippet(texts.get(item.index), wanted) : null));
       found.replaceChildren(
-        rows.length ? table(told, [["Entity"], ["Videos", "number"], ["Rater score", "number wide-only"],
-          ["Specificity", "wide-only"]], rows) : h("p", {}, isAll ? "The vocabulary has no entity." : "No entity fits."),
+        rows.length ? table(told, [["Entity"], ["Videos", "number"], ...(site.is_rated
+          ? [["Rater score", "number wide-only"], ["Specificity", "wide-only"]] : [])], rows) : h("p", {}, isAll ? "The vocabulary has no entity." : "No entity fits."),
         count > rows.length && rows.length
           ? h("p", {}, h("button", { type: "button", click: () => change({ rows: state.rows + ROWS }) }, `Show ${ROWS} more`)) : "",
         wanted ? h("p", {}, h("a", { href: address(["rejected"], { id: state.q.trim() }) },
@@ -273,10 +275,10 @@
   function entityRow(item, found) {
     const kinds = item.kinds.map((kind) => site.verticals[kind][0]).join(", ");
     return h("tr", {},
-      h("th", { scope: "row", class: "text" }, entityLink(item), h("p", { class: "faint" }, [kinds, item.id].filter(Boolean).join(" · ")),
+      h("th", { scope: "row", class: "text" }, entityLink(item), h("p", { class: "faint" }, [kinds, item.id === item.name ? "" : item.id].filter(Boolean).join(" · ")),
         found ? h("p", {}, found) : null),
       h("td", { class: "number" }, number(item.videos)),
-      h("td", { class: "number wide-only" }, item.score ?? "–"), h("td", { class: "wide-only" }, item.specificity || "–"));
+      site.is_rated ? [h("td", { class: "number wide-only" }, item.score ?? "–"), h("td", { class: "wide-only" }, item.specificity || "–")] : null);
   }
 
   async function entityPage([id], parameters) {
@@ -454,8 +456,9 @@
   async function mapPage(_, parameters) {
     const [loaded] = await Promise.all([Promise.all(numbered("map", site.buckets.map)), allEntities()]);
     const points = loaded.flat().map(([id, row, pictures, partition, labels, x, y]) => ({ id, row, pictures, partition, labels, x, y }));
+    const kinds = site.verticals.length ? ["vertical", "partition"] : ["partition"];
     const state = {
-      by: parameters.get("by") === "partition" ? "partition" : "vertical", q: parameters.get("q") ?? "", only: parameters.get("only") ?? "",
+      by: kinds.includes(parameters.get("by")) ? parameters.get("by") : kinds[0], q: parameters.get("q") ?? "", only: parameters.get("only") ?? "",
       x: Number(parameters.get("x")) || 0, y: Number(parameters.get("y")) || 0, zoom: Math.max(Number(parameters.get("zoom")) || 1, 0.5),
       at: parameters.get("at") ?? "",
     };
@@ -464,7 +467,7 @@
     const legend = h("ul", { class: "chips", "aria-label": "Colours" });
     const chosen = h("div", { class: "chosen" });
     const count = h("p", { class: "faint" });
-    const by = h("select", { change: () => change({ by: by.value, only: "" }) }, h("option", { value: "vertical" }, "vertical"), h("option", { value: "partition" }, "partition"));
+    const by = h("select", { change: () => change({ by: by.value, only: "" }) }, kinds.map((kind) => h("option", { value: kind }, kind)));
     by.value = state.by;
     const search = h("input", { type: "search", value: state.q, id: "search", autocomplete: "off", input: () => change({ q: search.value }) });
     const NONE = "no label shown";
@@ -542,7 +545,7 @@
     function change(to) {
       Object.assign(state, to);
       const digits = (value) => Number(value.toFixed(4));
-      history.replaceState(null, "", address(["map"], { by: state.by === "vertical" ? "" : state.by, q: state.q, only: state.only, at: state.at,
+      history.replaceState(null, "", address(["map"], { by: state.by === kinds[0] ? "" : state.by, q: state.q, only: state.only, at: state.at,
         x: digits(state.x) || "", y: digits(state.y) || "", zoom: state.zoom === 1 ? "" : digits(state.zoom) }));
       if ("by" in to) naming();
       if ("by" in to || "q" in to || "only" in to) { matching(); say(count.textContent); }
