@@ -10,7 +10,6 @@ import argparse
 import csv
 import io
 import json
-import resource
 import shutil
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from benching import peak_mib
 from playwright.sync_api import sync_playwright
 from synthetic_dataset import describe
 
@@ -71,8 +71,12 @@ def measure(dataset: str, site: str) -> dict[str, Any]:
         stages[stage] = round(time.monotonic() - begin, 1)
 
     found = explore(dataset, site, on_step=heard)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    return {**asdict(found), "seconds": round(time.monotonic() - begin, 1), "peak_mib": peak, "stage_ends": stages}
+    return {
+        **asdict(found),
+        "seconds": round(time.monotonic() - begin, 1),
+        "peak_mib": round(peak_mib()),
+        "stage_ends": stages,
+    }
 
 
 def opened(site: Path, place: str) -> dict[str, Any]:

@@ -18,7 +18,6 @@ peak memory of the act, without the decoding process, on so many times the clips
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -30,7 +29,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from bench_extract_peers import serve
-from benching import ContestantFailed, Cost, cost_of, paired, ratio_text, spread
+from benching import ContestantFailed, Cost, cost_of, paired, peak_mib, ratio_text, spread
 
 from yt8m_pipeline.config import Decoding, Inception, KerasModel, RandomModel
 from yt8m_pipeline.data_model import Float32Array, Partition, UInt8Array, Video
@@ -250,8 +249,7 @@ def report_memory(options: argparse.Namespace) -> None:
     for times in options.memory:
         if (pid := os.fork()) == 0:
             frames = act(options.clips * times, inception)
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            print(f"{len(options.clips) * times} videos, {frames} frames: {peak:.0f} MiB", flush=True)
+            print(f"{len(options.clips) * times} videos, {frames} frames: {peak_mib():.0f} MiB", flush=True)
             os._exit(0)
         os.waitpid(pid, 0)
 

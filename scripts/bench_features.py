@@ -10,7 +10,6 @@ the sum of two, and the covariance, which need 8 GB of memory. yt8m_pipeline/vid
 """
 
 import argparse
-import resource
 import tempfile
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -20,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from benching import cost_of, paired, ratio_text, spread
+from benching import cost_of, paired, peak_mib, ratio_text, spread
 
 from yt8m_pipeline.compression.moments import Moments, grid_exponent
 from yt8m_pipeline.compression.pca import Pca
@@ -159,7 +158,7 @@ def time_large() -> None:
     print(f"{'their addition':32} {addition.cpu_seconds:8.1f} CPU-s")
     covariance = cost_of(addition.answer.covariance)
     print(f"{'their covariance':32} {covariance.cpu_seconds:8.1f} CPU-s")
-    print(f"{'memory at most':32} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:8.1f} GB")
+    print(f"{'memory at most':32} {peak_mib() / 1000:8.1f} GB")
 
 
 if __name__ == "__main__":

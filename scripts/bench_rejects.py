@@ -9,7 +9,6 @@ that are too short (stage 3). Each runs in a process of its own on the local eng
 
 import argparse
 import json
-import resource
 import shutil
 import subprocess
 import sys
@@ -22,6 +21,7 @@ import apache_beam as beam
 import pyarrow as pa
 from apache_beam.pvalue import PCollection
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+from benching import peak_mib
 
 from yt8m_pipeline.accounting.reasons import DropReason, VideoRejected
 from yt8m_pipeline.config import Decoding, Inception, RandomModel, VideoSampling
@@ -83,7 +83,7 @@ def main() -> None:
 def measure(folder: Path, kind: str, count: int) -> dict[str, float]:
     layout = Layout(str(folder / "dataset"))
     shutil.rmtree(folder, ignore_errors=True)
-    idle, start = _peak_mb(), time.monotonic()
+    idle, start = peak_mib(), time.monotonic()
     with beam.Pipeline(runner=FnApiRunner()) as root:
         ledger = Ledger()
         ledger.keep(_outputs(root | beam.Create(list(range(0, count, BATCH))), kind, count, folder))
@@ -93,7 +93,7 @@ def measure(folder: Path, kind: str, count: int) -> dict[str, float]:
     files = list((folder / "dataset" / "rejects").glob("*.parquet"))
     size = sum(path.stat().st_size for path in files)
     spent = {"seconds": time.monotonic() - start, "cpu_seconds": time.process_time()}
-    return {**spent, "peak_mb": _peak_mb(), "idle_mb": idle, "parts": len(files), "bytes": size}
+    return {**spent, "peak_mb": peak_mib(), "idle_mb": idle, "parts": len(files), "bytes": size}
 
 
 def _outputs(starts: PCollection[int], kind: str, count: int, folder: Path) -> Outputs[Any]:
@@ -121,10 +121,6 @@ def _rows(start: int, count: int) -> pa.Table:
 def _name(number: int) -> str:
     """An id of eleven characters, in no order."""
     return f"{number * 2654435761 % (1 << 32):08x}xyz"
-
-
-def _peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 if __name__ == "__main__":

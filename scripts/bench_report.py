@@ -12,23 +12,30 @@ CPU time, in 400 MB, of which about 200 MB are Python and its libraries.
 
 import argparse
 import json
-import resource
 import shutil
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from benching import cost_of, output_of, peak_mib
 
-from yt8m_pipeline.data_model import Int64Array
+from yt8m_pipeline.data_model import Float64Array, Int64Array
 from yt8m_pipeline.dataset.index import VIDEOS, VOCABULARY_COLUMNS
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.manifest import mark_complete
 from yt8m_pipeline.dataset.steps import file_entry
+from yt8m_pipeline.report.known_datasets import read_known_datasets
+from yt8m_pipeline.report.statistics import measure_dataset
+from yt8m_pipeline.report.writing import write_report
 from yt8m_pipeline.report.zipf import zipf_shares
+
+KINDS = (
+    *(("mov,mp4,m4a,3gp,3g2,mj2", codec) for codec in ("h264", "hevc", "av1")),
+    *(("matroska,webm", codec) for codec in ("vp9", "h264", "vp8")),
+)
+"""The containers and codecs of the videos, the most frequent first."""
 
 ROWS = 1 << 18
 """The rows that are made at once."""
@@ -40,18 +47,26 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--videos", type=int, default=8_000_000)
     parser.add_argument("--classes", type=int, default=4_800)
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     synthetic, output = arguments.folder / "dataset", arguments.folder / "report"
+    if arguments.child:
+        report(str(synthetic), str(output))
+        return
     write_synthetic(arguments.dataset, synthetic, arguments.videos, arguments.classes)
-    command = [sys.executable, "-m", "yt8m_pipeline", "report", str(synthetic), "--output", str(output), "--json"]
-    start = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [sys.executable, __file__, str(arguments.dataset), str(arguments.folder), "--child"]
+    cost = cost_of(lambda: output_of(command))
     print(
-        f"{arguments.videos:,} videos, {arguments.classes:,} classes: {time.perf_counter() - start:.0f} s, "
-        f"CPU {used.ru_utime + used.ru_stime:.0f} s, peak memory {used.ru_maxrss / 1024:,.0f} MB; "
+        f"{arguments.videos:,} videos, {arguments.classes:,} classes: {cost.wall_seconds:.0f} s, "
+        f"CPU {cost.cpu_seconds:.0f} s, peak memory {float(cost.answer):,.0f} MiB; "
         f"{Layout.VIDEOS} has {(synthetic / Layout.VIDEOS).stat().st_size / 1e6:,.0f} MB"
     )
+
+
+def report(dataset: str, output: str) -> None:
+    """Writes the report as `yt8m report` does, and prints the most memory that this process has had."""
+    write_report(measure_dataset(dataset), read_known_datasets(None), dataset, output)
+    print(peak_mib())
 
 
 def write_synthetic(dataset: Path, folder: Path, videos: int, classes: int) -> None:
@@ -89,9 +104,29 @@ def _rows(start: int, number: int, classes: int) -> tuple[pa.Table, Int64Array]:
         "frames": pa.array(np.minimum(seconds, 360).astype(np.int64)),
         "decoded_fraction": pa.array(np.where(random.random(number) < 0.01, 0.95, 1.0)),
         "duration_seconds": pa.array(seconds),
+        "view_count": pa.array((1000 * random.pareto(0.5, number) + 1000).clip(0, 1e10).astype(np.int64)),
+        **_films(random, seconds),
     }
     given = {field.name: columns.get(field.name, pa.nulls(number, field.type)) for field in VIDEOS}
     return pa.table(given, schema=VIDEOS), counts
+
+
+def _films(random: np.random.Generator, seconds: Float64Array) -> dict[str, pa.Array]:
+    """The columns of videos.parquet that tell of the files."""
+    number, packets = len(seconds), (25 * np.minimum(seconds, 360)).astype(np.int64)
+    heights = random.choice([240, 360, 480, 720, 1080], number)
+    kinds = random.choice(6, number, p=(0.6, 0.2, 0.1, 0.05, 0.04, 0.01))
+    containers, codecs = zip(*KINDS, strict=True)
+    return {
+        "container": pa.array(containers).take(pa.array(kinds)),
+        "codec": pa.array(codecs).take(pa.array(kinds)),
+        "file_bytes": pa.array((seconds * heights * 150).astype(np.int64)),
+        "width": pa.array(heights * 16 // 9),
+        "height": pa.array(heights),
+        "frame_rate": pa.array(random.choice([24, 25, 30000 / 1001, 60], number)),
+        "packets": pa.array(packets),
+        "decoded_packets": pa.array((packets * random.uniform(0.3, 1, number)).astype(np.int64)),
+    }
 
 
 def _seal(folder: Path) -> None:

@@ -18,7 +18,6 @@ Writing the first dataset takes 4 ms a video, the models 4 minutes. Figures stan
 
 import argparse
 import json
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -27,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from benching import cost_of, output_of
+from benching import cost_of, output_of, peak_mib
 from synthetic_dataset import SyntheticVideo, write_dataset
 
 from yt8m_pipeline.baselines.plan import TrainingPlan, plan_training
@@ -144,7 +143,7 @@ def measure(options: argparse.Namespace, model: str, batch: int) -> dict[str, fl
         "cpu": whole.cpu_seconds,
         "input": reading.cpu_seconds,
         "products": bare.cpu_seconds / repeats * taken,
-        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_mib": peak_mib(),
     }
 
 

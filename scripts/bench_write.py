@@ -8,7 +8,6 @@ store is float16 by default, 0.94 MB a video at 230 frames × 2048; it is filled
 
 import argparse
 import json
-import resource
 import sys
 import time
 from fractions import Fraction
@@ -18,7 +17,7 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
-from benching import output_of
+from benching import output_of, peak_mib
 
 from yt8m_pipeline.config import Config
 from yt8m_pipeline.data_model import Partition, StoredEntry, StoredVideo, Video
@@ -102,8 +101,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     writing = Writing(plan.store, plan.journal, anew=None)
     _ = train | GroupByShard(plan.config.shards.salt, sizes) | WriteShards(writing, pca, quantizer, indices)
     result = root.run()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"wall": time.monotonic() - start, "peak_mib": peak, "seconds": stage_seconds(result)}
+    return {"wall": time.monotonic() - start, "peak_mib": peak_mib(), "seconds": stage_seconds(result)}
 
 
 def plan_of(options: argparse.Namespace) -> BuildPlan:

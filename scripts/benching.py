@@ -9,6 +9,7 @@ import resource
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from time import perf_counter
 from typing import Generic, TypeVar
 
@@ -46,6 +47,17 @@ def _cpu_seconds() -> float:
     """Of this process and of its ended children, in microseconds; os.times counts in hundredths of a second."""
     usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def peak_mib() -> float:
+    """The most memory that this process has had so far, in MiB.
+
+    Linux' `ru_maxrss` begins with that of the process that started this one, which may be larger; VmHWM does not.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        return next(int(line.split()[1]) for line in status.read_text().splitlines() if line[:6] == "VmHWM:") / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # in bytes on macOS
 
 
 def turns(names: Sequence[str], number: int) -> list[str]:

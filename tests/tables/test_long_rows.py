@@ -21,15 +21,18 @@ from yt8m_pipeline.tables.headers import check_schema
 from yt8m_pipeline.tables.reading import TableFiles, read_batches
 
 READ = """
-import resource, sys
+import sys
+from pathlib import Path
 from yt8m_pipeline.tables.headers import check_schema
 from yt8m_pipeline.tables.reading import TableFiles, read_batches
 folder, name = sys.argv[1:]
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def peak():  # ru_maxrss begins with that of the process that started this one
+    return next(int(line.split()[1]) for line in Path("/proc/self/status").open() if line.startswith("VmHWM"))
+before = peak()
 check_schema(f"{folder}/{name}", "ratings")
 rows = [(out.kept.num_rows, out.rejects.num_rows) for out in read_batches(TableFiles("ratings", folder, (name,)), name)]
 print(sum(kept for kept, _ in rows), sum(rejected for _, rejected in rows))
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+print((peak() - before) // 1024)
 """
 GOOD = {
     "csv": "entity_id,rater_id,score\n/m/a,ana,1\n",
