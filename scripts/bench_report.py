@@ -6,8 +6,8 @@ writes into FOLDER the finished dataset DATASET with another videos.parquet and 
 videos, whose labels follow a Zipf distribution of exponent 0.8, 1.8 for a video on average, and so many classes of 24
 verticals. A process of its own then runs `yt8m report` on it. The manifest keeps the numbers of DATASET.
 
-8,000,000 videos, 4,800 classes (videos.parquet 109 MB), on two busy x86-64 cores (2026-11-28): 26 s, of which 10 s of
-CPU time, in 400 MB, of which about 200 MB are Python and its libraries.
+8,000,000 videos, 4,800 classes (videos.parquet 205 MB), on two busy x86-64 cores (2026-11-28): 35 s, of which 10 s of
+CPU time, in 304 MiB, of which about 200 are Python and its libraries.
 """
 
 import argparse

@@ -102,7 +102,7 @@ other."""
 
 
 @dataclass(frozen=True, slots=True)
-class Film:
+class MediaFile:
     """What the file of a video is, and what decoding it took. The same file and decoder make the same values.
 
     Attributes:
@@ -147,7 +147,7 @@ class StoredEntry:
         decoded_fraction: The share of its grid times whose frame is sound, in [0, 1].
         deviation_seconds: The largest distance of a frame's presentation time from its grid time, in seconds.
         transfer: "PQ" or "HLG" for a video of high dynamic range, whose frames are not tone-mapped; '' for others.
-        film: What its file is; None for videos that were stored by version 0.1.0.
+        media: What its file is; None for videos that were stored by version 0.1.0.
     """
 
     frames: int
@@ -156,7 +156,7 @@ class StoredEntry:
     decoded_fraction: float
     deviation_seconds: float
     transfer: str = ""
-    film: Film | None = None
+    media: MediaFile | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.frames < MAX_FRAMES or not (0 <= self.magnitude < inf and 0 <= self.deviation_seconds < inf):

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tests.selection.rows import STRINGS, table
 from yt8m_pipeline import files
-from yt8m_pipeline.data_model import VIDEO_COLUMNS, Film, Partition, StoredEntry, StoredVideo, Video
+from yt8m_pipeline.data_model import VIDEO_COLUMNS, MediaFile, Partition, StoredEntry, StoredVideo, Video
 from yt8m_pipeline.dataset.index import (
     VIDEOS,
     VOCABULARY_COLUMNS,
@@ -131,8 +131,8 @@ def with_newlines(text: str) -> str:
 
 
 def stored(video_id: str, partition: Partition, *entity_ids: str) -> StoredVideo:
-    film = Film("avi", "mjpeg", 700, 64, 48, 25.0, 125, 5)
-    entry = StoredEntry(5, 1.5, f"digest of {video_id}", 0.75, 0.25, "PQ" * (video_id == "t1"), film)
+    media = MediaFile("avi", "mjpeg", 700, 64, 48, 25.0, 125, 5)
+    entry = StoredEntry(5, 1.5, f"digest of {video_id}", 0.75, 0.25, "PQ" * (video_id == "t1"), media)
     video = Video(
         video_id,
         f"/corpus/films/{video_id}.mp4",
@@ -226,9 +226,9 @@ class TestVideos:
         older = {
             name: value
             for name, value in row.items()
-            if name not in ("transfer", *(field.name for field in fields(Film)))
+            if name not in ("transfer", *(field.name for field in fields(MediaFile)))
         }
-        assert recorded_entry(older) == replace(recorded_entry(row), transfer="", film=None)
+        assert recorded_entry(older) == replace(recorded_entry(row), transfer="", media=None)
 
     def test_the_columns_are_those_whose_names_the_config_reserves(self, layout: Layout) -> None:
         assert tuple(VIDEOS.names) == VIDEO_COLUMNS

@@ -13,7 +13,7 @@ from av.video.stream import VideoStream
 
 from yt8m_pipeline.accounting.reasons import DropReason, VideoRejected
 from yt8m_pipeline.config import Decoding
-from yt8m_pipeline.data_model import Film, UInt8Array
+from yt8m_pipeline.data_model import MediaFile, UInt8Array
 from yt8m_pipeline.decoding.container import VideoPacket, in_one_timeline
 from yt8m_pipeline.decoding.facts import Decoded, SampledFrame
 from yt8m_pipeline.decoding.frames import decode_frames, library_version
@@ -35,7 +35,7 @@ def numbers(video: bytes, *, rate: Fraction = Fraction(1), max_seconds: float = 
     return [number_of(frame.rgb) for frame in sampled(video, rate=rate, max_seconds=max_seconds)]
 
 
-def film_of(video: bytes, decoding: Decoding) -> Film:
+def media_of(video: bytes, decoding: Decoding) -> MediaFile:
     """What decoding says of a file when all its frames have come."""
     frames = decode_frames(io.BytesIO(video), decoding, SIZE)
     while True:
@@ -43,45 +43,45 @@ def film_of(video: bytes, decoding: Decoding) -> Film:
             next(frames)
         except StopIteration as end:
             assert isinstance(end.value, Decoded)
-            return end.value.film
+            return end.value.media
 
 
-class TestFilm:
+class TestMediaFile:
     """Ten frames a second, of which one is on the grid."""
 
     VIDEO = encode(range(0, 3000, 100), codec="mjpeg", container="matroska")
     CHAIN = encode(range(0, 3000, 100), options={"bf": "0", "g": "100", "refs": "1"})
 
     def test_what_a_file_is(self) -> None:
-        film = film_of(self.VIDEO, Decoding())
-        assert (film.container, film.codec, film.file_bytes) == ("matroska,webm", "mjpeg", len(self.VIDEO))
-        assert (film.width, film.height) == (64, 48)
+        media = media_of(self.VIDEO, Decoding())
+        assert (media.container, media.codec, media.file_bytes) == ("matroska,webm", "mjpeg", len(self.VIDEO))
+        assert (media.width, media.height) == (64, 48)
         with av.open(io.BytesIO(self.VIDEO)) as container:
-            assert film.frame_rate == container.streams.video[0].average_rate
+            assert media.frame_rate == container.streams.video[0].average_rate
 
     def test_packets_that_no_sampled_frame_depends_on_are_read_and_not_decoded(self) -> None:
-        film = film_of(self.VIDEO, Decoding())
-        assert (film.packets, film.decoded_packets) == (30, 3)
-        chain = film_of(self.CHAIN, Decoding())
+        media = media_of(self.VIDEO, Decoding())
+        assert (media.packets, media.decoded_packets) == (30, 3)
+        chain = media_of(self.CHAIN, Decoding())
         assert 21 <= chain.decoded_packets <= chain.packets == 30
 
     def test_a_video_is_read_up_to_the_last_sampled_frame(self) -> None:
         long = encode(range(0, 10_000, 100), codec="mjpeg", container="matroska")
-        film = film_of(long, Decoding(max_seconds=2))
-        assert 11 <= film.packets < 50  # pictures may be reordered, so some more are read
-        assert film.decoded_packets == 2
+        media = media_of(long, Decoding(max_seconds=2))
+        assert 11 <= media.packets < 50  # pictures may be reordered, so some more are read
+        assert media.decoded_packets == 2
 
     def test_what_was_decoded_in_vain_counts(self) -> None:
         video = bytearray(encode(range(0, 6000, 100), options={"bf": "0", "g": "100", "refs": "1"}))
         place, size = packets_of(bytes(video))[45]
         video[place : place + size] = b"\xff" * size
-        film = film_of(bytes(video), Decoding(damage="salvage"))
-        assert film.packets == 60
-        assert 60 + 10 <= film.decoded_packets <= 60 + 46
+        media = media_of(bytes(video), Decoding(damage="salvage"))
+        assert media.packets == 60
+        assert 60 + 10 <= media.decoded_packets <= 60 + 46
 
     def test_keyframes_alone_are_decoded(self) -> None:
-        film = film_of(self.CHAIN, Decoding(sampling="keyframes"))
-        assert (film.packets, film.decoded_packets) == (30, 1)
+        media = media_of(self.CHAIN, Decoding(sampling="keyframes"))
+        assert (media.packets, media.decoded_packets) == (30, 1)
 
 
 def rejection(video: bytes) -> VideoRejected:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yt8m_pipeline.data_model import Film, Partition, StoredEntry, StoredVideo, Video
+from yt8m_pipeline.data_model import MediaFile, Partition, StoredEntry, StoredVideo, Video
 from yt8m_pipeline.transforms.coders import StoredVideoCoder, VideoCoder
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
@@ -20,8 +20,8 @@ AMOUNTS = st.floats(0, allow_infinity=False)
 COUNTS = st.integers(0, 2**53 - 1)
 RATES = st.none() | st.floats(0, exclude_min=True, allow_infinity=False)
 NAMES = st.text("abc,0", max_size=9)
-FILMS = st.none() | st.builds(Film, NAMES, NAMES, COUNTS, COUNTS, COUNTS, RATES, COUNTS, COUNTS)
-ENTRIES = st.builds(StoredEntry, st.integers(1, 2**31 - 1), AMOUNTS, TEXT, st.floats(0, 1), AMOUNTS, TEXT, FILMS)
+MEDIA = st.none() | st.builds(MediaFile, NAMES, NAMES, COUNTS, COUNTS, COUNTS, RATES, COUNTS, COUNTS)
+ENTRIES = st.builds(StoredEntry, st.integers(1, 2**31 - 1), AMOUNTS, TEXT, st.floats(0, 1), AMOUNTS, TEXT, MEDIA)
 
 
 @given(VIDEOS)

@@ -23,7 +23,7 @@ from yt8m_pipeline.accounting.counts import StageCount
 from yt8m_pipeline.accounting.outcome import reject_video
 from yt8m_pipeline.accounting.reasons import DropReason, Retry, Stage, VideoRejected
 from yt8m_pipeline.config import Decoding, Inception, RandomModel
-from yt8m_pipeline.data_model import Film, Float32Array, Partition, StoredEntry, StoredVideo, UInt8Array, Video
+from yt8m_pipeline.data_model import Float32Array, MediaFile, Partition, StoredEntry, StoredVideo, UInt8Array, Video
 from yt8m_pipeline.decoding.facts import Decoded, SampledFrame
 from yt8m_pipeline.decoding.sandbox.parent import Sandbox
 from yt8m_pipeline.extraction.inception import ANY_DIMENSIONS, FeatureExtractor
@@ -108,7 +108,7 @@ def stored_entry(store: FeatureStore) -> StoredEntry:
     return file.entry
 
 
-FILM = Film("avi", "mjpeg", 7, 4, 1, 25.0, 9, 9)
+MEDIA = MediaFile("avi", "mjpeg", 7, 4, 1, 25.0, 9, 9)
 
 
 class Network:
@@ -123,7 +123,7 @@ class Network:
         yield from (SampledFrame(k, 0.75 * k, np.zeros((1, 1, 3), np.uint8), self.transfer) for k in range(2))
         if isinstance(self.result, VideoRejected):
             raise self.result
-        return Decoded(self.result, FILM)
+        return Decoded(self.result, MEDIA)
 
     def __call__(self, frames: UInt8Array) -> Float32Array:
         return np.full((len(frames), 3), self.value, np.float32)

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yt8m_pipeline.data_model import Film
+from yt8m_pipeline.data_model import MediaFile
 from yt8m_pipeline.decoding.facts import Decoded, SampledFrame
 from yt8m_pipeline.transforms import video_features
 from yt8m_pipeline.transforms.video_features import DecodedFrames, frame_batches
 
 
 def test_the_result_of_decoding_is_known_when_its_frames_are_at_an_end() -> None:
-    picture, decoded = np.zeros((1, 1, 3), np.uint8), Decoded(0.75, Film("avi", "mjpeg", 7, 4, 1, 25.0, 9, 9))
+    picture, decoded = np.zeros((1, 1, 3), np.uint8), Decoded(0.75, MediaFile("avi", "mjpeg", 7, 4, 1, 25.0, 9, 9))
 
     def decode() -> Any:
         yield from (SampledFrame(k, float(k), picture) for k in range(3))

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from yt8m_pipeline import files
-from yt8m_pipeline.data_model import Film, Partition, StoredEntry, StoredVideo
+from yt8m_pipeline.data_model import MediaFile, Partition, StoredEntry, StoredVideo
 from yt8m_pipeline.dataset.layout import Layout, Shard
 from yt8m_pipeline.dataset.manifest import PUBLISHED, Manifest
 from yt8m_pipeline.dataset.offsets import OFFSET_COLUMNS, with_offsets
@@ -151,7 +151,7 @@ def video_rows(
             "duration_seconds": member.video.duration_seconds,
             "view_count": member.video.view_count,
             "transfer": member.entry.transfer or None,
-            **(asdict(member.entry.film) if member.entry.film else {}),
+            **(asdict(member.entry.media) if member.entry.media else {}),
             **dict(zip(keep_columns, member.video.kept_columns, strict=True)),
         }
         for member in members
@@ -161,8 +161,8 @@ def video_rows(
 
 
 def recorded_entry(row: Mapping[str, Any]) -> StoredEntry:
-    """What a row of videos.parquet says of the stored features. Tables of older versions tell nothing of the film."""
-    film: dict[str, Any] = {field.name: row.get(field.name) for field in fields(Film)}
+    """What a row of videos.parquet says of the stored features. Tables of older versions tell nothing of the file."""
+    media: dict[str, Any] = {field.name: row.get(field.name) for field in fields(MediaFile)}
     return StoredEntry(
         frames=row["frames"],
         magnitude=row["features_magnitude"],
@@ -170,7 +170,7 @@ def recorded_entry(row: Mapping[str, Any]) -> StoredEntry:
         decoded_fraction=row["decoded_fraction"],
         deviation_seconds=row["deviation_seconds"],
         transfer=row.get("transfer") or "",
-        film=Film(**film) if film["codec"] else None,
+        media=MediaFile(**media) if media["codec"] else None,
     )
 
 

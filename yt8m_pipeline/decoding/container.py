@@ -29,7 +29,7 @@ from av.video.stream import VideoStream
 
 from yt8m_pipeline.accounting.reasons import DropReason, VideoRejected
 from yt8m_pipeline.config import Decoding
-from yt8m_pipeline.data_model import Film
+from yt8m_pipeline.data_model import MediaFile
 from yt8m_pipeline.decoding.frame_times import Grid
 
 Log: TypeAlias = list[tuple[int, str, str]]
@@ -158,10 +158,10 @@ class OpenedVideo:
         seconds = ticks * self.tick if ticks else Fraction(self.container.duration or 0, av.time_base)
         return max(seconds, Fraction(0))
 
-    def film(self) -> Film:
+    def media(self) -> MediaFile:
         """What the file is, and what was done of it so far."""
         rate = self.stream.average_rate
-        return Film(
+        return MediaFile(
             container=self.container.format.name,
             codec=self.decoder.codec.canonical_name,
             file_bytes=self.size,

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from yt8m_pipeline.data_model import Film, UInt8Array
+from yt8m_pipeline.data_model import MediaFile, UInt8Array
 
 TRANSFERS: Mapping[int, Literal["PQ", "HLG"]] = {16: "PQ", 18: "HLG"}
 """The transfer characteristics of high dynamic range, by their code points (ITU-T H.273 §8.2)."""
@@ -52,11 +52,11 @@ class Decoded:
 
     Attributes:
         decoded_fraction: The share of its grid times whose frame is sound, in [0, 1].
-        film: What its file is, and what decoding it took.
+        media: What its file is, and what decoding it took.
     """
 
     decoded_fraction: float
-    film: Film
+    media: MediaFile
 
     def __post_init__(self) -> None:
         if not 0 <= self.decoded_fraction <= 1:

@@ -114,12 +114,12 @@ def _exactly(file: BinaryIO, decoding: Decoding) -> Generator[ChosenFrame, None,
             for chosen in decode_sparingly(video):
                 yield chosen
                 done = chosen.index + 1
-            return Decoded(1.0, video.film())
+            return Decoded(1.0, video.media())
         except Unplannable:
             in_vain = video.work.decoded
     decoded = yield from _accounted(file, decoding, decode_plainly, begin=done)
-    film = replace(decoded.film, decoded_packets=decoded.film.decoded_packets + in_vain)
-    return replace(decoded, film=film)
+    media = replace(decoded.media, decoded_packets=decoded.media.decoded_packets + in_vain)
+    return replace(decoded, media=media)
 
 
 def _at_keyframes(file: BinaryIO, decoding: Decoding) -> Generator[ChosenFrame, None, Decoded]:
@@ -136,7 +136,7 @@ def _accounted(
     with open_video(file, decoding) as video:
         account = Account(video, is_strict=decoding.damage == "strict")
         decoded_fraction = yield from account.settle(decode(video, account), begin=begin)
-        return Decoded(decoded_fraction, video.film())
+        return Decoded(decoded_fraction, video.media())
 
 
 class _Converter:

@@ -188,7 +188,7 @@ def _check_features(built: Built) -> Iterator[Fault]:
             yield Fault(Layout.VIDEOS, f"{name}: {error.what}: {error.why}")
             continue
         said = recorded_entry(row)
-        if found != (said if said.film else replace(said, transfer=found.transfer, film=found.film)):
+        if found != (said if said.media else replace(said, transfer=found.transfer, media=found.media)):
             yield Fault(Layout.VIDEOS, f"{name}: the store has {found}, the table says {said}")
         built.advance("features")
 

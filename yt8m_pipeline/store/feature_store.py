@@ -18,7 +18,7 @@ import numpy as np
 
 from yt8m_pipeline import files
 from yt8m_pipeline.accounting.reasons import DropReason, VideoRejected
-from yt8m_pipeline.data_model import Film, Float64Array, StoredEntry
+from yt8m_pipeline.data_model import Float64Array, MediaFile, StoredEntry
 from yt8m_pipeline.errors import CONTINUED, DataError
 from yt8m_pipeline.parsing import parse_json
 from yt8m_pipeline.store.failures import Failure, Source, open_failure
@@ -124,7 +124,7 @@ class FeatureStore:
         decoded_fraction: float,
         rate: Fraction,
         transfer: str = "",
-        film: Film | None = None,
+        media: MediaFile | None = None,
     ) -> IndexedFile:
         """Stores a video's features, whole or not at all. The same arguments make the same bytes.
 
@@ -137,7 +137,7 @@ class FeatureStore:
             decoded_fraction: The share of the video's grid times whose frame is sound.
             rate: The number of grid times per second.
             transfer: The transfer function of a video of high dynamic range: "PQ" or "HLG".
-            film: What the video's file is, as far as it is known.
+            media: What the video's file is, as far as it is known.
 
         Returns:
             What the index may say of the file.
@@ -152,7 +152,7 @@ class FeatureStore:
         origin = (source.uri, source.size, source.modified)
         sha256, deviation_seconds = digest(video), largest_deviation_seconds(video.pts_seconds, rate)
         told = Header(video.video_id, self.space, *origin, sha256, decoded_fraction, deviation_seconds, transfer)
-        header = replace(told, film=film)
+        header = replace(told, media=media)
         state = files.write_bytes(self.path(video.video_id), seal_video(video, header))
         if files.is_local(self.root):
             files.delete(self.failure_path(video.video_id))

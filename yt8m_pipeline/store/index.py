@@ -12,7 +12,7 @@ from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 from yt8m_pipeline import files
-from yt8m_pipeline.data_model import Film, StoredEntry
+from yt8m_pipeline.data_model import MediaFile, StoredEntry
 from yt8m_pipeline.errors import DataError
 from yt8m_pipeline.files import FileState
 from yt8m_pipeline.store.failures import Source
@@ -60,15 +60,15 @@ def write_index(uri: str, space: str, known: Mapping[str, IndexedFile]) -> None:
 
 
 def _values(entry: StoredEntry) -> Iterator[tuple[object, ...]]:
-    """The values of an entry and of its film, without what it lacks: version 0.1.0 knows of no transfer and no film."""
-    *values, transfer, film = astuple(entry)
+    """The values of an entry and of its file, without what is lacking: version 0.1.0 knows neither."""
+    *values, transfer, media = astuple(entry)
     yield (*values, transfer) if transfer else tuple(values)
-    if film:
-        yield film
+    if media:
+        yield media
 
 
 def _indexed(row: Any) -> tuple[str, IndexedFile]:
-    name, state, source, entry, *films = row
+    name, state, source, entry, *last = row
     stored = StoredEntry(*entry)
-    known = replace(stored, film=Film(*films[0])) if films else stored
+    known = replace(stored, media=MediaFile(*last[0])) if last else stored
     return name, IndexedFile(FileState(*state), Source(*source), known)

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from yt8m_pipeline import files
-from yt8m_pipeline.data_model import Film, StoredEntry
+from yt8m_pipeline.data_model import MediaFile, StoredEntry
 from yt8m_pipeline.errors import DataError
 from yt8m_pipeline.parsing import parse_json, parse_npz
 from yt8m_pipeline.store.features import VideoFeatures
@@ -55,7 +55,7 @@ class Header:
         deviation_seconds: The largest distance of a presentation time from its grid time.
         transfer: The transfer function of a video of high dynamic range, "PQ" or "HLG"; '' for others, whose headers
             have no such field, and for videos that were stored by version 0.1.0.
-        film: What the video's file is; None for videos that were stored by version 0.1.0, whose headers have no such
+        media: What the video's file is; None for videos that were stored by version 0.1.0, whose headers have no such
             field.
     """
 
@@ -68,11 +68,11 @@ class Header:
     decoded_fraction: float
     deviation_seconds: float
     transfer: str = ""
-    film: Film | None = None
+    media: MediaFile | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The fields by name."""
-        return {name: value for name, value in asdict(self).items() if value or name not in ("transfer", "film")}
+        return {name: value for name, value in asdict(self).items() if value or name not in ("transfer", "media")}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Header":
@@ -83,7 +83,7 @@ class Header:
             ValueError: if a value makes no sense.
         """
         header = known_fields(cls, values)
-        return replace(header, film=known_fields(Film, values["film"])) if header.film else header
+        return replace(header, media=known_fields(MediaFile, values["media"])) if header.media else header
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ def read_stored(uri: str) -> bytes:
 
 def brief(header: Header, video: VideoFeatures, magnitude: float) -> StoredEntry:
     """The entry that stands for a stored video in the index and in Beam."""
-    facts = (header.sha256, header.decoded_fraction, header.deviation_seconds, header.transfer, header.film)
+    facts = (header.sha256, header.decoded_fraction, header.deviation_seconds, header.transfer, header.media)
     return StoredEntry(len(video.features), magnitude, *facts)
 
 

@@ -12,7 +12,7 @@ from apache_beam.coders.coders import Coder
 from apache_beam.coders.row_coder import RowCoder
 from apache_beam.coders.typecoders import registry
 
-from yt8m_pipeline.data_model import Film, Partition, StoredEntry, StoredVideo, Video
+from yt8m_pipeline.data_model import MediaFile, Partition, StoredEntry, StoredVideo, Video
 
 VideoRowCells: TypeAlias = tuple[str, str, str, Sequence[str], str, str, float | None, Sequence[str], bool, int | None]
 """The values of a `VideoRow`."""
@@ -34,7 +34,7 @@ class VideoRow(NamedTuple):
 
 
 class StoredVideoRow(NamedTuple):
-    """A `StoredVideo`, flat: the values of its video, of its entry, and of its film, or nulls where it is unknown."""
+    """A `StoredVideo`, flat: the values of its video, of its entry, and of its file, or nulls where it is unknown."""
 
     video_id: str
     uri: str
@@ -62,7 +62,7 @@ class StoredVideoRow(NamedTuple):
     decoded_packets: int | None
 
 
-NO_FILM = (None,) * len(fields(Film))
+NO_MEDIA = (None,) * len(fields(MediaFile))
 
 VIDEO_ROW, STORED_VIDEO_ROW = (RowCoder.from_type_hint(row, registry) for row in (VideoRow, StoredVideoRow))
 
@@ -93,16 +93,16 @@ class StoredVideoCoder(Coder):
             entry.decoded_fraction,
             entry.deviation_seconds,
             entry.transfer,
-            *(astuple(entry.film) if entry.film else NO_FILM),
+            *(astuple(entry.media) if entry.media else NO_MEDIA),
         )
         return bytes(STORED_VIDEO_ROW.encode(row))
 
     def decode(self, encoded: bytes) -> StoredVideo:
         row = STORED_VIDEO_ROW.decode(encoded)
         values = row[len(VideoRow._fields) :]
-        entry, film = values[: -len(NO_FILM)], values[-len(NO_FILM) :]
-        films = (Film(*film),) if film != NO_FILM else ()
-        return StoredVideo(_video(row), StoredEntry(*entry, *films))
+        entry, media = values[: -len(NO_MEDIA)], values[-len(NO_MEDIA) :]
+        last = (MediaFile(*media),) if media != NO_MEDIA else ()
+        return StoredVideo(_video(row), StoredEntry(*entry, *last))
 
     def is_deterministic(self) -> bool:
         return True

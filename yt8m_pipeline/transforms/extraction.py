@@ -122,7 +122,7 @@ class ExtractVideo(NotingDoFn):
             observe(Stage.DECODE, watch.decode_seconds)
             observe(Stage.EXTRACT, watch.network_seconds)
         decoded = extracted.decoded
-        facts = (decoded.decoded_fraction, self._decoding.rate, extracted.transfer, decoded.film)
+        facts = (decoded.decoded_fraction, self._decoding.rate, extracted.transfer, decoded.media)
         stored = self._store.write(extracted.features, source, *facts)
         keep_strip(self._store.root, video.video_id, source, extracted.strip)
         return stored

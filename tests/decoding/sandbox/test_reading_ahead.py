@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yt8m_pipeline.accounting.reasons import DropReason, VideoRejected
-from yt8m_pipeline.data_model import Film
+from yt8m_pipeline.data_model import MediaFile
 from yt8m_pipeline.decoding.facts import Decoded, SampledFrame
 from yt8m_pipeline.decoding.sandbox.reading_ahead import read_ahead
 
 Frames = Generator[SampledFrame, None, Decoded]
 
-SALVAGED = Decoded(0.75, Film("avi", "mjpeg", 7, 4, 1, 25.0, 9, 9))
+SALVAGED = Decoded(0.75, MediaFile("avi", "mjpeg", 7, 4, 1, 25.0, 9, 9))
 
 CRASHED = VideoRejected(DropReason.DECODER_CRASHED, "the decoder ended")
 

@@ -567,16 +567,16 @@ def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
         yield answering
 
 
-FILM = {
+MEDIA = {
     **{"container": "avi", "codec": "mjpeg", "file_bytes": 7, "width": 48, "height": 48, "frame_rate": 25.0},
     **{"packets": 1, "decoded_packets": 1},
 }
 A_FRAME = "Answer(FRAME, 0, 0.0, BLACK, 48, 48).send(parent)"
-FALSE_FILMS = [
+FALSE_MEDIA = [
     b"{}",
     b"[" * 1024,
     *(
-        json.dumps({**FILM, **change}).encode()
+        json.dumps({**MEDIA, **change}).encode()
         for change in (
             {"codec": "\x1b[2J"},
             {"codec": "x" * 101},
@@ -589,18 +589,18 @@ FALSE_FILMS = [
         )
     ),
 ]
-"""What a child may say of a file that cannot be: all but the film of the last test."""
+"""What a child may say of a file, and what no file can be."""
 
 
 class TestHostileAnswers:
-    def test_a_film_that_can_be_is_taken_and_after_a_false_one_the_child_is_another(
+    def test_a_media_file_that_can_be_is_taken_and_after_a_false_one_the_child_is_another(
         self, hostile: Callable[[str], Sandbox], video: str
     ) -> None:
         idle = "Answer(IDLE, value=1.0, payload={!r}).send(parent)"
         before = children()
         rejection(hostile(f"{A_FRAME}, {idle.format(b'')}"), video)
         assert children() == before
-        assert decoded_fraction(hostile(f"{A_FRAME}, {idle.format(json.dumps(FILM).encode())}"), video) == 1.0
+        assert decoded_fraction(hostile(f"{A_FRAME}, {idle.format(json.dumps(MEDIA).encode())}"), video) == 1.0
 
     @pytest.mark.parametrize(
         "answers",
@@ -622,7 +622,7 @@ class TestHostileAnswers:
             "Answer(IDLE, value=1.0).send(parent)",
             "Answer(FRAME, 0, 0.0, BLACK, 48, 48).send(parent), Answer(IDLE).send(parent)",
             "Answer(FRAME, 0, 0.0, BLACK, 48, 48).send(parent), Answer(IDLE, value=1.5).send(parent)",
-            *(f"{A_FRAME}, Answer(IDLE, value=1.0, payload={film!r}).send(parent)" for film in FALSE_FILMS),
+            *(f"{A_FRAME}, Answer(IDLE, value=1.0, payload={media!r}).send(parent)" for media in FALSE_MEDIA),
             "Answer(READ, 99).send(parent)",
             "Answer(REJECTED, payload=b'because\\n').send(parent)",
             "Answer(REJECTED, value=-1.0, payload=b'damaged\\n').send(parent)",

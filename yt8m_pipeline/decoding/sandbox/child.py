@@ -145,8 +145,8 @@ def _work(parent: socket.socket, task: bytes, file: BinaryIO, decoding: Decoding
     try:
         if task == DECODE:
             decoded = _send_frames(parent, decode_frames(file, decoding, size))
-            film = json.dumps(asdict(decoded.film)).encode()
-            Answer(IDLE, value=decoded.decoded_fraction, payload=film).send(parent)
+            media = json.dumps(asdict(decoded.media)).encode()
+            Answer(IDLE, value=decoded.decoded_fraction, payload=media).send(parent)
         else:
             facts = probe(file, decoding, frames=task == PROBE_FRAMES)
             Answer(FACTS, payload=json.dumps(facts.to_json()).encode()).send(parent)

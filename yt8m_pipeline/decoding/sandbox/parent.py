@@ -36,7 +36,7 @@ from pydantic import TypeAdapter
 from yt8m_pipeline import files
 from yt8m_pipeline.accounting.reasons import DropReason, VideoRejected
 from yt8m_pipeline.config import Decoding
-from yt8m_pipeline.data_model import Film
+from yt8m_pipeline.data_model import MediaFile
 from yt8m_pipeline.decoding.facts import TRANSFERS, Decoded, SampledFrame, VideoFacts
 from yt8m_pipeline.decoding.frame_times import Grid
 from yt8m_pipeline.decoding.sandbox.confinement import Protection
@@ -109,8 +109,8 @@ UNEXPECTED_EXCEPTION = 1
 TRACEBACK, OUT_OF_MEMORY = re.compile(r"Traceback \(most recent call last\)"), re.compile(r"([\w.]+\.)?MemoryError\b")
 """Python's last lines begin so, and end so where memory was wanting."""
 
-FILM = TypeAdapter(Film)
-"""What a child says of the file of a video is checked against the types of `Film`."""
+MEDIA = TypeAdapter(MediaFile)
+"""What a child says of the file of a video is checked against the types of `MediaFile`."""
 
 logger = logging.getLogger(__name__)
 
@@ -314,7 +314,7 @@ class _Child:
 
     def _decoded(self, answer: Answer) -> Decoded:
         with self._watching():
-            decoded = Decoded(answer.value, FILM.validate_json(bytes(answer.payload), strict=True, extra="forbid"))
+            decoded = Decoded(answer.value, MEDIA.validate_json(bytes(answer.payload), strict=True, extra="forbid"))
         self._video = None
         return decoded
 

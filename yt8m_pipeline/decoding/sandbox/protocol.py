@@ -33,7 +33,7 @@ MAX_REJECTION_BYTES = 4096
 """The reason and detail of a rejection have at most this many bytes."""
 
 MAX_IDLE_BYTES = 1024
-"""The names of all protections together, or a film as JSON, have at most this many bytes."""
+"""The names of all protections together, or a media file as JSON, have at most this many bytes."""
 
 MAX_FACTS_BYTES = 16 * MIB
 """The facts of a video as JSON have at most this many bytes: 360 frames take 60 kB."""
@@ -47,7 +47,7 @@ class Answer(NamedTuple):
         number: The k of a FRAME; the number of the block to READ.
         value: The decoded fraction of IDLE and REJECTED (NaN: not known); the pts of a FRAME, in seconds.
         payload: The frame's RGB bytes; the facts as JSON; the rejection's reason and detail; of the first IDLE, the
-            protections that the system does not offer, one a line, and of one after FRAMEs, the film as JSON.
+            protections that the system does not offer, one a line, and of one after FRAMEs, the media file as JSON.
         height: The height of a FRAME, in pixels.
         width: The width of a FRAME, in pixels.
         transfer: The transfer function of a FRAME of high dynamic range: PQ or HLG.
