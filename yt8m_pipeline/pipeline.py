@@ -53,7 +53,7 @@ from yt8m_pipeline.transforms.exporting import (
 )
 from yt8m_pipeline.transforms.extraction import ExtractFeatures
 from yt8m_pipeline.transforms.ledger import Ledger, Outputs
-from yt8m_pipeline.transforms.lookup import FindInStore, RecallVideos, WarnOfHighDynamicRange
+from yt8m_pipeline.transforms.lookup import FindInStore, RecallTransfers, RecallVideos, WarnOfHighDynamicRange
 from yt8m_pipeline.transforms.new_videos import (
     CheckExtraction,
     CopyVocabulary,
@@ -267,7 +267,9 @@ def extract_features(videos: PCollection[Video], plan: BuildPlan, ledger: Ledger
     recalled = others | RecallVideos(plan.layout, plan.config.decoding, plan.anew)
     wanted = (ours, recalled.unlisted) | "Wanted" >> beam.Flatten()  # Video
     stored = find_or_extract(wanted, plan, ledger)  # StoredVideo
-    return (stored, ledger.keep(recalled.outputs)) | "Stored" >> beam.Flatten()
+    listed = ledger.keep(recalled.outputs)  # StoredVideo
+    listed = listed | RecallTransfers(plan.store) if plan.anew else listed
+    return (stored, listed) | "Stored" >> beam.Flatten()
 
 
 def find_or_extract(

@@ -37,6 +37,7 @@ from yt8m_pipeline.transforms.lookup import (
     CHANGED,
     LACKING,
     LookUp,
+    RecallTransfers,
     WarnOfHighDynamicRange,
     changed_warning,
     high_dynamic_range_warning,
@@ -288,12 +289,23 @@ class TestRefreshing:
         assert changed_warning([]) == []
 
 
+def absent(stored: StoredVideo) -> StoredVideo:
+    return replace(stored, video=replace(stored.video, video_id="absent"))
+
+
 class TestHighDynamicRange:
     def test_it_is_known_of_fresh_and_of_stored_videos(self, store: FeatureStore, video: Video) -> None:
         (fresh,) = outputs(extraction_by(Network(1.0, 1.0, "PQ"), store, STRICT), [video])[KEPT]
         (stored,) = look_up(store, video, STRICT, Retry.ALL)[KEPT]
         assert fresh == stored
         assert stored.entry.transfer == "PQ"
+
+    def test_it_is_recalled_of_the_videos_of_partitions_that_stay(self, store: FeatureStore, video: Video) -> None:
+        outputs(extraction_by(Network(1.0, 1.0, "PQ"), store, STRICT), [video])
+        (stored,) = look_up(store, video, STRICT, Retry.ALL)[KEPT]
+        recalled = [replace(one, entry=replace(stored.entry, transfer="")) for one in (stored, absent(stored))]
+        told = run(lambda videos: videos | RecallTransfers(store), videos=recalled)
+        assert {one.video.video_id: one.entry.transfer for one in told} == {video.video_id: "PQ", "absent": ""}
 
     @pytest.mark.parametrize("bright", ["", "ca"])
     def test_one_warning_counts_the_videos_and_names_the_first(self, bright: str) -> None:

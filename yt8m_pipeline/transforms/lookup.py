@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -182,11 +182,7 @@ def changed_warning(video_ids: Sequence[str]) -> list[str]:
 
 @dataclass
 class WarnOfHighDynamicRange(beam.PTransform[PCollection[StoredVideo], PCollection[str]]):
-    """PCollection[StoredVideo] → one warning for all videos of high dynamic range; none where there is none.
-
-    Videos that were stored by version 0.1.0, and those of partitions that stay as they are, tell nothing and do not
-    count.
-    """
+    """PCollection[StoredVideo] → one warning for all videos of high dynamic range; none where there is none."""
 
     def expand(self, stored: PCollection[StoredVideo]) -> PCollection[str]:
         ids = stored | "high dynamic range" >> FlatMap(_id_of_high_dynamic_range)
@@ -203,8 +199,39 @@ def high_dynamic_range_warning(video_ids: Sequence[str]) -> list[str]:
         return []
     return [
         f"videos of high dynamic range (PQ or HLG), whose frames are not tone-mapped and look dull: {len(video_ids)}, "
-        f"first {min(video_ids)}; `yt8m probe` names the transfer function"
+        f"first {min(video_ids)}; `yt8m probe` names the transfer function, also of videos that version 0.1.0 has "
+        "stored, which do not count here"
     ]
+
+
+@dataclass
+class RecallTransfers(beam.PTransform[PCollection[StoredVideo], PCollection[StoredVideo]]):
+    """PCollection[StoredVideo] → the same, with the transfer functions that the store's indices tell.
+
+    The table of a finished dataset does not tell them. A video that the store lacks stays as it is.
+
+    Attributes:
+        store: Where the features are.
+    """
+
+    store: FeatureStore
+
+    def expand(self, recalled: PCollection[StoredVideo]) -> PCollection[StoredVideo]:
+        shelves = recalled | "shelf" >> Map(_stored_with_shelf) | beam.GroupByKey()
+        return shelves | "transfer functions" >> FlatMap(_with_transfers, self.store)
+
+
+def _stored_with_shelf(stored: StoredVideo) -> tuple[str, StoredVideo]:
+    return place(stored.video.video_id)[0], stored
+
+
+def _with_transfers(group: tuple[str, Iterable[StoredVideo]], store: FeatureStore) -> Iterator[StoredVideo]:
+    name, recalled = group
+    shelf = store.shelf(name)
+    for stored in recalled:
+        found = shelf.find(stored.video.video_id)
+        transfer = found.entry.transfer if isinstance(found, IndexedFile) else ""
+        yield replace(stored, entry=replace(stored.entry, transfer=transfer))
 
 
 class _Recall(NotingDoFn):
