@@ -94,6 +94,19 @@ def test_an_imported_pca_that_does_not_whiten_is_named() -> None:
         )
         (warning,) = found.warnings()
         assert f"on 3,000 train frames the mean squares of its coefficients are {found.minimum:.3g} to" in warning
+    scale = np.sqrt(np.median(pca.eigenvalues))
+    typical = Pca(pca.mean, np.full(20, scale**2), pca.eigenvectors, np.nan, 0.0)
+    displaced = Pca(
+        pca.mean + 9 * pca.eigenvectors[0] * np.sqrt(pca.eigenvalues[0]),
+        pca.eigenvalues,
+        pca.eigenvectors,
+        np.nan,
+        pca.epsilon,
+    )
+    for other in (typical, displaced):
+        found = Suitability.of([other.transform(features)])
+        assert found.median == pytest.approx(1, rel=0.2)
+        assert len(found.warnings()) == 1
     shifted = Suitability.of([pca.transform(features + np.float32(1))])
     assert shifted.mean == pytest.approx(pca.transform(features + np.float32(1)).mean(dtype=np.float64))
 

@@ -24,7 +24,9 @@ from .clips import encode, encode_streams, number_of, with_packets
 TICK = Fraction(1, 25)
 SIZE = 48
 TS_PACKET = 188
+ASF_PACKET = 3200
 STRICT, SALVAGE = Decoding(), Decoding(damage="salvage")
+SALVAGE_ALL = Decoding(damage="salvage", frames_per_second=25.0)
 
 
 def sampled(video: bytes, decoding: Decoding = STRICT) -> list[SampledFrame]:
@@ -69,6 +71,32 @@ class TestHeaders:
         assert (facts.is_mirrored, facts.rotation_degrees) == (False, 0)
         assert facts.ignored == ("a display matrix that maps the picture to no area",)
         assert facts_of(video).ignored == ()
+
+    @pytest.mark.parametrize("scale", [0, 2**32 - 1])
+    def test_a_time_scale_of_the_file_that_makes_no_sense_is_ignored_and_told(self, scale: int) -> None:
+        """No time of a frame is in units of `mvhd` (ISO/IEC 14496-12 §8.2.2)."""
+        video = in_mp4()
+        place = video.index(b"mvhd") + 16
+        broken = video[:place] + pack(">I", scale) + video[place + 4 :]
+        assert numbers(broken) == numbers(video) == [0, 25, 50]
+        (told,) = facts_of(broken).ignored
+        assert told.startswith("Invalid mvhd time scale")
+
+    def test_a_negative_frame_rate_is_ignored_and_told(self) -> None:
+        video = encode(range(75), container="flv", options={"g": "25"}, time_base=TICK)
+        place = video.index(b"framerate") + len(b"framerate") + 1
+        broken = video[:place] + pack(">d", -5.0) + video[place + 8 :]
+        assert numbers(broken) == [0, 25, 50]
+        facts = facts_of(broken)
+        assert (facts.frame_rate, facts.ignored) == (None, ("a negative frame rate",))
+
+    def test_pixels_of_no_sensible_shape_are_ignored_and_told(self) -> None:
+        def wide(stream: VideoStream) -> None:
+            stream.codec_context.sample_aspect_ratio = Fraction(40)
+
+        video = encode(range(75), time_base=TICK, prepare=wide)
+        assert facts_of(video).ignored == ("pixels of 40:1",)
+        assert {frame.aspect for frame in sampled(video)} == {4 / 3}
 
     @pytest.mark.parametrize("offset", [2**40, 2**50, 2**62, 2**63 - 1])
     def test_an_offset_beyond_the_end_is_the_videos_fault_on_every_file_system(
@@ -231,6 +259,47 @@ class TestOpening:
         file[head : head + 11] = bytes(11)
         refused = rejection(bytes(file), Decoding(frames_per_second=25.0))
         assert (refused.reason, "the file has a hole" in refused.detail) == (DropReason.DAMAGED, True)
+
+
+def spans(video: bytes) -> list[tuple[int, int]]:
+    """Where each packet begins, and how long it is."""
+    with av.open(io.BytesIO(video), "r") as container:
+        return [(packet.pos or 0, packet.size) for packet in container.demux(video=0) if packet.size]
+
+
+class TestSilentLosses:
+    """FFmpeg goes on behind bytes that it cannot read, and often says nothing."""
+
+    @pytest.mark.parametrize(("codec", "lost"), [("mpeg4", 30), ("mpeg4", 47), ("libx264", 30)])
+    def test_a_packet_of_an_avi_that_only_the_index_has_is_lost(self, codec: str, lost: int) -> None:
+        """Without the index, all frames after it would be one too early."""
+        video = bytearray(encode(range(100), container="avi", codec=codec, options={"g": "12"}, time_base=TICK))
+        place, _ = spans(bytes(video))[lost]
+        video[place - 8 : place] = bytes(8)
+        refused = rejection(bytes(video))
+        assert (refused.reason, "its index has 1 more before" in refused.detail) == (DropReason.DAMAGED, True)
+        if codec == "mpeg4":  # FFmpeg gives H.264 in AVI no pts, and which frames a loss has cost is not known
+            facts = facts_of(bytes(video), SALVAGE_ALL)
+            assert facts.decoded_fraction is not None and 0.8 < facts.decoded_fraction < 1
+            found = numbers(bytes(video), SALVAGE_ALL)
+            assert (found[:lost], found[60:]) == (list(range(lost)), list(range(60, 100)))
+
+    @pytest.mark.parametrize("lost", [10, 30])
+    def test_an_flv_that_is_not_read_to_its_end_is_damaged(self, lost: int) -> None:
+        video = encode(range(100), container="flv", options={"g": "12"}, time_base=TICK, noise=40)
+        place, _ = spans(video)[lost]
+        broken = video[:place] + b"\xff" + video[place:]
+        refused = rejection(broken)
+        assert (refused.reason, f"there is no tag at {place}" in refused.detail) == (DropReason.DAMAGED, True)
+        facts = facts_of(broken, SALVAGE_ALL)
+        assert facts.decoded_fraction is not None and facts.decoded_fraction < (lost + 5) / 100
+
+    def test_a_lost_rest_of_a_picture_in_an_asf_is_damage(self) -> None:
+        options = {"g": "12", "qscale": "3"}
+        video = encode(range(100), container="asf", codec="wmv2", options=options, time_base=TICK, noise=90, scale=4)
+        place = spans(video)[0][0] + 20 * ASF_PACKET
+        broken = video[:place] + bytes(64) + video[place + 64 :]
+        assert rejection(broken).reason is DropReason.DAMAGED
 
 
 def muxed_as(container: str, codec: str, muxer: dict[str, str] | None = None) -> bytes:

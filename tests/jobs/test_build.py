@@ -8,6 +8,7 @@ import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from google.api_core.exceptions import Forbidden
 
 from tests.conftest import Workshop, published_bytes, yt8m
 from yt8m_pipeline import DataError, build, export, load_config, rebuild_split
@@ -30,6 +31,18 @@ def dry_run(*_: Any) -> LookedAt:
 
 def refuse(*_: Any) -> None:
     raise RuntimeError("the job was refused: quota")
+
+
+def forbid(*_: Any) -> None:
+    raise Forbidden("the job was refused: permission")  # type: ignore[no-untyped-call]
+
+
+def fail(*_: Any) -> None:
+    raise ValueError("an option is missing")
+
+
+def interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
 
 
 @pytest.fixture
@@ -67,16 +80,23 @@ def test_what_nothing_uses_is_in_the_manifest(misunderstood: Path) -> None:
     assert [text for text in warnings if text.startswith(UNUSED_SPLIT)]
 
 
-@pytest.mark.parametrize(("run", "what"), [(dry_run, "has not done the work"), (refuse, "The engine stopped")])
 def test_a_finished_dataset_stays_complete_where_the_engine_does_not_build(
-    copied: Path, monkeypatch: pytest.MonkeyPatch, run: Any, what: str
+    copied: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = published_bytes(copied / "dataset")
-    monkeypatch.setattr(beam.Pipeline, "run", run)
     config = load_config(copied / "config.yaml", ["video_sampling.salt=another"])
-    with pytest.raises(DataError, match=what):
-        build(config)
-    assert published_bytes(copied / "dataset") == before
+    outcomes: list[tuple[Any, type[BaseException], str]] = [
+        (dry_run, DataError, "has not done the work"),
+        (refuse, DataError, "The engine stopped"),
+        (forbid, DataError, "The engine stopped"),
+        (fail, ValueError, "an option is missing"),
+        (interrupt, KeyboardInterrupt, "^$"),
+    ]
+    for run, kind, what in outcomes:
+        monkeypatch.setattr(beam.Pipeline, "run", run)
+        with pytest.raises(kind, match=what):
+            build(config)
+        assert published_bytes(copied / "dataset") == before
 
 
 @pytest.mark.parametrize(("run", "what"), [(dry_run, "has not done the work"), (refuse, "The engine stopped")])

@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.command_line import four_parts, run
+from yt8m_pipeline.compression.histogram import Histogram
 from yt8m_pipeline.compression.pca import Pca
 from yt8m_pipeline.compression.quantization import Quantizer
+from yt8m_pipeline.compression.whiteness import Whitening
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.manifest import Manifest, mark_complete
@@ -23,6 +25,7 @@ from yt8m_pipeline.dataset.steps import file_entry
 from yt8m_pipeline.dataset.tfrecord import read_records, write_record
 from yt8m_pipeline.dataset.verify import verify
 from yt8m_pipeline.jobs.deep_verify import deep_verify
+from yt8m_pipeline.store.feature_store import FeatureStore
 
 
 class Forged:
@@ -73,6 +76,12 @@ FACTS = [
     ("pca", "frames"),
     ("pca", "dimensions"),
     ("pca", "explained_variance_ratio"),
+    ("pca", "epsilon"),
+    ("pca", "whitening", "mean"),
+    ("pca", "whitening", "components_below_epsilon"),
+    ("sampling", "policy"),
+    ("lacking_entities", "validate"),
+    ("shards", 0, "frames"),
     ("quantizer", "levels"),
     ("quantizer", "method"),
     ("quantizer", "feature_name"),
@@ -163,6 +172,25 @@ def test_a_codebook_that_is_not_the_optimum_is_found(forged: Forged) -> None:
     worse.save(path)
     forged.values["quantizer"]["fingerprint"] = worse.fingerprint
     assert any("its levels are not the optimum" in fault for fault in forged.faults())
+
+
+def test_the_optimum_of_coefficients_of_a_small_scale_is_the_optimum(forged: Forged) -> None:
+    """A large epsilon makes them small. A histogram for a variance of 1 would have a coarse optimum."""
+    pca = replace(open_pca(str(forged.root)), epsilon=1e6)
+    pca.save(forged.layout.path(Layout.PCA))
+    store = FeatureStore(str(forged.store), Manifest.of(forged.layout).feature_space.fingerprint)
+    rows = pq.read_table(forged.root / Layout.VIDEOS, filters=[("partition", "=", "train")]).to_pylist()
+    coefficients = [pca.transform(store.read(row["video_id"]).features) for row in rows]
+    exponents = pca.scale_exponents("shared")
+    quantizer = Quantizer.fit(Histogram.from_blocks(coefficients, 1, exponents), 256)
+    quantizer.save(forged.layout.path(Layout.QUANTIZER))
+    facts = {"fingerprint": pca.fingerprint, "epsilon": pca.epsilon, "whitening": Whitening.of(pca).facts()}
+    forged.values["pca"] |= facts
+    forged.values["quantizer"] |= {"fingerprint": quantizer.fingerprint, "levels": quantizer.length}
+    faults = forged.faults(every_shard=False)
+    assert exponents[0] < -5
+    assert faults  # the shards have the codes of the other codebook
+    assert not any("quantizer" in fault for fault in faults)
 
 
 def test_a_shard_of_other_codes_is_found(forged: Forged) -> None:

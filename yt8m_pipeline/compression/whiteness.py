@@ -18,6 +18,10 @@ WHITE_MEAN_SQUARES = (0.25, 4.0)
 videos than those that the PCA was fitted on move it by tens of per cent; a projection without whitening, a transposed
 matrix or features of another scale move it by orders of magnitude."""
 
+EXTREME_MEAN_SQUARES = (1 / 16, 16.0)
+"""The range of all mean squares. The median may be 1 by chance where nothing is whitened, since the variances of
+features fall over several powers of ten; and a wrong mean moves the leading components alone."""
+
 FRAMES_PER_LEVEL = 100
 """The least train frames per level for a codebook per dimension. With 27 (6,912 frames and 256 levels) its error on
 held-out frames was 9 times that of a shared one, with 780 they were equal."""
@@ -131,7 +135,8 @@ class Suitability:
     def warnings(self) -> list[str]:
         """What a manifest should warn of."""
         low, high = WHITE_MEAN_SQUARES
-        if low <= self.median <= high:
+        least, most = EXTREME_MEAN_SQUARES
+        if low <= self.median <= high and least <= self.minimum and self.maximum <= most:
             return []
         return [
             f"the imported PCA does not whiten these features: on {self.frames:,} train frames the mean squares of its "

@@ -80,14 +80,30 @@ HARMLESS_MESSAGES = frozenset({"mmco: unref short failure"})
 """These errors of decoders cost no pixel: an H.264 stream that begins at a recovery point releases pictures that it
 never had."""
 
-LOSSES = ("concealing ", "Failed to parse header of NALU", "Skipping invalid undecodable NALU")
+LOSSES = (
+    *("concealing ", "Failed to parse header of NALU", "Skipping invalid undecodable NALU"),
+    "freeing incomplete packet",
+)
 """Messages that begin so report a loss, although FFmpeg logs them as mere information: it made up a part of a picture,
-or left a whole one out."""
+or left a whole one out; or ASF data packets that hold the rest of a picture are lost."""
+
+NONSENSE = ("Invalid mvhd time scale",)
+"""Errors that begin so are of a number in the header that FFmpeg ignores, and that no frame depends on."""
+
+FLV_TAG = Struct(">B3s7x")
+"""The head of an FLV tag is its kind and the length of its data, times and the number of a stream; after the data comes
+the length of the tag in four bytes (Adobe Flash Video File Format Specification 10.1 §E.4.1)."""
+
+FLV_KINDS = frozenset({8, 9, 18})
+"""The kinds of FLV tags, in the five lowest bits: sound, video and data."""
+
+AVI_CHUNK_BYTES = 8
+"""The index of an AVI tells where the head of a chunk is, which has so many bytes (AVI RIFF File Reference)."""
 
 
 def _is_error(line: tuple[int, str, str]) -> bool:
     level, _, text = line
-    return level <= av.logging.ERROR or text.startswith(LOSSES)
+    return (level <= av.logging.ERROR and not text.startswith(NONSENSE)) or text.startswith(LOSSES)
 
 
 HIGHEST_RATE = 1000
@@ -142,6 +158,12 @@ class OpenedVideo:
         return told if told and 1 / WIDEST_PIXEL <= told <= WIDEST_PIXEL else Fraction(1)
 
     @property
+    def rate(self) -> Fraction | None:
+        """The number of frames per second that the header tells; None where it tells none, or a negative one."""
+        told = self.stream.guessed_rate
+        return told if told and told > 0 else None
+
+    @property
     def is_joinable(self) -> bool:
         """Whether the file may have been cut out of others, or joined."""
         return self.container.format.name in JOINABLE
@@ -179,10 +201,13 @@ class OpenedVideo:
         if self.ending.is_cut_off():
             what = "the file ends before the packets that its index or size promises"
             return VideoRejected(DropReason.TRUNCATED, what)
-        complaint = self.ending.complaint(self.container.format.name)
+        complaint = self.ending.complaint(self.container.format.name) or self._unread_tags()
         if complaint and times < self.times_from_header:
             return VideoRejected(DropReason.DAMAGED, f"the file cannot be read to its end: {complaint}")
         return None
+
+    def _unread_tags(self) -> str | None:
+        return self.ending.unread_tags() if self.container.format.name == "flv" else None
 
     def damage(self) -> VideoRejected | None:
         """What the decoder has complained of since the last call. FFmpeg conceals damage, and only its log tells."""
@@ -214,8 +239,13 @@ class OpenedVideo:
         after opening the file.
         """
         with suppress(IndexError):
-            packets = (packet for packet in self.container.demux(self.stream) if packet.size)
-            for packet in in_one_timeline(packets, self.tick) if self.is_joinable else packets:
+            packets: Iterator[VideoPacket] = (one for one in self.container.demux(self.stream) if one.size)
+            if self.is_joinable:
+                packets = in_one_timeline(packets, self.tick)
+            if self.container.format.name == "avi":
+                packets = self._in_the_time_of_the_index(packets)
+            for packet in packets:
+                self.ending.last = packet.pos
                 if has_side_data(packet, "encryption_info"):
                     raise VideoRejected(DropReason.ENCRYPTED, f"the packet with pts {packet.pts} is encrypted")
                 self.work.read += 1
@@ -225,6 +255,24 @@ class OpenedVideo:
         """Gives the decoder a packet, and returns the frames that it puts out."""
         self.work.decoded += 1
         return self.decoder.decode(packet)
+
+    def _in_the_time_of_the_index(self, packets: Iterator[VideoPacket]) -> Iterator[VideoPacket]:
+        """Yields the packets of an AVI, whose times are those of its index.
+
+        An AVI has no times: FFmpeg counts the packets that it finds, and does not say that it found none where the head
+        of a chunk is destroyed. The index counts them all, if there is one, and says which are keyframes.
+        """
+        entries, lost = {entry.pos + AVI_CHUNK_BYTES: entry for entry in self.stream.index_entries}, 0
+        for packet in packets:
+            entry = entries.get(packet.pos or 0)
+            if entry and packet.dts is not None and entry.timestamp > packet.dts + lost:
+                more, lost = entry.timestamp - packet.dts - lost, entry.timestamp - packet.dts
+                self.ending.complain(self.container.format.name, f"its index has {more} more before {packet.pos}")
+            if entry and lost and packet.dts is not None:
+                packet.dts += lost
+                packet.pts = None if packet.pts is None else packet.pts + lost
+                packet.is_keyframe = entry.is_keyframe
+            yield packet
 
     def drained(self) -> Iterator[VideoFrame]:
         """Yields the frames that the decoder still holds, and empties it so that decoding can begin anew."""
@@ -433,11 +481,17 @@ class Ending:
         file: The file's bytes.
         log: What FFmpeg has logged: level, component and text of each message, growing.
         demuxers: The whitelisted demuxers.
+
+    Attributes:
+        index: The index of the stream.
+        last: Where the last packet lies that was read.
+        doubtful_bytes: In so many first bytes the demuxer has met damage while it opened the file.
     """
 
     def __init__(self, file: BinaryIO, log: Log, demuxers: Sequence[str]) -> None:
         self._file, self._log, self._demuxers = file, log, demuxers
         self.index: IndexEntries | tuple[()] = ()
+        self.last: int | None = None
         self._said_at_opening = 0
         self._noticed: dict[str, int] = {}
         self._is_asked = True
@@ -467,6 +521,14 @@ class Ending:
         self._noticed[component] = len(self._log)
         said = (line[2].strip() for line in news if line[1] == component and _is_error(line))
         return next((text for text in said if text not in HARMLESS_MESSAGES), None)
+
+    def complain(self, component: str, text: str) -> None:
+        """Adds to what FFmpeg has logged what it has not."""
+        self._log.append((av.logging.ERROR, component, text))
+
+    def nonsense(self) -> list[str]:
+        """What FFmpeg has said of numbers in the header that it ignores."""
+        return [text.strip() for _, _, text in self._log if text.startswith(NONSENSE)]
 
     def is_cut_off(self) -> bool:
         """Whether the container says that there is more than what is there."""
@@ -501,6 +563,21 @@ class Ending:
                     return length >= 8 and kind in kinds
                 place += length
         return False
+
+    def unread_tags(self) -> str | None:
+        """Tells where the tags of an FLV that follow the last packet do not lead to the end of the file.
+
+        FFmpeg takes any byte for the head of a tag, and without a word skips as much as that says.
+        """
+        place, end = self.last, self._size()
+        with self._returning():
+            while place is not None and place + FLV_TAG.size <= end:
+                self._file.seek(place)
+                kind, length = FLV_TAG.unpack(self._file.read(FLV_TAG.size))
+                if kind & 31 not in FLV_KINDS:
+                    return f"there is no tag at {place}"
+                place += FLV_TAG.size + int.from_bytes(length) + 4
+        return None
 
     def _size(self) -> int:
         with self._returning():

@@ -7,8 +7,9 @@ from yt8m_pipeline.accounting.reasons import DropReason, VideoRejected
 from yt8m_pipeline.config import Decoding
 from yt8m_pipeline.places import Places
 
-MEASURING_REVISION = 1
-"""The number of the way in which durations are measured; it changes when the same file may get another duration."""
+MEASURING_REVISION = 2
+"""The number of the way in which durations are measured; it changes when the same file may get another duration.
+1: an AVI was shorter by the packets that only its index has."""
 
 
 def conditions(decoding: Decoding) -> dict[str, Any]:

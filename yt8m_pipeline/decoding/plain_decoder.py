@@ -29,7 +29,7 @@ def decode_plainly(video: OpenedVideo, account: Account) -> Iterator[tuple[int, 
 class _PlainDecoder:
     def __init__(self, video: OpenedVideo, account: Account) -> None:
         self._video, self._account = video, account
-        self._nominal_ticks = max(round(1 / ((video.stream.guessed_rate or NOMINAL_RATE) * video.tick)), 1)
+        self._nominal_ticks = max(round(1 / ((video.rate or NOMINAL_RATE) * video.tick)), 1)
         self._next_pts: int | None = None
         self._latest: int | None = None
         self._has_pts = False

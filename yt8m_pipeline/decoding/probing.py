@@ -186,6 +186,11 @@ def _ignored(video: OpenedVideo, display: Display) -> Iterator[str]:
         yield "a display matrix that maps the picture to no area"
     if (video.stream.duration or 0) < 0 or (video.container.duration or 0) < 0:
         yield "a negative duration"
+    if (video.stream.average_rate or 0) < 0:
+        yield "a negative frame rate"
+    if video.stream.sample_aspect_ratio not in (None, 0, video.pixel_aspect):
+        yield f"pixels of {_ratio(video.stream.sample_aspect_ratio, ':')}"
+    yield from video.ending.nonsense()
 
 
 def _header_duration(video: OpenedVideo) -> float | None:
@@ -194,4 +199,4 @@ def _header_duration(video: OpenedVideo) -> float | None:
 
 
 def _ratio(value: Fraction | None, sign: str) -> str | None:
-    return f"{value.numerator}{sign}{value.denominator}" if value else None
+    return f"{value.numerator}{sign}{value.denominator}" if value and value > 0 else None

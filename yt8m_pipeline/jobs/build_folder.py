@@ -15,7 +15,7 @@ from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.layout import LEVELS, Layout
 from yt8m_pipeline.dataset.manifest import Manifest, mark_complete
 from yt8m_pipeline.dataset.steps import FileEntry, is_intact
-from yt8m_pipeline.errors import DataError, PipelineError, UsageError
+from yt8m_pipeline.errors import DataError, UsageError
 from yt8m_pipeline.files import FileState
 from yt8m_pipeline.jobs.journal import Journal
 from yt8m_pipeline.jobs.object_lock import Held, held
@@ -151,14 +151,14 @@ def written(layout: Layout, anew: Partition | None) -> Iterator[None]:
             at a job, in a dry run, has done nothing.
     """
     begin(layout, anew)
-    before = files.state(layout.path(Layout.MANIFEST))
+    before, is_written = files.state(layout.path(Layout.MANIFEST)), False
     try:
         yield
         require_news(layout, Layout.MANIFEST, before)
-    except PipelineError:
-        if layout.is_owned:
+        is_written = True
+    finally:  # an engine may refuse a job by an error of its own, or the user stop it
+        if not is_written and layout.is_owned:
             withdraw(layout, anew)
-        raise
     finish(layout)
 
 

@@ -22,6 +22,7 @@ from yt8m_pipeline.compression.histogram import Histogram
 from yt8m_pipeline.compression.moments import Magnitudes, Moments
 from yt8m_pipeline.compression.pca import Pca
 from yt8m_pipeline.compression.quantization import Quantizer
+from yt8m_pipeline.compression.whiteness import Whitening
 from yt8m_pipeline.data_model import Float32Array, Partition, StoredVideo, Video
 from yt8m_pipeline.dataset.index import read_parquet, recorded_entry
 from yt8m_pipeline.dataset.layout import Layout, Shard
@@ -41,6 +42,7 @@ from yt8m_pipeline.dataset.verify import Fault, verify
 from yt8m_pipeline.dataset.vocabulary import vocabulary_rows
 from yt8m_pipeline.errors import DataError, UsageError
 from yt8m_pipeline.jobs.build_plan import build_key
+from yt8m_pipeline.selection.partitioning import lacking_entities
 from yt8m_pipeline.store.feature_store import DESCRIPTION, FeatureStore, describe, feature_space
 
 SHARE = 0.05
@@ -217,6 +219,13 @@ def _check_totals(built: Built) -> Iterator[Fault]:
     deviation = stated.get("sampling", {}).get("deviation_seconds")
     yield from _compare("sampling.deviation_seconds", deviation, everything.deviation_seconds())
     yield from _compare("labels", stated.get("labels"), policy)
+    decoding = built.manifest.config.get("decoding")
+    if "sampling" in stated and isinstance(decoding, Mapping):
+        yield from _compare("sampling.policy", stated["sampling"].get("policy"), decoding.get("sampling"))
+    if "lacking_entities" in stated:
+        labels = {(row["partition"], built.entity_ids[label]) for row in built.rows for label in row["labels"]}
+        lacking = lacking_entities(labels, built.entity_ids, built.manifest.published)
+        yield from _compare("lacking_entities", stated["lacking_entities"], lacking)
 
 
 def _total(built: Built, partition: Partition) -> PartitionSummary:
@@ -241,8 +250,12 @@ def _check_distortion(built: Built) -> Iterator[Fault]:
 def _check_pca(built: Built) -> Iterator[Fault]:
     """Checks the PCA's facts, that its rows are orthonormal, and, if it was fitted, that it is of the train frames."""
     pca, stated = built.pca, to_json(built.manifest.pca.facts)
-    found = {"components": pca.components, "dimensions": len(pca.mean), "fingerprint": pca.fingerprint}
-    yield from _compare("pca", {name: stated.get(name) for name in found}, found)
+    found: dict[str, Any] = {"components": pca.components, "dimensions": len(pca.mean), "epsilon": pca.epsilon}
+    found |= {"fingerprint": pca.fingerprint, "whitening": Whitening.of(pca).facts()}
+    told = {name: stated.get(name) for name in found}
+    if told["whitening"] is None:  # version 0.1.0 did not tell it
+        del told["whitening"], found["whitening"]
+    yield from _compare("pca", told, found)
     if stated["source"] != "fitted":
         return
     yield from _too_far("the rows of eigenvecs", "orthonormal", pca.eigenvectors @ pca.eigenvectors.T, 1.0)
@@ -291,13 +304,14 @@ def _check_codebook(built: Built) -> Iterator[Fault]:
     if not isinstance(levels, int):
         yield Fault(Layout.MANIFEST, f"config.quantizer.levels: {levels} is no number of levels")
         return
-    dimensions = 1 if quantizer.scope == "shared" else built.pca.components
+    exponents = built.pca.scale_exponents(quantizer.scope)
     blocks = built.coefficients(built.of(Partition.TRAIN), "quantizer")
-    best = Quantizer.fit(Histogram.from_blocks(blocks, dimensions), levels)
+    best = Quantizer.fit(Histogram.from_blocks(blocks, len(exponents), exponents), levels)
     if best.levels.shape != quantizer.levels.shape:
         yield Fault(Layout.QUANTIZER, f"the optimum has {best.length} levels, the codebook {quantizer.length}")
         return
-    distance = np.abs(best.levels - quantizer.levels).max() / (np.ptp(best.levels) or 1.0)
+    spread = np.ptp(best.levels, axis=-1, keepdims=True)
+    distance = (np.abs(best.levels - quantizer.levels) / np.where(spread, spread, 1.0)).max()
     if distance > LEVEL_TOLERANCE:
         yield Fault(Layout.QUANTIZER, f"its levels are not the optimum: off by {distance:.2g} of their spread")
 
@@ -310,12 +324,21 @@ def _check_shards(built: Built, *, every: bool) -> Iterator[Fault]:
     members: dict[str, list[Mapping[str, Any]]] = {step.name: [] for step in built.manifest.shard_steps()}
     for row in built.rows:
         members[row["shard"]].append(row)
+    for step in built.manifest.shard_steps():
+        stated, frames = step.facts, sum(row["frames"] for row in members[step.name])
+        of_rows = {"records": len(members[step.name]), "frames": frames}
+        yield from _compare(f"shards, {step.name}", {"records": stated.records, "frames": stated.frames}, of_rows)
     for step in built.manifest.shard_steps() if every else _chosen(built.manifest.shard_steps()):
         again = _write_again(built, step, members[step.name])
-        yield from _compare(f"shards, {step.name}", to_json(step.facts), to_json(again.facts))
-        for stated, found in zip(step.files, again.files, strict=True):
-            if stated != found:
-                yield Fault(stated.path, "is not what the features in the store are encoded to")
+        yield from _compare(f"shards, {step.name}", _of_encoding(step), _of_encoding(again))
+        for file, found in zip(step.files, again.files, strict=True):
+            if file != found:
+                yield Fault(file.path, "is not what the features in the store are encoded to")
+
+
+def _of_encoding(step: ShardStep) -> dict[str, Any]:
+    """What the manifest says of a shard beside what the table of its videos tells."""
+    return {name: fact for name, fact in to_json(step.facts).items() if name not in ("records", "frames")}
 
 
 def _chosen(steps: Sequence[ShardStep]) -> list[ShardStep]:

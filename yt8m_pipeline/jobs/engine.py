@@ -182,9 +182,11 @@ def _run(root: Any, refusals: Refusals) -> Any:
 
 
 def _errors() -> tuple[type[Exception], ...]:
-    """What engines raise when a job fails or cannot be started. Dataflow's own class may not be installed."""
+    """What engines raise when a job fails or cannot be started. Dataflow's own classes may not be installed."""
     dataflow = sys.modules.get("apache_beam.runners.dataflow.dataflow_runner")
-    return (RuntimeError, RpcError, FutureTimeoutError, *([dataflow.DataflowRuntimeException] if dataflow else []))
+    google = sys.modules.get("google.api_core.exceptions")  # Dataflow refuses a job by these
+    of_dataflow = [dataflow.DataflowRuntimeException] if dataflow else []
+    return (RuntimeError, RpcError, FutureTimeoutError, *of_dataflow, *([google.GoogleAPIError] if google else []))
 
 
 def _cause(refusals: Refusals) -> PipelineError | None:

@@ -182,11 +182,7 @@ def changed_warning(video_ids: Sequence[str]) -> list[str]:
 
 @dataclass
 class WarnOfHighDynamicRange(beam.PTransform[PCollection[StoredVideo], PCollection[str]]):
-    """PCollection[StoredVideo] → one warning for all videos of high dynamic range; none where there is none.
-
-    Videos that were stored by version 0.1.0, and those of partitions that stay as they are, tell nothing and do not
-    count.
-    """
+    """PCollection[StoredVideo] → one warning for all videos of high dynamic range; none where there is none."""
 
     def expand(self, stored: PCollection[StoredVideo]) -> PCollection[str]:
         ids = stored | "high dynamic range" >> FlatMap(_id_of_high_dynamic_range)
@@ -203,7 +199,8 @@ def high_dynamic_range_warning(video_ids: Sequence[str]) -> list[str]:
         return []
     return [
         f"videos of high dynamic range (PQ or HLG), whose frames are not tone-mapped and look dull: {len(video_ids)}, "
-        f"first {min(video_ids)}; `yt8m probe` names the transfer function"
+        f"first {min(video_ids)}; `yt8m probe` names the transfer function, also of videos that version 0.1.0 has "
+        "stored, which do not count here"
     ]
 
 
