@@ -293,7 +293,9 @@ def test_the_programs_that_exports_are_for_read_them(built: Path, tmp_path: Path
     assert all(row["labels"] is None or row["names"] == [names[label] for label in row["labels"]] for row in found)
 
 
-@pytest.mark.parametrize(("form", "digest"), [(TrainerFormat.WEBDATASET, "e86492a0471e851a"), (TrainerFormat.NPY, "1baa80c339c627db")])
+@pytest.mark.parametrize(
+    ("form", "digest"), [(TrainerFormat.WEBDATASET, "e86492a0471e851a"), (TrainerFormat.NPY, "1baa80c339c627db")]
+)
 def test_who_changes_a_byte_of_an_export_raises_its_revision(form: TrainerFormat, digest: str) -> None:
     """Else a stopped export would go on in other bytes. Those of Parquet are pyarrow's, and change with it."""
     quantizer = Quantizer(np.linspace(-1, 1, 5, dtype=np.float32), "optimal")
