@@ -100,10 +100,15 @@ def test_importing_a_name_imports_nothing_that_it_needs_only_when_it_is_called()
     subprocess.run([sys.executable, "-c", IMPORTS], check=True)
 
 
-def test_a_dataset_is_built_and_read_in_a_few_lines(workshop: Workshop, built: Path, tmp_path: Path) -> None:
+def test_a_dataset_is_built_and_read_in_a_few_lines(
+    workshop: Workshop, built: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     said: list[Progress] = []
     config = load_config(str(workshop.config(tmp_path, stored=built)))
     result = build(config, on_progress=said.append)
+    assert not [record.getMessage() for record in caplog.records if record.name == "root"], (
+        "Beam complains of our types"
+    )
     dataset = open_dataset(result.plan.layout.root)
     ids = [video.video_id for part in ("train", "validate", "test") for video in dataset.frames(part)]
     assert len(dataset) == len(ids) == len(set(ids)) > 0
