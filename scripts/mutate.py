@@ -69,7 +69,7 @@ GROUPS: Mapping[str, Group] = {
     "dataset": Group(
         "dataset/[!tv]*.py dataset/tfrecord.py dataset/typed_json.py",
         "dataset/test_[mis]*.py dataset/test_tfrecord.py dataset/test_golden.py dataset/test_re*.py "
-        "video_level/test_feature_set.py dataset/test_card.py",
+        "video_level/test_feature_set.py",
     ),
     "jobs": Group(
         "transforms/combiners.py transforms/monitoring.py transforms/video_features.py jobs/journal.py "

@@ -15,9 +15,10 @@ import pytest
 
 from tests.conftest import TESTS
 from yt8m_pipeline.data_model import Partition
+from yt8m_pipeline.dataset.card import card
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.manifest import Manifest, write_manifest
-from yt8m_pipeline.dataset.reader import open_dataset, open_pca, read_frames, read_videos
+from yt8m_pipeline.dataset.reader import open_dataset, open_pca, read_frames, read_videos, read_vocabulary
 from yt8m_pipeline.dataset.verify import verify
 from yt8m_pipeline.errors import DataError, PipelineError
 from yt8m_pipeline.interop.export_list import verify_export
@@ -34,6 +35,14 @@ VIDEOS = {Partition.TRAIN: (11, 37), Partition.VALIDATE: (2, 8), Partition.TEST:
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_dataset_of_every_version_is_sound(version: str) -> None:
     assert verify(str(GOLDEN / version / "dataset")) == []
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_card_is_made_of_every_manifest(version: str) -> None:
+    layout = Layout(str(GOLDEN / version / "dataset"))
+    text = card(Manifest.of(layout), [entity.train_videos for entity in read_vocabulary(layout)]).decode()
+    assert "Features of 15 videos with labels of 8 classes: 52 frames" in text
+    assert "from read_dataset import classes, read_frames" in text
 
 
 @pytest.mark.parametrize("partition", Partition)
