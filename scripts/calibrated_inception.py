@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from yt8m_pipeline.data_model import UInt8Array
-from yt8m_pipeline.extraction.networks import _random_inception, tensorflow
+from yt8m_pipeline.extraction.networks import random_inception, tensorflow
 
 
 def calibrated_inception(frames: UInt8Array, seed: int = 0) -> Any:
@@ -20,7 +20,7 @@ def calibrated_inception(frames: UInt8Array, seed: int = 0) -> Any:
         frames: uint8, (frames, height, width, 3). Each batch norm takes the mean and variance of its input on them.
         seed: The seed of the kernels.
     """
-    network = _random_inception(frames.shape[1], seed).func  # type: ignore[attr-defined]
+    network = random_inception(frames.shape[1], seed).func  # type: ignore[attr-defined]
     norms = [layer for layer in network.layers if isinstance(layer, tensorflow().keras.layers.BatchNormalization)]
     for norm in norms:
         norm.momentum = 0.0

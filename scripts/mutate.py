@@ -68,15 +68,22 @@ GROUPS: Mapping[str, Group] = {
     ),
     "dataset": Group(
         "dataset/[!tv]*.py dataset/tfrecord.py dataset/typed_json.py",
-        "dataset/test_[mis]*.py dataset/test_tfrecord.py dataset/test_golden.py dataset/test_re*.py",
+        "dataset/test_[mis]*.py dataset/test_tfrecord.py dataset/test_golden.py dataset/test_re*.py "
+        "video_level/test_feature_set.py",
     ),
     "jobs": Group(
         "transforms/combiners.py transforms/monitoring.py transforms/video_features.py jobs/journal.py "
         "jobs/sufficiency.py jobs/refusals.py jobs/progress.py jobs/build_folder.py",
         "test_errors.py jobs/test_journal.py jobs/test_sufficiency.py jobs/test_build_folder.py "
-        "jobs/test_progress.py cli/test_progress.py transforms/test_combiners.py transforms/test_[demv]*.py",
+        "jobs/test_progress.py cli/test_progress.py transforms/test_combiners.py transforms/test_[demv]*.py "
+        "jobs/test_object_lock.py",
         slow="share_one_model",
     ),
+    "intake": Group("intake/*.py", "intake/test_*.py"),
+    "evaluation": Group("evaluation/*.py", "evaluation/test_*.py"),
+    "video_level": Group("video_level/*.py", "video_level/test_statistics.py video_level/test_feature_set.py"),
+    "explorer": Group("explorer/*.py", "explorer/test_[ep]*.py"),
+    "report": Group("report/*.py", "report/test_*.py"),
 }
 
 COMPARISONS: Mapping[type[ast.cmpop], Sequence[type[ast.cmpop]]] = {

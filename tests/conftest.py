@@ -62,6 +62,12 @@ class Workshop:
     model: Path
     summary: CorpusSummary
 
+    @classmethod
+    def of(cls, folder: Path) -> "Workshop":
+        """What `make_workshop` has made in a folder."""
+        with (folder / "summary.pickle").open("rb") as stream:
+            return cls(folder / "corpus", folder / "model", pickle.load(stream))
+
     def config(self, folder: Path, *, stored: Path | None = None, **changes: object) -> Path:
         """The smoke config for this corpus and network, with the dataset and the store in a folder.
 
@@ -106,8 +112,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
     with shared(tmp_path_factory, "workshop") as (folder, is_new):
         if is_new:
             make_workshop(folder)
-        with (folder / "summary.pickle").open("rb") as stream:
-            return Workshop(folder / "corpus", folder / "model", pickle.load(stream))
+        return Workshop.of(folder)
 
 
 def make_workshop(folder: Path, features: int = 40) -> None:

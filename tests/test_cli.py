@@ -679,7 +679,7 @@ class TestConfig:
     def test_check_and_build_say_that_random_features_mean_nothing(
         self, workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(networks, "_keras_application", small_network)
+        monkeypatch.setattr(networks, "keras_application", small_network)
         warning = (
             "the network has random weights: these features mean nothing outside this dataset; they are for demos and "
             "tests"
@@ -733,7 +733,7 @@ class TestDemo:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str, nested: bool
     ) -> None:
         monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr("yt8m_pipeline.demo.corpus._write_file", lambda path, *_: path.write_text("a video"))
+        monkeypatch.setattr("yt8m_pipeline.demo.corpus.write_file", lambda path, *_: path.write_text("a video"))
         shown = run("demo", folder, "--videos", "24", *["--nested-labels"] * nested).stdout
         init, build = map(shlex.split, re.findall("`(yt8m [^`]+)`", shown))
         assert run(*init[1:]).returncode == 0

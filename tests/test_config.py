@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import yaml
 
-from yt8m_pipeline import config as config_module
 from yt8m_pipeline.config import Config, Partitioning, absolute_path, as_dict, as_yaml, features_recipe, load, recipe
 from yt8m_pipeline.errors import UsageError
 from yt8m_pipeline.extraction.inception import describe
@@ -120,10 +119,10 @@ def test_a_missing_config_is_a_usage_error(tmp_path: Path) -> None:
 
 
 def test_a_config_that_may_not_be_read_is_not_called_faulty(monkeypatch: pytest.MonkeyPatch) -> None:
-    def denied(path: Path) -> str:
+    def denied(path: Path, *_: object) -> str:
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
-    monkeypatch.setattr(config_module, "_read_text", denied)
+    monkeypatch.setattr(Path, "open", denied)
     with pytest.raises(UsageError) as refused:
         load(Path("small.yaml"))
     assert (refused.value.what, refused.value.why) == ("The config file cannot be read", "Permission denied")

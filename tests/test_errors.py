@@ -2,6 +2,8 @@
 
 import copy
 import doctest
+import json
+import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -86,6 +88,19 @@ def test_a_verdict_that_is_written_down_ends_a_run_that_the_engine_finished(tmp_
     with pytest.raises(DataError) as caught:
         run([], layout, lambda root: root | beam.Create([1]) | beam.Map(refuse))
     assert caught.value.parts == PARTS
+
+
+def test_of_several_errors_the_first_in_time_is_told(tmp_path: Path) -> None:
+    refusals = Refusals(Layout(str(tmp_path / "dataset")), str(tmp_path / "spare"))
+    for number in range(8):
+        refusals.write(UsageError(**{**PARTS, "why": str(number)}))
+    written = {json.loads(path.read_text())["why"]: path for path in tmp_path.rglob("*.json")}
+    for first in written:
+        for why, path in written.items():
+            os.utime(path, (100, 1 if why == first else 2))
+        found = refusals.first()
+        assert found
+        assert found.why == first
 
 
 def test_the_errors_of_an_earlier_run_do_not_count(tmp_path: Path) -> None:

@@ -153,7 +153,7 @@ class TestDeleteTemporaries:
         touch(tmp_path / f"a.tmp-{socket.gethostname()}-{'0' * 32}")
         late = mock.Mock(wraps=LocalFileSystem())
         late.delete_file.side_effect = OSError(30, "Read-only file system")
-        monkeypatch.setattr(files, "LOCAL", late)
+        monkeypatch.setattr(files, "resolve", lambda uri: (late, uri))
         assert files.delete_temporaries(str(tmp_path)) == []
         assert len(names(tmp_path)) == 1
 

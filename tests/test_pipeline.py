@@ -11,6 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
@@ -19,8 +20,11 @@ import yaml
 
 from tests.command_line import four_parts, run
 from tests.conftest import Workshop, published_bytes, rejects_of
+from yt8m_pipeline.config import load
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.reader import read_frames, read_videos
+from yt8m_pipeline.jobs.build_plan import plan_build
+from yt8m_pipeline.pipeline import build_dataset
 from yt8m_pipeline.store.failures import Source
 from yt8m_pipeline.store.feature_store import FeatureStore
 from yt8m_pipeline.store.stored_file import open_stored
@@ -319,3 +323,11 @@ def test_a_train_video_out_of_all_proportion_stops_the_fit_and_is_named(copied: 
     assert (what, where) == ("The features of a video are out of all proportion", f"video {spoilt}")
     assert why.startswith("its largest is 6")
     assert before.keys() - {"COMPLETE"} <= published_bytes(copied / "dataset").keys()
+
+
+def test_the_job_graph_is_small_whatever_the_number_of_shards(workshop: Workshop, tmp_path: Path) -> None:
+    """The paper's number of shards: a step takes the few values that it needs, and none takes the plan."""
+    shards = dict.fromkeys(("train", "validate", "test"), 3844)
+    root = beam.Pipeline()
+    build_dataset(root, plan_build(load(workshop.config(tmp_path, shards=shards))))
+    assert len(root.to_runner_api().SerializeToString()) < 1 << 20

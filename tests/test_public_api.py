@@ -77,6 +77,15 @@ def test_importing_the_package_imports_no_heavy_library() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_importing_the_door_of_builds_and_datasets_needs_numpy_alone() -> None:
+    """It costs less than 0.2 s, of which NumPy takes most: pyarrow and protobuf come with the first file and record."""
+    code = (
+        "import sys; from yt8m_pipeline import build, open_dataset\n"
+        "assert not {'pyarrow', 'google.protobuf', 'pydantic', 'zstandard', 'yaml'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 IMPORTS = """
 import sys, yt8m_pipeline
 for name in yt8m_pipeline.__all__:
@@ -87,14 +96,19 @@ for name in yt8m_pipeline.__all__:
 
 
 def test_importing_a_name_imports_nothing_that_it_needs_only_when_it_is_called() -> None:
-    """It costs less than 0.2 s, of which NumPy and pyarrow take most: the heavy libraries come with the work."""
+    """The heavy libraries come with the work."""
     subprocess.run([sys.executable, "-c", IMPORTS], check=True)
 
 
-def test_a_dataset_is_built_and_read_in_a_few_lines(workshop: Workshop, built: Path, tmp_path: Path) -> None:
+def test_a_dataset_is_built_and_read_in_a_few_lines(
+    workshop: Workshop, built: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     said: list[Progress] = []
     config = load_config(str(workshop.config(tmp_path, stored=built)))
     result = build(config, on_progress=said.append)
+    assert not [record.getMessage() for record in caplog.records if record.name == "root"], (
+        "Beam complains of our types"
+    )
     dataset = open_dataset(result.plan.layout.root)
     ids = [video.video_id for part in ("train", "validate", "test") for video in dataset.frames(part)]
     assert len(dataset) == len(ids) == len(set(ids)) > 0

@@ -1,7 +1,7 @@
 """Files, local or in a bucket: read, list, and write all or nothing.
 
 Local files go through pyarrow's filesystem, objects at gs:// through `buckets`, and other places (s3://) through what
-pyarrow has for them.
+pyarrow has for them. It is imported when a file is first needed, since whoever imports the front door needs none.
 
 A local file is written under a temporary name, which its writer locks. The system lets go of the lock when the writer
 ends, however it ends, so that a temporary file without a lock is abandoned. A process id would not tell that: the same
@@ -16,22 +16,22 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from typing import IO, NamedTuple, TypeAlias, cast
+from functools import cache
+from typing import IO, TYPE_CHECKING, NamedTuple, TypeAlias, cast
 from urllib.parse import quote
 from uuid import uuid4
 
-from pyarrow import ArrowException, fs
-
 from yt8m_pipeline import buckets
 from yt8m_pipeline.errors import DataError
+
+if TYPE_CHECKING:
+    from pyarrow import fs
 
 TEMPORARY_MARK = ".tmp-"
 """The beginning of the ending of a temporary file's name, which goes on with the writer's host and a random token."""
 
 OUR_TEMPORARY = re.compile(re.escape(f"{TEMPORARY_MARK}{socket.gethostname()}-") + "[0-9a-f]{32}$")
 """The ending of the name of a temporary file of this host."""
-
-LOCAL = fs.LocalFileSystem()
 
 UnknownPlace: TypeAlias = buckets.UnknownPlace
 time_limit = buckets.time_limit
@@ -44,7 +44,7 @@ class FileState(NamedTuple):
     modified_ns: int
 
 
-def resolve(uri: str) -> tuple[fs.FileSystem, str]:
+def resolve(uri: str) -> "tuple[fs.FileSystem, str]":
     """The filesystem of a path or URI, and the path in it. Objects at gs:// have none.
 
     Raises:
@@ -52,13 +52,22 @@ def resolve(uri: str) -> tuple[fs.FileSystem, str]:
             pyarrow tells as an ImportError (hf://).
     """
     if "://" not in uri:
-        return LOCAL, os.path.abspath(uri)
+        return _local(), os.path.abspath(uri)
+    from pyarrow import ArrowException, fs  # noqa: PLC0415
+
     try:
         return cast(tuple[fs.FileSystem, str], fs.FileSystem.from_uri(_escaped(uri)))
     except ImportError:
         raise _unknown_place(uri, f"the scheme {uri.partition('://')[0]}:// is not supported") from None
     except (ValueError, ArrowException) as error:
         raise _unknown_place(uri, str(error)) from None
+
+
+@cache
+def _local() -> "fs.FileSystem":
+    from pyarrow import fs  # noqa: PLC0415
+
+    return fs.LocalFileSystem()
 
 
 def _escaped(uri: str) -> str:
@@ -123,7 +132,7 @@ def state(uri: str) -> FileState | None:
         return _object_state(facts) if facts else None
     filesystem, path = resolve(uri)
     info = filesystem.get_file_info(path)
-    return _state(info) if info.type == fs.FileType.File else None
+    return _state(info) if info.is_file else None
 
 
 def exists(uri: str) -> bool:
@@ -231,7 +240,7 @@ def _make_folder(folder: str) -> None:
     parents = [folder]
     while not os.path.isdir(parents[-1]):
         parents.append(os.path.dirname(parents[-1]))
-    LOCAL.create_dir(folder, recursive=True)
+    _local().create_dir(folder, recursive=True)
     for parent in reversed(parents[1:]):
         _sync_folder(parent)
 
@@ -271,7 +280,7 @@ def delete_folder(uri: str) -> None:
             buckets.remove(join(uri, name))
         return
     filesystem, path = resolve(uri)
-    if filesystem.get_file_info(path).type == fs.FileType.Directory:
+    if _is_folder(filesystem.get_file_info(path)):
         filesystem.delete_dir(path)
 
 
@@ -280,7 +289,7 @@ def list_files(root: str) -> list[str]:
     if is_object(root):
         return sorted(name for name, _ in buckets.listed(root))
     path, infos = _listing(root, recursive=True)
-    return sorted(info.path[len(path) :].lstrip("/") for info in infos if info.type == fs.FileType.File)
+    return sorted(info.path[len(path) :].lstrip("/") for info in infos if info.is_file)
 
 
 def list_states(folder: str) -> dict[str, FileState]:
@@ -288,7 +297,7 @@ def list_states(folder: str) -> dict[str, FileState]:
     if is_object(folder):
         return {name: _object_state(facts) for name, facts in buckets.children(folder) if facts}
     _, infos = _listing(folder, recursive=False)
-    return {info.base_name: _state(info) for info in infos if info.type == fs.FileType.File}
+    return {info.base_name: _state(info) for info in infos if info.is_file}
 
 
 def list_folders(folder: str) -> list[str]:
@@ -301,7 +310,7 @@ def list_folders(folder: str) -> list[str]:
     if not is_local(folder):
         return sorted({name.partition("/")[0] for name in list_files(folder) if "/" in name})
     _, infos = _listing(folder, recursive=False)
-    return sorted(info.base_name for info in infos if info.type == fs.FileType.Directory)
+    return sorted(info.base_name for info in infos if _is_folder(info))
 
 
 def delete_temporaries(root: str) -> list[str]:
@@ -340,8 +349,10 @@ def is_abandoned(uri: str) -> bool:
     return True
 
 
-def _listing(folder: str, *, recursive: bool) -> tuple[str, list[fs.FileInfo]]:
+def _listing(folder: str, *, recursive: bool) -> "tuple[str, list[fs.FileInfo]]":
     """The path of a folder in its filesystem, and what is in it; nothing where there is no such folder."""
+    from pyarrow import fs  # noqa: PLC0415
+
     filesystem, path = resolve(folder)
     try:
         return path, filesystem.get_file_info(fs.FileSelector(path, recursive=recursive, allow_not_found=True))
@@ -349,7 +360,11 @@ def _listing(folder: str, *, recursive: bool) -> tuple[str, list[fs.FileInfo]]:
         return path, []
 
 
-def _state(info: fs.FileInfo) -> FileState:
+def _is_folder(info: "fs.FileInfo") -> bool:
+    return bool(info.type.name == "Directory")
+
+
+def _state(info: "fs.FileInfo") -> FileState:
     return FileState(info.size or 0, info.mtime_ns or 0)
 
 
@@ -358,8 +373,8 @@ def _object_state(facts: buckets.Facts) -> FileState:
     return FileState(facts.size, since // timedelta(microseconds=1) * 1000)
 
 
-def _discard(filesystem: fs.FileSystem, path: str) -> None:
+def _discard(filesystem: "fs.FileSystem", path: str) -> None:
     """Another process may do the same at the same time."""
-    if filesystem.get_file_info(path).type == fs.FileType.File:
+    if filesystem.get_file_info(path).is_file:
         with suppress(FileNotFoundError):
             filesystem.delete_file(path)

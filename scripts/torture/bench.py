@@ -2,7 +2,6 @@
 
 import json
 import os
-import pickle
 import re
 import shlex
 import shutil
@@ -136,7 +135,7 @@ class Bench:
 
 
 def _workshop(folder: Path) -> Workshop:
-    return Workshop(folder / "corpus", folder / "model", pickle.loads((folder / "summary.pickle").read_bytes()))
+    return Workshop.of(folder)
 
 
 def command_line(arguments: Sequence[str], folder: Path, prefix: Sequence[str] = ()) -> list[str]:

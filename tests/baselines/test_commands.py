@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.command_line import four_parts, run
+from tests.conftest import TESTS
 from yt8m_pipeline import features, open_features, predict, train
 from yt8m_pipeline.baselines.saved import ModelCard
 from yt8m_pipeline.errors import UsageError
@@ -84,3 +85,10 @@ def test_the_features_of_another_dataset_are_refused(
     path.write_text(path.read_text().replace('"build_key": "synthetic"', '"build_key": "other"'))
     with pytest.raises(UsageError, match="features are those of another dataset"):
         train("moe", other, str(tmp_path / "model"), features=feature_set)
+
+
+def test_a_model_that_version_0_2_0_trained_is_read(tmp_path: Path) -> None:
+    golden, table = TESTS / "golden_formats" / "0.2.0", str(tmp_path / "p.parquet")
+    predict(str(golden / "model"), str(golden / "dataset"), table)
+    (epoch,) = ModelCard.of(str(golden / "model")).history
+    assert evaluate(str(golden / "dataset"), table, "validate").evaluation.values == pytest.approx(epoch.metrics)

@@ -32,6 +32,11 @@ def test_a_changed_pca_has_another_revision() -> None:
     assert (pca_module.REVISION, pca.fingerprint[:16]) == (2, "a6433d02c9914134")
 
 
+def test_a_changed_pca_of_few_vectors_has_another_revision() -> None:
+    pca = Pca.fit_by_gram(FRAMES[:6], components=4, relative_epsilon=0.01)
+    assert (pca_module.REVISION, pca.fingerprint[:16]) == (2, "4ec8ab43e6c4adf6")
+
+
 def test_a_changed_codebook_has_another_revision() -> None:
     fitted = [Quantizer.fit(Histogram.from_values(FRAMES - 7, dimensions), 16) for dimensions in (1, 10)]
     fingerprints = [codebook.fingerprint.encode() for codebook in fitted]

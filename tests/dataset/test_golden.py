@@ -1,4 +1,4 @@
-"""A dataset that version 0.1.0 wrote is read and verified by every later version; damage in its manifest is told."""
+"""What released versions wrote is read and verified by every later version; damage in a manifest is told."""
 
 import json
 import random
@@ -15,11 +15,15 @@ import pytest
 
 from tests.conftest import TESTS
 from yt8m_pipeline.data_model import Partition
+from yt8m_pipeline.dataset.card import card
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.manifest import Manifest, write_manifest
-from yt8m_pipeline.dataset.reader import open_dataset, open_pca, read_frames, read_videos
+from yt8m_pipeline.dataset.reader import open_dataset, open_pca, read_frames, read_videos, read_vocabulary
 from yt8m_pipeline.dataset.verify import verify
 from yt8m_pipeline.errors import DataError, PipelineError
+from yt8m_pipeline.interop.export_list import verify_export
+from yt8m_pipeline.video_level.feature_list import verify_features
+from yt8m_pipeline.video_level.feature_set import open_features
 
 GOLDEN = TESTS / "golden_formats"
 VERSIONS = sorted(path.name for path in GOLDEN.iterdir() if path.is_dir())
@@ -31,6 +35,14 @@ VIDEOS = {Partition.TRAIN: (11, 37), Partition.VALIDATE: (2, 8), Partition.TEST:
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_dataset_of_every_version_is_sound(version: str) -> None:
     assert verify(str(GOLDEN / version / "dataset")) == []
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_card_is_made_of_every_manifest(version: str) -> None:
+    layout = Layout(str(GOLDEN / version / "dataset"))
+    text = card(Manifest.of(layout), [entity.train_videos for entity in read_vocabulary(layout)]).decode()
+    assert "Features of 15 videos with labels of 8 classes: 52 frames" in text
+    assert "from read_dataset import classes, read_frames" in text
 
 
 @pytest.mark.parametrize("partition", Partition)
@@ -47,6 +59,24 @@ def test_the_values_are_those_that_were_written() -> None:
     assert (first.video_id, first.labels.tolist(), first.features.shape) == ("YeI-K7pm4Er", [5, 7], (3, 16))
     assert first.features[0, :3].tolist() == [1.199862003326416, -1.1402902603149414, -1.7713642120361328]
     assert (open_pca(str(DATASET)).components, open_dataset(str(DATASET)).dimensions) == (16, 16)
+
+
+def test_what_version_0_2_0_has_besides_is_read() -> None:
+    """Offsets, by which one video is read alone; rejects in parts; a PCA with its epsilon; a feature set; an export."""
+    folder = GOLDEN / "0.2.0"
+    dataset = open_dataset(str(folder / "dataset"))
+    assert {part: (len(dataset.frames(part)), len(dataset.ids(part))) for part in Partition} == {
+        part: (videos, videos) for part, (videos, _) in VIDEOS.items()
+    }
+    example = dataset["YeI-K7pm4Er"]
+    assert example.features[0, :3].tolist() == [1.2010204792022705, -1.1403112411499023, -1.7715167999267578]
+    assert (dataset.pca.components, sum(table.num_rows for table in dataset.rejects())) == (16, 82)
+    features = open_features(str(folder / "features"))
+    first = next(iter(features.videos("train")))
+    assert (first.video_id, first.labels.tolist()) == ("YeI-K7pm4Er", [5, 7])
+    assert first.features[:2].tolist() == [0.5497854351997375, -0.4297512173652649]
+    assert features.pca.fingerprint == "1b34a11a9bc583e3354c98a425aca136b2f8007db62a39da38c22fb63a91415a"
+    assert verify_features(str(folder / "features")) == verify_export(str(folder / "export")) == []
 
 
 def test_its_manifest_is_written_as_it_was(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yt8m_pipeline.dataset.tfrecord import masked_crc32c, read_records, write_record
+from yt8m_pipeline.dataset.tfrecord import is_tfrecord, masked_crc32c, read_records, write_record
 from yt8m_pipeline.errors import DataError
 
 RECORDS = [b"first", b"", b"the third record"]
@@ -25,6 +25,14 @@ def framed(records: Sequence[bytes]) -> bytes:
 
 def read(data: bytes) -> list[bytes]:
     return list(read_records(io.BytesIO(data), "x.tfrecord"))
+
+
+def test_a_tfrecord_file_is_known_by_the_checksum_of_its_first_length() -> None:
+    data = framed(RECORDS)
+    damaged = [data[:11], b"", bytes(12), data[:8] + bytes([data[8] ^ 1]) + data[9:]]
+    streams = [io.BytesIO(content) for content in (data, data[:12], *damaged)]
+    assert [is_tfrecord(stream) for stream in streams] == [True, True, False, False, False, False]
+    assert {stream.tell() for stream in streams} == {0}
 
 
 def boundaries(records: Sequence[bytes]) -> list[int]:

@@ -344,6 +344,10 @@ ORDER_BITS = 6
 """How many bits picture order counts have in the H.264 sequences written here."""
 
 
+TELLS_CHROMA = (100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135)
+"""The values of `profile_idc` after which a sequence parameter set tells the chroma format (H.264 §7.3.2.1.1)."""
+
+
 @dataclass(frozen=True)
 class Sequence:
     """The fields of an H.264 sequence parameter set that stand before and at `frame_mbs_only_flag`."""
@@ -360,7 +364,7 @@ class Sequence:
     def unit(self) -> bytes:
         """§7.3.2.1.1."""
         writer = Writer().u(8, self.profile).u(16, 0x001E).ue(0)
-        if self.profile in H264.HIGH_PROFILES:
+        if self.profile in TELLS_CHROMA:
             self._write_chroma(writer)
         writer.ue(self.frame_num_bits - 4, self.order_kind)
         if self.order_kind == 0:
@@ -394,7 +398,7 @@ class Sequence:
 
     def slice(self, frame_num: int, *, is_field: bool, header: int = 0x01, order: int = 0) -> bytes:
         """§7.3.3. The unit has the header 0x65 for an IDR picture, 0x21 for another reference, 0x01 for none."""
-        planes = 2 if self.profile in H264.HIGH_PROFILES and self.chroma_format == 3 and self.has_separate_planes else 0
+        planes = 2 if self.profile in TELLS_CHROMA and self.chroma_format == 3 and self.has_separate_planes else 0
         writer = Writer().ue(0, 5, 0).u(planes, 0).u(self.frame_num_bits, frame_num)
         writer.u(1 if self.has_fields else 0, is_field).u(is_field, 1)
         if header == 0x65:
@@ -407,7 +411,7 @@ class Sequence:
 SCALING_LIST = st.none() | st.integers(0, 5).map(lambda seed: tuple(Random(seed).choices((-9, -8, 1, 3, 240), k=64)))
 SEQUENCES = st.builds(
     Sequence,
-    profile=st.sampled_from([66, 77, 100, 110, 244]),
+    profile=st.sampled_from([66, 77, 88, *TELLS_CHROMA]),
     chroma_format=st.integers(0, 3),
     has_separate_planes=st.booleans(),
     scaling_lists=st.none() | st.lists(SCALING_LIST, min_size=12, max_size=12).map(tuple),

@@ -84,13 +84,13 @@ def test_each_keyframe_that_is_taken_is_decoded_once_and_no_others(
     rate: float, decoded: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     packets = []
-    real = keyframe_decoder._decoded
+    real = keyframe_decoder.decode_keyframe
 
     def counting(video: OpenedVideo, packet: VideoPacket) -> VideoFrame:
         packets.append(packet.pts)
         return real(video, packet)
 
-    monkeypatch.setattr(keyframe_decoder, "_decoded", counting)
+    monkeypatch.setattr(keyframe_decoder, "decode_keyframe", counting)
     chosen = sampled(video_of(range(0, 60, 7), 60), decoding(rate))
     assert len(packets) == len(set(packets)) == len({number for _, _, number in chosen}) == decoded
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from yt8m_pipeline.accounting.reasons import DropReason, VideoRejected
 from yt8m_pipeline.config import Decoding
+from yt8m_pipeline.decoding.damage import MEASURING_REVISION
 from yt8m_pipeline.decoding.facts import VideoFacts
 from yt8m_pipeline.decoding.frame_times import Grid, TimedFrame, frames_on_grid
 from yt8m_pipeline.decoding.frames import decode_frames
@@ -256,3 +257,25 @@ class TestJson:
     def test_facts_are_an_object(self, values: object) -> None:
         with pytest.raises(ValueError, match="object"):
             VideoFacts.from_json(values)
+
+
+MEASURED = {
+    "backward_pts.mkv": 3.46,
+    "dropped_frames.avi": 5.6,
+    "edit_list.mp4": 4.0,
+    "gap.mkv": 6.1,
+    "hevc_starts_at_cra.ts": 2.8,
+    "mpeg2.mpg": 3.36,
+    "no_duration.mkv": 3.4,
+    "rate_23_976.mp4": 3.4200833333333334,
+    "variable_rate.mp4": 2.995,
+    "wrong_frame_counts.avi": 3.4,
+}
+"""Golden films, and their durations in seconds as they were measured when the revision was 1."""
+
+
+def test_who_measures_other_durations_raises_their_revision() -> None:
+    """Else a store would keep durations of two kinds."""
+    golden = Path(__file__).parent / "golden"
+    found = {name: facts_of((golden / name).read_bytes()).duration_seconds_from_content for name in MEASURED}
+    assert (MEASURING_REVISION, found) == (1, MEASURED)

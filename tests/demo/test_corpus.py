@@ -59,7 +59,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 @pytest.fixture
 def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Videos without pictures, for what is not about videos."""
-    monkeypatch.setattr("yt8m_pipeline.demo.corpus._write_file", lambda path, *_: path.write_text("a video"))
+    monkeypatch.setattr("yt8m_pipeline.demo.corpus.write_file", lambda path, *_: path.write_text("a video"))
 
 
 def contents(root: Path) -> dict[str, bytes]:

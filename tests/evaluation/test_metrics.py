@@ -94,6 +94,13 @@ def test_gap_is_the_average_precision_of_the_twenty_best_predictions(batch: Batc
     assert same(Evaluation.from_batch(batch).gap.value, share([total], sum(len(labels) for _, labels in videos)))
 
 
+@pytest.mark.parametrize(("bits", "expected"), [(15, 1.0), (16, 0.5)])
+def test_gap_tells_scores_apart_that_differ_by_one_part_in_32768(bits: int, expected: float) -> None:
+    """Of equal scores, none comes first: half of the two best predictions is right."""
+    scores = np.array([[0.5 + 0.5 / 2**bits, 0.5]])
+    assert Evaluation.from_batch(Batch.of(scores, np.array([[True, False]]))).gap.value == expected
+
+
 def test_gap_looks_at_twenty_predictions_of_a_video() -> None:
     scores = np.linspace(1, 0.5, 25)[None, :]
     labels = np.zeros((1, 25), np.bool_)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from yt8m_pipeline.explorer import similarity
 from yt8m_pipeline.explorer.chunks import SPILLS, Buckets, bucket_of, chunk, finite
+from yt8m_pipeline.explorer.similarity import plane
 from yt8m_pipeline.explorer.sources import Sources
 
 
@@ -75,3 +76,11 @@ def test_only_the_web_and_known_files_are_linked(tmp_path: Path, uri: str, root:
     found = sources.of(uri)
     assert found["text"] == uri
     assert found.get("href") == (href.replace("UP", up) if href else None)
+
+
+def test_no_place_in_the_plane_is_minus_zero() -> None:
+    """Whose sign would depend on the processor, and with it the bytes of a site."""
+    means = np.array([[-3, 1e-6], [0, -1e-6], [3, 1e-6], [1, 0], [-1, 0]], np.float32)
+    found = plane(means).places
+    assert np.abs(found).max() == 1
+    assert not np.signbit(found[found == 0]).any()

@@ -20,13 +20,13 @@ def tf() -> Any:
 @pytest.fixture(scope="session")
 def keras_inception() -> Any:
     """Keras' own network of random weights; tests that change them put them back."""
-    return networks._random_inception(SIZE, SEED).func  # type: ignore[attr-defined]
+    return networks.random_inception(SIZE, SEED).func  # type: ignore[attr-defined]
 
 
 @pytest.fixture
 def built(keras_inception: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The same, given out in place of building it anew, which takes seconds."""
-    monkeypatch.setattr(networks, "_keras_application", lambda *_: keras_inception)
+    monkeypatch.setattr(networks, "keras_application", lambda *_: keras_inception)
     weights = keras_inception.get_weights()
     yield keras_inception
     keras_inception.set_weights(weights)

@@ -19,7 +19,7 @@ from yt8m_pipeline.extraction.inception import FeatureExtractor, describe, load
 @pytest.fixture(scope="module")
 def random_inception(keras_inception: Any) -> FeatureExtractor:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(networks, "_keras_application", lambda *_: keras_inception)
+        patch.setattr(networks, "keras_application", lambda *_: keras_inception)
         return load(config(RandomModel(random=SEED), SIZE))
 
 
@@ -173,7 +173,7 @@ def test_a_gpu_that_tensorflow_cannot_use_is_said(
 @pytest.mark.parametrize("precision", ["mixed", "float32"])
 def test_the_precision_is_what_tensorflow_is_told(tf: Any, monkeypatch: pytest.MonkeyPatch, precision: str) -> None:
     """TensorFlow rewrites no graph for float16 without a GPU. The usual precision comes last, and stays."""
-    monkeypatch.setattr(execution, "_require_gpu", lambda _: None)
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda _: ["a GPU"])
     execution.use_device(config(RandomModel(random=1)).model_copy(update={"precision": precision}))
     is_mixed = precision == "mixed"
     assert tf.config.optimizer.get_experimental_options()["auto_mixed_precision"] == is_mixed

@@ -222,7 +222,8 @@ def test_inception_weights_are_read_from_an_h5_file(
         path = str(tmp_path / "inception.h5")
         built.save(path)
     built.set_weights([np.full_like(weight, 0.5) for weight in weights])
-    assert networks._keras_network("InceptionV3", SIZE, path).func is built  # type: ignore[attr-defined]
+    network = networks.network_of(config(KerasModel(keras=path, architecture="InceptionV3"), SIZE), path)
+    assert network.func is built  # type: ignore[attr-defined]
     for read, written in zip(built.get_weights(), weights, strict=True):
         np.testing.assert_array_equal(read, written)
 
@@ -320,7 +321,7 @@ def test_a_keras_model_that_does_not_take_the_images_of_the_config_is_refused(
 
 
 def test_the_defaults_of_the_users_keras_change_no_feature(tf: Any, tmp_path: Path) -> None:
-    application, path = networks._keras_application("MobileNetV3Small", 32), str(tmp_path / "model.weights.h5")
+    application, path = networks.keras_application("MobileNetV3Small", 32), str(tmp_path / "model.weights.h5")
     application.save_weights(path)
     model, frames = KerasModel(keras=path, architecture="MobileNetV3Small"), noise(2, 32, 32, 3)
     features = load(config(model, 32))(frames)

@@ -69,6 +69,13 @@ def test_a_film_in_two_class_folders_has_two_labels(tmp_path: Path, copy: object
     assert understood.notes[0].startswith("1 video is in several class folders")
 
 
+def test_a_copy_in_the_same_class_folder_is_no_second_label(tmp_path: Path) -> None:
+    folder = video_files(tmp_path / "clips", "dog/a.mp4", "park/c.mp4")
+    for name in ("dog/b.mp4", "park/d.mp4"):
+        shutil.copyfile(folder / "dog" / "a.mp4", folder / name)
+    assert tables(read(folder), tmp_path / "out")["annotations.csv"][1:] == ["dog_a,dog", "dog_a,park", "park_c,park"]
+
+
 def test_copies_in_two_partitions_stay_two_videos(tmp_path: Path) -> None:
     """Which of them counts is for `duplicates` of the config to say."""
     folder = video_files(tmp_path, "train/dog/a.mp4", "test/cat/b.mp4")

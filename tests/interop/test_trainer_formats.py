@@ -1,6 +1,8 @@
 """Exports for other trainers: every value is that of the dataset, whoever reads it, however it was written."""
 
 import csv
+import hashlib
+import io
 import json
 import os
 import pickle
@@ -8,6 +10,7 @@ import shutil
 import subprocess
 import tarfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,12 +28,15 @@ from yt8m_pipeline import files, open_dataset
 from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.file_names import SAFE_NAME_BYTES, safe_name
+from yt8m_pipeline.dataset.layout import Shard
+from yt8m_pipeline.dataset.reader import FrameExample
+from yt8m_pipeline.dataset.typed_json import to_json
 from yt8m_pipeline.errors import DataError, UsageError
-from yt8m_pipeline.interop.export_list import verify_export
-from yt8m_pipeline.interop.trainer_formats import Classes
+from yt8m_pipeline.interop.export_list import ExportList, verify_export
+from yt8m_pipeline.interop.trainer_formats import Classes, ShardWriter
 from yt8m_pipeline.interop.trainer_names import TrainerFormat, Values
 from yt8m_pipeline.jobs.trainer_export import export_for_trainers
-from yt8m_pipeline.jobs.trainer_export_plan import plan_trainer_export
+from yt8m_pipeline.jobs.trainer_export_plan import REVISION, plan_trainer_export
 
 FORMS = list(TrainerFormat)
 PEERS = Path(__file__).with_name("peers.py")
@@ -285,3 +291,34 @@ def test_the_programs_that_exports_are_for_read_them(built: Path, tmp_path: Path
         expected(built / "dataset", values),
     )
     assert all(row["labels"] is None or row["names"] == [names[label] for label in row["labels"]] for row in found)
+
+
+@pytest.mark.parametrize(
+    ("form", "digest"), [(TrainerFormat.WEBDATASET, "e86492a0471e851a"), (TrainerFormat.NPY, "1baa80c339c627db")]
+)
+def test_who_changes_a_byte_of_an_export_raises_its_revision(form: TrainerFormat, digest: str) -> None:
+    """Else a stopped export would go on in other bytes. Those of Parquet are pyarrow's, and change with it."""
+    quantizer = Quantizer(np.linspace(-1, 1, 5, dtype=np.float32), "optimal")
+    codes = (np.arange(12).reshape(3, 4) % 5).astype(np.uint8)
+    examples = [FrameExample(name, np.array([1]), codes[:frames], quantizer) for name, frames in (("a.b", 2), ("é", 3))]
+    written: dict[str, io.BytesIO] = {}
+
+    @contextmanager
+    def write(path: str) -> Iterator[io.BytesIO]:
+        yield written.setdefault(path, io.BytesIO())
+
+    classes = Classes(("Cat", "Dog"), frozenset({Partition.TEST}))
+    for values, part in ((Values.FLOAT16, Partition.TRAIN), (Values.CODES, Partition.TEST)):
+        ShardWriter(form, values, 4, classes).write(Shard(part, 0, 1), examples, write)
+    contents = b"".join(path.encode() + stream.getvalue() for path, stream in sorted(written.items()))
+    assert (REVISION, hashlib.sha256(contents).hexdigest()[:16]) == (1, digest)
+
+
+def test_a_list_of_a_later_format_asks_for_an_upgrade_and_a_new_field_is_skipped(tmp_path: Path) -> None:
+    told = ExportList("0.2.0", "npy", "codes", "key", "build key", ())
+    path = tmp_path / "export.json"
+    path.write_text(json.dumps({**to_json(told), "colours": "many"}))
+    assert ExportList.find(str(tmp_path)) == told
+    path.write_text(json.dumps({**to_json(told), "list_format": 2, "files": "of another kind"}))
+    with pytest.raises(DataError, match=r"newer format[^$]*fix:   upgrade"):
+        ExportList.find(str(tmp_path))

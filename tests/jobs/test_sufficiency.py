@@ -182,6 +182,10 @@ class TestPartitions:
         assert caught.value.why == "none of the videos fell into its share 0.1 (videos: train 7, validate 1)"
         assert caught.value.fix == "give more videos, or another partitioning.salt, or set partitioning.test to 0"
 
+    @pytest.mark.parametrize("given", [{"by": "column"}, {"by": "lists", "lists": {"train": "train.txt"}}])
+    def test_a_given_partition_may_be_empty(self, given: dict[str, Any]) -> None:
+        check_partitions(self.SUMMARIES, config(partitioning=given), LAYOUT)
+
     def test_a_partition_without_a_share_may_be_empty(self) -> None:
         shares = {"train": 0.5, "validate": 0.5, "test": 0.0}
         check_partitions(self.SUMMARIES, config(partitioning=shares), LAYOUT)

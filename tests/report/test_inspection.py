@@ -68,3 +68,10 @@ def test_another_folder_is_wrong_usage(tmp_path: Path, files: tuple[str, ...]) -
     assert refused.returncode == 2
     what = "This is neither a dataset nor a feature store" if files else "There is no such file"
     assert four_parts(refused)[:2] == (what, str(tmp_path))
+
+
+def test_of_a_text_four_lines_are_shown_for_each_row_that_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("".join(f"{number}\n" for number in range(30)))
+    facts = inspect_path(str(tmp_path / "x.csv"), 3)
+    assert (facts["kind"], facts["lines"]) == ("text", 30)
+    assert facts["first"] == [{"line": str(number)} for number in range(12)]

@@ -80,11 +80,12 @@ class TestKeeping:
         assert len(same) > 2
         found: list[bytes] = []
         for order in (same, same[::-1]):
-            opened = shelf(DurationCache(str(tmp_path / str(len(found))), cache.conditions))
+            own = DurationCache(str(tmp_path / str(len(found))), cache.conditions)
+            opened = shelf(own)
             for source in order:
                 opened.remember(source, float(source.size))
             opened.save()
-            found.append(Path(opened._uri).read_bytes())
+            found.append(Path(own.path(shelf_of(SOURCE.uri))).read_bytes())
         assert found[0] == found[1]
 
     def test_what_another_build_wrote_meanwhile_stays(self, cache: DurationCache) -> None:

@@ -14,8 +14,10 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from make_golden_formats import write_store
 
 from tests.command_line import four_parts, run
+from tests.conftest import published_bytes
 from yt8m_pipeline.accounting.reasons import DropReason
 from yt8m_pipeline.config import Decoding, Inception, RandomModel, load
 from yt8m_pipeline.data_model import StoredEntry
@@ -24,6 +26,7 @@ from yt8m_pipeline.decoding.frames import library_version
 from yt8m_pipeline.extraction.inception import describe as describe_network
 from yt8m_pipeline.files import FileState
 from yt8m_pipeline.jobs.build_plan import plan_build
+from yt8m_pipeline.store.durations import duration_files
 from yt8m_pipeline.store.failures import Failure, Source
 from yt8m_pipeline.store.feature_store import (
     DEFAULTS,
@@ -37,6 +40,7 @@ from yt8m_pipeline.store.feature_store import (
 from yt8m_pipeline.store.formats import FORMAT, NewerFormatError
 from yt8m_pipeline.store.index import IndexedFile, read_index
 from yt8m_pipeline.store.stored_file import SEAL_BYTES, open_stored
+from yt8m_pipeline.store.thumbnails import Thumbnails, source_digest
 
 GOLDEN = Path(__file__).parent.parent / "golden_formats"
 SPACE = "a96b1b0829e94990"
@@ -58,7 +62,7 @@ DESCRIPTION = {
 
 @pytest.fixture(params=sorted(path.parent.name for path in GOLDEN.glob("*/store")))
 def golden(request: pytest.FixtureRequest, tmp_path: Path) -> FeatureStore:
-    """A copy of the store that a released version wrote by scripts/make_golden_store.py."""
+    """A copy of the store that a released version wrote by scripts/make_golden_formats.py."""
     shutil.copytree(GOLDEN / request.param / "store", tmp_path / "store")
     return FeatureStore(str(tmp_path / "store"), SPACE)
 
@@ -99,6 +103,24 @@ class TestReleased:
 
     def test_the_command_line_finds_it_sound(self, golden: FeatureStore) -> None:
         assert run("store", "check", golden.root).returncode == 0
+
+    def test_its_thumbnails_and_durations_are_read(self, golden: FeatureStore) -> None:
+        """Those of the versions that have some."""
+        pictures = Thumbnails(golden.root).read("guitar")
+        assert pictures is None or (pictures.count, pictures.source) == (2, source_digest(SOURCE))
+        kept = [file.open() for file in duration_files(golden.root)]
+        assert kept == [{SOURCE.uri: (SOURCE, 212.5)}] * (pictures is not None)
+
+
+def test_what_this_version_writes_is_what_the_newest_released_one_wrote(tmp_path: Path) -> None:
+    """Other bytes may be read by no earlier version. A new format has a number of its own, and adds a folder."""
+    newest = max(GOLDEN.glob("*/store"))
+    write_store(tmp_path / "store")
+    found, expected = published_bytes(tmp_path / "store"), published_bytes(newest)
+    assert found.keys() == expected.keys()
+    index = next(name for name in found if name.endswith(INDEX))
+    del found[index], expected[index]  # it has the time of the file
+    assert found == expected
 
 
 def test_the_libraries_of_the_lock_files_make_the_features_of_version_0_1_0() -> None:

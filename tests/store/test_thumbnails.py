@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from yt8m_pipeline.store.failures import Source
+from yt8m_pipeline.store.formats import NewerFormatError
 from yt8m_pipeline.store.thumbnails import Thumbnails, source_digest
 from yt8m_pipeline.store.upkeep import ThumbnailStats, check_thumbnails, survey_thumbnails
 
@@ -57,6 +58,28 @@ def test_no_changed_byte_of_a_picture_goes_unseen(thumbnails: Thumbnails) -> Non
     for at in range(len(data) - len(JPEG) + 2, len(data)):
         path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
         assert thumbnails.read("guitar") is None
+
+
+def change_comment(path: Path, before: str, after: str) -> None:
+    """Changes what a file says of itself, as another version would have written it."""
+    data = path.read_bytes().replace(before.encode(), after.encode(), 1)
+    length = int.from_bytes(data[4:6], "big") + len(after) - len(before)
+    path.write_bytes(data[:4] + length.to_bytes(2, "big") + data[6:])
+
+
+def test_a_later_format_is_refused_with_the_advice_to_upgrade_and_a_new_field_is_skipped(
+    thumbnails: Thumbnails,
+) -> None:
+    thumbnails.write("guitar", FILM, 4, JPEG)
+    path = Path(thumbnails.path("guitar"))
+    change_comment(path, '"format": 1', '"colours": "many", "format": 1')
+    assert thumbnails.has("guitar", FILM)
+    change_comment(path, '"format": 1', '"format": 2')
+    for read in (lambda: thumbnails.has("guitar", FILM), lambda: check_thumbnails(thumbnails.root)):
+        with pytest.raises(NewerFormatError, match="upgrade yt8m_pipeline"):
+            read()
+    change_comment(path, '"format": 2, ', "")
+    assert thumbnails.has("guitar", FILM)
 
 
 def test_any_id_has_a_place_of_its_own(thumbnails: Thumbnails) -> None:

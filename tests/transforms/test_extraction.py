@@ -22,15 +22,18 @@ from yt8m_pipeline import files
 from yt8m_pipeline.accounting.counts import StageCount
 from yt8m_pipeline.accounting.outcome import reject_video
 from yt8m_pipeline.accounting.reasons import DropReason, Retry, Stage, VideoRejected
-from yt8m_pipeline.config import Decoding, Inception, RandomModel
+from yt8m_pipeline.config import Decoding, Inception, RandomModel, VideoSampling
 from yt8m_pipeline.data_model import Float32Array, MediaFile, Partition, StoredEntry, StoredVideo, UInt8Array, Video
 from yt8m_pipeline.decoding.facts import Decoded, SampledFrame
 from yt8m_pipeline.decoding.sandbox.parent import Sandbox
 from yt8m_pipeline.extraction.inception import ANY_DIMENSIONS, FeatureExtractor
 from yt8m_pipeline.jobs.engine import beam_pipeline
+from yt8m_pipeline.jobs.measuring import Measuring
+from yt8m_pipeline.places import ANYWHERE
 from yt8m_pipeline.store.feature_store import FeatureStore, place
 from yt8m_pipeline.store.index import IndexedFile
 from yt8m_pipeline.transforms import extraction
+from yt8m_pipeline.transforms.durations import MeasureDurations
 from yt8m_pipeline.transforms.extraction import WRITTEN, ExtractFeatures, ExtractVideo, remember
 from yt8m_pipeline.transforms.ledger import COUNTS, KEPT, REJECTS
 from yt8m_pipeline.transforms.lookup import (
@@ -41,7 +44,9 @@ from yt8m_pipeline.transforms.lookup import (
     changed_warning,
     high_dynamic_range_warning,
 )
+from yt8m_pipeline.transforms.trainer_formats import WriteForTrainers
 from yt8m_pipeline.transforms.video_features import Watch, extract_video
+from yt8m_pipeline.transforms.video_level import DescribeVideos, FitToTrain, WriteVectors
 
 STRICT, LENIENT = Decoding(min_decoded_fraction=0.6), Decoding(min_decoded_fraction=0.4)
 CUT = VideoRejected(DropReason.TRUNCATED, "it ends at 3 s", 0.25)
@@ -459,3 +464,20 @@ def test_wrong_elements_are_refused_when_the_pipeline_is_made(store: FeatureStor
     inception = Inception(model=RandomModel(random=1), image_size=16)
     with pytest.raises(TypeCheckError, match=r"requires .*Video"):
         _ = beam.Pipeline() | beam.Create(["dog.mp4"]) | ExtractFeatures(store, Decoding(), inception)
+
+
+@pytest.mark.parametrize(
+    ("step", "wanted"),
+    [
+        (WriteForTrainers(cast(Any, None)), "Shard"),
+        (DescribeVideos(cast(Any, None), cast(Any, None)), "Shard"),
+        (FitToTrain(cast(Any, None)), "Described"),
+        (WriteVectors(cast(Any, None), cast(Any, None)), "Described"),
+        (MeasureDurations(VideoSampling(), Measuring(Decoding(), ANYWHERE)), "Table"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_wrong_elements_are_refused_around_datasets_too(step: beam.PTransform[Any, Any], wanted: str) -> None:
+    """Before the step looks at what it was given besides."""
+    with pytest.raises(TypeCheckError, match=rf"(requires|expected) .*{wanted}"):
+        _ = beam.Pipeline() | beam.Create(["dog.mp4"]) | step

@@ -51,3 +51,10 @@ def test_a_batch_has_frames_of_one_size_in_their_order_and_as_many_as_the_limits
     for batch, following in pairwise(found):
         one_more = batch.nbytes + following[0].nbytes
         assert len(batch) == max_frames or batch.shape[1:] != following.shape[1:] or one_more > max_bytes
+
+
+def test_five_frames_of_4k_fit_into_a_batch() -> None:
+    """So much memory is counted with; fewer would cost the network speed."""
+    picture = np.broadcast_to(np.uint8(0), (2160, 3840, 3))
+    frames = [SampledFrame(k, float(k), picture) for k in range(6)]
+    assert [len(batch.frames) for batch in frame_batches(frames, 64)] == [5, 1]

@@ -27,7 +27,7 @@ from yt8m_pipeline.dataset.tfrecord import read_records, write_record
 from yt8m_pipeline.errors import DataError, UsageError
 from yt8m_pipeline.jobs.features_plan import FeaturesPlan, Wanted, plan_features
 from yt8m_pipeline.store.feature_store import FeatureStore
-from yt8m_pipeline.transforms.video_level import _time_of_fit
+from yt8m_pipeline.transforms.video_level import time_of_fit
 from yt8m_pipeline.video_level.feature_list import FeatureList, verify_features
 from yt8m_pipeline.video_level.names import Blocks, Source, Space
 from yt8m_pipeline.video_level.statistics import PARTS
@@ -477,5 +477,5 @@ def test_an_engine_that_does_nothing_has_computed_nothing(
 
 
 def test_a_long_fit_says_how_long_it_takes() -> None:
-    assert _time_of_fit(300) == "which takes less than a minute"
-    assert _time_of_fit(14336) == "which takes about 91 minutes"
+    assert time_of_fit(300) == "which takes less than a minute"
+    assert time_of_fit(14336) == "which takes about 91 minutes"

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,10 @@ from yt8m_pipeline import features, open_dataset
 from yt8m_pipeline.baselines.states import open_states
 from yt8m_pipeline.baselines.training import train
 from yt8m_pipeline.data_model import Partition
+from yt8m_pipeline.dataset.layout import Shard
 from yt8m_pipeline.errors import DataError, UsageError
-from yt8m_pipeline.transforms.video_level import _states
+from yt8m_pipeline.jobs.features_plan import Wanted, plan_features
+from yt8m_pipeline.transforms.video_level import vectors
 from yt8m_pipeline.video_level.feature_list import verify_features
 from yt8m_pipeline.video_level.names import Source
 
@@ -50,6 +53,7 @@ def test_a_dataset_of_another_feature_space_is_refused(copied: Path, model: Path
         features(str(copied / "dataset"), str(tmp_path / "x"), model=str(model))
 
 
-def test_no_state_is_computed_by_other_weights_than_were_planned(model: Path) -> None:
+def test_no_state_is_computed_by_other_weights_than_were_planned(built: Path, model: Path, tmp_path: Path) -> None:
+    plan = plan_features(str(built / "dataset"), str(tmp_path / "x"), Wanted(model=str(model)))
     with pytest.raises(DataError, match="has changed while its states were computed"):
-        _states(str(model), "0" * 64)
+        vectors(Shard(Partition.TRAIN, 0, 1), [], replace(plan, told=replace(plan.told, model="0" * 64)))

@@ -1,16 +1,23 @@
 """The representation of a video against NumPy's own functions, and quantization and PCA inverted."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+from yt8m_pipeline import files
 from yt8m_pipeline.compression.moments import Moments, grid_exponent
 from yt8m_pipeline.compression.pca import Pca
 from yt8m_pipeline.compression.quantization import Quantizer
-from yt8m_pipeline.data_model import Float32Array
-from yt8m_pipeline.video_level.statistics import TOP, by_batches, describe, length, normalize_length
+from yt8m_pipeline.data_model import Float32Array, Partition
+from yt8m_pipeline.dataset.layout import Layout, Shard
+from yt8m_pipeline.jobs.features_plan import REVISION
+from yt8m_pipeline.video_level.names import Blocks
+from yt8m_pipeline.video_level.statistics import PARTS, TOP, by_batches, describe, length, normalize_length
+from yt8m_pipeline.video_level.writing import Labelled, write_vectors
 
 NUMBERS = st.floats(-100, 100, width=32)
 FRAMES = npst.arrays(np.float32, st.tuples(st.integers(1, 12), st.integers(1, 4)), elements=NUMBERS)
@@ -80,3 +87,12 @@ def test_fewer_components_give_the_nearest_point_of_their_plane() -> None:
     found = pca.inverse_transform(pca.transform(frames))
     expected = pca.mean + (frames - pca.mean) @ pca.eigenvectors.T @ pca.eigenvectors
     np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_who_changes_a_bit_of_a_vector_or_record_raises_their_revision(tmp_path: Path) -> None:
+    """Else a feature set would keep shards of older bits, and have two kinds."""
+    frames = ((np.arange(28).reshape(7, 4) ** 2 % 19) / 3).astype(np.float32)
+    vectors = normalize_length(np.stack([describe(part, PARTS[Blocks.MU_SIGMA_TOP5]) for part in (frames[:3], frames)]))
+    shard, layout = Shard(Partition.TRAIN, 0, 1), Layout(str(tmp_path))
+    write_vectors(layout, shard, [Labelled("a", (0, 300)), Labelled("é", None)], [vectors])
+    assert (REVISION, files.sha256(layout.path(shard.file("video")))[:16]) == (1, "9cc4332760b01474")

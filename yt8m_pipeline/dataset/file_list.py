@@ -45,14 +45,15 @@ class ListedFile:
         return cls(entry.path, videos, entry.bytes, entry.sha256, partition)
 
 
-def find_list(kind: type[T], folder: str, name: str, newest: int | None = None) -> T | None:
+def find_list(kind: type[T], folder: str, name: str, newest: int, number: str = "format") -> T | None:
     """The list of this name in a folder, or None where there is none.
 
     Args:
         kind: The dataclass of the list.
         folder: The folder.
         name: The name of the list.
-        newest: The newest format of it that this version reads, if it has a number.
+        newest: The newest format of it that this version reads.
+        number: The key of the number of its format. A list without a number is of the first format.
 
     Raises:
         DataError: it is damaged, or of a newer format.
@@ -62,8 +63,8 @@ def find_list(kind: type[T], folder: str, name: str, newest: int | None = None) 
         return None
     try:
         values = json_object(parse_json(files.read_bytes(path)))
-        written = newest and from_json(int, values.get("format"))
-        if newest and written and written > newest:
+        written = from_json(int, values.get(number, 1))
+        if written > newest:
             raise _newer(path, written, newest)
         return from_json(kind, values)
     except (ValueError, KeyError, TypeError) as error:

@@ -11,7 +11,6 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
-import pyarrow as pa
 
 from yt8m_pipeline import files
 from yt8m_pipeline.accounting.reasons import DropReason, Stage
@@ -19,15 +18,15 @@ from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.data_model import Float32Array, Int64Array, Partition, UInt8Array
 from yt8m_pipeline.dataset.layout import LEVELS, Layout, Shard
 from yt8m_pipeline.dataset.manifest import Manifest, ShardRow, not_finished
-from yt8m_pipeline.dataset.record_index import RecordIndex
-from yt8m_pipeline.dataset.records import parse_frame_record, parse_video_record
-from yt8m_pipeline.dataset.rejects import read_rejects
 from yt8m_pipeline.dataset.tfrecord import read_record_at, read_records
 from yt8m_pipeline.dataset.vocabulary import vocabulary_rows
 from yt8m_pipeline.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from yt8m_pipeline.compression.pca import Pca
+    from yt8m_pipeline.dataset.record_index import RecordIndex
 
 Choice = TypeVar("Choice", bound=StrEnum)
 Example = TypeVar("Example", bound="FrameExample | VideoExample")
@@ -207,7 +206,7 @@ class FinishedDataset:
     def ids(self, partition: Partition | str) -> list[str]:
         """The ids of a partition, in the order in which `frames` and `videos` yield them."""
         rows = self.index.rows(choice(Partition, partition, "partition"))
-        ids: list[str] = self.index.ids.take(pa.array(rows)).to_pylist()
+        ids: list[str] = self.index.ids.take(rows).to_pylist()
         return ids
 
     def __len__(self) -> int:
@@ -235,8 +234,10 @@ class FinishedDataset:
         return _read_one(self, "frame", self.index.row(video_id), partial(_frame_example, self, None))
 
     @cached_property
-    def index(self) -> RecordIndex:
+    def index(self) -> "RecordIndex":
         """The ids, and where their records stand: read when it is first needed, and kept."""
+        from yt8m_pipeline.dataset.record_index import RecordIndex  # noqa: PLC0415
+
         return RecordIndex.of(self.layout)
 
     @property
@@ -264,7 +265,7 @@ class FinishedDataset:
 
     def rejects(
         self, *, video_id: str | None = None, stage: Stage | str | None = None, reason: DropReason | str | None = None
-    ) -> Iterator[pa.Table]:
+    ) -> "Iterator[pa.Table]":
         """Yields the rows and videos that are not in the dataset, in tables of the columns `REJECTS`.
 
         Files, and row groups in them, that cannot match are not read. Memory is bounded whatever their number.
@@ -281,6 +282,8 @@ class FinishedDataset:
             UsageError: at once, if there is no such stage or reason.
             DataError: at once, if the manifest is damaged; while reading, a file that is missing or damaged.
         """
+        from yt8m_pipeline.dataset.rejects import read_rejects  # noqa: PLC0415
+
         stages = () if stage is None else (choice(Stage, stage, "stage").value,)
         because = None if reason is None else choice(DropReason, reason, "reason").value
         paths = Manifest.of(self.layout).rejects
@@ -484,6 +487,8 @@ def _read_one(opened: FinishedDataset, level: str, row: int, parse: Callable[[by
 
 
 def _frame_example(opened: FinishedDataset, max_frames: int | None, data: bytes, where: str) -> FrameExample:
+    from yt8m_pipeline.dataset.records import parse_frame_record  # noqa: PLC0415
+
     record = parse_frame_record(data, where)
     found = record.feature_name, record.codes.shape[1]
     _refuse_mixture(where, found, (opened.quantizer.feature_name, opened.dimensions))
@@ -492,6 +497,8 @@ def _frame_example(opened: FinishedDataset, max_frames: int | None, data: bytes,
 
 
 def _video_example(opened: FinishedDataset, data: bytes, where: str) -> VideoExample:
+    from yt8m_pipeline.dataset.records import parse_video_record  # noqa: PLC0415
+
     record = parse_video_record(data, where)
     _refuse_mixture(where, ("mean_rgb", len(record.mean_rgb)), ("mean_rgb", opened.dimensions))
     return VideoExample(record.video_id, np.array(record.labels, np.int64), record.mean_rgb)

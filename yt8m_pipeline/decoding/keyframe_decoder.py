@@ -22,7 +22,7 @@ def decode_keyframes(video: OpenedVideo, account: Account) -> Iterator[tuple[int
     for packet, pts, times in _nearest(video, account):
         frame: VideoFrame | None = None
         try:
-            frame = _decoded(video, packet)
+            frame = decode_keyframe(video, packet)
         except VideoRejected as damage:
             account.note(damage)
         screen = account.shown(frame, pts * video.tick)
@@ -88,7 +88,7 @@ def _timed(account: Account) -> Iterator[tuple[VideoPacket, int]]:
             yield packet, pts
 
 
-def _decoded(video: OpenedVideo, packet: VideoPacket) -> VideoFrame:
+def decode_keyframe(video: OpenedVideo, packet: VideoPacket) -> VideoFrame:
     """Decodes the one frame of a packet that needs no other."""
     with rejecting(f"a keyframe of the {video.stream.name} stream cannot be decoded", video.ending.reason):
         frames = [*video.decode(packet), *video.drained()]

@@ -106,7 +106,7 @@ def write_corpus(
             return summary
         _write_tables(root, [with_wrong_labels(video, label_noise) for video in planned], nested_labels)
         for index, video in enumerate(planned):
-            _write_file(root / video.uri, video, [seed, index])
+            write_file(root / video.uri, video, [seed, index])
             if progress:
                 progress(index + 1, len(planned))
         (root / MARK).write_text(mark)
@@ -240,7 +240,8 @@ def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]])
         csv.writer(stream, lineterminator="\n").writerows([header, *rows])
 
 
-def _write_file(path: Path, video: DemoVideo, seed: Sequence[int]) -> None:
+def write_file(path: Path, video: DemoVideo, seed: Sequence[int]) -> None:
+    """Writes the file of a video, or what is there in the place of a defective one."""
     if video.defect == Defect.MISSING:
         return
     if video.defect == Defect.TEXT:

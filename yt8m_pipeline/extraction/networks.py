@@ -84,7 +84,7 @@ def network_of(inception: Inception, path: str) -> Network:
     size = inception.image_size
     match inception.model:
         case RandomModel(random=seed):
-            return _random_inception(size, seed)
+            return random_inception(size, seed)
         case KerasModel(architecture=architecture):
             return _keras_network(architecture, size, path)
         case SavedModel() | HubModel():
@@ -102,7 +102,7 @@ def prepared(inception: Inception, frames: Any) -> Any:
     return preprocessing(tf.cast(frames, tf.float32))
 
 
-def _random_inception(image_size: int, seed: int) -> Network:
+def random_inception(image_size: int, seed: int) -> Network:
     """Builds an Inception-V3 of random kernels: normal, with variance 2 / fan-in.
 
     That variance keeps the activations of ReLU at one scale from layer to layer (He et al. 2015, Delving Deep into
@@ -110,7 +110,7 @@ def _random_inception(image_size: int, seed: int) -> Network:
     every machine. The batch norms keep the weights with which they are made, which compute the identity.
     """
     rng = np.random.default_rng(seed)
-    network = _keras_application("InceptionV3", image_size)
+    network = keras_application("InceptionV3", image_size)
     for layer in network.layers:
         if isinstance(layer, _keras().layers.Conv2D):
             shape = layer.kernel.shape
@@ -125,13 +125,13 @@ def _keras_network(architecture: Architecture, image_size: int, path: str) -> Ne
         _require_input(network.inputs[0].shape, image_size, path)
         _require_floats(network.inputs[0].dtype, path)
     else:
-        network = _keras_application(architecture, image_size)
+        network = keras_application(architecture, image_size)
         with warnings.catch_warnings(action="error", category=UserWarning):  # Keras warns of layers that have none
             network.load_weights(path)
     return functools.partial(network, training=False)
 
 
-def _keras_application(architecture: Architecture, image_size: int) -> Any:
+def keras_application(architecture: Architecture, image_size: int) -> Any:
     """Builds a network without its classifier and without weights: (batch, image_size, image_size, 3) → vectors."""
     build = getattr(_keras().applications, architecture)
     return build(include_top=False, weights=None, pooling="avg", input_shape=(image_size, image_size, 3))

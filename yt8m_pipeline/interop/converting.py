@@ -164,15 +164,16 @@ def _new_folder(output: str) -> Iterator[str]:
             yield output
             undo.pop_all()
         return
-    path = os.path.realpath(files.resolve(output)[1])
+    filesystem, resolved = files.resolve(output)
+    path = os.path.realpath(resolved)
     working = f"{path}{files.TEMPORARY_MARK}{socket.gethostname()}-{uuid4().hex}"
     with ExitStack() as undo:
         undo.callback(files.delete_folder, working)
         with _write_error(output):
-            files.LOCAL.create_dir(working, recursive=True)
+            filesystem.create_dir(working, recursive=True)
         yield working
         with _write_error(output):
-            files.LOCAL.move(working, path)
+            filesystem.move(working, path)
         undo.pop_all()
 
 

@@ -21,6 +21,9 @@ from yt8m_pipeline.interop.trainer_names import TrainerFormat
 LIST = "export.json"
 """The file that lists an export."""
 
+FORMAT = 1
+"""The number of the format of export.json. A later one is read by later versions alone, and says so."""
+
 
 @dataclass(frozen=True, slots=True)
 class ExportList:
@@ -33,6 +36,7 @@ class ExportList:
         key: A SHA-256 of everything that the bytes of the export depend on.
         build_key: That of the dataset.
         files: Every file but export.json and COMPLETE. Of .npy files only their tables are listed, which list them.
+        list_format: The number of the format of export.json itself.
     """
 
     version: str
@@ -41,15 +45,16 @@ class ExportList:
     key: str
     build_key: str
     files: tuple[ListedFile, ...]
+    list_format: int = FORMAT
 
     @classmethod
     def find(cls, folder: str) -> "ExportList | None":
         """The list of the export in a folder, or None.
 
         Raises:
-            DataError: it is damaged.
+            DataError: it is damaged, or a later version wrote it.
         """
-        return find_list(cls, folder, LIST)
+        return find_list(cls, folder, LIST, FORMAT, "list_format")
 
 
 def verify_export(folder: str) -> list[Fault]:
@@ -59,7 +64,7 @@ def verify_export(folder: str) -> list[Fault]:
         folder: The folder, which has an export.json.
 
     Raises:
-        DataError: if the list is damaged.
+        DataError: if the list is damaged, or a later version wrote it.
     """
     found, layout = ExportList.find(folder), Layout(folder)
     listed = {file.path: (file.bytes, file.sha256) for file in found.files} | _arrays(layout, found) if found else {}

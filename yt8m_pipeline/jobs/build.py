@@ -1,32 +1,20 @@
-"""The life of a build: plan it, take the folder, run the pipeline, and close the folder.
+"""The life of a build: plan it, and carry the plan out.
 
-What plans and what runs is imported where a build needs it: this module itself is a front door, and takes 0.2 s.
+What plans and what runs is imported where a build needs it: this module is a front door, and needs NumPy alone.
 """
 
-import logging
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 from yt8m_pipeline.accounting.reasons import Retry
 from yt8m_pipeline.data_model import Partition
-from yt8m_pipeline.dataset.manifest import Manifest
 from yt8m_pipeline.dataset.reader import FinishedDataset, open_dataset
-from yt8m_pipeline.errors import printable
-from yt8m_pipeline.files import delete_temporaries, join
-from yt8m_pipeline.jobs.build_folder import exclusive, written
 from yt8m_pipeline.jobs.progress import OnProgress, observed
-from yt8m_pipeline.store.durations import FOLDER as DURATIONS
-from yt8m_pipeline.store.feature_store import open_store
-from yt8m_pipeline.store.stored_file import DamagedFile
 
 if TYPE_CHECKING:
     from yt8m_pipeline.config import Config
     from yt8m_pipeline.jobs.build_plan import BuildPlan
-    from yt8m_pipeline.jobs.extract_plan import ExtractPlan
-
-PlanT = TypeVar("PlanT", "BuildPlan", "ExtractPlan")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +97,9 @@ def rebuild_split(
         return _carried_out(plan, beam_arguments)
 
 
-def warn_of_tables(plan: "BuildPlan | ExtractPlan") -> None:
-    """Says what is odd in the tables before anything is done: a column that is not used may be days of work."""
-    for text in plan.table_warnings:
-        logging.getLogger(__name__).warning("warning: %s", printable(text))
-
-
 def _carried_out(plan: "BuildPlan", beam_arguments: Sequence[str]) -> BuildResult:
+    from yt8m_pipeline.jobs.carrying_out import carry_out, warn_of_tables
+
     warn_of_tables(plan)
     from yt8m_pipeline.jobs.engine import beam_pipeline  # Beam takes seconds to import: only where there is work
 
@@ -124,34 +108,3 @@ def _carried_out(plan: "BuildPlan", beam_arguments: Sequence[str]) -> BuildResul
 
     elapsed, seconds = carry_out(plan, beam_arguments, build_dataset, plan.anew)
     return BuildResult(plan, is_new=True, elapsed_seconds=elapsed, stage_seconds=seconds)
-
-
-def carry_out(
-    plan: PlanT, beam_arguments: Sequence[str], recipe: Callable[[Any, PlanT], None], anew: Partition | None
-) -> tuple[float, dict[str, float]]:
-    """Runs the pipeline of a plan in its folder, and closes the folder.
-
-    Returns:
-        The seconds by the clock on the wall, and those that workers spent in each stage.
-    """
-    start = time.monotonic()
-    with exclusive(plan.layout) as layout:
-        plan = replace(plan, layout=layout, previous=Manifest.find(layout))
-        with written(layout, anew):
-            for folder in (open_store(plan.store.root, plan.space).folder, join(plan.store.root, DURATIONS)):
-                delete_temporaries(folder)
-            seconds = _run_through_damage(plan, beam_arguments, recipe)
-    return time.monotonic() - start, seconds
-
-
-def _run_through_damage(
-    plan: PlanT, beam_arguments: Sequence[str], recipe: Callable[[Any, PlanT], None]
-) -> dict[str, float]:
-    """As `run`; where a stored file proves damaged when it is needed, once more, with all of them verified."""
-    from yt8m_pipeline.jobs.engine import run
-
-    try:
-        return run(beam_arguments, plan.layout, lambda root: recipe(root, plan))
-    except DamagedFile as damage:
-        logging.getLogger(__name__).warning("%s\nreading every stored file, to extract the damaged ones again", damage)
-        return run(beam_arguments, plan.layout, lambda root: recipe(root, replace(plan, verify=True)))

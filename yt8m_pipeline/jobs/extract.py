@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from yt8m_pipeline.accounting.reasons import Retry
 from yt8m_pipeline.dataset.reader import FinishedDataset, open_dataset
-from yt8m_pipeline.jobs.build import carry_out, warn_of_tables
 from yt8m_pipeline.jobs.progress import OnProgress, observed
 
 if TYPE_CHECKING:
@@ -77,6 +76,7 @@ def extract(  # noqa: PLR0913  each is an option of the command line
         DataError: if the dataset is not finished or damaged, too many videos failed, or the engine stopped.
     """
     from yt8m_pipeline.dataset.arrays import Form
+    from yt8m_pipeline.jobs.carrying_out import carry_out, warn_of_tables
     from yt8m_pipeline.jobs.extract_plan import Wanted, plan_extraction  # with PyAV and SciPy
 
     named, wanted = [sources] if isinstance(sources, str) else sources, Wanted(Form(form), raw, shards)

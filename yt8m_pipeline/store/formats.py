@@ -1,8 +1,7 @@
 """The number of the store's format, which stands in each of its files, and what a version does with other numbers.
 
-The files of features and durations, the records of failures, the indices and `space.json` all carry one number,
-`FORMAT`. These rules
-hold for all later versions of this package:
+The files of features, durations and thumbnails, the records of failures, the indices and `space.json` all carry one
+number, `FORMAT`. These rules hold for all later versions of this package:
 
 - A file without a number was written by version 0.1.0, before there were numbers. It is of format 1.
 - A file of any earlier format is read. `tests/golden_formats` has a store of every released version.

@@ -2,8 +2,8 @@
 
 They belong to no feature space. A video's are at `STORE/thumbnails/<2 hex>/<escaped id>-<12 hex>.jpg`, and any program
 shows them. A comment in the file (JPEG's segment COM, ISO/IEC 10918-1 B.2.4.5) says of which state of which film they
-are, and what their digest is; thumbnails of a film that has changed since count for nothing. They may be lost: `yt8m
-thumbnails` makes them again.
+are, and what their digest and the number of their format (`formats`) is; thumbnails of a film that has changed since
+count for nothing. They may be lost: `yt8m thumbnails` makes them again.
 
 >>> Thumbnails("features").path("guitar")
 'features/thumbnails/d0/guitar-d081f5e40298.jpg'
@@ -21,6 +21,7 @@ from yt8m_pipeline.files import FileState
 from yt8m_pipeline.parsing import parse_json
 from yt8m_pipeline.store.failures import Source
 from yt8m_pipeline.store.feature_store import SHELVES, place, warn_once
+from yt8m_pipeline.store.formats import FORMAT, KEY, require_readable
 
 FOLDER = "thumbnails"
 """The folder of all thumbnails in the folder of a store."""
@@ -88,13 +89,18 @@ class Thumbnails:
             warn_once(f"thumbnails cannot be kept in a feature store: {self.root}: {error.why}")
 
     def read(self, video_id: str) -> Pictures | None:
-        """Reads the pictures of a video; None if there are none, or none that can be read."""
+        """Reads the pictures of a video; None if there are none, or none that can be read.
+
+        Raises:
+            NewerFormatError: if a later version wrote them.
+        """
         return self.open(*thumbnail_place(video_id))
 
     def open(self, shelf: str, name: str) -> Pictures | None:
         """As `read`, by the shelf of a file and its name there."""
+        uri = self.uri(shelf, name)
         try:
-            return _opened(files.read_bytes(self.uri(shelf, name)))
+            return _opened(uri, files.read_bytes(uri))
         except (OSError, DataError):
             return None
 
@@ -125,20 +131,21 @@ def source_digest(source: Source) -> str:
 def _sealed(jpeg: bytes, count: int, source: str) -> bytes:
     if not jpeg.startswith(START):
         raise ValueError("these bytes are no JPEG file")
-    told = {"pictures": count, "source": source, "sha256": hashlib.sha256(jpeg).hexdigest()}
+    told = {KEY: FORMAT, "pictures": count, "source": source, "sha256": hashlib.sha256(jpeg).hexdigest()}
     comment = json.dumps({"yt8m": told}, sort_keys=True).encode()
     return START + COMMENT + (len(comment) + 2).to_bytes(2, "big") + comment + jpeg[2:]
 
 
-def _opened(data: bytes) -> Pictures | None:
+def _opened(uri: str, data: bytes) -> Pictures | None:
     """The pictures in a file, if they are those that were written."""
     begin = len(START) + len(COMMENT)
     end = begin + int.from_bytes(data[begin : begin + 2], "big")
     try:
         told = parse_json(data[begin + 2 : end])["yt8m"]
-        count, source, sha256 = int(told["pictures"]), str(told["source"]), told["sha256"]
+        if not data.startswith(START + COMMENT) or hashlib.sha256(START + data[end:]).hexdigest() != told["sha256"]:
+            return None
+        require_readable(uri, told)
+        count, source = int(told["pictures"]), str(told["source"])
     except (KeyError, TypeError, ValueError):
         return None
-    is_sound = data.startswith(START + COMMENT) and count > 0
-    is_sound = is_sound and hashlib.sha256(START + data[end:]).hexdigest() == sha256
-    return Pictures(count, source, data) if is_sound else None
+    return Pictures(count, source, data) if count > 0 else None

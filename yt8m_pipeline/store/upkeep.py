@@ -198,7 +198,11 @@ def survey_thumbnails(root: str) -> ThumbnailStats:
 
 
 def check_thumbnails(root: str) -> list[Fault]:
-    """Reads every file of thumbnails and reports what is damaged. `yt8m thumbnails` makes those anew."""
+    """Reads every file of thumbnails and reports what is damaged. `yt8m thumbnails` makes those anew.
+
+    Raises:
+        NewerFormatError: if a later version wrote one of the files.
+    """
     thumbnails = Thumbnails(root)
     kept = [(file.shelf, file.name) for file in thumbnails.files() if files.TEMPORARY_MARK not in file.name]
     with ThreadPool(THREADS) as pool:

@@ -1,7 +1,7 @@
 """The ledger: every row that a stage drops, the counts that show that no row vanished, and warnings."""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import apache_beam as beam
 import pyarrow as pa
@@ -17,6 +17,10 @@ from yt8m_pipeline.transforms.steps import NotingDoFn
 KEPT = "kept"
 REJECTS = "rejects"
 COUNTS = "counts"
+
+Tagged: TypeAlias = TaggedOutput[str, Any]
+"""An element of one of the other outputs of a step; `typed_step` says of which type each of these is. Beam reads the
+hints of `process` itself and wants a Literal for each tag there, so that `process` says Any."""
 
 T = TypeVar("T")
 InputT = TypeVar("InputT")
@@ -44,7 +48,14 @@ class SeveralOutputs(beam.PTransform[InputT, OutputT]):
         return IOTypeHints.empty()
 
 
-def settle(main: Outcome, *others: Outcome) -> Iterator[Any]:
+class SeveralInputs(beam.PTransform[InputT, OutputT]):
+    """A PTransform with several inputs, of which Beam knows no type hints: those of the steps inside it hold."""
+
+    def default_type_hints(self) -> IOTypeHints:
+        return IOTypeHints.empty()
+
+
+def settle(main: Outcome, *others: Outcome) -> Iterator[pa.Table | Tagged]:
     """A stage's outputs: the first outcome's kept rows, and each table's rejected rows and counts."""
     if main.kept.num_rows:
         yield main.kept
@@ -81,7 +92,7 @@ def settled_by(tables: PCollection[Any], function: Callable[..., Iterable[Outcom
     return outputs_of(tables, Settle(function), *sides, kept=pa.Table)
 
 
-def counted_together(outputs: Iterable[Any]) -> Iterator[Any]:
+def counted_together(outputs: Iterable[T | Tagged]) -> Iterator[T | Tagged]:
     """The outputs of a stage, their counts added up: one element for an engine to carry instead of many."""
     counts: list[StageCount] = []
     for output in outputs:

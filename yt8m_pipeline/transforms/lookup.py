@@ -29,6 +29,7 @@ from yt8m_pipeline.transforms.ledger import (
     REJECTS,
     Outputs,
     SeveralOutputs,
+    Tagged,
     counted_together,
     typed_step,
 )
@@ -148,7 +149,7 @@ class LookUp(NotingDoFn):
             announce(Stage.EXTRACT, lacking)
         yield from counted_together(answers)
 
-    def _look_up(self, video: Video, shelf: Shelf) -> Iterator[Any]:
+    def _look_up(self, video: Video, shelf: Shelf) -> Iterator[StoredVideo | Tagged]:
         found = shelf.find(video.video_id)
         has_changed = isinstance(found, IndexedFile) and self._has_changed(video, found)
         if isinstance(found, IndexedFile) and not (has_changed and self._refresh):
@@ -237,7 +238,7 @@ def _recorded(layout: Layout) -> dict[str, dict[str, Any]]:
     return rows | {row["video_id"]: row for row in read_parquet(layout, Layout.VIDEOS).to_pylist()}
 
 
-def settled(video: Video, entry: StoredEntry, decoding: Decoding) -> Iterator[Any]:
+def settled(video: Video, entry: StoredEntry, decoding: Decoding) -> Iterator[StoredVideo | Tagged]:
     """A stage's outputs for a video with features: the same whether they are fresh, stored or recalled."""
     try:
         check_damage(entry.decoded_fraction, decoding)
@@ -248,7 +249,7 @@ def settled(video: Video, entry: StoredEntry, decoding: Decoding) -> Iterator[An
     yield StoredVideo(video, entry)
 
 
-def rejected(video: Video, rejection: VideoRejected) -> Iterator[Any]:
+def rejected(video: Video, rejection: VideoRejected) -> Iterator[Tagged]:
     """A stage's outputs for a video without features, whichever stage found that out."""
     stage = Stage.EXTRACT if rejection.reason == DropReason.NON_FINITE_FEATURES else Stage.DECODE
     if stage == Stage.EXTRACT:

@@ -64,6 +64,7 @@ from yt8m_pipeline.transforms.ledger import (
     KEPT,
     REJECTS,
     Outputs,
+    SeveralInputs,
     SeveralOutputs,
     outputs_of,
     settle,
@@ -111,7 +112,7 @@ class _Read(NotingDoFn):
 
 
 @dataclass
-class JoinByHash(beam.PTransform[dict[str, Tables], PCollection[Joined]]):
+class JoinByHash(SeveralInputs[dict[str, Tables], PCollection[Joined]]):
     """{name: PCollection[pa.Table]} → PCollection[{name: pa.Table}]: all rows with one id are in one element.
 
     Attributes:
@@ -232,7 +233,7 @@ class LeaveUnrated(beam.PTransform[Tables, Tables]):
 
 
 @dataclass
-class DeriveEntities(beam.PTransform[dict[str, Tables], Tables]):
+class DeriveEntities(SeveralInputs[dict[str, Tables], Tables]):
     """{videos, annotations} → PCollection[pa.Table] of entities: each distinct label of a known video is one."""
 
     buckets: int

@@ -222,14 +222,14 @@ def _fit_by_gram(train: Sequence[Described], plan: FeaturesPlan) -> Step:
         return step
     ids = [member.video_id for described in train for member in described.members]
     rows = np.concatenate([block for described in train for block in _rows(described.file, plan)])
-    say(f"the PCA is fitted to {len(rows)} videos by their Gram matrix, {_time_of_fit(len(rows))}")
+    say(f"the PCA is fitted to {len(rows)} videos by their Gram matrix, {time_of_fit(len(rows))}")
     with timed(PCA):
         ordered = rows[sorted(range(len(ids)), key=ids.__getitem__)]
         pca = Pca.fit_by_gram(ordered, components=plan.told.dimensions, relative_epsilon=WHITENING, to=VECTORS)
     return save_pca(plan.journal, key, pca, "fitted", {"videos": len(rows), "by": "gram"})
 
 
-def _time_of_fit(size: int) -> str:
+def time_of_fit(size: int) -> str:
     """How long the PCA takes by a matrix of this size, in words."""
     minutes = FIT_SECONDS * (size / 4096) ** 3 / 60
     return "which takes less than a minute" if minutes < 1 else f"which takes about {minutes:.0f} minutes"
@@ -262,7 +262,7 @@ def _fit_by_moments(files: Sequence[FileEntry], plan: FeaturesPlan, moments: Mom
         return step
     assert moments  # noqa: S101  there are units unless the PCA is fitted
     dimensions = moments.dimensions
-    say(f"the PCA is fitted to {moments.count} videos by moments of {dimensions} values, {_time_of_fit(dimensions)}")
+    say(f"the PCA is fitted to {moments.count} videos by moments of {dimensions} values, {time_of_fit(dimensions)}")
     with timed(PCA):
         pca = Pca.fit(moments, components=plan.told.dimensions, relative_epsilon=WHITENING, to=VECTORS)
     return save_pca(plan.journal, key, pca, "fitted", {"videos": moments.count, "by": "moments"})

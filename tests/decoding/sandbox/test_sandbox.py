@@ -682,8 +682,8 @@ sys.stdin.read()
 
 ENDLESS = """
 import hashlib, threading
-from yt8m_pipeline.decoding.sandbox.child import _end_with_parent
-threading.Thread(target=_end_with_parent, daemon=True).start()
+from yt8m_pipeline.decoding.sandbox.child import end_with_parent
+threading.Thread(target=end_with_parent, daemon=True).start()
 print(flush=True)
 hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)
 """
@@ -727,7 +727,7 @@ import os, socket, subprocess
 from yt8m_pipeline.decoding.sandbox import child
 while os.open(os.devnull, os.O_RDONLY) < 3:
     pass
-child._limit_resources(1024)
+child.limit_resources(1024)
 for reach_out in (lambda: open("/etc/hostname"), socket.socket, lambda: os.dup(0), lambda: subprocess.run(["true"])):
     try:
         reach_out()

@@ -110,17 +110,18 @@ def main(decoding: Decoding, size: int | None) -> None:
 
 def _confine(memory_limit_mib: int) -> list[Protection]:
     missing = confinement.renounce()
-    _limit_resources(memory_limit_mib)
+    limit_resources(memory_limit_mib)
     missing += confinement.filter_system_calls()
     return missing if sys.platform == "linux" else [*missing, Protection.MEMORY]
 
 
-def _limit_resources(memory_limit_mib: int) -> None:
+def limit_resources(memory_limit_mib: int) -> None:
+    """Bounds the memory and the descriptors of this process for good, and lets it end with its parent."""
     if sys.platform == "linux":  # macOS has no limit of address space
         _limit(resource.RLIMIT_AS, memory_limit_mib * MIB)
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_FSIZE, 0)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     _limit(resource.RLIMIT_NPROC, 0)
     _limit(resource.RLIMIT_NOFILE, DESCRIPTORS)
 
@@ -132,7 +133,7 @@ def _limit(kind: int, value: int) -> None:
     resource.setrlimit(kind, (lower, lower))
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Ends this process when the parent's end of the socket is gone, even in the middle of a decoder's loop."""
     poll = select.poll()
     poll.register(PARENT, select.POLLHUP)
