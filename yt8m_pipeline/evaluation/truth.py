@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from yt8m_pipeline import files
 from yt8m_pipeline.accounting.outcome import BoolArray
@@ -17,6 +16,7 @@ from yt8m_pipeline.dataset.index import read_parquet
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.reader import Entity, FinishedDataset
 from yt8m_pipeline.errors import DataError, UsageError
+from yt8m_pipeline.parsing import parquet_file
 
 RATED_COLUMNS = ("video_id", "labels")
 
@@ -154,7 +154,7 @@ def _read_rows(path: str) -> Sequence[Mapping[str, object]]:
 
 def _read_parquet(path: str) -> Sequence[Mapping[str, object]]:
     with files.open_read(path) as stream:
-        table = pq.ParquetFile(stream)
+        table = parquet_file(stream)
         _require_columns(table.schema_arrow.names, path)
         rows: Sequence[Mapping[str, object]] = table.read(columns=list(RATED_COLUMNS)).to_pylist()
         return rows
