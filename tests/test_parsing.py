@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import yt8m_pipeline
 from yt8m_pipeline.parsing import MAX_DEPTH, MAX_PARQUET_ITEMS, parquet_file, parse_json, parse_npy, parse_npz
 
 ARRAYS = {"levels": np.arange(6, dtype="<f4").reshape(2, 3), "name": np.array("optimal"), "none": np.zeros((0, 3))}
@@ -49,9 +50,20 @@ class TestJson:
             with pytest.raises(ValueError, match="nested more than 32 levels deep"):
                 parse_json(nested(depth, opening, closing))
 
+    def test_too_many_objects_are_refused_before_they_take_their_memory(self) -> None:
+        with pytest.raises(ValueError, match="more than 5,000,000 objects and arrays"):
+            parse_json(b"[" + b"[]," * 5_000_001 + b"0]")
+
     def test_an_integer_of_ten_thousand_digits_is_refused(self) -> None:
         with pytest.raises(ValueError, match="4300 digits"):
             parse_json(b"1" * 10_000)
+
+
+def test_no_json_of_a_file_or_of_a_child_is_parsed_without_bounds() -> None:
+    """What may is written by the same process, and `read_dataset.py`, which stands alone."""
+    sources = Path(yt8m_pipeline.__file__).parent
+    found = {str(path.relative_to(sources)) for path in sources.rglob("*.py") if "json.loads(" in path.read_text()}
+    assert found == {"parsing.py", "dataset/description.py", "dataset/read_dataset.py", "explorer/chunks.py"}
 
 
 def nested_parquet(levels: int) -> io.BytesIO:

@@ -44,12 +44,24 @@ DAMAGE = (
 """The exceptions beside ValueError that NumPy, zipfile and zlib raise on bytes that are none of theirs."""
 
 
+MAX_JSON_BYTES = 1 << 28
+"""JSON has at most this many bytes, or characters; ActivityNet's annotations have 40 MB."""
+
+MAX_JSON_ITEMS = 5_000_000
+"""The most objects and arrays of JSON. As values of Python each takes 60 to 230 bytes, and in the text two."""
+
+
 def parse_json(data: bytes | str) -> Any:
     """Parses JSON.
 
     Raises:
-        ValueError: if it is no JSON, is nested more than MAX_DEPTH deep, or has an integer of more than 4,300 digits.
+        ValueError: if it is no JSON, is nested more than MAX_DEPTH deep, has more than MAX_JSON_BYTES or more than
+            MAX_JSON_ITEMS objects and arrays, or has an integer of more than 4,300 digits.
     """
+    if len(data) > MAX_JSON_BYTES:
+        raise ValueError(f"it has more than {MAX_JSON_BYTES:,} bytes")
+    if len(data) > 2 * MAX_JSON_ITEMS and _openings(data) > MAX_JSON_ITEMS:
+        raise ValueError(f"it has more than {MAX_JSON_ITEMS:,} objects and arrays")
     try:
         value = json.loads(data)
     except RecursionError:
@@ -60,6 +72,11 @@ def parse_json(data: bytes | str) -> Any:
         if not level:
             return value
     raise _too_deep()
+
+
+def _openings(data: bytes | str) -> int:
+    """How many brackets open in a text."""
+    return data.count("[") + data.count("{") if isinstance(data, str) else data.count(b"[") + data.count(b"{")
 
 
 def _items(outer: dict[str, Any] | list[Any]) -> list[Any]:

@@ -99,14 +99,14 @@ def growth(path: Path) -> tuple[str, int]:
 
 
 @pytest.mark.parametrize(
-    ("name", "begin", "repeated", "signs"),
+    ("name", "begin", "repeated", "items"),
     [
-        ("x.json.gz", b'{"database":{"a":{"annotations":[', b"[],", "'[', '{'"),
-        ("trainlist01.txt", b"dog/v_dog_g01_c01.avi 1\n", b"ab\n", "'\\r', '\\n'"),
+        ("x.json.gz", b'{"database":{"a":{"annotations":[', b"[],", "objects and arrays"),
+        ("trainlist01.txt", b"dog/v_dog_g01_c01.avi 1\n", b"ab\n", "lines"),
     ],
 )
 def test_items_are_refused_that_take_many_times_their_bytes(
-    name: str, begin: bytes, repeated: bytes, signs: str, tmp_path: Path
+    name: str, begin: bytes, repeated: bytes, items: str, tmp_path: Path
 ) -> None:
     """Twenty million of them, in 0.3 MB where they are compressed, would take more than a gigabyte."""
     with gzip.open(tmp_path / name, "wb", 1) if name.endswith(".gz") else open(tmp_path / name, "wb") as stream:
@@ -114,7 +114,7 @@ def test_items_are_refused_that_take_many_times_their_bytes(
         for _ in range(20):
             stream.write(repeated * (1 << 20))
     why, mebibytes = growth(tmp_path / name)
-    assert why == f"it has more than 5,000,000 of {signs}"
+    assert why == f"it has more than 5,000,000 {items}"
     assert mebibytes < 200
 
 

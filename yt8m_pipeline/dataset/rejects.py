@@ -27,7 +27,7 @@ from yt8m_pipeline.dataset.layout import Layout, RejectsPart
 from yt8m_pipeline.dataset.steps import FileEntry, file_entry
 from yt8m_pipeline.dataset.typed_json import from_json, to_json
 from yt8m_pipeline.errors import DataError
-from yt8m_pipeline.parsing import MAX_PARQUET_ITEMS
+from yt8m_pipeline.parsing import MAX_PARQUET_ITEMS, parse_json
 
 RejectKey: TypeAlias = tuple[str, str, str]
 """The stage, the table and the reason that rejects are counted by."""
@@ -85,7 +85,7 @@ class RejectsSummary:
         """
         path = layout.path(Layout.REJECTS_SUMMARY)
         try:
-            return from_json(cls, json.loads(files.read_bytes(path)))
+            return from_json(cls, parse_json(files.read_bytes(path)))
         except (OSError, ValueError, RecursionError) as error:
             raise _damaged(path, error) from None
 

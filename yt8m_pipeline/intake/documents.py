@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from yt8m_pipeline import files
 from yt8m_pipeline.errors import UsageError
-from yt8m_pipeline.parsing import parse_json
+from yt8m_pipeline.parsing import MAX_JSON_BYTES, parse_json
 from yt8m_pipeline.tables.delimited import Malformed, read_delimited
 from yt8m_pipeline.tables.formats import Format, Header, format_of
 from yt8m_pipeline.tables.text import AUTO, LATIN
@@ -21,12 +21,8 @@ from yt8m_pipeline.tables.text import AUTO, LATIN
 TABLE = re.compile(r"\.(csv|jsonl|ndjson|parquet|tsv)(\.gz)?\Z", re.IGNORECASE)
 """The endings of files that may be tables."""
 
-MAX_BYTES = 1 << 28
-"""JSON and lists are read as a whole, and have at most this many bytes, unpacked; ActivityNet's has 40 MB."""
-
-MAX_ITEMS = 5_000_000
-"""The most objects and arrays of a JSON file, and the most lines of a list: Sports-1M has 1.1 million. As values of
-Python each takes 60 to 230 bytes, many times what it has in the file."""
+MAX_LINES = 5_000_000
+"""The most lines of a list: Sports-1M has 1.1 million. As a text of Python each takes 50 bytes more than there."""
 
 UNREADABLE = (OSError, EOFError, ValueError, zlib.error, pa.ArrowException, csv.Error)
 
@@ -123,7 +119,9 @@ class Document:
             UsageError: if it is not UTF-8, or empty.
         """
         with self._opened() as stream:
-            data = self._read(stream, b"\r\n").removeprefix(codecs.BOM_UTF8)
+            data = self._read(stream).removeprefix(codecs.BOM_UTF8)
+            if data.count(b"\n") + data.count(b"\r") > MAX_LINES:
+                raise ValueError(f"it has more than {MAX_LINES:,} lines")
             lines = [line.decode().strip() for line in data.splitlines()]
         if not any(lines):
             raise UsageError(what="A list is empty", where=self.uri, why="it has no line", fix="give the whole file")
@@ -137,18 +135,15 @@ class Document:
             UsageError: if it is no JSON.
         """
         with self._opened() as stream:
-            return parse_json(self._read(stream, b"[{"))
+            return parse_json(self._read(stream))
 
     def _unpacked(self, stream: IO[bytes]) -> IO[bytes]:
         return cast(IO[bytes], gzip.GzipFile(fileobj=stream)) if self.is_compressed else stream
 
-    def _read(self, stream: IO[bytes], signs: bytes) -> bytes:
-        """The bytes of a file, with no more items than allowed: each has one of these signs."""
-        data = self._unpacked(stream).read(MAX_BYTES + 1)
-        if len(data) > MAX_BYTES:
-            raise ValueError(f"it has more than {MAX_BYTES:,} bytes")
-        if sum(map(data.count, signs)) > MAX_ITEMS:
-            raise ValueError(f"it has more than {MAX_ITEMS:,} of {', '.join(map(repr, map(chr, signs)))}")
+    def _read(self, stream: IO[bytes]) -> bytes:
+        data = self._unpacked(stream).read(MAX_JSON_BYTES + 1)
+        if len(data) > MAX_JSON_BYTES:
+            raise ValueError(f"it has more than {MAX_JSON_BYTES:,} bytes")
         return data
 
     def _opened(self) -> "_Opened":
