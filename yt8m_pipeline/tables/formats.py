@@ -31,6 +31,9 @@ MAX_CHUNK_BYTES = 1 << 30
 MAX_COLUMNS = 10_000
 """A file has at most this many columns: one for each class of a large vocabulary, and the few that a table needs. Each
 is compared with every name that may be meant."""
+MAX_CHUNK_VALUES = 1 << 26
+"""A column of a Parquet row group has at most this many values: 64 labels for each of a million rows. A file of 4 kB may
+give one row 200 million, which take 7 GiB."""
 PARQUET = "parquet"
 """The ending of the names of Parquet files; those of texts are in `_TEXTS`."""
 SAMPLED_LINES = 100
@@ -227,11 +230,16 @@ def _text_paths(schema: pq.ParquetSchema) -> list[str]:
 def _require_columns_of_bounded_size(metadata: pq.FileMetaData, names: Sequence[str], groups: Iterable[int]) -> None:
     for group in map(metadata.row_group, groups):
         for chunk in map(group.column, range(group.num_columns)):
-            if chunk.path_in_schema.partition(".")[0] in names and chunk.total_uncompressed_size > MAX_CHUNK_BYTES:
-                raise pa.ArrowInvalid(
-                    f"{chunk.path_in_schema} has {chunk.total_uncompressed_size:,} bytes in a row group, more than "
-                    f"{MAX_CHUNK_BYTES:,}: smaller row groups can be read"
-                )
+            if chunk.path_in_schema.partition(".")[0] in names:
+                _require_bounded(chunk.path_in_schema, "bytes", chunk.total_uncompressed_size, MAX_CHUNK_BYTES)
+                _require_bounded(chunk.path_in_schema, "values", chunk.num_values, MAX_CHUNK_VALUES)
+
+
+def _require_bounded(column: str, what: str, number: int, most: int) -> None:
+    if number > most:
+        raise pa.ArrowInvalid(
+            f"{column} has {number:,} {what} in a row group, more than {most:,}: smaller row groups can be read"
+        )
 
 
 def _parts_of_bounded_size(batch: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch, BoolArray]]:
