@@ -198,7 +198,5 @@ def test_a_row_of_parquet_with_millions_of_items_is_refused_before_they_are_read
     batches = formats.format_of("videos.parquet", "videos").batches
     (batch,) = batches(BytesIO((tmp_path / "1000.parquet").read_bytes()), ["labels"], None)
     assert len(batch.columns["labels"][0]) == 1000
-    with pytest.raises(
-        pa.ArrowInvalid, match=r"labels\.list\.element has 1,001 values in a row group, more than 1,000"
-    ):
+    with pytest.raises(pa.ArrowInvalid, match="has 1,001 values in a row group, more than 1,000: "):
         list(batches(BytesIO((tmp_path / "1001.parquet").read_bytes()), ["labels"], None))

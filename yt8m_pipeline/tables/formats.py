@@ -32,8 +32,8 @@ MAX_COLUMNS = 10_000
 """A file has at most this many columns: one for each class of a large vocabulary, and the few that a table needs. Each
 is compared with every name that may be meant."""
 MAX_CHUNK_VALUES = 1 << 26
-"""A column of a Parquet row group has at most this many values: 64 labels for each of a million rows. A file of 4 kB may
-give one row 200 million, which take 7 GiB."""
+"""A column of a Parquet row group has at most this many values: 64 labels for each of a million rows. A file of 4 kB
+may give one row 200 million, which take 7 GiB."""
 PARQUET = "parquet"
 """The ending of the names of Parquet files; those of texts are in `_TEXTS`."""
 SAMPLED_LINES = 100
