@@ -101,7 +101,7 @@ def main() -> None:
         app()
     except PipelineError as error:
         _refuse(error)
-    except (OSError, MemoryError, ImportError, AssertionError) as error:
+    except (OSError, MemoryError, ImportError, AssertionError, RuntimeError) as error:
         fault = fault_of_machine(error)
         if fault is None:
             raise

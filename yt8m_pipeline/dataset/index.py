@@ -226,5 +226,6 @@ def streamed(stream: IO[bytes]) -> pq.ParquetFile:
 
 
 def read_parquet(layout: Layout, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """A table as a whole. In one thread: where memory is short, Arrow ends the process that it cannot give another."""
     with files.open_read(layout.path(name)) as stream:
-        return parquet_file(stream).read(columns)
+        return parquet_file(stream).read(columns, use_threads=False)
