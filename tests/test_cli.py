@@ -301,6 +301,34 @@ def test_a_stopped_command_ends_although_a_thread_does_not() -> None:
     assert (ended.returncode, ended.stderr) == (130, "stopped; the same command goes on from here\n")
 
 
+LOADING = """
+import os, sys
+class Finder:
+    def find_spec(name, path, target=None):
+        if name == "yt8m_pipeline.cli":
+            os.kill(os.getpid(), int(sys.argv[2]))
+sys.meta_path.insert(0, Finder)
+from yt8m_pipeline.__main__ import run
+run()
+"""
+BEGINNING = """
+import os, sys
+from yt8m_pipeline import cli
+cli.app = lambda: os.kill(os.getpid(), int(sys.argv[2]))
+cli.main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("moment", "said"), [(LOADING, "stopped\n"), (BEGINNING, "stopped; the same command goes on from here\n")]
+)
+def test_a_command_is_stopped_in_words_before_it_has_begun(moment: str, said: str, number: signal.Signals) -> None:
+    command = [sys.executable, "-c", moment, "train", str(int(number))]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=listen_to_interrupts)
+    assert (ended.returncode, ended.stderr) == (128 + number, said)
+
+
 def flip_a_byte(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1

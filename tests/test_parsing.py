@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yt8m_pipeline.parsing import MAX_DEPTH, parse_json, parse_npy, parse_npz
+import yt8m_pipeline
+from yt8m_pipeline.parsing import MAX_DEPTH, MAX_PARQUET_ITEMS, parquet_file, parse_json, parse_npy, parse_npz
 
 ARRAYS = {"levels": np.arange(6, dtype="<f4").reshape(2, 3), "name": np.array("optimal"), "none": np.zeros((0, 3))}
 
@@ -49,9 +50,43 @@ class TestJson:
             with pytest.raises(ValueError, match="nested more than 32 levels deep"):
                 parse_json(nested(depth, opening, closing))
 
+    def test_too_many_objects_are_refused_before_they_take_their_memory(self) -> None:
+        with pytest.raises(ValueError, match="more than 5,000,000 objects and arrays"):
+            parse_json(b"[" + b"[]," * 5_000_001 + b"0]")
+
     def test_an_integer_of_ten_thousand_digits_is_refused(self) -> None:
         with pytest.raises(ValueError, match="4300 digits"):
             parse_json(b"1" * 10_000)
+
+
+def test_no_json_of_a_file_or_of_a_child_is_parsed_without_bounds() -> None:
+    """What may is written by the same process, and `read_dataset.py`, which stands alone."""
+    sources = Path(yt8m_pipeline.__file__).parent
+    found = {str(path.relative_to(sources)) for path in sources.rglob("*.py") if "json.loads(" in path.read_text()}
+    assert found == {"parsing.py", "dataset/description.py", "dataset/read_dataset.py", "explorer/chunks.py"}
+
+
+def nested_parquet(levels: int) -> io.BytesIO:
+    """A Parquet file without a row, of one column that is a number in so many groups, each in the one before.
+
+    Its end is FileMetaData in Thrift's compact protocol: version, schema, number of rows, row groups. Each element of
+    the schema has a name and its number of children.
+    """
+    schema = b"\x48\x01a\x15\x02\x00" * levels + b"\x15\x04\x25\x02\x18\x01a\x00"
+    size = bytes([(levels + 1) & 0x7F | 0x80, (levels + 1) >> 7 & 0x7F | 0x80, (levels + 1) >> 14])
+    end = b"\x15\x02\x19\xfc" + size + schema + b"\x16\x00\x19\x0c\x00"
+    return io.BytesIO(b"PAR1" + end + len(end).to_bytes(4, "little") + b"PAR1")
+
+
+class TestParquet:
+    def test_columns_may_be_nested(self) -> None:
+        assert parquet_file(nested_parquet(200)).metadata.num_columns == 1
+
+    def test_columns_nested_deeper_than_the_stack_are_refused_before_they_end_the_process(self) -> None:
+        with pytest.raises(OSError, match="more than 8,192 columns or row groups"):
+            parquet_file(nested_parquet(MAX_PARQUET_ITEMS))
+        with pytest.raises(OSError, match="more than 8,192 columns or row groups"):
+            parquet_file(nested_parquet(100_000))
 
 
 class TestArrays:

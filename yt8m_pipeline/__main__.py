@@ -1,5 +1,26 @@
-"""`python -m yt8m_pipeline` is `yt8m`."""
+"""`python -m yt8m_pipeline` is `yt8m`. What stops it while its modules are loaded is told in words, too."""
 
-from yt8m_pipeline.cli import main
+import os
+import signal
 
-main()
+STDERR = 2
+
+
+def run() -> None:
+    """Loads the command line and runs a command."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as in the background of a shell
+            signal.signal(number, _leave)
+    from yt8m_pipeline.cli import main  # noqa: PLC0415  which takes a third of a second
+
+    main()
+
+
+def _leave(number: int, _: object) -> None:
+    """Ends the process, which has begun nothing, with the code that shells give to what the signal ends."""
+    os.write(STDERR, b"stopped\n")
+    os._exit(128 + number)
+
+
+if __name__ == "__main__":
+    run()

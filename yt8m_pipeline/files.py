@@ -151,10 +151,29 @@ def open_read(uri: str) -> Iterator[IO[bytes]]:
         yield cast(IO[bytes], stream)
 
 
+MAX_WHOLE_BYTES = 1 << 32
+"""What is read as a whole has at most this many bytes; the largest files of ours that are, of models and features, have
+some hundred megabytes."""
+
+
 def read_bytes(uri: str) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        DataError: if it has more than MAX_WHOLE_BYTES.
+    """
     if is_object(uri):
         return buckets.get(uri)
     with open_read(uri) as stream:
+        size = stream.seek(0, os.SEEK_END)
+        if size > MAX_WHOLE_BYTES:
+            raise DataError(
+                what="A file is too large to be read as a whole",
+                where=uri,
+                why=f"it has {size:,} bytes, more than {MAX_WHOLE_BYTES:,}",
+                fix="see whether it is what its name says; copy it again",
+            )
+        stream.seek(0)
         return stream.read()
 
 

@@ -1,4 +1,4 @@
-"""Parsing of bytes that others may have written: JSON and NumPy's files, with memory and depth bounded.
+"""Parsing of bytes that others may have written: JSON, NumPy's files and Parquet, with memory and depth bounded.
 
 A seal or a digest in a file tells accidents and no author: whoever writes the file writes those too. Nothing here
 unpickles, and every failure is a ValueError.
@@ -16,10 +16,13 @@ import math
 import tokenize
 import zipfile
 import zlib
-from typing import Any, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -41,12 +44,24 @@ DAMAGE = (
 """The exceptions beside ValueError that NumPy, zipfile and zlib raise on bytes that are none of theirs."""
 
 
+MAX_JSON_BYTES = 1 << 28
+"""JSON has at most this many bytes, or characters; ActivityNet's annotations have 40 MB."""
+
+MAX_JSON_ITEMS = 5_000_000
+"""The most objects and arrays of JSON. As values of Python each takes 60 to 230 bytes, and in the text two."""
+
+
 def parse_json(data: bytes | str) -> Any:
     """Parses JSON.
 
     Raises:
-        ValueError: if it is no JSON, is nested more than MAX_DEPTH deep, or has an integer of more than 4,300 digits.
+        ValueError: if it is no JSON, is nested more than MAX_DEPTH deep, has more than MAX_JSON_BYTES or more than
+            MAX_JSON_ITEMS objects and arrays, or has an integer of more than 4,300 digits.
     """
+    if len(data) > MAX_JSON_BYTES:
+        raise ValueError(f"it has more than {MAX_JSON_BYTES:,} bytes")
+    if len(data) > 2 * MAX_JSON_ITEMS and _openings(data) > MAX_JSON_ITEMS:
+        raise ValueError(f"it has more than {MAX_JSON_ITEMS:,} objects and arrays")
     try:
         value = json.loads(data)
     except RecursionError:
@@ -59,6 +74,11 @@ def parse_json(data: bytes | str) -> Any:
     raise _too_deep()
 
 
+def _openings(data: bytes | str) -> int:
+    """How many brackets open in a text."""
+    return data.count("[") + data.count("{") if isinstance(data, str) else data.count(b"[") + data.count(b"{")
+
+
 def _items(outer: dict[str, Any] | list[Any]) -> list[Any]:
     """The objects and lists in an object or a list."""
     items = outer.values() if isinstance(outer, dict) else outer
@@ -67,6 +87,28 @@ def _items(outer: dict[str, Any] | list[Any]) -> list[Any]:
 
 def _too_deep() -> ValueError:
     return ValueError(f"it is nested more than {MAX_DEPTH} levels deep")
+
+
+MAX_PARQUET_ITEMS = 8_192
+"""A Parquet file has at most this many columns, those inside others counted too, and as many row groups. Arrow follows
+columns inside columns by recursion: from 13,000 levels on, 8 MiB of stack do not suffice, and the process ends."""
+
+
+def parquet_file(stream: IO[bytes], **options: Any) -> "pq.ParquetFile":
+    """Opens a Parquet file; the options are those of pyarrow.
+
+    Raises:
+        pyarrow.ArrowException: if it is none.
+        OSError: if it is damaged, or has more than MAX_PARQUET_ITEMS of anything.
+    """
+    import pyarrow.parquet as pq  # noqa: PLC0415  which takes a tenth of a second, and JSON does not need it
+
+    try:
+        return pq.ParquetFile(stream, thrift_container_size_limit=MAX_PARQUET_ITEMS, **options)
+    except OSError as error:
+        if "Exceeded size limit" in str(error):
+            raise OSError(f"it has more than {MAX_PARQUET_ITEMS:,} columns or row groups") from None
+        raise
 
 
 def parse_npz(data: bytes) -> dict[str, Array]:

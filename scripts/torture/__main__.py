@@ -8,6 +8,7 @@ is the same for all: a command ends by itself and in words; the same command, un
 an undisturbed run; whatever `yt8m verify` calls sound has these bytes; and no row or film reaches a host.
 
     kills        SIGKILL, SIGTERM and Ctrl-C at a random moment of build, rebuild-split and export
+    after        kills, limits and closed outputs of extract, features, train, explore and report
     damage       torn, truncated, flipped, exchanged files of the store, the journal and the dataset
     disk         a file system without space or inodes, a limit of a file's size
     memory       `ulimit -v`
@@ -41,6 +42,7 @@ from types import MappingProxyType
 sys.path.append(str(Path(__file__).parents[1]))
 sys.path.append(str(Path(__file__).parents[2]))
 
+from torture.after import after
 from torture.bench import Bench
 from torture.buckets import buckets
 from torture.damage import damage
@@ -69,7 +71,7 @@ Torment = Callable[[Bench, Path, Random], str]
 TORMENTS: Mapping[str, Torment] = MappingProxyType(
     {
         torment.__name__: torment
-        for torment in (kills, damage, disk, memory, descriptors, output, rows, films, buckets, threads)
+        for torment in (kills, after, damage, disk, memory, descriptors, output, rows, films, buckets, threads)
     }
 )
 

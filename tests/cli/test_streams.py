@@ -89,6 +89,8 @@ class TestLimits:
             (OSError(errno.EPERM, "Operation not permitted"), "Permission was denied"),
             (AssertionError("OutputStream realloc failed."), "There is not enough memory"),
             (AssertionError("another"), None),
+            (RuntimeError("can't start new thread"), "There is not enough memory"),
+            (RuntimeError("another"), None),
             (ImportError("libarrow.so: failed to map"), "A library cannot be loaded"),
             (ModuleNotFoundError("No module named 'av'"), None),
             (OSError(errno.EIO, "Input/output error"), None),

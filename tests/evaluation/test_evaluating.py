@@ -1,6 +1,7 @@
 """Predictions against a real dataset: every format, every bad row, and what is missing or unknown."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from yt8m_pipeline.dataset.reader import FinishedDataset
 from yt8m_pipeline.errors import DataError, PipelineError, UsageError
 from yt8m_pipeline.evaluation.batch import Batch
 from yt8m_pipeline.evaluation.bootstrap import Sampled, poisson_weights
+from yt8m_pipeline.evaluation.bounds import MAX_VALUES
 from yt8m_pipeline.evaluation.confusions import Confusions
 from yt8m_pipeline.evaluation.evaluating import evaluate
 from yt8m_pipeline.evaluation.examples import Examples
@@ -326,3 +328,43 @@ def test_the_command_prints_tables_or_json(opened: FinishedDataset, tmp_path: Pa
     refused = run("evaluate", opened.layout.root, str(tmp_path / "none.csv"))
     assert refused.returncode == 2
     assert "no predictions" in four_parts(refused)[0]
+
+
+def repeated(text: str, rows: int) -> pa.DictionaryArray:
+    """A column that a file holds once, however many its rows are."""
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), pa.array([text]))
+
+
+def test_a_file_of_a_kilobyte_does_not_unpack_to_gigabytes(opened: FinishedDataset, tmp_path: Path) -> None:
+    ids, path = repeated("x" * (8 << 20), 1000), tmp_path / "p.parquet"
+    pq.write_table(pa.table({"video_id": ids, "scores": [[0.5]] * 1000, "labels": [[0]] * 1000}), path)
+    with pytest.raises(DataError, match=r"video_id has 8,388,608,000 bytes in 1,000 rows"):
+        evaluate(opened.layout.root, str(path), VALIDATE)
+    with pytest.raises(DataError, match=r"video_id has 8,388,608,000 bytes in 1,000 rows"):
+        read_rated(opened, str(path))
+    labels = pa.ListArray.from_arrays(pa.array([0, 1000]), ids)
+    pq.write_table(pa.table({"video_id": ["a"], "labels": labels}), path)
+    with pytest.raises(DataError, match=r"labels has 8,388,608,000 bytes in 1 rows"):
+        read_rated(opened, str(path))
+    scores = pa.ListArray.from_arrays(pa.array([0, MAX_VALUES + 1], pa.int32()), np.full(MAX_VALUES + 1, 0.5, "f4"))
+    pq.write_table(pa.table({"video_id": ["a"], "scores": scores}), path, compression="zstd")
+    with pytest.raises(DataError, match=r"scores.list.element has 16,777,217 values in 1 rows"):
+        evaluate(opened.layout.root, str(path), VALIDATE)
+
+
+def test_a_line_that_does_not_end_is_not_read_as_a_whole(opened: FinishedDataset, tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text("VideoId,LabelConfidencePairs\n")
+    os.truncate(path, 4 << 30)  # a hole, which reads as zeros
+    with pytest.raises(DataError, match="a line has more than 33,554,432 characters"):
+        evaluate(opened.layout.root, str(path), VALIDATE)
+    path.write_text("VideoId,LabelConfidencePairs\n" + "x" * 9000 + ",0 0.5\n")
+    with pytest.raises(DataError, match="its video_id has more than 8,192 characters"):
+        evaluate(opened.layout.root, str(path), VALIDATE)
+    path.write_text("VideoId,LabelConfidencePairs\na," + "0 0.5 " * 100_000)
+    with pytest.raises(DataError, match="it names a class twice"):
+        evaluate(opened.layout.root, str(path), VALIDATE)
+    (rated := tmp_path / "r.csv").write_text("video_id,labels\n")
+    os.truncate(rated, 4 << 30)
+    with pytest.raises(DataError, match="it has more than 268,435,456 bytes"):
+        read_rated(opened, str(rated))

@@ -32,6 +32,7 @@ from yt8m_pipeline.explorer import drawing, videos
 from yt8m_pipeline.explorer.drawing import SALT
 from yt8m_pipeline.explorer.exploring import Explored, explore, thumbnail_path
 from yt8m_pipeline.explorer.media import Media
+from yt8m_pipeline.jobs.build_folder import exclusive
 from yt8m_pipeline.store.failures import Source
 from yt8m_pipeline.store.thumbnails import Thumbnails
 
@@ -405,11 +406,17 @@ def test_the_command_tells_what_it_wrote_and_warns_loudly(tmp_path: Path) -> Non
     told = json.loads(done.stdout)
     assert (told["videos"], told["shown"], told["entities"], told["pictures"]) == (2, 2, 1, 0)
     files = published_bytes(tmp_path / "site")
+    assert Layout.LOCK not in files
     assert (told["files"], told["bytes"]) == (len(files), sum(map(len, files.values())))
     assert "warning: the site shows the withheld labels of test: do not publish it" in done.stderr
     refused = yt8m("explore", dataset, "--output", dataset)
     assert refused.returncode == 2
     assert "The site would stand in the dataset" in refused.stderr
+    with exclusive(Layout(str(tmp_path / "site"))):
+        refused = yt8m("explore", dataset, "--output", str(tmp_path / "site"))
+    assert refused.returncode == 2
+    assert "Another build is at work in this folder" in refused.stderr
+    assert published_bytes(tmp_path / "site") == files
 
 
 def test_a_dataset_that_was_built_has_pictures_of_its_films(built: Path, tmp_path: Path) -> None:

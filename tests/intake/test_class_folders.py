@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -166,3 +167,25 @@ def test_a_pattern_without_a_group_is_refused(tmp_path: Path, pattern: str) -> N
 def test_options_without_use_are_refused(tmp_path: Path, option: dict[str, object]) -> None:
     with pytest.raises(UsageError, match="An option has no use for this source"):
         read(video_files(tmp_path, "dog/a.mp4", "cat/b.mp4"), **option)
+
+
+def test_folders_may_be_nested_deeper_than_calls(tmp_path: Path) -> None:
+    video_files(tmp_path, "dog/a.mp4", "cat/b.mp4")
+    deep = str(tmp_path)
+    for _ in range(sys.getrecursionlimit() + 500):
+        deep += "/d"
+        os.mkdir(deep)
+    try:
+        assert read(tmp_path).classes == {"dog": 1, "cat": 1}
+    finally:
+        os.removedirs(deep)
+
+
+def test_links_whose_paths_are_legion_are_refused(tmp_path: Path) -> None:
+    folder = video_files(tmp_path, "dog/a.mp4", "cat/b.mp4")
+    for number in range(12):
+        (folder / str(number)).mkdir()
+        for link in "abcdefgh":
+            os.symlink(f"../{number + 1}", folder / str(number) / link)
+    with pytest.raises(UsageError, match="A source has too many links to folders"):
+        read(folder)

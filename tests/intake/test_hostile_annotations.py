@@ -1,6 +1,10 @@
 """Whatever is in an annotation file, it is understood, counted or refused in four parts; nothing else is raised."""
 
+import gzip
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -72,3 +76,52 @@ def test_texts_with_other_bytes(source: tuple[str, str], data: st.DataObject) ->
 @given(data=st.binary(max_size=40))
 def test_any_bytes(name: str, data: bytes) -> None:
     survives(name, data)
+
+
+GROWTH = """
+import resource, sys
+from yt8m_pipeline.errors import UsageError
+from yt8m_pipeline.intake.understanding import understand
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    understand(sys.argv[1:])
+except UsageError as error:
+    print(error.why)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+def growth(path: Path) -> tuple[str, int]:
+    """Why a source is refused, and how many MiB of memory its reading took."""
+    command = [sys.executable, "-c", GROWTH, str(path)]
+    why, mebibytes = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    return why, int(mebibytes)
+
+
+@pytest.mark.parametrize(
+    ("name", "begin", "repeated", "items"),
+    [
+        ("x.json.gz", b'{"database":{"a":{"annotations":[', b"[],", "objects and arrays"),
+        ("trainlist01.txt", b"dog/v_dog_g01_c01.avi 1\n", b"ab\n", "lines"),
+    ],
+)
+def test_items_are_refused_that_take_many_times_their_bytes(
+    name: str, begin: bytes, repeated: bytes, items: str, tmp_path: Path
+) -> None:
+    """Twenty million of them, in 0.3 MB where they are compressed, would take more than a gigabyte."""
+    with gzip.open(tmp_path / name, "wb", 1) if name.endswith(".gz") else open(tmp_path / name, "wb") as stream:
+        stream.write(begin)
+        for _ in range(20):
+            stream.write(repeated * (1 << 20))
+    why, mebibytes = growth(tmp_path / name)
+    assert why == f"it has more than 5,000,000 {items}"
+    assert mebibytes < 200
+
+
+def test_a_table_without_a_header_is_not_held_as_a_whole(tmp_path: Path) -> None:
+    path = tmp_path / "trainingSet.csv"
+    path.write_text("dog/a.mp4,dog,3,1\n")
+    os.truncate(path, 1 << 30)  # a hole, which reads as zeros
+    why, mebibytes = growth(path)
+    assert why == "1 are named, such as training/dog/a.mp4, and there is no video"
+    assert mebibytes < 64

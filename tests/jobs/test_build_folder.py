@@ -111,9 +111,10 @@ class TestExclusive:
             fail()
         assert names(tmp_path) == []
 
-    def test_a_holder_that_has_not_yet_signed_is_refused_too(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("text", ["", "[" * 20_000, "[]"])
+    def test_a_holder_that_has_not_yet_signed_is_refused_too(self, tmp_path: Path, text: str) -> None:
         with exclusive(Layout(str(tmp_path))):
-            (tmp_path / ".lock").write_text("")
+            (tmp_path / ".lock").write_text(text)
             with pytest.raises(UsageError, match="only just started"):
                 take(tmp_path)
 

@@ -189,3 +189,17 @@ def test_long_rows_make_small_batches(tmp_path: Path) -> None:
     (tmp_path / "ratings.jsonl").write_text(f"{text}\n" * 100)
     source = TableFiles("ratings", str(tmp_path), ("ratings.jsonl",))
     assert [outcome.kept.num_rows for outcome in read_batches(source, "ratings.jsonl")] == [68, 32]
+
+
+def test_a_row_of_parquet_with_millions_of_items_is_refused_before_they_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few bytes of run lengths say as many as there may be: 200 million items in 4 kB would take 7 GiB."""
+    monkeypatch.setattr(formats, "MAX_CHUNK_VALUES", 1000)
+    for number in (1000, 1001):
+        pq.write_table(pa.table({"labels": [["x"] * number]}), tmp_path / f"{number}.parquet")
+    batches = formats.format_of("videos.parquet", "videos").batches
+    (batch,) = batches(BytesIO((tmp_path / "1000.parquet").read_bytes()), ["labels"], None)
+    assert len(batch.columns["labels"][0]) == 1000
+    with pytest.raises(pa.ArrowInvalid, match="has 1,001 values in a row group, more than 1,000: "):
+        list(batches(BytesIO((tmp_path / "1001.parquet").read_bytes()), ["labels"], None))

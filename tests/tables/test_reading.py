@@ -197,6 +197,8 @@ def test_an_empty_parquet_table_is_a_usage_error(tmp_path: Path) -> None:
     [
         ("absent.csv", None, "No such file"),
         ("r.parquet", b"this is no Parquet file", "Parquet magic bytes not found"),
+        ("r.csv", b"," * 10_000, "it has more than 10,000 columns"),
+        ("r.jsonl", json.dumps(dict.fromkeys(map(str, range(10_001)))).encode(), "it has more than 10,000 columns"),
         ("r.jsonl", b"[1]\n[2]\n", "none of its first 2 lines holds a JSON object"),
         ("r.csv", b'"entity_id', "unexpected end of data"),
     ],

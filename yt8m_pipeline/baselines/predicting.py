@@ -1,7 +1,7 @@
 """`predict`: the scores of a trained model for the videos of a partition, as a table that `yt8m evaluate` reads."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,10 @@ from yt8m_pipeline.jobs.progress import PROGRESS, OnProgress, observed
 ALL_CLASSES = pa.schema([("video_id", pa.string()), ("scores", pa.list_(pa.float32()))])
 BEST_CLASSES = ALL_CLASSES.append(pa.field("labels", pa.list_(pa.int64())))
 """The columns of a table of predictions: a score for each class, or the best classes with theirs."""
+
+
+ROWS_OF_GROUP = 1_024
+"""A row group has at least so many videos, 20 MB of scores of 4,800 classes: readers take at most 8,192 row groups."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +70,21 @@ def predict(
     with observed(on_progress), files.open_atomic(output) as stream:
         schema = ALL_CLASSES if top is None else BEST_CLASSES
         with pq.ParquetWriter(stream, schema, compression="zstd") as table:
-            for rows in _rows(model_dir, card, source, part, top):
-                table.write_batch(rows)
+            for rows in _grouped(_rows(model_dir, card, source, part, top)):
+                table.write_table(rows)
     return Predicted(source.videos(part), time.monotonic() - start)
+
+
+def _grouped(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Tables of at least `ROWS_OF_GROUP` rows, but for the last one."""
+    pending: list[pa.RecordBatch] = []
+    for batch in batches:
+        pending.append(batch)
+        if sum(item.num_rows for item in pending) >= ROWS_OF_GROUP:
+            yield pa.Table.from_batches(pending)
+            pending = []
+    if pending:
+        yield pa.Table.from_batches(pending)
 
 
 def _rows(

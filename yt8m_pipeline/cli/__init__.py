@@ -44,7 +44,7 @@ CLOSED_PIPE = 141
 """The exit code that shells give to a program whose output nobody reads any more (`| head -1`): 128 + SIGPIPE."""
 LINGER_SECONDS = 10.0
 """The time that threads have to end in a command that was stopped; those of Beam that do take about 1 s."""
-RESUMABLE = ("build", "rebuild-split", "export", "extract", "features", "train", "results")
+RESUMABLE = ("build", "rebuild-split", "export", "extract", "features", "train", "results", "thumbnails")
 BEAM = {"allow_extra_args": True}
 
 app = typer.Typer(
@@ -96,18 +96,29 @@ def _yt8m(
 def main() -> None:
     """Runs a command; an error of ours, or a fault of the machine, becomes four parts on stderr and an exit code."""
     streams.prepare()
-    signal.signal(signal.SIGTERM, _terminate)
     try:
+        _heed_signals()
         app()
     except PipelineError as error:
         _refuse(error)
-    except (OSError, MemoryError, ImportError, AssertionError) as error:
+    except (OSError, MemoryError, ImportError, AssertionError, RuntimeError) as error:
         fault = fault_of_machine(error)
         if fault is None:
             raise
         _refuse(fault)
+    except KeyboardInterrupt as stop:
+        end = SystemExit(INTERRUPTED)
+        end.__cause__ = stop
+        _end(end)
     except SystemExit as end:
         _end(end)
+
+
+def _heed_signals() -> None:
+    """From here on Ctrl-C and SIGTERM are exceptions, which let what is under way be ended in order."""
+    signal.signal(signal.SIGTERM, _terminate)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _terminate(*_: object) -> None:
@@ -134,7 +145,7 @@ def _end(end: SystemExit) -> NoReturn:
     if isinstance(end.__context__, BrokenPipeError) or isinstance(unprinted, BrokenPipeError):
         sys.exit(CLOSED_PIPE)
     if end.code == INTERRUPTED:
-        goes_on = "; the same command goes on from here" * (sys.argv[1] in RESUMABLE)
+        goes_on = "; the same command goes on from here" * any(name in RESUMABLE for name in sys.argv[1:2])
         print(f"stopped{goes_on}", file=sys.stderr)
         sys.stderr = io.StringIO()  # threads of Beam that are still ending print how they end
         code = TERMINATED if any(isinstance(cause, Terminated) for cause in _causes(end)) else INTERRUPTED

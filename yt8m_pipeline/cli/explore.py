@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from yt8m_pipeline.cli.console import KNOWN_PLACE, AsJson, Dataset, progress_bars, show
+from yt8m_pipeline.cli.console import KNOWN_PLACE, AsJson, Dataset, progress_bars, require_posix, show
 from yt8m_pipeline.explorer.media import Media
 
 
@@ -39,11 +39,16 @@ def explore(
 
     Open index.html in a browser, or put the folder on any web host; it needs no server of its own.
     """
+    require_posix("explore")
     from dataclasses import asdict
 
+    from yt8m_pipeline.dataset.layout import Layout
     from yt8m_pipeline.explorer.exploring import explore as write_site
+    from yt8m_pipeline.explorer.folder import SiteFolder
+    from yt8m_pipeline.jobs.build_folder import exclusive
 
-    with progress_bars() as bars:
+    SiteFolder(output).require_ours(dataset)
+    with exclusive(Layout(output)), progress_bars() as bars:
         found = write_site(
             dataset,
             output,

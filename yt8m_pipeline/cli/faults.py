@@ -11,6 +11,9 @@ MANY_FILES, NO_MEMORY = {EMFILE, ENFILE}, {EAGAIN, ENOMEM}
 BEAM_HAS_NO_MEMORY = "OutputStream realloc failed."
 """What Beam asserts where it gets no memory for the elements that it passes on (`coders/stream.pyx`)."""
 
+NO_THREAD = "can't start new thread"
+"""What Python says where a thread gets no memory for its stack."""
+
 
 def fault_of_machine(error: Exception) -> DataError | None:
     """What an exception says of the machine; None if it may as well be an error of this program."""
@@ -18,7 +21,7 @@ def fault_of_machine(error: Exception) -> DataError | None:
     if number in MANY_FILES:
         fix = "raise the limit, with `ulimit -n 1024`; what is finished stands"
         return DataError(what="Too many files are open", where=where, why=str(error), fix=fix)
-    if isinstance(error, MemoryError) or number in NO_MEMORY or str(error) == BEAM_HAS_NO_MEMORY:
+    if isinstance(error, MemoryError) or number in NO_MEMORY or str(error) in (BEAM_HAS_NO_MEMORY, NO_THREAD):
         fix = "raise the limit (`ulimit -v`), or use a machine with more memory; what is finished stands"
         return DataError(what="There is not enough memory", where=where, why=_words(error), fix=fix)
     if number in (EACCES, EPERM):

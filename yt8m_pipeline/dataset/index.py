@@ -19,6 +19,7 @@ from yt8m_pipeline.dataset.offsets import OFFSET_COLUMNS, with_offsets
 from yt8m_pipeline.dataset.steps import FileEntry, file_entry
 from yt8m_pipeline.dataset.vocabulary import vocabulary_rows
 from yt8m_pipeline.errors import DataError
+from yt8m_pipeline.parsing import parquet_file
 
 VOCABULARY_COLUMNS = (
     "Index",
@@ -238,9 +239,10 @@ def streamed(stream: IO[bytes]) -> pq.ParquetFile:
 
     By default pyarrow keeps the bytes of all columns that it was ever asked for until the file is closed.
     """
-    return pq.ParquetFile(stream, pre_buffer=False)
+    return parquet_file(stream, pre_buffer=False)
 
 
 def read_parquet(layout: Layout, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """A table as a whole. In one thread: where memory is short, Arrow ends the process that it cannot give another."""
     with files.open_read(layout.path(name)) as stream:
-        return pq.read_table(stream, columns=columns)
+        return parquet_file(stream).read(columns, use_threads=False)

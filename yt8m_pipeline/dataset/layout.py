@@ -10,7 +10,6 @@ folder may change hands. What is written then does no harm: the next build has o
 not record as done, it writes again.
 """
 
-import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from yt8m_pipeline import files
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.errors import DataError
 from yt8m_pipeline.files import TEMPORARY_MARK, join
+from yt8m_pipeline.parsing import parse_json
 
 LEVELS = ("frame", "video")
 """The two levels of the published dataset: one record has all frames of a video, or their mean (paper §4)."""
@@ -178,7 +178,7 @@ class Layout:
     def _owner(self) -> dict[str, object]:
         """What the lock file says; {} where there is none, or none that is signed."""
         try:
-            owner = json.loads(files.read_bytes(self.path(self.LOCK)))
+            owner = parse_json(files.read_bytes(self.path(self.LOCK)))
         except (FileNotFoundError, ValueError):
             return {}
         return owner if isinstance(owner, dict) else {}

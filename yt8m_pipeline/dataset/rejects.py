@@ -27,6 +27,7 @@ from yt8m_pipeline.dataset.layout import Layout, RejectsPart
 from yt8m_pipeline.dataset.steps import FileEntry, file_entry
 from yt8m_pipeline.dataset.typed_json import from_json, to_json
 from yt8m_pipeline.errors import DataError
+from yt8m_pipeline.parsing import MAX_PARQUET_ITEMS, parse_json
 
 RejectKey: TypeAlias = tuple[str, str, str]
 """The stage, the table and the reason that rejects are counted by."""
@@ -84,7 +85,7 @@ class RejectsSummary:
         """
         path = layout.path(Layout.REJECTS_SUMMARY)
         try:
-            return from_json(cls, json.loads(files.read_bytes(path)))
+            return from_json(cls, parse_json(files.read_bytes(path)))
         except (OSError, ValueError, RecursionError) as error:
             raise _damaged(path, error) from None
 
@@ -245,10 +246,15 @@ def _may_hold(path: str, video_id: str | None, stages: Sequence[str]) -> bool:
     return is_of_id and (not stages or part.stage in stages)
 
 
+_FORMAT = ds.ParquetFileFormat(
+    default_fragment_scan_options=ds.ParquetFragmentScanOptions(thrift_container_size_limit=MAX_PARQUET_ITEMS)
+)
+
+
 def _read_file(uri: str, condition: ds.Expression | None, columns: Sequence[str]) -> Iterator[pa.Table]:
     try:
         with files.open_read(uri) as stream:
-            fragment = ds.ParquetFileFormat().make_fragment(stream)
+            fragment = _FORMAT.make_fragment(stream)
             for batch in fragment.to_batches(
                 columns=list(columns), filter=condition, batch_size=ROWS_PER_GROUP, batch_readahead=1
             ):

@@ -8,7 +8,8 @@ list<int> with the class of each score. The CSV has the columns `VideoId,LabelCo
 import csv
 import io
 import itertools
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, NamedTuple, NoReturn
 
 import numpy as np
@@ -16,19 +17,19 @@ import pyarrow as pa
 
 from yt8m_pipeline import files
 from yt8m_pipeline.data_model import Float64Array, Int64Array
-from yt8m_pipeline.dataset.index import streamed
 from yt8m_pipeline.errors import DataError, UsageError
+from yt8m_pipeline.evaluation.bounds import lines, open_table, require_short
 
 SCORES_AT_ONCE = 1 << 18
 """The number of scores, named or not, that are looked at together: 2 MB."""
 
+MAX_ID = 1 << 13
+"""The most characters of an id in a CSV."""
+
 CSV_COLUMNS = ["VideoId", "LabelConfidencePairs"]
 
-MAX_FIELD = 1 << 24
-"""The most characters of a field of a CSV: all pairs of a video are one field, which has 129,600 characters where 4,800
-classes have scores in full precision. Python's own limit is 131,072."""
-
-csv.field_size_limit(max(csv.field_size_limit(), MAX_FIELD))
+COLUMNS = ("video_id", "scores", "labels")
+"""The columns of a table in Parquet."""
 
 
 class Pairs(NamedTuple):
@@ -90,7 +91,7 @@ def read_predictions(path: str, classes: int) -> Iterator[Predictions]:
         raise UsageError(
             what="There are no predictions", where=path, why="no such file", fix="give the path of a table"
         ) from None
-    except (OSError, csv.Error, pa.ArrowException) as error:
+    except (OSError, ValueError, csv.Error, pa.ArrowException) as error:
         raise _damaged(path, " ".join(str(error).split())) from None
 
 
@@ -99,12 +100,13 @@ def _rows_at_once(classes: int) -> int:
 
 
 def _read_parquet(stream: IO[bytes], path: str, classes: int) -> Iterator[Pairs]:
-    file = streamed(stream)
+    file = open_table(stream, COLUMNS, classes)
     names = file.schema_arrow.names
     if any(names.count(name) != 1 for name in ("video_id", "scores")) or names.count("labels") > 1:
         _lacks(path, names, "video_id, scores and, where not every class has a score, labels, each once")
-    first_row, columns = 1, [name for name in ("video_id", "scores", "labels") if name in names]
+    first_row, columns = 1, [name for name in COLUMNS if name in names]
     for batch in file.iter_batches(_rows_at_once(classes), columns=columns):
+        require_short(batch["video_id"], "video_id")
         yield _pairs_of(batch, first_row, path, classes)
         first_row += batch.num_rows
 
@@ -124,10 +126,11 @@ def _column(batch: pa.RecordBatch, name: str, wanted: pa.DataType, first_row: in
         return batch[name].cast(wanted)
     except pa.ArrowException as error:
         last_row, why = first_row + batch.num_rows - 1, " ".join(str(error).split())
+        given = re.sub(r"dictionary<values=(\w+), [^>]*>", r"\1", str(batch[name].type))
         raise DataError(
             what="A column of the predictions has another type",
             where=f"{path}, {name}, row {first_row} to {last_row}",
-            why=f"it is {batch[name].type}: {why}",
+            why=f"it is {given}: {why}",
             fix=f"write the column {name} as {wanted}",
         ) from None
 
@@ -156,29 +159,31 @@ def _class_of_each(batch: pa.RecordBatch, scores: pa.Array, first_row: int, path
 
 def _read_csv(stream: IO[bytes], path: str, classes: int) -> Iterator[Pairs]:
     text = io.TextIOWrapper(stream, "utf-8-sig", "backslashreplace", newline="")
-    reader = csv.reader(text)
+    reader = csv.reader(lines(text))
     names = next(reader, [])
     if names != CSV_COLUMNS:
         _lacks(path, names, ",".join(CSV_COLUMNS))
     first_row = 1
-    while lines := list(itertools.islice(reader, _rows_at_once(classes))):
-        yield _parsed(lines, first_row, path)
-        first_row += len(lines)
+    while (found := _parsed(itertools.islice(reader, _rows_at_once(classes)), first_row, path, classes)).video_ids:
+        yield found
+        first_row += len(found.video_ids)
 
 
-def _parsed(lines: Sequence[Sequence[str]], first_row: int, path: str) -> Pairs:
+def _parsed(rows: Iterable[Sequence[str]], first_row: int, path: str, classes: int) -> Pairs:
     ids, numbers, sizes = list[str](), list[float](), list[int]()
-    for row, line in enumerate(lines, first_row):
+    for row, cells in enumerate(rows, first_row):
         try:
-            video_id, pairs = line
+            video_id, pairs = cells
             values = [float(number) for number in pairs.split()]
         except ValueError as error:
             raise _bad_row(path, row, str(error)) from None
         if len(values) % 2 or any(label % 1 for label in values[::2]):
             raise _bad_row(path, row, "its pairs are no whole number and a score each")
+        if len(video_id) > MAX_ID:
+            raise _bad_row(path, row, f"its video_id has more than {MAX_ID:,} characters")
         ids.append(video_id)
-        numbers += values
-        sizes.append(len(values) // 2)
+        numbers += values[: 2 * classes + 2]  # what has more pairs than classes names one twice
+        sizes.append(min(len(values) // 2, classes + 1))
     flat = np.array(numbers, np.float64)
     return Pairs(ids, first_row, np.array(sizes, np.int64), flat[::2].astype(np.int64), flat[1::2])
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from yt8m_pipeline import files
 from yt8m_pipeline.accounting.outcome import BoolArray
@@ -17,8 +16,12 @@ from yt8m_pipeline.dataset.index import read_parquet
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.reader import Entity, FinishedDataset
 from yt8m_pipeline.errors import DataError, UsageError
+from yt8m_pipeline.evaluation.bounds import MAX_TEXT, open_table, require_short
 
 RATED_COLUMNS = ("video_id", "labels")
+
+BATCH_ROWS = 1024
+"""The number of ratings that are converted at once."""
 
 SEPARATOR = ";"
 """What stands between the labels of a video in a CSV table, as in the list columns of all input tables."""
@@ -153,14 +156,22 @@ def _read_rows(path: str) -> Sequence[Mapping[str, object]]:
 
 
 def _read_parquet(path: str) -> Sequence[Mapping[str, object]]:
+    rows, size = list[Mapping[str, object]](), 0
     with files.open_read(path) as stream:
-        table = pq.ParquetFile(stream)
+        table = open_table(stream, RATED_COLUMNS)
         _require_columns(table.schema_arrow.names, path)
-        rows: Sequence[Mapping[str, object]] = table.read(columns=list(RATED_COLUMNS)).to_pylist()
-        return rows
+        for group in range(table.num_row_groups):  # one by one: Arrow joins no nested dictionaries of several
+            for batch in table.iter_batches(BATCH_ROWS, [group], list(RATED_COLUMNS)):
+                size += sum(require_short(batch[name], name) for name in RATED_COLUMNS)
+                if size > MAX_TEXT:
+                    raise ValueError(f"it has more than {MAX_TEXT:,} bytes of text")
+                rows += batch.to_pylist()
+    return rows
 
 
 def _read_csv(path: str) -> Sequence[Mapping[str, object]]:
+    if (files.file_size(path) or 0) > MAX_TEXT:
+        raise ValueError(f"it has more than {MAX_TEXT:,} bytes")
     reader = csv.DictReader(io.StringIO(files.read_bytes(path).decode("utf-8-sig"), newline=""))
     _require_columns(reader.fieldnames or (), path)
     return list(reader)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from yt8m_pipeline import files
+from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.errors import UsageError
 from yt8m_pipeline.parsing import parse_json
 from yt8m_pipeline.places import is_below
@@ -65,7 +66,7 @@ class SiteFolder:
             )
         if files.exists(self.root):
             why = "it is a file"
-        elif (found := files.list_files(self.root)) and not self._is_marked():
+        elif (found := self._others()) and not self._is_marked():
             why = f"it has files and no {self.MARK} of a site: {found[0]}"
         else:
             return
@@ -75,6 +76,10 @@ class SiteFolder:
             why=why,
             fix="give a new or empty folder",
         )
+
+    def _others(self) -> list[str]:
+        """What is in the folder, but for the lock of whoever writes to it."""
+        return [name for name in files.list_files(self.root) if name != Layout.LOCK]
 
     def _is_marked(self) -> bool:
         """Whether the folder has the mark that this program writes, and not a stranger's file of the same name."""

@@ -7,13 +7,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from yt8m_pipeline import files
 from yt8m_pipeline.data_model import Int64Array, Partition
 from yt8m_pipeline.dataset.index import streamed
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.errors import DataError, UsageError
+from yt8m_pipeline.parsing import parquet_file
 
 PARTITIONS = tuple(part.value for part in Partition)
 """The names of the partitions, in their order; a number in the site's data is an index into them."""
@@ -119,7 +119,7 @@ class _Withheld:
                 fix="leave --with-withheld out, or copy the folder `withheld` from where the dataset was built",
             )
         with files.open_read(path) as stream:
-            self._rows = pq.read_table(stream, columns=["video_id", "labels"])
+            self._rows = parquet_file(stream).read(["video_id", "labels"])
         self._next = 0
 
     def take(self, ids: pa.ChunkedArray) -> tuple[Int64Array, Int64Array]:

@@ -1,8 +1,8 @@
 """The annotation files of a source, as tables, JSON or lines. Each is read only when somebody asks what it is."""
 
+import codecs
 import csv
 import gzip
-import io
 import re
 import zlib
 from collections.abc import Iterator, Sequence
@@ -13,15 +13,16 @@ import pyarrow as pa
 
 from yt8m_pipeline import files
 from yt8m_pipeline.errors import UsageError
-from yt8m_pipeline.parsing import parse_json
+from yt8m_pipeline.parsing import MAX_JSON_BYTES, parse_json
+from yt8m_pipeline.tables.delimited import Malformed, read_delimited
 from yt8m_pipeline.tables.formats import Format, Header, format_of
 from yt8m_pipeline.tables.text import AUTO, LATIN
 
 TABLE = re.compile(r"\.(csv|jsonl|ndjson|parquet|tsv)(\.gz)?\Z", re.IGNORECASE)
 """The endings of files that may be tables."""
 
-MAX_BYTES = 1 << 30
-"""JSON and lists are read as a whole, and have at most this many bytes, unpacked; ActivityNet's has 40 MB."""
+MAX_LINES = 5_000_000
+"""The most lines of a list: Sports-1M has 1.1 million. As a text of Python each takes 50 bytes more than there."""
 
 UNREADABLE = (OSError, EOFError, ValueError, zlib.error, pa.ArrowException, csv.Error)
 
@@ -83,25 +84,25 @@ class Document:
     def _format(self) -> Format:
         return format_of(self.uri, "source", self._encoding)
 
-    def rows(self, wanted: Sequence[str], names: Sequence[str] = ()) -> Iterator[tuple[int, dict[str, Any] | str]]:
-        """The rows of a table by their numbers: the wanted cells, or the reason why a row cannot be read.
-
-        Args:
-            wanted: The names of the columns.
-            names: The names of all columns of a CSV file that has no header.
-        """
+    def rows(self, wanted: Sequence[str]) -> Iterator[tuple[int, dict[str, Any] | str]]:
+        """The rows of a table by their numbers: the wanted cells, or the reason why a row cannot be read."""
         with self._opened() as stream:
-            source: IO[bytes] = io.BytesIO(self._names_line(names) + stream.read()) if names else stream
-            for batch in self._format.batches(source, wanted, None):
+            for batch in self._format.batches(stream, wanted, None):
                 yield from batch.malformed.items()
                 cells = [_cells(batch.columns.get(name), len(batch.rows)) for name in wanted]
                 for number, row in zip(batch.rows.tolist(), zip(*cells, strict=True), strict=True):
                     yield number, dict(zip(wanted, row, strict=True))
 
-    def _names_line(self, names: Sequence[str]) -> bytes:
-        """The line that a table without a header lacks; compressed, it can be put before a compressed file."""
-        line = ",".join(names).encode() + b"\n"
-        return gzip.compress(line, mtime=0) if self.is_compressed else line
+    def rows_without_header(self, names: Sequence[str]) -> Iterator[tuple[int, dict[str, Any] | str]]:
+        """The rows of a CSV file that has no header, as `rows` gives them.
+
+        Args:
+            names: The names of all its columns.
+        """
+        with self._opened() as stream:
+            _, rows, _ = read_delimited(stream, self._encoding, names)
+            for number, (row, _) in enumerate(rows, 1):
+                yield number, row.why if isinstance(row, Malformed) else dict(zip(names, row, strict=True))
 
     @cached_property
     def first_line(self) -> str:
@@ -118,7 +119,10 @@ class Document:
             UsageError: if it is not UTF-8, or empty.
         """
         with self._opened() as stream:
-            lines = [line.strip() for line in self._read(stream).decode("utf-8-sig").splitlines()]
+            data = self._read(stream).removeprefix(codecs.BOM_UTF8)
+            if data.count(b"\n") + data.count(b"\r") > MAX_LINES:
+                raise ValueError(f"it has more than {MAX_LINES:,} lines")
+            lines = [line.decode().strip() for line in data.splitlines()]
         if not any(lines):
             raise UsageError(what="A list is empty", where=self.uri, why="it has no line", fix="give the whole file")
         return list(filter(None, lines))
@@ -137,9 +141,9 @@ class Document:
         return cast(IO[bytes], gzip.GzipFile(fileobj=stream)) if self.is_compressed else stream
 
     def _read(self, stream: IO[bytes]) -> bytes:
-        data = self._unpacked(stream).read(MAX_BYTES + 1)
-        if len(data) > MAX_BYTES:
-            raise ValueError(f"it has more than {MAX_BYTES:,} bytes")
+        data = self._unpacked(stream).read(MAX_JSON_BYTES + 1)
+        if len(data) > MAX_JSON_BYTES:
+            raise ValueError(f"it has more than {MAX_JSON_BYTES:,} bytes")
         return data
 
     def _opened(self) -> "_Opened":

@@ -27,7 +27,7 @@ def _read(documents: Sequence[Document], _: Sequence[Document], __: Options) -> 
     records = []
     for document in documents:
         split = SPLITS.get(document.base_name)
-        for row_number, row in document.rows(COLUMNS, COLUMNS):
+        for row_number, row in document.rows_without_header(COLUMNS):
             record = row if isinstance(row, str) else _record(row, split)
             if isinstance(record, str):
                 unused.append(Unused(record, f"{document.name}, row {row_number}"))

@@ -16,6 +16,10 @@ from yt8m_pipeline.tables.text import AUTO
 SYSTEM = re.compile(r"(\..*|__MACOSX|Thumbs\.db|desktop\.ini)\Z", re.IGNORECASE | re.DOTALL)
 """The names of files and folders that systems put beside people's own, and of hidden ones."""
 
+MAX_LINKS = 100_000
+"""The most links to folders that are followed in a source. Twelve folders, each with eight links to the next one, have
+billions of paths."""
+
 HIDDEN, NO_VIDEO, EMPTY = "a hidden or a system file", "no video by its ending", "an empty file"
 
 
@@ -76,7 +80,7 @@ def find(sources: Sequence[str], *, without: str = "", encoding: str = AUTO) -> 
         if not files.is_local(source):
             _find_remote(source.rstrip("/"), without.rstrip("/"), found)
         elif os.path.isdir(source):
-            _walk(os.path.abspath(source), "", (), os.path.abspath(without) if without else "", found)
+            _walk(os.path.abspath(source), os.path.abspath(without) if without else "", found)
         elif os.path.isfile(source):
             found.add(os.path.abspath(source), os.path.basename(source), is_given=True)
         else:
@@ -108,28 +112,55 @@ def _find_remote(source: str, without: str, found: Found) -> None:
         found.add(source, source.rpartition("/")[2], is_given=True)
 
 
-def _walk(folder: str, prefix: str, above: tuple[tuple[int, int], ...], without: str, found: Found) -> None:
+class _Entry(NamedTuple):
+    """A file or folder below a source, with its name there and the folders that it is in."""
+
+    item: "os.DirEntry[str]"
+    name: str
+    above: tuple[tuple[int, int], ...]
+
+    @property
+    def leads_back(self) -> bool:
+        """Whether a folder is one that it is in."""
+        state = self.item.stat()
+        return (state.st_dev, state.st_ino) in self.above
+
+
+def _walk(root: str, without: str, found: Found) -> None:
     """Adds the files below a local folder. Links to folders are followed, but not to one that they are in."""
+    pending, followed = _entries(root, "", (), found), 0
+    while pending:
+        entry = pending.pop()
+        if SYSTEM.match(entry.item.name):
+            found.unused.append(Unused(HIDDEN, entry.name))
+        elif not os.path.isdir(entry.item.path):
+            _add_file(entry.item, entry.name, found)
+        elif entry.item.path != without and not entry.leads_back:
+            followed += entry.item.is_symlink()
+            _require_few_links(root, followed)
+            pending += _entries(entry.item.path, f"{entry.name}/", entry.above, found)
+
+
+def _entries(folder: str, prefix: str, above: tuple[tuple[int, int], ...], found: Found) -> list[_Entry]:
+    """What is in a folder, the last name first."""
     here = os.stat(folder)
     above = (*above, (here.st_dev, here.st_ino))
     try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        items = sorted(os.scandir(folder), key=lambda item: item.name, reverse=True)
     except OSError as error:
         found.unused.append(Unused(f"it cannot be listed: {error.strerror}", prefix or folder))
-        return
-    for entry in entries:
-        name = prefix + entry.name
-        if SYSTEM.match(entry.name):
-            found.unused.append(Unused(HIDDEN, name))
-        elif not os.path.isdir(entry.path):
-            _add_file(entry, name, found)
-        elif entry.path != without and not _leads_back(entry, above):
-            _walk(entry.path, f"{name}/", above, without, found)
+        return []
+    return [_Entry(item, prefix + item.name, above) for item in items]
 
 
-def _leads_back(entry: "os.DirEntry[str]", above: tuple[tuple[int, int], ...]) -> bool:
-    state = entry.stat()
-    return (state.st_dev, state.st_ino) in above
+def _require_few_links(root: str, followed: int) -> None:
+    if followed > MAX_LINKS:
+        raise UsageError(
+            what="A source has too many links to folders",
+            where=root,
+            why=f"more than {MAX_LINKS:,} were followed, links in linked folders counted each time",
+            fix="remove the links, or give the folders themselves",
+        )
 
 
 def _add_file(entry: "os.DirEntry[str]", name: str, found: Found) -> None:

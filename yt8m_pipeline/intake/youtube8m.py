@@ -27,7 +27,7 @@ def _read(documents: Sequence[Document], others: Sequence[Document], _: Options)
     records: list[Record] = []
     unused: list[Unused] = []
     for document in documents:
-        for number, row in document.rows(COLUMNS, COLUMNS):
+        for number, row in document.rows_without_header(COLUMNS):
             record = row if isinstance(row, str) else _record(row, entities, document)
             if isinstance(record, str):
                 unused.append(Unused(record, f"{document.name}, row {number}"))

@@ -20,6 +20,7 @@ from yt8m_pipeline.files import FileState
 from yt8m_pipeline.jobs.journal import Journal
 from yt8m_pipeline.jobs.object_lock import Held, held
 from yt8m_pipeline.jobs.refusals import Refusals
+from yt8m_pipeline.parsing import parse_json
 
 
 @contextmanager
@@ -124,7 +125,7 @@ def _owner(token: str) -> bytes:
 
 def _held(path: str, owner: bytes, fix: str) -> UsageError:
     try:
-        known = json.loads(owner)
+        known = parse_json(owner)
         who = f"process {known['pid']} on {known['host']} holds it"
     except (ValueError, KeyError, TypeError):
         who = "a process that has only just started holds it"

@@ -20,6 +20,7 @@ from yt8m_pipeline.decoding.facts import VideoFacts
 from yt8m_pipeline.decoding.sandbox.threads import Probing, prober
 from yt8m_pipeline.errors import UsageError
 from yt8m_pipeline.jobs.measuring import Measuring, measure
+from yt8m_pipeline.parsing import parquet_file
 from yt8m_pipeline.places import ANYWHERE, Places
 from yt8m_pipeline.selection.durations import SHOWN_DURATIONS, TOLERANCE_SECONDS
 from yt8m_pipeline.tables.reading import TableFiles, read_batches
@@ -141,7 +142,7 @@ def require_replaceable(output: str) -> None:
 def _is_of_problems(uri: str) -> bool:
     try:
         with files.open_read(uri) as stream:
-            return bool(pq.read_schema(stream).equals(REJECTS))
+            return bool(parquet_file(stream).schema_arrow.equals(REJECTS))
     except (OSError, pa.ArrowException):
         return False
 

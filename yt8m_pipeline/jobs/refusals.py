@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from yt8m_pipeline import files
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.errors import DataError, PipelineError
+from yt8m_pipeline.parsing import parse_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class Refusals:
             for name, state in files.list_states(folder).items()
         ]
         for _, uri in sorted(written):
-            values = json.loads(files.read_bytes(uri))
+            values = parse_json(files.read_bytes(uri))
             return _kinds(PipelineError)[values.pop("kind")](**values)
         return None
 

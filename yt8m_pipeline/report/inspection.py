@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from yt8m_pipeline import files
 from yt8m_pipeline.accounting.reasons import DropReason, Stage, VideoRejected
@@ -28,6 +27,7 @@ from yt8m_pipeline.errors import DataError, UsageError
 from yt8m_pipeline.interop.matrix_data import matrix_from_bytes
 from yt8m_pipeline.interop.media_sequence import MediaSequence
 from yt8m_pipeline.interop.media_sequence_files import first_proto
+from yt8m_pipeline.parsing import parquet_file
 from yt8m_pipeline.store.failures import open_failure
 from yt8m_pipeline.store.feature_store import FAILURE_SUFFIX, FeatureStore
 from yt8m_pipeline.store.stored_file import open_stored
@@ -307,7 +307,7 @@ def _array_facts(kind: str, array: npt.NDArray[Any]) -> Facts:
 def _inspect_parquet(uri: str, rows: int) -> Facts:
     try:
         with files.open_read(uri) as stream:
-            table = pq.read_table(stream)
+            table = parquet_file(stream).read()
     except (OSError, pa.ArrowException) as error:
         raise DataError(
             what="A table is damaged",

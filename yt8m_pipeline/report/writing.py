@@ -8,6 +8,7 @@ from typing import Any
 
 from yt8m_pipeline import __version__, files
 from yt8m_pipeline.errors import UsageError
+from yt8m_pipeline.parsing import parse_json
 from yt8m_pipeline.report.dataset_figures import draw_figures
 from yt8m_pipeline.report.known_datasets import KnownDataset
 from yt8m_pipeline.report.page import page
@@ -49,7 +50,7 @@ def require_report_folder(folder: str) -> None:
 def _mark(folder: str) -> dict[str, Any] | None:
     """What the mark of a report says; None where there is none."""
     try:
-        values = json.loads(files.read_bytes(files.join(folder, MARK)))
+        values = parse_json(files.read_bytes(files.join(folder, MARK)))
     except (OSError, ValueError, RecursionError):
         return None
     return values if isinstance(values, dict) and values.get("kind") == KIND else None

@@ -31,6 +31,7 @@ from yt8m_pipeline.dataset.typed_json import WrongJson, from_json, to_json
 from yt8m_pipeline.errors import PipelineError, UsageError
 from yt8m_pipeline.jobs.features import features
 from yt8m_pipeline.jobs.progress import PROGRESS
+from yt8m_pipeline.parsing import parse_json
 from yt8m_pipeline.results.plan import FeatureSet, TrainedModel
 from yt8m_pipeline.results.record import Question, Record
 from yt8m_pipeline.video_level.feature_set import open_features
@@ -252,7 +253,7 @@ class Parts:
         if not files.exists(path):
             return Ledger(__version__, identity)
         try:
-            found = from_json(Ledger, json.loads(files.read_bytes(path)))
+            found = from_json(Ledger, parse_json(files.read_bytes(path)))
         except (WrongJson, ValueError):
             return Ledger(__version__, identity)
         before = found.identity
@@ -286,7 +287,7 @@ def _marks_of_model(folder: str | None) -> list[str]:
 def _read_record(path: str) -> Record | None:
     """The record at a path; None where there is none that can be read, since it is made again."""
     try:
-        return from_json(Record, json.loads(files.read_bytes(path)))
+        return from_json(Record, parse_json(files.read_bytes(path)))
     except (FileNotFoundError, ValueError):
         return None
 

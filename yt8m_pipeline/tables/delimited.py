@@ -9,7 +9,7 @@
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from io import BufferedReader, TextIOWrapper
 from typing import IO, NamedTuple, TypeAlias
 
@@ -43,11 +43,18 @@ Rows: TypeAlias = Iterator[tuple[list[str] | Malformed, int]]
 """Rows, each with its length."""
 
 
-def read_delimited(stream: IO[bytes], encoding: str = AUTO) -> tuple[list[str], Rows, Utf8Stream]:
+def read_delimited(
+    stream: IO[bytes], encoding: str = AUTO, names: Sequence[str] = ()
+) -> tuple[list[str], Rows, Utf8Stream]:
     """Reads the column names and the rows of delimited text.
 
     The header says which of `DELIMITERS` it is: the one that it has most often outside quotes, the first of several.
     An empty line is no row.
+
+    Args:
+        stream: The bytes, seekable.
+        encoding: The name of an encoding, or `AUTO`.
+        names: The names of the columns of a text without a header, which has commas between its fields.
 
     Returns:
         The names, without spaces around them; the rows; and the stream that tells the encoding.
@@ -57,10 +64,10 @@ def read_delimited(stream: IO[bytes], encoding: str = AUTO) -> tuple[list[str], 
     """
     utf8 = Utf8Stream(stream, encoding)
     lines = _Lines(TextIOWrapper(BufferedReader(utf8, BUFFER_BYTES), UTF_8, "surrogateescape", newline=""))
-    delimiter = delimiter_of(lines.peek())
+    delimiter = "," if names else delimiter_of(lines.peek())
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
-    names = [name.strip() for name in next(reader, [])]
-    return names, _rows(reader, lines, len(names), delimiter), utf8
+    columns = list(names) or [name.strip() for name in next(reader, [])]
+    return columns, _rows(reader, lines, len(columns), delimiter), utf8
 
 
 def delimiter_of(header: str) -> str:

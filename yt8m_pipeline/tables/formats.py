@@ -1,6 +1,6 @@
 """The formats of input tables (CSV, JSONL, Parquet): a header, and batches of rows as the file holds them."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from io import BufferedReader
@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from yt8m_pipeline.accounting.outcome import BoolArray
 from yt8m_pipeline.data_model import Int64Array
 from yt8m_pipeline.errors import UsageError
-from yt8m_pipeline.parsing import parse_json
+from yt8m_pipeline.parsing import parquet_file, parse_json
 from yt8m_pipeline.tables.delimited import MAX_ROW_BYTES, TOO_LONG, Malformed, read_delimited
 from yt8m_pipeline.tables.text import AUTO, BUFFER_BYTES, Utf8Stream, is_gzipped
 
@@ -28,6 +28,12 @@ BATCH_BYTES = 64 << 20
 """
 MAX_CHUNK_BYTES = 1 << 30
 """A column of a Parquet row group is read as a whole, and has at most this many bytes: ids of millions of rows."""
+MAX_COLUMNS = 10_000
+"""A file has at most this many columns: one for each class of a large vocabulary, and the few that a table needs. Each
+is compared with every name that may be meant."""
+MAX_CHUNK_VALUES = 1 << 26
+"""A column of a Parquet row group has at most this many values: 64 labels for each of a million rows. A file of 4 kB
+may give one row 200 million, which take 7 GiB."""
 PARQUET = "parquet"
 """The ending of the names of Parquet files; those of texts are in `_TEXTS`."""
 SAMPLED_LINES = 100
@@ -112,6 +118,7 @@ def _ending(path: str) -> str:
 
 def _csv_header(stream: IO[bytes], encoding: str) -> Header:
     names, rows, utf8 = read_delimited(stream, encoding)
+    _require_few_columns(names)
     has_rows = next(rows, None) is not None
     return Header([(name, pa.string()) for name in names], has_rows, utf8.settle())
 
@@ -137,11 +144,17 @@ def _json_header(stream: IO[bytes], encoding: str) -> Header:
             'with to_json(orient="records", lines=True)'
         )
     names = dict.fromkeys(chain.from_iterable(records))
+    _require_few_columns(names)
     return Header([(name, pa.null()) for name in names], bool(sample), utf8.settle())
 
 
 def _names(record: dict[str, Any] | Malformed) -> list[str] | None:
-    return list(record) if isinstance(record, dict) else None
+    return list(record)[: MAX_COLUMNS + 1] if isinstance(record, dict) else None
+
+
+def _require_few_columns(names: Collection[str]) -> None:
+    if len(names) > MAX_COLUMNS:
+        raise ValueError(f"it has more than {MAX_COLUMNS:,} columns")
 
 
 def _json_batches(stream: IO[bytes], wanted: Sequence[str], _: int | None, *, encoding: str) -> Iterator[RawBatch]:
@@ -190,14 +203,14 @@ def _parquet_header(stream: IO[bytes]) -> Header:
 def _parquet_file(stream: IO[bytes]) -> pq.ParquetFile:
     if is_gzipped(stream):
         raise pa.ArrowInvalid("it is gzipped as a whole, and can only be read from its end: unpack it with gunzip")
-    return pq.ParquetFile(stream)
+    return parquet_file(stream)
 
 
 def _parquet_batches(stream: IO[bytes], wanted: Sequence[str], row_group: int | None) -> Iterator[RawBatch]:
     """Batches of rows. Texts are read as dictionaries: a file of a megabyte may repeat a long one a million times."""
     plain = _parquet_file(stream)
     types, metadata = plain.schema_arrow, plain.metadata
-    file = pq.ParquetFile(stream, metadata=metadata, read_dictionary=_text_paths(plain.schema))
+    file = parquet_file(stream, metadata=metadata, read_dictionary=_text_paths(plain.schema))
     names = [name for name in types.names if name in wanted]
     groups = range(metadata.num_row_groups) if row_group is None else [row_group]
     _require_columns_of_bounded_size(metadata, names, groups)
@@ -217,11 +230,16 @@ def _text_paths(schema: pq.ParquetSchema) -> list[str]:
 def _require_columns_of_bounded_size(metadata: pq.FileMetaData, names: Sequence[str], groups: Iterable[int]) -> None:
     for group in map(metadata.row_group, groups):
         for chunk in map(group.column, range(group.num_columns)):
-            if chunk.path_in_schema.partition(".")[0] in names and chunk.total_uncompressed_size > MAX_CHUNK_BYTES:
-                raise pa.ArrowInvalid(
-                    f"{chunk.path_in_schema} has {chunk.total_uncompressed_size:,} bytes in a row group, more than "
-                    f"{MAX_CHUNK_BYTES:,}: smaller row groups can be read"
-                )
+            if chunk.path_in_schema.partition(".")[0] in names:
+                _require_bounded(chunk.path_in_schema, "bytes", chunk.total_uncompressed_size, MAX_CHUNK_BYTES)
+                _require_bounded(chunk.path_in_schema, "values", chunk.num_values, MAX_CHUNK_VALUES)
+
+
+def _require_bounded(column: str, what: str, number: int, most: int) -> None:
+    if number > most:
+        raise pa.ArrowInvalid(
+            f"{column} has {number:,} {what} in a row group, more than {most:,}: smaller row groups can be read"
+        )
 
 
 def _parts_of_bounded_size(batch: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch, BoolArray]]:

@@ -12,7 +12,6 @@ confinement, the descriptors and the distrust of answers would have to be writte
 """
 
 import io
-import json
 import logging
 import os
 import re
@@ -63,6 +62,7 @@ from yt8m_pipeline.decoding.sandbox.protocol import (
 )
 from yt8m_pipeline.decoding.sandbox.reading_ahead import read_ahead
 from yt8m_pipeline.errors import DataError, UsageError, printable
+from yt8m_pipeline.parsing import parse_json
 from yt8m_pipeline.places import Places
 
 CHILD = "yt8m_pipeline.decoding.sandbox.child"
@@ -326,7 +326,7 @@ class _Child:
             self._seconds_left += self._frame_limit * self._decoding.timeout_seconds_per_frame
         answer = self._await(FACTS)
         with self._watching():
-            facts = VideoFacts.from_json(json.loads(bytes(answer.payload)))
+            facts = VideoFacts.from_json(parse_json(bytes(answer.payload)))
         self._await(IDLE)
         self._video = None
         return facts
