@@ -24,6 +24,7 @@ from yt8m_pipeline.compression.moments import Moments, grid_exponent
 from yt8m_pipeline.compression.pca import Pca
 from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.config import Decoding, Inception, RandomModel
+from yt8m_pipeline.data_model import MediaFile
 from yt8m_pipeline.decoding.damage import conditions
 from yt8m_pipeline.decoding.facts import SampledFrame
 from yt8m_pipeline.decoding.thumbnails import Strip
@@ -77,7 +78,9 @@ def write_store(root: Path) -> None:
         Source(f"gs://corpus/{name}.mp4", size, WHEN) for name, size in (("guitar", 123456), ("broken", 99))
     )
     values = (np.arange(12) / 8 - 1).reshape(3, 4).astype(np.float16)
-    written = store.write(VideoFeatures("guitar", values, np.array([0.0, 0.96, 2.0])), guitar, 0.75, Fraction(1))
+    media = MediaFile("mov,mp4,m4a,3gp,3g2,mj2", "h264", guitar.size, 64, 48, 25.0, 60, 41)
+    kept = VideoFeatures("guitar", values, np.array([0.0, 0.96, 2.0]))
+    written = store.write(kept, guitar, 0.75, Fraction(1), "HLG", media)
     remember((place("guitar")[0], [("guitar", written)]), store)
     rejection = VideoRejected(DropReason.TRUNCATED, "it ends at 3 s", 0.25)
     store.write_failure("broken", broken, conditions(Decoding()), rejection)

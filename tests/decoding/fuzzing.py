@@ -204,7 +204,7 @@ def _decode_into(frames: list[SampledFrame], sandbox: Sandbox, path: Path) -> fl
         while True:
             frames.append(next(decoding))
     except StopIteration as end:
-        return float(end.value)
+        return float(end.value.decoded_fraction)
 
 
 def _outcome(variant: Variant, decoding: Decoding, attempt: Attempt, original: Original) -> Outcome:

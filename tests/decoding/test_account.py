@@ -67,7 +67,7 @@ def outcome(
         while True:
             frames.append(next(found))
     except StopIteration as end:
-        return Outcome(frames, float(end.value))
+        return Outcome(frames, end.value.decoded_fraction)
     except VideoRejected as rejection:
         return Outcome(frames, rejection)
 

@@ -170,7 +170,7 @@ def test_damaged_keyframes_are_not_counted_as_sound() -> None:
     with pytest.raises(StopIteration) as end:
         while True:
             next(frames)
-    assert end.value.value == 10 / 12
+    assert end.value.value.decoded_fraction == 10 / 12
 
 
 def test_a_video_whose_only_keyframe_is_destroyed_has_no_frames() -> None:

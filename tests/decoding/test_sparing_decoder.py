@@ -312,7 +312,7 @@ def outcome(file: bytes, decoding: Decoding) -> Outcome:
             frame = next(decoding_of_frames)
             frames.append((frame.index, frame.pts_seconds, frame.rgb.tobytes()))
     except StopIteration as end:
-        return Outcome(frames, end.value)
+        return Outcome(frames, end.value.decoded_fraction)
     except VideoRejected as rejection:
         return Outcome(frames, (rejection.reason, rejection.detail, rejection.decoded_fraction))
 

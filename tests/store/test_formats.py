@@ -8,6 +8,7 @@ import re
 import shutil
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from tests.command_line import four_parts, run
 from tests.conftest import published_bytes
 from yt8m_pipeline.accounting.reasons import DropReason
 from yt8m_pipeline.config import Decoding, Inception, RandomModel, load
-from yt8m_pipeline.data_model import StoredEntry
+from yt8m_pipeline.data_model import MediaFile, StoredEntry
 from yt8m_pipeline.decoding.damage import conditions
 from yt8m_pipeline.decoding.frames import library_version
 from yt8m_pipeline.extraction.inception import describe as describe_network
@@ -61,16 +62,29 @@ DESCRIPTION = {
 
 
 @pytest.fixture(params=sorted(path.parent.name for path in GOLDEN.glob("*/store")))
-def golden(request: pytest.FixtureRequest, tmp_path: Path) -> FeatureStore:
-    """A copy of the store that a released version wrote by scripts/make_golden_formats.py."""
-    shutil.copytree(GOLDEN / request.param / "store", tmp_path / "store")
+def version(request: pytest.FixtureRequest) -> str:
+    """A released version."""
+    return str(request.param)
+
+
+@pytest.fixture
+def golden(version: str, tmp_path: Path) -> FeatureStore:
+    """A copy of the store that it wrote by scripts/make_golden_formats.py."""
+    shutil.copytree(GOLDEN / version / "store", tmp_path / "store")
     return FeatureStore(str(tmp_path / "store"), SPACE)
 
 
+@pytest.fixture
+def entry(version: str) -> StoredEntry:
+    """What its store has of the video `guitar`. Version 0.1.0 knew nothing of transfer functions and files."""
+    media = MediaFile("mov,mp4,m4a,3gp,3g2,mj2", "h264", SOURCE.size, 64, 48, 25.0, 60, 41)
+    return ENTRY if version == "0.1.0" else replace(ENTRY, transfer="HLG", media=media)
+
+
 class TestReleased:
-    def test_its_features_are_read(self, golden: FeatureStore) -> None:
+    def test_its_features_are_read(self, golden: FeatureStore, entry: StoredEntry) -> None:
         stored = golden.open(golden.path("guitar"))
-        assert stored.entry == ENTRY
+        assert stored.entry == entry
         assert (stored.header.source_uri, stored.header.source_size, stored.header.source_modified) == (
             SOURCE.uri,
             SOURCE.size,
@@ -80,11 +94,11 @@ class TestReleased:
         np.testing.assert_array_equal(stored.video.features, np.arange(12).reshape(3, 4) / 8 - 1)
         np.testing.assert_array_equal(stored.video.pts_seconds, [0.0, 0.96, 2.0])
 
-    def test_its_index_is_read(self, golden: FeatureStore) -> None:
+    def test_its_index_is_read(self, golden: FeatureStore, entry: StoredEntry) -> None:
         path = Path(golden.path("guitar"))
         (known,) = read_index(str(path.with_name(INDEX)), SPACE).items()
         assert known[0] == path.name
-        assert known[1] == IndexedFile(FileState(path.stat().st_size, known[1].state.modified_ns), SOURCE, ENTRY)
+        assert known[1] == IndexedFile(FileState(path.stat().st_size, known[1].state.modified_ns), SOURCE, entry)
 
     def test_its_failure_is_read(self, golden: FeatureStore) -> None:
         source = Source("gs://corpus/broken.mp4", 99, WHEN)
@@ -234,7 +248,7 @@ class TestLaterFormat:
         with pytest.raises(NewerFormatError, match="this version knows no reason 'too_colourful'"):
             golden.failure("broken")
 
-    def test_an_index_is_not_used_and_its_files_are_read(self, golden: FeatureStore) -> None:
+    def test_an_index_is_not_used_and_its_files_are_read(self, golden: FeatureStore, entry: StoredEntry) -> None:
         path = Path(golden.path("guitar"))
         index = path.with_name(INDEX)
         index.unlink()
@@ -250,7 +264,7 @@ class TestLaterFormat:
         assert read_index(str(index), SPACE) == {}
         found = golden.shelf(path.parent.name).find("guitar")
         assert isinstance(found, IndexedFile)
-        assert found.entry == ENTRY
+        assert found.entry == entry
 
 
 def test_fields_that_are_not_known_are_skipped(golden: FeatureStore) -> None:
