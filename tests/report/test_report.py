@@ -20,6 +20,7 @@ from yt8m_pipeline.dataset.index import VIDEOS, VOCABULARY_COLUMNS
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.report.html_page import inline_svg
 from yt8m_pipeline.report.known_datasets import read_known_datasets
+from yt8m_pipeline.report.tables import Table
 
 FIGURES = {
     "codes",
@@ -187,6 +188,13 @@ def test_hostile_names_in_every_field_stay_text(copied: Path, tmp_path: Path) ->
             assert not [cell for cell in cells if cell.startswith("=")]
     printed = run("report", str(dataset), "--output", str(tmp_path / "again"))
     assert (printed.returncode, "\x1b" in printed.stdout) == (0, False)
+
+
+def test_half_a_character_of_the_manifest_is_written_as_json_has_it() -> None:
+    """JSON can say \\ud800, which UTF-8 cannot."""
+    table = Table("funnel", "", "", [{"table": "\ud800"}])
+    assert table.to_csv() == b"table\n\\ud800\n"
+    assert json.loads(table.to_json())["rows"] == table.rows
 
 
 @pytest.mark.parametrize("kind", ["no verticals", "one video", "no train videos", "nothing labelled"])

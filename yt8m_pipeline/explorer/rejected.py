@@ -46,7 +46,11 @@ def gather_rejects(layout: Layout, manifest: Manifest, *, with_uris: bool) -> Bu
         for row in table.to_pylist():
             if row["id"] is not None and row["table"] not in UNASKED:
                 detail = row["detail"] if with_uris or row["table"] != "videos" else None
-                told = [row["id"], row["stage"], row["table"], row["reason"], _shortened(detail or "")]
+                told = [
+                    row["id"],
+                    *(row[name] or "" for name in ("stage", "table", "reason")),
+                    _shortened(detail or ""),
+                ]
                 buckets.add(bucket_of(row["id"], buckets.count), told)
     return buckets
 

@@ -29,6 +29,9 @@ TOP_ENTITIES = 7
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """A cell of a CSV file that begins with one of these is a formula to spreadsheets (OWASP, CSV Injection)."""
 
+LONE_SURROGATES = "backslashreplace"
+"""How half a character, which JSON may have in a manifest and UTF-8 has not, is written: as JSON escapes it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -54,11 +57,11 @@ class Table:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerows([self.rows[0]] if self.rows else [])
         writer.writerows([_inert(cell) for cell in row.values()] for row in self.rows)
-        return text.getvalue().encode()
+        return text.getvalue().encode(errors=LONE_SURROGATES)
 
     def to_json(self) -> bytes:
         values = {"title": self.title, "note": self.note, "rows": self.rows}
-        return (json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+        return (json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode(errors=LONE_SURROGATES)
 
 
 def shown_number(cell: float | None) -> str:

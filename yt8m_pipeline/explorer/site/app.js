@@ -363,10 +363,10 @@
       h("h2", {}, "Similar videos"), similar(page.similar)];
   }
 
-  function file(told) {
-    if (told === null) return null;
-    const rate = told.rate === null ? "" : `, ${told.rate} frames per second`;
-    return `${told.codec}, ${told.width} × ${told.height}${rate}, ${(told.bytes / 1e6).toFixed(2)} MB`;
+  function file({ codec, width, height, rate, bytes }) {
+    const size = width === null || height === null ? null : `${width} × ${height}`;
+    return [codec, size, rate === null ? null : `${rate} frames per second`, bytes === null ? null : `${(bytes / 1e6).toFixed(2)} MB`]
+      .filter(Boolean).join(", ");
   }
 
   function similar(cards) {
