@@ -211,6 +211,13 @@ def test_rejects_of_unknown_reasons_are_shown_too(dataset: str, tmp_path: Path) 
     assert found == [["gone", "", "videos", "", ""], ["gone", "", "videos", "why", ""]]
 
 
+def test_a_false_number_of_rejects_makes_no_more_chunks(tmp_path: Path) -> None:
+    accounting = [StageCount(Stage.DECODE, "videos", 1 << 50, (("truncated", 1 << 50),))]
+    dataset = write_dataset(tmp_path / "dataset", [], [], rejects=rejects_of(450), accounting=accounting)
+    site, _ = site_of(dataset, tmp_path)
+    assert read_chunk(site, "site")["buckets"]["rejected"] == 3
+
+
 def test_a_huge_dataset_shows_some_videos_and_says_so(
     dataset: str, films: Sequence[Film], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

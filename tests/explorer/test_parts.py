@@ -55,6 +55,7 @@ def test_buckets_have_their_rows_in_order(count: int) -> None:
     [
         ("https://example.org/a.mp4", None, "https://example.org/a.mp4"),
         ("a.mp4", "https://example.org/films/", "https://example.org/films/a.mp4"),
+        ("a b#1?.mp4", "https://example.org/films", "https://example.org/films/a%20b%231%3F.mp4"),
         ("HTTP://example.org/a.mp4", None, "HTTP://example.org/a.mp4"),
         ("https://example.org/a b", None, None),
         ("gs://bucket/a.mp4", None, None),
