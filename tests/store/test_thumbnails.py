@@ -32,7 +32,8 @@ def test_what_is_written_is_read(thumbnails: Thumbnails) -> None:
 @pytest.mark.parametrize("other", [FILM, Source("b.mp4", 1000, "yesterday"), Source(FILM.uri, 1000, "today")])
 def test_those_of_a_film_that_has_changed_count_for_nothing(thumbnails: Thumbnails, other: Source) -> None:
     thumbnails.write("guitar", FILM, 4, JPEG)
-    assert thumbnails.has("guitar", other) == (other == FILM)
+    assert thumbnails.has("guitar", other, 4) == (other == FILM)
+    assert not thumbnails.has("guitar", other, 3)
 
 
 def test_there_are_none(thumbnails: Thumbnails) -> None:

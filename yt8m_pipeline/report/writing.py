@@ -89,7 +89,7 @@ def write_report(statistics: DatasetStatistics, known: list[KnownDataset], datas
     contents |= {f"tables/{table.name}.json": table.to_json() for table in tables}
     _remove_others(folder, contents)
     facts = {"kind": KIND, "version": __version__, "dataset": name, "build_key": manifest.build_key}
-    mark = json.dumps({**facts, "files": sorted(contents)}, indent=1, ensure_ascii=False)
+    mark = json.dumps({**facts, "files": sorted(contents)}, indent=1)
     for path, data in {MARK: mark.encode() + b"\n", **contents}.items():
         files.write_bytes(files.join(folder, path), data, durable=False)
     return Report(tuple(tables), tuple(sorted([MARK, *contents])))
