@@ -168,7 +168,8 @@ def test_hostile_names_in_every_field_stay_text(copied: Path, tmp_path: Path) ->
         writer.writeheader()
         writer.writerows(rows)
     manifest = json.loads((dataset / Layout.MANIFEST).read_text())
-    manifest["build_key"] = manifest["feature_space"]["fingerprint"] = HOSTILE[0].replace("/", "")
+    manifest["feature_space"]["fingerprint"] = HOSTILE[0].replace("/", "")
+    manifest["build_key"] = f"{HOSTILE[0]}\ud800"
     manifest["accounting"].append(
         {"stage": HOSTILE[0], "table": HOSTILE[1], "rows_in": 1, "kept": 0, "rejected": {HOSTILE[2]: 1}}
     )

@@ -188,6 +188,7 @@ def test_a_median_is_the_bin_of_the_middle_value() -> None:
         spread = Spread.of(np.zeros(len(values), np.int64), np.array(values), 10)
         assert spread.median == int(min(sorted(values)[(len(values) - 1) // 2], 9))
     assert Spread.zero(3).median is Spread.zero(3).mean is None
+    assert Spread.of(np.zeros(3, np.int64), np.array([1.0, 70.0, 5000.0]), 10).median is None
 
 
 def test_a_built_dataset_is_measured_in_batches_of_any_size(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,6 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
-from pathlib import PurePosixPath
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -464,9 +463,8 @@ def _write_page(site: _Site, drawn: Drawn) -> None:
 
 def _site_chunk(site: _Site, drawn: Drawn) -> dict[str, Any]:
     of_vertical = [sum(kind in kinds for kinds in site.kinds) for kind in range(len(site.verticals))]
-    root = site.dataset.layout.root.rstrip("/")
     return {
-        "name": PurePosixPath(root).name or root,
+        "name": files.last_name(site.dataset.layout.root),
         "version": __version__,
         "entities": len(site.entities),
         "is_rated": any(entity.score is not None or entity.specificity for entity in site.entities),

@@ -255,8 +255,9 @@ def lengths(statistics: DatasetStatistics) -> Table:
     ]
     longest = ", ".join(f"{spread.largest:,.4g} {name}" for name, spread in spreads.items() if spread.number)
     note = (
-        f"A median is whole, and the lower of two in the middle. The largest: {longest or 'none'}. kB and kbit/s are "
-        "those of whole files. The paper's mean is 229.6 seconds (§3.4)."
+        "A median is whole, the lower of two in the middle, and not told from two hours, 3,600 frames, 200 MB and "
+        f"100 Mbit/s on. The largest: {longest or 'none'}. kB and kbit/s are those of whole files. The paper's mean is "
+        "229.6 seconds (§3.4)."
     )
     return Table("lengths", "Durations, frames, file sizes and bit rates of the videos", note, rows)
 

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Container
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any
 
 from yt8m_pipeline import __version__, files
@@ -78,7 +77,7 @@ def write_report(statistics: DatasetStatistics, known: list[KnownDataset], datas
         DataError: a file cannot be written.
     """
     require_report_folder(folder)
-    name = PurePosixPath(dataset.rstrip("/")).name or dataset
+    name = files.last_name(dataset)
     manifest = statistics.manifest
     tables = tables_of(statistics, known, name)
     drawings = list(draw_figures(statistics, known, name))
