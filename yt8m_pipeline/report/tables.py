@@ -67,12 +67,12 @@ class Table:
 def shown_number(cell: float | None) -> str:
     """A number as people read it; nothing for what is not known.
 
-    >>> shown_number(8264650), shown_number(0.7002), shown_number(None)
-    ('8,264,650', '0.7002', '')
+    >>> shown_number(8264650), shown_number(2597000.0), shown_number(0.7002), shown_number(None)
+    ('8,264,650', '2,597,000', '0.7002', '')
     """
     if cell is None:
         return ""
-    return f"{cell:,}" if isinstance(cell, int) else f"{cell:,.4g}"
+    return f"{cell:,.0f}" if isinstance(cell, int) or abs(cell) >= 1000 else f"{cell:.4g}"
 
 
 def _inert(cell: Cell) -> Cell:
@@ -253,7 +253,7 @@ def lengths(statistics: DatasetStatistics) -> Table:
         for name, whole in spreads.items()
         for part, spread in {"all": whole, **{part.value: whole.part(part) for part in PARTITIONS}}.items()
     ]
-    longest = ", ".join(f"{spread.largest:,.4g} {name}" for name, spread in spreads.items() if spread.number)
+    longest = ", ".join(f"{shown_number(spread.largest)} {name}" for name, spread in spreads.items() if spread.number)
     note = (
         "A median is whole, the lower of two in the middle, and not told from two hours, 3,600 frames, 200 MB and "
         f"100 Mbit/s on. The largest: {longest or 'none'}. kB and kbit/s are those of whole files. The paper's mean is "
