@@ -411,7 +411,10 @@ UNNAMED = """() => [...document.querySelectorAll("a, button, input, select, canv
 
 def planted(folder: Path) -> str:
     """The dataset with a script in every field that strangers write."""
-    films = [Film(f"{text} {number}", "train", (number,), uri=text, seed=number) for number, text in enumerate(HOSTILE)]
+    films = [
+        Film(f"{text} {number}", "train", (number,), uri=text, codec=text, seed=number)
+        for number, text in enumerate(HOSTILE)
+    ]
     names = ("KnowledgeGraphId", "Name", "WikiUrl", "WikiDescription", "Vertical1", "Specificity")
     entities = [dict.fromkeys(names, text) for text in HOSTILE]
     rejects = [
