@@ -191,6 +191,11 @@ def test_hostile_names_in_every_field_stay_text(copied: Path, tmp_path: Path) ->
     assert (printed.returncode, "\x1b" in printed.stdout) == (0, False)
 
 
+@pytest.mark.parametrize("cell", ["=1", "+1", "-1", "@A1", "\t=1", "\r=1", "\0=1"])
+def test_no_cell_is_a_formula(cell: str) -> None:
+    assert Table("entities", "", "", [{"name": cell}]).to_csv().decode().splitlines()[1].lstrip('"').startswith("'")
+
+
 def test_half_a_character_of_the_manifest_is_written_as_json_has_it() -> None:
     """JSON can say \\ud800, which UTF-8 cannot."""
     table = Table("funnel", "", "", [{"table": "\ud800"}])

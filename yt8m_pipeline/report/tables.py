@@ -26,8 +26,9 @@ Row: TypeAlias = Mapping[str, Cell]
 TOP_ENTITIES = 7
 """Table 1 of the paper has this many entities of each vertical."""
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""A cell of a CSV file that begins with one of these is a formula to spreadsheets (OWASP, CSV Injection)."""
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\0")
+"""A cell of a CSV file that begins with one of these may be a formula to spreadsheets (OWASP, CSV Injection; OWASP
+Application Security Verification Standard 5.0, 1.2.10)."""
 
 LONE_SURROGATES = "backslashreplace"
 """How half a character, which JSON may have in a manifest and UTF-8 has not, is written: as JSON escapes it."""

@@ -442,7 +442,7 @@
       facts([["Videos", `${number(total)}, ${number(site.shown)} with a page`], ["Entities", number(site.entities)],
         ["Grids", `at most ${number(site.most)} videos of each entity and partition`],
         ["Similar videos", `nearest by the cosine of the means of their features, among ${number(site.compared)}; near-duplicates have ${site.near_duplicate} or more`],
-        ["Map", `the first two principal components of these means, which have ${(100 * site.explained).toFixed(1)} % of their variance`],
+        ["Map", `the first two principal components of these means, which have ${(100 * site.explained).toFixed(1)} % of their variance; a video has the colour of the first vertical of its first label`],
         ["Withheld labels", site.withheld_shown ? "shown" : "not in this site"],
         ["Sources", site.has_uris ? "linked where a browser can follow them; a video is loaded when it is played" : "left out"],
         ["Made by", `yt8m_pipeline ${site.version}, yt8m explore`]]),
