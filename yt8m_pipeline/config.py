@@ -324,7 +324,7 @@ class Decoding(Section):
         ge=0,
         le=64,
         description="How many small pictures of each video are kept in the store, made of frames that are decoded "
-        "anyway; 0 for none.",
+        "anyway; 0 for none. `yt8m thumbnails` makes those that are lacking, or in another number.",
     )
 
     @property

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING, NamedTuple, TypeAlias, cast
 from urllib.parse import quote
 from uuid import uuid4
@@ -107,6 +108,15 @@ def is_object(uri: str) -> bool:
 
 def join(root: str, *parts: str) -> str:
     return "/".join([root.rstrip("/"), *parts])
+
+
+def last_name(uri: str) -> str:
+    """The name of a file or folder: the last part of its path, also of `.`; all of it, where it has no parts.
+
+    >>> last_name("gs://bucket/a/"), last_name("/data/here/..")
+    ('a', 'data')
+    """
+    return PurePosixPath(resolve(uri)[1] if is_local(uri) else uri).name or uri
 
 
 def file_size(uri: str) -> int | None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -90,9 +91,14 @@ def test_the_code_runs_in_the_folder_of_the_dataset(text: str, built: Path, numb
     assert "16" in finished.stdout
 
 
+def test_the_card_names_the_columns_that_there_are(text: str, built: Path) -> None:
+    names = pq.read_schema(built / "dataset" / Layout.VIDEOS).names
+    assert re.findall(r"^- `(.*)`:", text[text.index("has a row for each video") :], re.MULTILINE) == names
+
+
 def test_every_field_of_the_config_is_shown(built: Path, text: str) -> None:
     assert set(TOLD) == set(Card.model_fields)
-    shown = card(manifest_with(built / "dataset", dict(TOLD)), [3, 1]).decode()
+    shown = card(manifest_with(built / "dataset", dict(TOLD)), [3, 1], VIDEOS.names).decode()
     for name, value in TOLD.items():
         assert (value if name in ("description", "citation") else plain(value)) in shown
         assert name == "licence" or value not in text  # the warning has that one as its example
@@ -103,7 +109,8 @@ def test_every_field_of_the_config_is_shown(built: Path, text: str) -> None:
 
 
 def test_a_licence_without_an_identifier_is_another_one(built: Path) -> None:
-    shown = card(manifest_with(built / "dataset", {"licence": "Ask us: nicely"}), [1]).decode()
+    shown = card(manifest_with(built / "dataset", {"licence": "Ask us: nicely"}), [1], ["video_id", "a`b"]).decode()
+    assert "- `a'b`: as the videos table had it" in shown
     assert (header(shown)["license"], header(shown)["license_name"]) == ("other", "Ask us: nicely")
 
 
@@ -170,7 +177,7 @@ def test_hostile_texts_stay_text(tmp_path: Path) -> None:
 def test_a_dataset_of_nothing_has_a_card(tmp_path: Path, videos: list[int]) -> None:
     manifest = Manifest.of(Layout(write_example(tmp_path)))
     empty = {part: replace(row, videos=0, frames=0, labels=0) for part, row in manifest.partitions.items()}
-    text = card(replace(manifest, partitions=empty), videos).decode()
+    text = card(replace(manifest, partitions=empty), videos, VIDEOS.names).decode()
     assert "nan" not in text.lower().split()
 
 

@@ -16,6 +16,7 @@ import pytest
 from tests.conftest import TESTS
 from yt8m_pipeline.data_model import Partition
 from yt8m_pipeline.dataset.card import card
+from yt8m_pipeline.dataset.index import VIDEOS as VIDEOS_TABLE
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.manifest import Manifest, write_manifest
 from yt8m_pipeline.dataset.reader import open_dataset, open_pca, read_frames, read_videos, read_vocabulary
@@ -40,7 +41,8 @@ def test_a_dataset_of_every_version_is_sound(version: str) -> None:
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_card_is_made_of_every_manifest(version: str) -> None:
     layout = Layout(str(GOLDEN / version / "dataset"))
-    text = card(Manifest.of(layout), [entity.train_videos for entity in read_vocabulary(layout)]).decode()
+    train_videos = [entity.train_videos for entity in read_vocabulary(layout)]
+    text = card(Manifest.of(layout), train_videos, VIDEOS_TABLE.names).decode()
     assert "Features of 15 videos with labels of 8 classes: 52 frames" in text
     assert "from read_dataset import classes, read_frames" in text
 

@@ -295,6 +295,13 @@ def test_the_map_is_used_with_the_keyboard(visit: Visit) -> None:
     assert "zoom" not in page.url
 
 
+def test_numbers_of_an_address_that_are_out_of_bounds_are_brought_back(page: Page, site: Path) -> None:
+    visit = Visit(page, f"file://{quote(str(site))}/index.html")
+    assert len(rows(visit.go("?rows=0.5"))) == len(rows(visit.go("?rows=-5"))) == 6
+    visit.go("map?x=1e999&y=-1e999&zoom=1e999").get_by_role("button", name="Zoom out").click()
+    expect(page).to_have_url(re.compile(r"#/map\?x=9&y=-9&zoom=266\.6667$"))
+
+
 def test_the_map_is_used_with_the_mouse(visit: Visit) -> None:
     page = visit.go("map?by=partition")
     page.get_by_role("searchbox").fill("accordion")
@@ -404,7 +411,10 @@ UNNAMED = """() => [...document.querySelectorAll("a, button, input, select, canv
 
 def planted(folder: Path) -> str:
     """The dataset with a script in every field that strangers write."""
-    films = [Film(f"{text} {number}", "train", (number,), uri=text, seed=number) for number, text in enumerate(HOSTILE)]
+    films = [
+        Film(f"{text} {number}", "train", (number,), uri=text, codec=text, seed=number)
+        for number, text in enumerate(HOSTILE)
+    ]
     names = ("KnowledgeGraphId", "Name", "WikiUrl", "WikiDescription", "Vertical1", "Specificity")
     entities = [dict.fromkeys(names, text) for text in HOSTILE]
     rejects = [

@@ -17,6 +17,7 @@ import pytest
 
 from tests.conftest import published_bytes, yt8m
 from tests.explorer.synthetic import Film, entity_rows, read_chunk, read_chunks, write_dataset
+from tests.report.resealing import reseal
 from yt8m_pipeline import files
 from yt8m_pipeline.accounting.counts import StageCount
 from yt8m_pipeline.accounting.outcome import REJECTS
@@ -33,6 +34,7 @@ from yt8m_pipeline.explorer.drawing import SALT
 from yt8m_pipeline.explorer.exploring import Explored, explore, thumbnail_path
 from yt8m_pipeline.explorer.media import Media
 from yt8m_pipeline.jobs.build_folder import exclusive
+from yt8m_pipeline.report.statistics import measure_dataset
 from yt8m_pipeline.store.failures import Source
 from yt8m_pipeline.store.thumbnails import Thumbnails
 
@@ -199,6 +201,22 @@ def test_rejects_are_found_by_their_ids(dataset: str, tmp_path: Path) -> None:
     assert sorted(row[0] for row in rows) == sorted(f"gone-{number}" for number in range(450))
     assert read_chunk(site, "site")["buckets"]["rejected"] == len(list((site / "data/rejected").iterdir())) == 3
     assert ["gone-7", "decode", "videos", "truncated", "byte 7"] in rows
+
+
+def test_rejects_of_unknown_reasons_are_shown_too(dataset: str, tmp_path: Path) -> None:
+    path = next((Path(dataset) / Layout.REJECTS).glob("decode-*.parquet"))
+    rows = [{"table": "videos", "id": "gone", "reason": reason} for reason in (None, "why")]
+    pq.write_table(pa.Table.from_pylist(rows, REJECTS), path)
+    site, _ = site_of(dataset, tmp_path)
+    found = [row for row in read_chunks(site, "rejected") if row[0] == "gone"]
+    assert found == [["gone", "", "videos", "", ""], ["gone", "", "videos", "why", ""]]
+
+
+def test_a_false_number_of_rejects_makes_no_more_chunks(tmp_path: Path) -> None:
+    accounting = [StageCount(Stage.DECODE, "videos", 1 << 50, (("truncated", 1 << 50),))]
+    dataset = write_dataset(tmp_path / "dataset", [], [], rejects=rejects_of(450), accounting=accounting)
+    site, _ = site_of(dataset, tmp_path)
+    assert read_chunk(site, "site")["buckets"]["rejected"] == 3
 
 
 def test_a_huge_dataset_shows_some_videos_and_says_so(
@@ -391,6 +409,65 @@ def test_a_changed_vocabulary_is_told(dataset: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="its bytes are not those that the manifest lists"):
         site_of(dataset, tmp_path)
     assert not (tmp_path / "site").exists()
+
+
+def changed(folder: Path, name: str, values: pa.Array) -> str:
+    """A dataset of one film, whose videos.parquet has other values in a column, and which is sealed as it is."""
+    dataset = write_dataset(folder / "dataset", [Film("a", "test", labels=(0,))], [{"Name": "One"}])
+    table = pq.read_table(Path(dataset) / Layout.VIDEOS)
+    pq.write_table(table.set_column(table.schema.get_field_index(name), name, values), Path(dataset) / Layout.VIDEOS)
+    reseal(Path(dataset))
+    return dataset
+
+
+NO_TEXT = pa.Array.from_buffers(pa.string(), 1, pa.array([b"\xff"]).buffers())
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("codec", NO_TEXT),
+        ("codec", pa.array([b"\xff"])),
+        ("view_count", pa.array([float("nan")])),
+        ("frame_rate", pa.array(["fast"])),
+        ("labels", pa.array(["dog"])),
+    ],
+)
+def test_values_that_no_column_of_the_format_has_are_told(tmp_path: Path, name: str, values: pa.Array) -> None:
+    dataset = changed(tmp_path, name, values)
+    with pytest.raises(DataError, match=Layout.VIDEOS):
+        site_of(dataset, tmp_path)
+    with pytest.raises(DataError, match=Layout.VIDEOS):
+        measure_dataset(dataset)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "why"),
+    [
+        ("video_id", pa.array([None], pa.string()), "a video without id or shard"),
+        ("shard", pa.array(["../train"]), "a shard that there is not: ../train"),
+        ("video_offset", pa.array([1 << 62]), "no record of"),
+        ("video_offset", pa.array([-1]), "no record of"),
+        ("video_bytes", pa.array([-1]), "no record of -1 bytes"),
+    ],
+)
+def test_places_that_there_are_not_are_told(tmp_path: Path, name: str, values: pa.Array, why: str) -> None:
+    with pytest.raises(DataError, match=why):
+        site_of(changed(tmp_path, name, values), tmp_path)
+
+
+def test_what_is_no_amount_is_not_shown(tmp_path: Path) -> None:
+    for name in ("view_count", "width", "frames"):
+        site, _ = site_of(changed(tmp_path, name, pa.array([-3])), tmp_path)
+        [page] = read_chunks(site, "videos")
+        assert (page | page["file"])[{"view_count": "views"}.get(name, name)] is None
+
+
+def test_labels_that_should_be_withheld_are_not_shown(tmp_path: Path) -> None:
+    """The manifest says that they are, and a damaged table has them."""
+    site, _ = site_of(changed(tmp_path, "labels", pa.array([[0]])), tmp_path)
+    assert [page["labels"] for page in read_chunks(site, "videos")] == [None]
+    assert read_chunk(site, "entities/0")[0][4] == [0, 0, 0]
 
 
 def test_labels_beyond_the_vocabulary_are_told(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yt8m_pipeline.explorer import similarity
-from yt8m_pipeline.explorer.chunks import SPILLS, Buckets, bucket_of, chunk, finite
+from yt8m_pipeline.explorer.chunks import SPILLS, Buckets, amount, bucket_of, chunk
 from yt8m_pipeline.explorer.similarity import plane
 from yt8m_pipeline.explorer.sources import Sources
 
@@ -28,7 +28,7 @@ def test_a_chunk_is_harmless_and_says_what_it_was_given(name: str, value: object
 def test_a_chunk_has_no_number_that_json_lacks() -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         chunk("a", float("nan"))
-    assert [finite(value, 1) for value in (None, float("nan"), float("inf"), 1.25)] == [None, None, None, 1.2]
+    assert [amount(value, 1) for value in (None, float("nan"), float("inf"), -1, 1.25)] == [None, None, None, None, 1.2]
 
 
 @pytest.mark.parametrize("dimensions", [2, 3, 8])
@@ -56,6 +56,7 @@ def test_buckets_have_their_rows_in_order(count: int) -> None:
     [
         ("https://example.org/a.mp4", None, "https://example.org/a.mp4"),
         ("a.mp4", "https://example.org/films/", "https://example.org/films/a.mp4"),
+        ("a b#1?.mp4", "https://example.org/films", "https://example.org/films/a%20b%231%3F.mp4"),
         ("HTTP://example.org/a.mp4", None, "HTTP://example.org/a.mp4"),
         ("https://example.org/a b", None, None),
         ("gs://bucket/a.mp4", None, None),

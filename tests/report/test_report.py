@@ -20,6 +20,7 @@ from yt8m_pipeline.dataset.index import VIDEOS, VOCABULARY_COLUMNS
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.report.html_page import inline_svg
 from yt8m_pipeline.report.known_datasets import read_known_datasets
+from yt8m_pipeline.report.tables import Table
 
 FIGURES = {
     "codes",
@@ -167,7 +168,8 @@ def test_hostile_names_in_every_field_stay_text(copied: Path, tmp_path: Path) ->
         writer.writeheader()
         writer.writerows(rows)
     manifest = json.loads((dataset / Layout.MANIFEST).read_text())
-    manifest["build_key"] = manifest["feature_space"]["fingerprint"] = HOSTILE[0].replace("/", "")
+    manifest["feature_space"]["fingerprint"] = HOSTILE[0].replace("/", "")
+    manifest["build_key"] = f"{HOSTILE[0]}\ud800"
     manifest["accounting"].append(
         {"stage": HOSTILE[0], "table": HOSTILE[1], "rows_in": 1, "kept": 0, "rejected": {HOSTILE[2]: 1}}
     )
@@ -187,6 +189,18 @@ def test_hostile_names_in_every_field_stay_text(copied: Path, tmp_path: Path) ->
             assert not [cell for cell in cells if cell.startswith("=")]
     printed = run("report", str(dataset), "--output", str(tmp_path / "again"))
     assert (printed.returncode, "\x1b" in printed.stdout) == (0, False)
+
+
+@pytest.mark.parametrize("cell", ["=1", "+1", "-1", "@A1", "\t=1", "\r=1", "\0=1"])
+def test_no_cell_is_a_formula(cell: str) -> None:
+    assert Table("entities", "", "", [{"name": cell}]).to_csv().decode().splitlines()[1].lstrip('"').startswith("'")
+
+
+def test_half_a_character_of_the_manifest_is_written_as_json_has_it() -> None:
+    """JSON can say \\ud800, which UTF-8 cannot."""
+    table = Table("funnel", "", "", [{"table": "\ud800"}])
+    assert table.to_csv() == b"table\n\\ud800\n"
+    assert json.loads(table.to_json())["rows"] == table.rows
 
 
 @pytest.mark.parametrize("kind", ["no verticals", "one video", "no train videos", "nothing labelled"])

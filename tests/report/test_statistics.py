@@ -147,6 +147,12 @@ def test_counts_of_files_are_those_of_a_loop(number: int) -> None:
     assert found.views.sums.sum() == sum(row["view_count"] for row in values if (row["view_count"] or 0) > 0)
 
 
+def test_views_are_counted_by_their_digits() -> None:
+    for number in (0, 1, 9, 10, 10**15 - 1, 10**15, 2**53 - 1):
+        decades = counted([{**rows(1, seed=0)[0], "view_count": number}]).sources.decades.sum(axis=0)
+        assert np.flatnonzero(decades).tolist() == [len(str(number)) * (number > 0)]
+
+
 def test_nothing_is_known_of_the_files_of_an_older_dataset() -> None:
     names = ("partition", "labels", "frames", "duration_seconds", "decoded_fraction")
     batch = as_batch(rows(20, seed=3)).select(names)
@@ -188,6 +194,7 @@ def test_a_median_is_the_bin_of_the_middle_value() -> None:
         spread = Spread.of(np.zeros(len(values), np.int64), np.array(values), 10)
         assert spread.median == int(min(sorted(values)[(len(values) - 1) // 2], 9))
     assert Spread.zero(3).median is Spread.zero(3).mean is None
+    assert Spread.of(np.zeros(3, np.int64), np.array([1.0, 70.0, 5000.0]), 10).median is None
 
 
 def test_a_built_dataset_is_measured_in_batches_of_any_size(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:

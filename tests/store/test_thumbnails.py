@@ -33,7 +33,8 @@ def test_what_is_written_is_read(thumbnails: Thumbnails) -> None:
 @pytest.mark.parametrize("other", [FILM, Source("b.mp4", 1000, "yesterday"), Source(FILM.uri, 1000, "today")])
 def test_those_of_a_film_that_has_changed_count_for_nothing(thumbnails: Thumbnails, other: Source) -> None:
     thumbnails.write("guitar", FILM, 4, JPEG)
-    assert thumbnails.has("guitar", other) == (other == FILM)
+    assert thumbnails.has("guitar", other, 4) == (other == FILM)
+    assert not thumbnails.has("guitar", other, 3)
 
 
 def test_there_are_none(thumbnails: Thumbnails) -> None:
@@ -73,13 +74,13 @@ def test_a_later_format_is_refused_with_the_advice_to_upgrade_and_a_new_field_is
     thumbnails.write("guitar", FILM, 4, JPEG)
     path = Path(thumbnails.path("guitar"))
     change_comment(path, '"format": 1', '"colours": "many", "format": 1')
-    assert thumbnails.has("guitar", FILM)
+    assert thumbnails.has("guitar", FILM, 4)
     change_comment(path, '"format": 1', '"format": 2')
-    for read in (lambda: thumbnails.has("guitar", FILM), lambda: check_thumbnails(thumbnails.root)):
+    for read in (lambda: thumbnails.has("guitar", FILM, 4), lambda: check_thumbnails(thumbnails.root)):
         with pytest.raises(NewerFormatError, match="upgrade yt8m_pipeline"):
             read()
     change_comment(path, '"format": 2, ', "")
-    assert thumbnails.has("guitar", FILM)
+    assert thumbnails.has("guitar", FILM, 4)
 
 
 def test_any_id_has_a_place_of_its_own(thumbnails: Thumbnails) -> None:

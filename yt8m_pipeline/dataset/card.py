@@ -59,15 +59,19 @@ COLUMNS: Mapping[str, str] = {
     OFFSET_COLUMNS[2]: "where its video-level record begins",
     OFFSET_COLUMNS[3]: "how many bytes that record has",
 }
-"""What the columns of videos.parquet hold; further ones are the user's own."""
+"""What the columns of videos.parquet hold."""
+
+KEPT = "as the videos table had it, as text (`tables.keep_columns`)"
+"""What any other column of videos.parquet holds."""
 
 
-def card(manifest: Manifest, train_videos: Sequence[int]) -> bytes:
+def card(manifest: Manifest, train_videos: Sequence[int], columns: Sequence[str]) -> bytes:
     """The text of README.md, as UTF-8.
 
     Args:
         manifest: The manifest.
         train_videos: The number of train videos of each class, in the order of the label indices.
+        columns: The names of the columns of videos.parquet.
     """
     told = told_by_config(manifest)
     sections = [
@@ -78,7 +82,7 @@ def card(manifest: Manifest, train_videos: Sequence[int]) -> bytes:
         _splits(manifest),
         _making(manifest),
         _feature_space(manifest),
-        _fields(manifest),
+        _fields(manifest, columns),
         _reading(manifest),
         _limits(manifest, train_videos),
         _rights(told),
@@ -104,6 +108,12 @@ def plain(text: str) -> str:
     \<b\> \[a\]\(b\) \*c\*\\n
     """
     return re.sub(r"([\\`*_{}\[\]()<>#+!|~$&])", r"\\\1", printable(text))
+
+
+def _code(name: str) -> str:
+    """A name as code of Markdown, which no character of it ends."""
+    shown = printable(name).replace("`", "'")
+    return f"`{shown}`"
 
 
 def _header(manifest: Manifest, told: Mapping[str, str]) -> str:
@@ -216,10 +226,9 @@ def _feature_space(manifest: Manifest) -> str:
     return f"## Feature space\n\n{text}\n\n" + _table(["of", "value"], [(plain(a), plain(b)) for a, b in rows])
 
 
-def _fields(manifest: Manifest) -> str:
+def _fields(manifest: Manifest, columns: Sequence[str]) -> str:
     feature = manifest.quantizer.facts.more.get("feature_name", "rgb")
-    columns = [f"- `{name}`: {text}" for name, text in COLUMNS.items()]
-    own = "- further ones, as texts: those of the videos table that `tables.keep_columns` of the config names"
+    told = [f"- {_code(name)}: {COLUMNS.get(name, KEPT)}" for name in columns]
     return (
         "## Fields\n\n"
         f"- `frame/SPLIT/*.tfrecord`: a `SequenceExample` for each video: context `id` (bytes) and `labels` (int64 "
@@ -229,7 +238,7 @@ def _fields(manifest: Manifest) -> str:
         f"frames (float list).\n"
         f"- `{Layout.VOCABULARY}`: a row for each class, in the order of the label indices.\n"
         f"- `{Layout.MANIFEST}`: the sizes and SHA-256 of all files, and all that this page says.\n\n"
-        f"`{Layout.VIDEOS}` has a row for each video:\n\n" + "\n".join([*columns, own])
+        f"`{Layout.VIDEOS}` has a row for each video:\n\n" + "\n".join(told)
     )
 
 

@@ -31,10 +31,10 @@ def describe_dataset(layout: Layout, values: Mapping[str, Any], tables: Iterable
     listed = sorted([*tables, write_reader(layout)])
     manifest = _in_order({**values, "files": to_json(tuple(listed))})
     columns, train_videos = _classes(layout)
-    listed.append(_write(layout, Layout.CARD, card(manifest, train_videos)))
-    described = sorted([*listed, *manifest.pca.files, *manifest.quantizer.files])
     with files.open_read(layout.path(Layout.VIDEOS)) as stream:
         schema = pq.read_schema(stream)
+    listed.append(_write(layout, Layout.CARD, card(manifest, train_videos, schema.names)))
+    described = sorted([*listed, *manifest.pca.files, *manifest.quantizer.files])
     listed.append(_write(layout, Layout.CROISSANT, croissant(manifest, described, schema, columns)))
     write_manifest(layout, {**values, "files": to_json(tuple(sorted(listed)))})
 

@@ -17,6 +17,7 @@ from yt8m_pipeline.dataset.layout import Layout, Shard
 from yt8m_pipeline.dataset.manifest import PUBLISHED, Manifest
 from yt8m_pipeline.dataset.offsets import OFFSET_COLUMNS, with_offsets
 from yt8m_pipeline.dataset.steps import FileEntry, file_entry
+from yt8m_pipeline.dataset.typed_rows import typed
 from yt8m_pipeline.dataset.vocabulary import vocabulary_rows
 from yt8m_pipeline.errors import DataError
 from yt8m_pipeline.parsing import parquet_file
@@ -207,8 +208,7 @@ def write_index(layout: Layout, videos: pa.Table, width: int, feature_name: str)
 
     The arguments are those of `write_videos`.
     """
-    own = [VIDEOS.field(name) if name in VIDEOS.names else videos.field(name) for name in videos.column_names]
-    located = with_offsets(videos.cast(pa.schema(own)), width, feature_name)
+    located = with_offsets(typed(videos, VIDEOS), width, feature_name)
     rows = pa.concat_tables([VIDEOS.empty_table(), located], promote_options="default")
     return write_parquet(layout, Layout.VIDEOS, rows)
 

@@ -26,6 +26,7 @@ from yt8m_pipeline.data_model import Int64Array
 from yt8m_pipeline.dataset.layout import Layout, RejectsPart
 from yt8m_pipeline.dataset.steps import FileEntry, file_entry
 from yt8m_pipeline.dataset.typed_json import from_json, to_json
+from yt8m_pipeline.dataset.typed_rows import typed
 from yt8m_pipeline.errors import DataError
 from yt8m_pipeline.parsing import MAX_PARQUET_ITEMS, parse_json
 
@@ -259,7 +260,7 @@ def _read_file(uri: str, condition: ds.Expression | None, columns: Sequence[str]
                 columns=list(columns), filter=condition, batch_size=ROWS_PER_GROUP, batch_readahead=1
             ):
                 if batch.num_rows:
-                    yield pa.Table.from_batches([batch])
+                    yield typed(pa.Table.from_batches([batch]), REJECTS)
     except (OSError, pa.ArrowException) as error:
         raise _damaged(uri, error) from None
 

@@ -93,11 +93,12 @@ def read_record_at(stream: IO[bytes], offset: int, size: int, name: str) -> byte
     Raises:
         DataError: no record of this length stands there, or a checksum does not match.
     """
-    stream.seek(offset)
-    block = io.BytesIO(stream.read(size))
-    for data in read_records(block, f"{name}, from byte {offset}"):
-        if len(data) + FRAMING_BYTES == size:
-            return data
+    if 0 <= offset <= offset + size <= stream.seek(0, io.SEEK_END):
+        stream.seek(offset)
+        block = io.BytesIO(stream.read(size))
+        for data in read_records(block, f"{name}, from byte {offset}"):
+            if len(data) + FRAMING_BYTES == size:
+                return data
     raise _damaged(f"{name}, byte {offset}", f"no record of {size} bytes stands there")
 
 

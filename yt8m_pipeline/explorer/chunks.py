@@ -8,10 +8,11 @@ import json
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
-from math import isfinite
 from tempfile import TemporaryFile
 from types import TracebackType
 from typing import Any
+
+from yt8m_pipeline.data_model import MAX_COUNT
 
 SPILLS = 128
 """The most temporary files that rows are gathered in. One of them at a time is read into memory."""
@@ -44,9 +45,14 @@ def bucket_of(identifier: str, of: int) -> int:
     return zlib.crc32(identifier.encode()) % of
 
 
-def finite(value: float | None, digits: int) -> float | None:
-    """A number with so many digits after the point; None for what JSON has no number for."""
-    return None if value is None or not isfinite(value) else round(value, digits)
+def amount(value: float | None, digits: int = 0) -> float | None:
+    """A number with so many digits after the point; None for what is no amount: below 0, no number, or beyond the
+    integers that JSON keeps.
+
+    >>> amount(2.345, 1), amount(12), amount(-1.0), amount(float("nan"))
+    (2.3, 12, None, None)
+    """
+    return None if value is None or not 0 <= value < MAX_COUNT else round(value, digits)
 
 
 def _script_json(value: Any) -> str:

@@ -16,7 +16,6 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
-from pathlib import PurePosixPath
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -27,7 +26,7 @@ from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.manifest import Manifest, require_intact_tables
 from yt8m_pipeline.dataset.reader import FinishedDataset, open_dataset
 from yt8m_pipeline.errors import UsageError
-from yt8m_pipeline.explorer.chunks import Buckets, bucket_of, chunk, chunk_path, finite
+from yt8m_pipeline.explorer.chunks import Buckets, amount, bucket_of, chunk, chunk_path
 from yt8m_pipeline.explorer.drawing import Drawn, draw
 from yt8m_pipeline.explorer.folder import SiteFolder
 from yt8m_pipeline.explorer.media import Media
@@ -224,7 +223,8 @@ class _Site:
     def batches(self, stage: str, columns: Sequence[str]) -> Iterator[Batch]:
         """All rows of videos.parquet; who listens hears of each batch when it is done."""
         layout, total = self.dataset.layout, sum(row.videos for row in self.manifest.partitions.values())
-        for batch in read_batches(layout, columns, len(self.entities), with_withheld=self.with_withheld):
+        published = self.manifest.published
+        for batch in read_batches(layout, columns, len(self.entities), published, with_withheld=self.with_withheld):
             yield batch
             self.on_step(stage, len(batch.partitions), total)
 
@@ -269,7 +269,7 @@ def _shown_rows(batch: Batch, shown: Int64Array) -> Iterator[_Row]:
 
 def _card(site: _Site, row: _Row) -> Card:
     columns = row.columns
-    seconds, sound = finite(columns["duration_seconds"], 1), finite(columns["decoded_fraction"], 4)
+    seconds, sound = amount(columns["duration_seconds"], 1), amount(columns["decoded_fraction"], 4)
     return [row.video_id, row.number, site.pictures.get(row.number, 0), row.partition, seconds, sound]
 
 
@@ -377,21 +377,20 @@ def _page(site: _Site, row: _Row, similar: list[Card] | None) -> dict[str, Any]:
     return {
         "card": _card(site, row),
         "labels": row.labels,
-        "frames": columns["frames"],
-        "deviation": finite(columns["deviation_seconds"], 3),
-        "views": columns["view_count"],
+        "frames": amount(columns["frames"]),
+        "deviation": amount(columns["deviation_seconds"], 3),
+        "views": amount(columns["view_count"]),
         "file": _file(columns),
         "source": source,
         "similar": similar,
     }
 
 
-def _file(columns: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What is known of the file of a video; None if nothing is, as of those that version 0.1.0 stored."""
-    if columns["codec"] is None:
-        return None
-    told = {name: columns[name] for name in ("codec", "width", "height")}
-    return {**told, "rate": finite(columns["frame_rate"], 2), "bytes": columns["file_bytes"]}
+def _file(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known of the file of a video: nothing, if version 0.1.0 stored it."""
+    sizes = {name: amount(columns[name]) for name in ("width", "height")}
+    rate, size = amount(columns["frame_rate"], 2), amount(columns["file_bytes"])
+    return {"codec": columns["codec"], **sizes, "rate": rate, "bytes": size}
 
 
 def _write_grid(site: _Site, drawn: Drawn, group: int, cards: list[Card]) -> None:
@@ -421,7 +420,7 @@ def _write_entities(site: _Site, drawn: Drawn) -> None:
             entity.name,
             site.kinds[entity.index],
             counts[entity.index],
-            finite(entity.score, 2),
+            amount(entity.score, 2),
             entity.specificity,
         ]
         for entity in ordered
@@ -464,9 +463,8 @@ def _write_page(site: _Site, drawn: Drawn) -> None:
 
 def _site_chunk(site: _Site, drawn: Drawn) -> dict[str, Any]:
     of_vertical = [sum(kind in kinds for kinds in site.kinds) for kind in range(len(site.verticals))]
-    root = site.dataset.layout.root.rstrip("/")
     return {
-        "name": PurePosixPath(root).name or root,
+        "name": files.last_name(site.dataset.layout.root),
         "version": __version__,
         "entities": len(site.entities),
         "is_rated": any(entity.score is not None or entity.specificity for entity in site.entities),

@@ -1,7 +1,10 @@
 """What is not in a dataset, as the explorer shows it: the funnel of the stages, and the reason of each id."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.manifest import AccountRow, Manifest
@@ -40,15 +43,20 @@ def gather_rejects(layout: Layout, manifest: Manifest, *, with_uris: bool) -> Bu
     Raises:
         DataError: a file of rejects is missing or damaged.
     """
-    total = sum(sum(row.rejected.values()) for row in manifest.accounting if row.table not in UNASKED)
+    total = sum(table.num_rows for table in _listed(layout, manifest, "id", "table"))
     buckets = Buckets(max(1, -(-total // ROWS_OF_BUCKET)))
-    for table in read_rejects(layout, manifest.rejects, columns=("stage", "table", "id", "reason", "detail")):
+    for table in _listed(layout, manifest, "id", "stage", "table", "reason", "detail"):
         for row in table.to_pylist():
-            if row["id"] is not None and row["table"] not in UNASKED:
-                detail = row["detail"] if with_uris or row["table"] != "videos" else None
-                told = [row["id"], row["stage"], row["table"], row["reason"], _shortened(detail or "")]
-                buckets.add(bucket_of(row["id"], buckets.count), told)
+            detail = row["detail"] if with_uris or row["table"] != "videos" else None
+            about = [row[name] or "" for name in ("stage", "table", "reason")]
+            buckets.add(bucket_of(row["id"], buckets.count), [row["id"], *about, _shortened(detail or "")])
     return buckets
+
+
+def _listed(layout: Layout, manifest: Manifest, *columns: str) -> Iterator[pa.Table]:
+    """The rejects that have an id. They are counted as they stand: a manifest may tell of any number."""
+    for table in read_rejects(layout, manifest.rejects, columns=columns):
+        yield table.filter(pc.and_not(table["id"].is_valid(), pc.is_in(table["table"], pa.array(UNASKED))))
 
 
 def _shortened(text: str) -> str:

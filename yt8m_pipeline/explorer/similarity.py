@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from math import ceil, sqrt
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,10 @@ from threadpoolctl import threadpool_limits
 
 from yt8m_pipeline import files
 from yt8m_pipeline.data_model import Float32Array, Float64Array, Int64Array, Partition
-from yt8m_pipeline.dataset.layout import Shard
 from yt8m_pipeline.dataset.reader import FinishedDataset
 from yt8m_pipeline.dataset.records import parse_video_record
 from yt8m_pipeline.dataset.tfrecord import read_record_at
-from yt8m_pipeline.errors import DataError
+from yt8m_pipeline.errors import DataError, printable
 
 SIMILAR = 12
 """How many similar videos a video has at most."""
@@ -79,18 +79,22 @@ def read_means(dataset: FinishedDataset, rows: Sequence[Mapping[str, Any]]) -> F
     """
     means = np.zeros((len(rows), dataset.dimensions), np.float32)
     numbers = {row["video_id"]: number for number, row in enumerate(rows)}
-    has_offsets = all(row["video_offset"] is not None for row in rows)
+    has_offsets = not any(row["video_offset"] is None or row["video_bytes"] is None for row in rows)
     for video_id, mean in _at_offsets(dataset, rows) if has_offsets else _everywhere(dataset):
         if video_id in numbers:
             means[numbers.pop(video_id)] = mean
     if numbers:
-        raise DataError(
-            what="The index and the shards are not of one dataset",
-            where=dataset.layout.root,
-            why=f"no video-level record has the id {min(numbers)}",
-            fix="copy the dataset again; `yt8m verify` lists what does not fit",
-        )
+        raise _unlike(dataset, f"no video-level record has the id {printable(min(numbers))}")
     return means
+
+
+def _unlike(dataset: FinishedDataset, why: str) -> DataError:
+    return DataError(
+        what="The index and the shards are not of one dataset",
+        where=dataset.layout.root,
+        why=why,
+        fix="copy the dataset again; `yt8m verify` lists what does not fit",
+    )
 
 
 def _everywhere(dataset: FinishedDataset) -> Iterator[tuple[str, Float32Array]]:
@@ -100,11 +104,12 @@ def _everywhere(dataset: FinishedDataset) -> Iterator[tuple[str, Float32Array]]:
 
 
 def _at_offsets(dataset: FinishedDataset, rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Float32Array]]:
-    for partition in Partition:
-        dataset.shards("video", partition)  # raises where one is missing or truncated
+    uris = {PurePosixPath(shard.uri).stem: shard.uri for part in Partition for shard in dataset.shards("video", part)}
     ordered = sorted(rows, key=lambda row: (row["shard"], row["video_offset"]))
     for name, members in groupby(ordered, key=lambda row: str(row["shard"])):
-        uri = dataset.shard("video", Shard.of_name(name)).uri
+        if name not in uris:
+            raise _unlike(dataset, f"videos.parquet has a shard that there is not: {printable(name)}")
+        uri = uris[name]
         with files.open_read(uri) as stream:
             for row in members:
                 data = read_record_at(stream, row["video_offset"], row["video_bytes"], uri)

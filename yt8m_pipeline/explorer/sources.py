@@ -39,9 +39,14 @@ class Sources:
 
     def of(self, uri: str) -> Source:
         """What the page gets of one uri."""
-        place = uri if self.root is None or "://" in uri or uri.startswith("/") else f"{self.root.rstrip('/')}/{uri}"
-        href = self._href(place)
+        href = self._href(self._place(uri))
         return {"text": uri, "href": href} if href else {"text": uri}
+
+    def _place(self, uri: str) -> str:
+        """Where a video is: an absolute uri, or a path below the root, which is quoted where the root is of the web."""
+        if self.root is None or "://" in uri or uri.startswith("/"):
+            return uri
+        return f"{self.root.rstrip('/')}/{quote(uri) if WEB.fullmatch(self.root) else uri}"
 
     def _href(self, place: str) -> str | None:
         if WEB.fullmatch(place):

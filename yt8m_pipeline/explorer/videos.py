@@ -1,6 +1,6 @@
 """The rows of videos.parquet, in batches, with the labels that may be shown."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +10,9 @@ import pyarrow.compute as pc
 
 from yt8m_pipeline import files
 from yt8m_pipeline.data_model import Int64Array, Partition
-from yt8m_pipeline.dataset.index import streamed
+from yt8m_pipeline.dataset.index import TEST_LABELS, VIDEOS, streamed
 from yt8m_pipeline.dataset.layout import Layout
+from yt8m_pipeline.dataset.typed_rows import typed
 from yt8m_pipeline.errors import DataError, UsageError
 from yt8m_pipeline.parsing import parquet_file
 
@@ -44,7 +45,12 @@ class Batch:
 
 
 def read_batches(
-    layout: Layout, columns: Sequence[str], classes: int, *, with_withheld: bool = False
+    layout: Layout,
+    columns: Sequence[str],
+    classes: int,
+    published: Collection[Partition],
+    *,
+    with_withheld: bool = False,
 ) -> Iterator[Batch]:
     """Yields all rows of videos.parquet. Columns that an older dataset lacks are null.
 
@@ -52,11 +58,12 @@ def read_batches(
         layout: The paths of the dataset.
         columns: The columns that the tables have, besides the partition and the labels.
         classes: The number of entities.
+        published: The partitions whose labels may be shown.
         with_withheld: Whether the labels of the test partition are shown that are withheld.
 
     Raises:
         UsageError: the withheld labels are asked for, and are not there.
-        DataError: a table is missing or damaged, or has a label that is no entity's.
+        DataError: a table is missing or damaged, or has a video without id or shard, or a label that is no entity's.
     """
     path = layout.path(Layout.VIDEOS)
     try:
@@ -66,11 +73,13 @@ def read_batches(
             source = streamed(stream)
             known = [
                 name
-                for name in dict.fromkeys(["video_id", "partition", "labels", *columns])
+                for name in dict.fromkeys(["video_id", "partition", "labels", "shard", *columns])
                 if name in source.schema_arrow.names
             ]
             for found in source.iter_batches(BATCH, columns=known):
-                yield _batch(start, pa.Table.from_batches([found]), columns, classes, withheld)
+                yield _batch(
+                    start, typed(pa.Table.from_batches([found]), VIDEOS), columns, classes, published, withheld
+                )
                 start += found.num_rows
     except (OSError, LookupError, ValueError, pa.ArrowException) as error:
         raise DataError(
@@ -81,11 +90,21 @@ def read_batches(
         ) from None
 
 
-def _batch(start: int, found: pa.Table, columns: Sequence[str], classes: int, withheld: "_Withheld | None") -> Batch:
+def _batch(
+    start: int,
+    found: pa.Table,
+    columns: Sequence[str],
+    classes: int,
+    published: Collection[Partition],
+    withheld: "_Withheld | None",
+) -> Batch:
+    if any(found[name].null_count for name in ("video_id", "shard")):
+        raise ValueError("it has a video without id or shard")
     partitions = np.asarray(pc.index_in(found["partition"], pa.array(PARTITIONS)).fill_null(-1), np.int64)
     if (partitions < 0).any():
         raise ValueError("it has a partition of another name")
-    lists = found["labels"].combine_chunks()
+    is_published = np.isin(partitions, [PARTITIONS.index(part.value) for part in published])
+    lists = pc.if_else(is_published, found["labels"].combine_chunks(), pa.scalar(None, VIDEOS.field("labels").type))
     is_labelled = np.asarray(lists.is_valid())
     rows = np.asarray(pc.list_parent_indices(lists), np.int64)
     labels = np.asarray(pc.list_flatten(lists), np.int64)
@@ -119,7 +138,7 @@ class _Withheld:
                 fix="leave --with-withheld out, or copy the folder `withheld` from where the dataset was built",
             )
         with files.open_read(path) as stream:
-            self._rows = parquet_file(stream).read(["video_id", "labels"])
+            self._rows = typed(parquet_file(stream).read(TEST_LABELS.names), TEST_LABELS)
         self._next = 0
 
     def take(self, ids: pa.ChunkedArray) -> tuple[Int64Array, Int64Array]:

@@ -66,7 +66,7 @@ class _Film(NamedTuple):
 def make_thumbnails(
     config: Config, *, workers: int | None = None, on_progress: OnProgress | None = None
 ) -> MadeThumbnails:
-    """Makes the thumbnails that the videos of a finished dataset lack, the very bytes that a build keeps.
+    """Makes the thumbnails that the videos of a finished dataset lack or have in another number, as a build makes them.
 
     Args:
         config: The config that the dataset was built with: its output, its store, and `decoding`.
@@ -82,8 +82,8 @@ def make_thumbnails(
     ids = read_parquet(layout, Layout.VIDEOS, ["video_id"])["video_id"].to_pylist()
     store = FeatureStore(config.store, Manifest.of(layout).feature_space.fingerprint)
     tell, found = on_progress or (lambda _: None), MadeThumbnails()
-    lacking = list(_lacking(store, ids, found))
-    tell(Progress(STAGE, len(lacking), 0, 0, f"{STAGE}: {len(lacking)} of {len(ids)} videos have none"))
+    lacking = list(_lacking(store, ids, config.decoding.thumbnails, found))
+    tell(Progress(STAGE, len(lacking), 0, 0, f"{STAGE}: {len(lacking)} of {len(ids)} videos lack them"))
     with _maker(config, workers or os.cpu_count() or 1) as make_all:
         for film, why in make_all(lacking):
             found.add(film.video_id, why)
@@ -101,8 +101,8 @@ def _require_wanted(config: Config) -> None:
         )
 
 
-def _lacking(store: FeatureStore, ids: Sequence[str], found: MadeThumbnails) -> Iterator[_Film]:
-    """The videos without thumbnails of the film that their features were made of."""
+def _lacking(store: FeatureStore, ids: Sequence[str], wanted: int, found: MadeThumbnails) -> Iterator[_Film]:
+    """The videos without so many thumbnails of the film that their features were made of, or one of each frame."""
     thumbnails = Thumbnails(store.root)
     shelf = None
     for name, video_id in sorted((place(video_id)[0], video_id) for video_id in ids):
@@ -111,7 +111,7 @@ def _lacking(store: FeatureStore, ids: Sequence[str], found: MadeThumbnails) -> 
         stored = shelf.find(video_id)
         if not isinstance(stored, IndexedFile):
             found.add(video_id, NOT_STORED)
-        elif thumbnails.has(video_id, stored.source):
+        elif thumbnails.has(video_id, stored.source, min(wanted, stored.entry.frames)):
             found.kept += 1
         else:
             yield _Film(video_id, stored.source)

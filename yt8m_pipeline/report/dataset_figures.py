@@ -21,6 +21,8 @@ from yt8m_pipeline.report.known_datasets import KnownDataset
 from yt8m_pipeline.report.sources import SIDES, SourceCounts
 from yt8m_pipeline.report.spread import Spread
 from yt8m_pipeline.report.statistics import DatasetStatistics
+from yt8m_pipeline.report.summaries import rounded
+from yt8m_pipeline.report.tables import shown_number
 from yt8m_pipeline.report.tag_cloud import HEIGHT, WIDTH, lay_out
 from yt8m_pipeline.report.zipf import fit_zipf, zipf_shares
 
@@ -303,7 +305,7 @@ def _lengths(seconds: Spread, frames: Spread) -> Drawing:
         _whole_numbers(axes.xaxis)
         _whole_numbers(axes.yaxis)
 
-    caption = f"Videos by {unit}: {spread.mean:.4g} on average, in YouTube-8M 229.6 seconds."
+    caption = f"Videos by {unit}: {shown_number(rounded(spread.mean))} on average, in YouTube-8M 229.6 seconds."
     return Drawing("lengths", "Lengths of the videos", caption, render(draw, COLUMN_INCHES, 2))
 
 

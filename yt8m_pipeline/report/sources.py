@@ -117,7 +117,7 @@ class SourceCounts:
         seconds, views = numbers["duration_seconds"], numbers["view_count"]
         kilobits = numbers["file_bytes"] * 8 / 1000 / np.where(seconds > 0, seconds, np.nan)
         rates, sides = numbers["frame_rate"], np.fmin(numbers["width"], numbers["height"])
-        digits = np.minimum(np.floor(np.log10(np.fmax(views, 1))) + 1, DECADES)
+        digits = np.searchsorted(10.0 ** np.arange(DECADES), views, side="right")
         return cls(
             kinds=_kinds(names, numbers, frames),
             kilobytes=_spread(parts, numbers["file_bytes"] / 1e3, KILOBYTE_BINS),
@@ -125,7 +125,7 @@ class SourceCounts:
             sides=_counted(parts, np.searchsorted(SIDES, sides, side="right"), np.isfinite(sides), len(SIDES) + 1),
             rates=_counted(parts, np.rint(rates), rates <= HIGHEST_RATE, HIGHEST_RATE + 1),
             views=_spread(parts, views, 1),
-            decades=_counted(parts, np.where(views < 1, 0, digits), np.isfinite(views), DECADES + 1),
+            decades=_counted(parts, digits, np.isfinite(views), DECADES + 1),
         )
 
     def __add__(self, other: "SourceCounts") -> "SourceCounts":

@@ -68,5 +68,7 @@ class Spread:
 
     @property
     def median(self) -> int | None:
-        """The bin of the median of all values, the lower one of an even number; None where there is none."""
-        return int(np.searchsorted(np.cumsum(self.counts.sum(axis=0)), (self.number + 1) // 2)) if self.number else None
+        """The bin of the median of all values, the lower one of an even number. None where there is none, or where it
+        is in the last bin, whose values may be much larger."""
+        place = int(np.searchsorted(np.cumsum(self.counts.sum(axis=0)), (self.number + 1) // 2))
+        return place if self.number and place < self.counts.shape[1] - 1 else None

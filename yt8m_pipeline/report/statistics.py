@@ -17,10 +17,11 @@ import pyarrow.compute as pc
 
 from yt8m_pipeline import files
 from yt8m_pipeline.data_model import MAX_COUNT, MAX_FRAMES, Float64Array, Int64Array, Partition, Specificity
-from yt8m_pipeline.dataset.index import streamed
+from yt8m_pipeline.dataset.index import VIDEOS, streamed
 from yt8m_pipeline.dataset.layout import Layout
 from yt8m_pipeline.dataset.manifest import Manifest, require_intact_tables
 from yt8m_pipeline.dataset.reader import FinishedDataset, open_dataset
+from yt8m_pipeline.dataset.typed_rows import typed
 from yt8m_pipeline.dataset.vocabulary import vocabulary_rows
 from yt8m_pipeline.errors import DataError, UsageError
 from yt8m_pipeline.report import sources
@@ -244,7 +245,9 @@ def _read_vocabulary(layout: Layout) -> Iterator[EntityRow]:
 def _batches(layout: Layout, name: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     with files.open_read(layout.path(name)) as stream:
         table = streamed(stream)
-        yield from table.iter_batches(BATCH, columns=[name for name in columns if name in table.schema_arrow.names])
+        known = [name for name in columns if name in table.schema_arrow.names]
+        for found in table.iter_batches(BATCH, columns=known):
+            yield from typed(pa.Table.from_batches([found]), VIDEOS).to_batches()
 
 
 @dataclass(frozen=True, eq=False, slots=True)

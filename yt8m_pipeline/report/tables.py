@@ -26,8 +26,12 @@ Row: TypeAlias = Mapping[str, Cell]
 TOP_ENTITIES = 7
 """Table 1 of the paper has this many entities of each vertical."""
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""A cell of a CSV file that begins with one of these is a formula to spreadsheets (OWASP, CSV Injection)."""
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\0")
+"""A cell of a CSV file that begins with one of these may be a formula to spreadsheets (OWASP, CSV Injection; OWASP
+Application Security Verification Standard 5.0, 1.2.10)."""
+
+LONE_SURROGATES = "backslashreplace"
+"""How half a character, which JSON may have in a manifest and UTF-8 has not, is written: as JSON escapes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,22 +58,22 @@ class Table:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerows([self.rows[0]] if self.rows else [])
         writer.writerows([_inert(cell) for cell in row.values()] for row in self.rows)
-        return text.getvalue().encode()
+        return text.getvalue().encode(errors=LONE_SURROGATES)
 
     def to_json(self) -> bytes:
         values = {"title": self.title, "note": self.note, "rows": self.rows}
-        return (json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+        return (json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode(errors=LONE_SURROGATES)
 
 
 def shown_number(cell: float | None) -> str:
     """A number as people read it; nothing for what is not known.
 
-    >>> shown_number(8264650), shown_number(0.7002), shown_number(None)
-    ('8,264,650', '0.7002', '')
+    >>> shown_number(8264650), shown_number(2597000.0), shown_number(0.7002), shown_number(None)
+    ('8,264,650', '2,597,000', '0.7002', '')
     """
     if cell is None:
         return ""
-    return f"{cell:,}" if isinstance(cell, int) else f"{cell:,.4g}"
+    return f"{cell:,.0f}" if isinstance(cell, int) or abs(cell) >= 1000 else f"{cell:.4g}"
 
 
 def _inert(cell: Cell) -> Cell:
@@ -250,10 +254,11 @@ def lengths(statistics: DatasetStatistics) -> Table:
         for name, whole in spreads.items()
         for part, spread in {"all": whole, **{part.value: whole.part(part) for part in PARTITIONS}}.items()
     ]
-    longest = ", ".join(f"{spread.largest:,.4g} {name}" for name, spread in spreads.items() if spread.number)
+    longest = ", ".join(f"{shown_number(spread.largest)} {name}" for name, spread in spreads.items() if spread.number)
     note = (
-        f"A median is whole, and the lower of two in the middle. The largest: {longest or 'none'}. kB and kbit/s are "
-        "those of whole files. The paper's mean is 229.6 seconds (§3.4)."
+        "A median is whole, the lower of two in the middle, and not told from two hours, 3,600 frames, 200 MB and "
+        f"100 Mbit/s on. The largest: {longest or 'none'}. kB and kbit/s are those of whole files. The paper's mean is "
+        "229.6 seconds (§3.4)."
     )
     return Table("lengths", "Durations, frames, file sizes and bit rates of the videos", note, rows)
 

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Container
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any
 
 from yt8m_pipeline import __version__, files
@@ -79,7 +78,7 @@ def write_report(statistics: DatasetStatistics, known: list[KnownDataset], datas
         DataError: a file cannot be written.
     """
     require_report_folder(folder)
-    name = PurePosixPath(dataset.rstrip("/")).name or dataset
+    name = files.last_name(dataset)
     manifest = statistics.manifest
     tables = tables_of(statistics, known, name)
     drawings = list(draw_figures(statistics, known, name))
@@ -90,7 +89,7 @@ def write_report(statistics: DatasetStatistics, known: list[KnownDataset], datas
     contents |= {f"tables/{table.name}.json": table.to_json() for table in tables}
     _remove_others(folder, contents)
     facts = {"kind": KIND, "version": __version__, "dataset": name, "build_key": manifest.build_key}
-    mark = json.dumps({**facts, "files": sorted(contents)}, indent=1, ensure_ascii=False)
+    mark = json.dumps({**facts, "files": sorted(contents)}, indent=1)
     for path, data in {MARK: mark.encode() + b"\n", **contents}.items():
         files.write_bytes(files.join(folder, path), data, durable=False)
     return Report(tuple(tables), tuple(sorted([MARK, *contents])))

@@ -104,10 +104,10 @@ class Thumbnails:
         except (OSError, DataError):
             return None
 
-    def has(self, video_id: str, source: Source) -> bool:
-        """Whether there are sound pictures of a video that were made of its film in this state."""
+    def has(self, video_id: str, source: Source, count: int) -> bool:
+        """Whether there are so many sound pictures of a video, made of its film in this state."""
         found = self.read(video_id)
-        return found is not None and found.source == source_digest(source)
+        return found is not None and (found.source, found.count) == (source_digest(source), count)
 
     def files(self) -> Iterator[ThumbnailFile]:
         """Yields every file, whatever is in it."""

@@ -85,6 +85,7 @@
   const number = (value) => value.toLocaleString("en");
   const plural = (count, word, more = `${word}s`) => `${number(count)} ${count === 1 ? word : more}`;
   const words = (name) => name.replaceAll("_", " ");
+  const within = (value, otherwise, least, most) => Math.min(Math.max(Number(value) || otherwise, least), most);
   const $ = (id) => document.getElementById(id);
   const say = (text) => { $("said").textContent = text; };
 
@@ -183,7 +184,7 @@
 
   async function entitiesPage(_, parameters) {
     const state = {
-      q: parameters.get("q") ?? "", vertical: parameters.get("vertical") ?? "", rows: Number(parameters.get("rows")) || ROWS,
+      q: parameters.get("q") ?? "", vertical: parameters.get("vertical") ?? "", rows: within(parameters.get("rows"), ROWS, ROWS, Infinity),
       sort: Object.hasOwn(SORTS, parameters.get("sort") ?? "") ? parameters.get("sort") : "videos",
     };
     const found = h("div", {});
@@ -281,7 +282,7 @@
       site.is_rated ? [h("td", { class: "number wide-only" }, item.score ?? "–"), h("td", { class: "wide-only" }, item.specificity || "–")] : null);
   }
 
-  async function entityPage([id], parameters) {
+  async function entityPage([id = ""], parameters) {
     await allEntities();
     const item = ordered.find((one) => one.id === id) ?? entities[/^\d+$/.test(id) ? Number(id) : -1];
     if (!item) return missing(`There is no entity ${id}`, id);
@@ -363,10 +364,10 @@
       h("h2", {}, "Similar videos"), similar(page.similar)];
   }
 
-  function file(told) {
-    if (told === null) return null;
-    const rate = told.rate === null ? "" : `, ${told.rate} frames per second`;
-    return `${told.codec}, ${told.width} × ${told.height}${rate}, ${(told.bytes / 1e6).toFixed(2)} MB`;
+  function file({ codec, width, height, rate, bytes }) {
+    const size = width === null || height === null ? null : `${width} × ${height}`;
+    return [codec, size, rate === null ? null : `${rate} frames per second`, bytes === null ? null : `${(bytes / 1e6).toFixed(2)} MB`]
+      .filter(Boolean).join(", ");
   }
 
   function similar(cards) {
@@ -441,7 +442,7 @@
       facts([["Videos", `${number(total)}, ${number(site.shown)} with a page`], ["Entities", number(site.entities)],
         ["Grids", `at most ${number(site.most)} videos of each entity and partition`],
         ["Similar videos", `nearest by the cosine of the means of their features, among ${number(site.compared)}; near-duplicates have ${site.near_duplicate} or more`],
-        ["Map", `the first two principal components of these means, which have ${(100 * site.explained).toFixed(1)} % of their variance`],
+        ["Map", `the first two principal components of these means, which have ${(100 * site.explained).toFixed(1)} % of their variance; a video has the colour of the first vertical of its first label`],
         ["Withheld labels", site.withheld_shown ? "shown" : "not in this site"],
         ["Sources", site.has_uris ? "linked where a browser can follow them; a video is loaded when it is played" : "left out"],
         ["Made by", `yt8m_pipeline ${site.version}, yt8m explore`]]),
@@ -453,13 +454,16 @@
   }
 
   // The map ------------------------------------------------------------------------------------------------------
+  const ZOOMS = [0.5, 400];
+  const FARTHEST = 9; // from the middle; the points lie within 1
+
   async function mapPage(_, parameters) {
     const [loaded] = await Promise.all([Promise.all(numbered("map", site.buckets.map)), allEntities()]);
     const points = loaded.flat().map(([id, row, pictures, partition, labels, x, y]) => ({ id, row, pictures, partition, labels, x, y }));
     const kinds = site.verticals.length ? ["vertical", "partition"] : ["partition"];
     const state = {
       by: kinds.includes(parameters.get("by")) ? parameters.get("by") : kinds[0], q: parameters.get("q") ?? "", only: parameters.get("only") ?? "",
-      x: Number(parameters.get("x")) || 0, y: Number(parameters.get("y")) || 0, zoom: Math.max(Number(parameters.get("zoom")) || 1, 0.5),
+      x: within(parameters.get("x"), 0, -FARTHEST, FARTHEST), y: within(parameters.get("y"), 0, -FARTHEST, FARTHEST), zoom: within(parameters.get("zoom"), 1, ...ZOOMS),
       at: parameters.get("at") ?? "",
     };
     const canvas = h("canvas", { tabindex: "0", role: "application", "aria-label": "Map of the videos. Arrow keys move it, plus and minus zoom, 0 shows all, Enter chooses the video nearest the middle." });
@@ -576,7 +580,7 @@
 
     function zoomBy(factor, x = canvas.clientWidth / 2, y = canvas.clientHeight / 2) {
       const before = side();
-      state.zoom = Math.min(Math.max(state.zoom * factor, 0.5), 400);
+      state.zoom = within(state.zoom * factor, 1, ...ZOOMS);
       const [left, top] = [x - canvas.clientWidth / 2, y - canvas.clientHeight / 2];
       change({ x: state.x + left / before - left / side(), y: state.y - top / before + top / side() });
     }
