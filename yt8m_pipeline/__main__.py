@@ -8,9 +8,9 @@ STDERR = 2
 
 def run() -> None:
     """Loads the command line and runs a command."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as in the background of a shell
-            signal.signal(number, _leave)
+    signal.signal(signal.SIGTERM, _leave)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as in the background of a shell
+        signal.signal(signal.SIGINT, _leave)
     from yt8m_pipeline.cli import main  # noqa: PLC0415  which takes a third of a second
 
     main()

@@ -151,7 +151,7 @@ class Tables(Section):
         if wrong:
             raise ValueError(
                 f"keep_columns: videos.parquet has one column of each name, and own ones called "
-                f"{', '.join(VIDEO_COLUMNS)}; rename {', '.join(wrong)} in your table"
+                f"{', '.join(VIDEO_COLUMNS)}; leave {', '.join(wrong)} out, or give it another name in your table"
             )
         return self
 
