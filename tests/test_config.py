@@ -95,6 +95,7 @@ def test_five_mistakes_are_reported_at_once_with_their_fields(tmp_path: Path) ->
         ("tables: {keep_columns: [title, frames]}", "leave frames out, or give it another name in your table"),
         ("tables: {keep_columns: [title, title]}", "leave title out, or give it another name in your table"),
         ("video_sampling: {min_duration_seconds: .nan}", "video_sampling.min_duration_seconds"),
+        ("video_sampling: {min_duration_seconds: 501}", "min_duration_seconds must not be above max_duration_seconds"),
         ("quantizer: {method: uniform, levels: 16}", "exactly 256 levels"),
         ("quantizer: {method: uniform, scope: per_dimension}", "shared by all dimensions"),
         ("inception: {model: {magic: 1}}", "inception.model: give exactly one of graph, keras, random, "),

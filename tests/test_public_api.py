@@ -3,13 +3,17 @@
 import inspect
 import subprocess
 import sys
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
+import apache_beam.io.gcp.internal.clients.bigquery  # noqa: F401  it says once that optional clients are missing
 import pytest
 
 import yt8m_pipeline
 from tests.conftest import Workshop
-from yt8m_pipeline import Progress, build, load_config, open_dataset, rebuild_split
+from yt8m_pipeline import Progress, build, export, features, load_config, open_dataset, rebuild_split
+from yt8m_pipeline.jobs.trainer_export import export_for_trainers
 
 SIGNATURES = {
     "build": "(config, beam_arguments=(), *, retry=None, refresh=False, on_progress=None)",
@@ -100,6 +104,29 @@ def test_importing_a_name_imports_nothing_that_it_needs_only_when_it_is_called()
     subprocess.run([sys.executable, "-c", IMPORTS], check=True)
 
 
+def assert_all_done(said: list[Progress], videos: Mapping[str, int]) -> None:
+    """Each stage finished with as many videos as it had announced, which were so many."""
+    for stage, number in videos.items():
+        ours = [progress for progress in said if progress.stage == stage]
+        assert sum(progress.announced for progress in ours) == sum(progress.done for progress in ours) == number
+
+
+@pytest.mark.parametrize(
+    ("job", "stages"),
+    [
+        (export, ("write",)),
+        (partial(export_for_trainers, form="npy"), ("write",)),
+        (partial(features, components=2), ("describe", "write")),
+    ],
+)
+def test_every_way_out_of_a_dataset_finishes_what_it_announces(
+    built: Path, tmp_path: Path, job: Callable[..., object], stages: tuple[str, ...]
+) -> None:
+    said: list[Progress] = []
+    job(str(built / "dataset"), str(tmp_path / "out"), on_progress=said.append)
+    assert_all_done(said, dict.fromkeys(stages, len(open_dataset(str(built / "dataset")))))
+
+
 def test_a_dataset_is_built_and_read_in_a_few_lines(
     workshop: Workshop, built: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -116,8 +143,8 @@ def test_a_dataset_is_built_and_read_in_a_few_lines(
     assert (dataset[example.video_id].features == example.features).all()
     assert dataset.pca.components == dataset.dimensions == example.features.shape[1]
     assert [entity.index for entity in dataset.vocabulary] == list(range(dataset.count_classes()))
-    assert {progress.stage for progress in said} >= {"pca", "quantizer", "write"}
-    assert sum(progress.done for progress in said if progress.stage == "write") == len(dataset)
+    train = len(list(dataset.frames("train")))
+    assert_all_done(said, {"pca": train, "quantizer": train, "write": len(dataset)})
     assert not build(config).is_new
     assert rebuild_split(config, "validate").is_new
     with pytest.raises(KeyError):

@@ -1,5 +1,6 @@
 import math
 import pickle
+import re
 from collections import Counter
 from collections.abc import Sequence
 from fractions import Fraction
@@ -7,6 +8,7 @@ from functools import reduce
 from itertools import pairwise
 from operator import add
 from random import Random
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -217,6 +219,16 @@ def test_a_feature_outside_the_grid_is_named(bad: float) -> None:
 def test_moments_of_different_spaces_do_not_add(other: Moments) -> None:
     with pytest.raises(ValueError, match="different spaces"):
         Moments.zero(DIMENSIONS, EXPONENT) + other
+
+
+@pytest.mark.parametrize("name", ["products_high", "products_low"])
+@pytest.mark.parametrize("shape", [(2, 2), (3,), (3, 2), (3, 3, 1)])
+def test_products_of_another_shape_than_the_sums_are_refused(name: str, shape: tuple[int, ...]) -> None:
+    none = Moments.zero(DIMENSIONS, EXPONENT)
+    products: dict[str, Any] = {"products_high": none.products_high, "products_low": none.products_low}
+    products[name] = np.zeros(shape, products[name].dtype)
+    with pytest.raises(ValueError, match=r"products must be \(3, 3\), got .*" + re.escape(str(shape))):
+        Moments(0, EXPONENT, none.sums, **products)
 
 
 @settings(max_examples=5)

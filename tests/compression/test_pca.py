@@ -384,6 +384,7 @@ class TestExchange:
             ),
             ({"eigenvals": np.zeros((9, 1))}, "eigenvecs.npy", r"must be \(9, 30\), got \(10, 30\)"),
             ({"eigenvals": np.full((10, 1), -1.0)}, "", "an eigenvalue is -1, and pca.epsilon 0.0001"),
+            ({"eigenvals": np.append(np.ones(9), -1e-4)}, "", "an eigenvalue is -0.0001, and pca.epsilon 0.0001"),
             ({"eigenvals": np.zeros((10, 1))}, "", "an eigenvalue is 0, and pca.epsilon 0.0001"),
             ({"eigenvals": np.arange(1.0, 11)[:, None]}, "", "its eigenvalues do not fall: 2 follows 1"),
             ({"eigenvecs": np.ones((10, 30))}, "", "not orthonormal: their products are off by 30"),

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from tests.command_line import four_parts, run
 from tests.conftest import published_bytes, rejects_of
 from yt8m_pipeline import files
+from yt8m_pipeline.accounting.reasons import DropReason, VideoRejected
 from yt8m_pipeline.compression.histogram import Histogram
 from yt8m_pipeline.compression.quantization import Quantizer
 from yt8m_pipeline.config import Shards
@@ -34,7 +35,7 @@ from yt8m_pipeline.errors import DataError
 from yt8m_pipeline.interop.converting import convert_to_records
 from yt8m_pipeline.interop.intake import MAX_LABELS
 from yt8m_pipeline.interop.media_sequence import MediaSequence, media_sequence, parse_media_sequence
-from yt8m_pipeline.interop.media_sequence_files import proto_name
+from yt8m_pipeline.interop.media_sequence_files import first_proto, proto_name
 
 GOLDEN = Path(__file__).parent / "golden" / "media_sequence.pb"
 GOLDEN_PROTO = GOLDEN.read_bytes()
@@ -257,6 +258,28 @@ def test_inspect_knows_protos_under_any_name_and_says_how_they_are_converted(
 def test_inspect_says_why_a_proto_cannot_be_used(tmp_path: Path) -> None:
     sequence = json.loads(run("inspect", str(unusable(tmp_path / "x.tfrecord")), "--json").stdout)
     assert sequence["unusable"].startswith("missing_value: it has no feature list RGB/feature/floats")
+
+
+@pytest.mark.parametrize("name", ["a.pb", "a.tfrecord", "a"])
+def test_inspect_knows_a_proto_that_was_cut_short(tmp_path: Path, name: str) -> None:
+    """Wherever it is cut, as long as one of its keys is left: it is neither a damaged shard nor a damaged PCA."""
+    for kept in range(100, len(GOLDEN_PROTO), 50):
+        (tmp_path / name).write_bytes(GOLDEN_PROTO[:kept])
+        found = first_proto(str(tmp_path / name))
+        assert isinstance(found, VideoRejected)
+        assert found.reason in (DropReason.DAMAGED, DropReason.MISSING_VALUE)
+    facts = json.loads(run("inspect", str(tmp_path / name), "--json").stdout)
+    assert facts["kind"].startswith("MediaSequence")
+    assert facts["unusable"].startswith("damaged: ")
+
+
+def test_inspect_takes_a_damaged_shard_for_no_proto(dataset: Path) -> None:
+    shard = next((dataset / "frame" / "train").iterdir())
+    for at in range(12):
+        data = bytearray(shard.read_bytes())
+        data[at] = b"\x0a"[0] if at == 0 else data[at] ^ 1
+        (dataset / "damaged.tfrecord").write_bytes(data)
+        assert first_proto(str(dataset / "damaged.tfrecord")) is None
 
 
 def unusable(path: Path) -> Path:
@@ -590,3 +613,4 @@ def test_the_manifest_says_where_the_records_come_from(dataset: Path) -> None:
     assert manifest.encoded == Encoded("mediasequence")
     assert manifest.feature_space == FeatureSpace("mediasequence")
     assert manifest.partition(Partition.TRAIN).labels == 18
+    assert manifest.quantizer.facts.more["levels"] == 256

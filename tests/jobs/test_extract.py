@@ -61,6 +61,7 @@ def extracted(films: Path, workshop: Workshop, built: Path, tmp_path_factory: py
     output = tmp_path_factory.mktemp("extracted") / "new"
     done = extract(films, built / "dataset", output, workshop.model, "--format", "npy")
     assert done.returncode == 0, done.stderr
+    assert "write: 3/3 videos" in done.stderr
     return output
 
 

@@ -243,7 +243,7 @@ def _fitted(layout: Layout, intake: Intake, quantizer: Quantizer) -> dict[str, A
     codebook = file_entry(layout, Layout.QUANTIZER)
     dimensions = intake.dimensions or 0  # there is a video, so it is known
     key = step_key(Stage.CONVERT, dimensions, quantizer.fingerprint)
-    facts = CodebookFacts(quantizer.name, quantizer.scope, quantizer.fingerprint)
+    facts = CodebookFacts(quantizer.name, quantizer.scope, quantizer.fingerprint, {"levels": quantizer.length})
     pca = PcaFacts(MEDIA_SEQUENCE, dimensions, epsilon=None, fingerprint=None)
     return {
         "pca": fitted_row(PcaStep(PCA, key, (), pca)),

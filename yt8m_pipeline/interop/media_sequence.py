@@ -31,6 +31,9 @@ RATE = "RGB/feature/rate"
 FLOATS = "RGB/feature/floats"
 TIMESTAMP = "RGB/feature/timestamp"
 
+KEYS = (EXAMPLE_ID, CLIP_START, CLIP_END, LABEL_INDEX, LABEL_STRING, DIMENSIONS, RATE, FLOATS, TIMESTAMP)
+"""Of these keys a MediaSequence of frames has some, and no record of a dataset has any."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MediaSequence:
@@ -90,12 +93,16 @@ def media_sequence(sequence: MediaSequence, rate: float) -> bytes:
 
 
 def is_media_sequence(data: bytes) -> bool:
-    """Whether bytes are a SequenceExample with a feature list as MediaPipe's graph names them: `RGB/feature/…`."""
+    """Whether bytes are a SequenceExample with a key of MediaPipe's graph: `RGB/feature/…`, `clip/…`.
+
+    Bytes that are no message at all are taken for one that was cut short if such a key stands in them.
+    """
     try:
         example = MESSAGES["SequenceExample"].FromString(data)
     except DecodeError:
-        return False
-    return any("/feature/" in key for key in example.feature_lists.feature_list)
+        return any(key.encode() in data for key in KEYS)
+    found = (*example.context.feature, *example.feature_lists.feature_list)
+    return any("/feature/" in key or key in KEYS for key in found)
 
 
 def parse_media_sequence(data: bytes) -> MediaSequence:
