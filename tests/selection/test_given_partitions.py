@@ -141,6 +141,9 @@ def test_no_train_video_is_an_error_unless_others_are_hashed() -> None:
         found.check(Partitioning(by="column", without="reject"), "videos.csv")
 
 
+BY_LISTS = Partitioning.model_validate({"by": "lists", "lists": {"train": "train.txt"}})
+
+
 class TestLists:
     def test_videos_are_named_by_id_or_uri_and_the_rest_of_a_line_does_not_count(self, tmp_path: Path) -> None:
         (tmp_path / "train.txt").write_bytes("\ufeff0.mp4 1\r\n\r\nv1\n".encode())
@@ -149,6 +152,11 @@ class TestLists:
         assert listed == {"0.mp4": "train", "v1": "train", "v2": "test", "lost": "test", "with spaces": "test"}
         rows = videos("", "", "", "")
         assert partitions(name_listed(rows, listed)) == ["train", "train", "test", ""]
+        Given.of(name_listed(rows, listed)).check(BY_LISTS, "videos.csv")
+        twice = {**listed, "v0": "test"}  # whose uri, 0.mp4, is in the list of train
+        with pytest.raises(DataError, match="1 videos stand in the lists of two partitions") as caught:
+            Given.of(name_listed(rows, twice)).check(BY_LISTS, "videos.csv")
+        assert "v0 (test, train)" in caught.value.why
         warning = unlisted_warnings(listed, listed_names(rows, listed))
         assert warning == [
             "partitioning.lists: 2 of 5 names are those of no video of the videos table: lost, with spaces"

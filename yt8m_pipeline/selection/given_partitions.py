@@ -22,6 +22,9 @@ from yt8m_pipeline.selection.partitioning import units_of
 UNKNOWN = "?"
 """What stands before a text that means no partition."""
 
+TWICE = "!"
+"""What stands before the id of a video that has its id in the list of one partition, and its uri in that of another."""
+
 SHOWN = 10
 """How many values, videos or groups a message names."""
 
@@ -37,9 +40,14 @@ def name_given(videos: pa.Table, config: Partitioning) -> pa.Table:
 
 
 def name_listed(videos: pa.Table, listed: Mapping[str, str]) -> pa.Table:
-    """Gives each video the partition in whose list its id, or else its uri, stands."""
+    """Gives each video the partition in whose list its id or its uri stands."""
     pairs = zip(videos["video_id"].to_pylist(), videos["uri"].to_pylist(), strict=True)
-    return _with_given(videos, [listed.get(video_id) or listed.get(uri, "") for video_id, uri in pairs])
+    return _with_given(videos, [_listed(video_id, uri, listed) for video_id, uri in pairs])
+
+
+def _listed(video_id: str, uri: str, listed: Mapping[str, str]) -> str:
+    by_id, by_uri = listed.get(video_id, ""), listed.get(uri, "")
+    return f"{TWICE}{video_id} ({by_id}, {by_uri})" if by_id and by_uri and by_id != by_uri else by_id or by_uri
 
 
 def listed_names(videos: pa.Table, listed: Mapping[str, str]) -> list[str]:
@@ -115,8 +123,16 @@ class Given:
         """Checks that every video may go where it is given to.
 
         Raises:
-            DataError: a text means no partition, a group is divided, or no video is of train.
+            DataError: a text means no partition, a video is in two lists, a group is divided, or no video is of train.
         """
+        twice = sorted(text.removeprefix(TWICE) for text in self.videos if text.startswith(TWICE))
+        if twice:
+            raise DataError(
+                what=f"{len(twice)} videos stand in the lists of two partitions",
+                where=where,
+                why=f"their ids are in one list and their uris in another: {_first(twice)}",
+                fix="remove each from one of the lists",
+            )
         unknown = sorted(text.removeprefix(UNKNOWN) for text in self.videos if text.startswith(UNKNOWN))
         if unknown:
             raise DataError(
