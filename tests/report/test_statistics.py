@@ -153,6 +153,12 @@ def test_views_are_counted_by_their_digits() -> None:
         assert np.flatnonzero(decades).tolist() == [len(str(number)) * (number > 0)]
 
 
+def test_a_share_that_is_none_counts_as_the_nearest() -> None:
+    values = [{**rows(1, seed=0)[0], "partition": "train", "decoded_fraction": share} for share in (7.0, -3.0, 0.5)]
+    found = counted(values)
+    assert (found.salvaged[0], found.lost[0]) == (2, 1.5)
+
+
 def test_nothing_is_known_of_the_files_of_an_older_dataset() -> None:
     names = ("partition", "labels", "frames", "duration_seconds", "decoded_fraction")
     batch = as_batch(rows(20, seed=3)).select(names)

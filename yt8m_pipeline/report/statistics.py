@@ -286,7 +286,7 @@ class VideoCounter:
         """
         parts = self._partitions(_column(batch, "partition"))
         seconds, frames = _numbers(_column(batch, "duration_seconds")), _numbers(_column(batch, "frames"))
-        lost = 1 - np.nan_to_num(_numbers(_column(batch, "decoded_fraction")), nan=1.0)
+        lost = np.clip(1 - np.nan_to_num(_numbers(_column(batch, "decoded_fraction")), nan=1.0), 0, 1)
         is_known = (seconds >= 0) & (seconds < MAX_SECONDS)
         if not ((frames >= 0) & (frames < MAX_FRAMES)).all():
             raise _damaged(self.where, "a row has no number of frames")
