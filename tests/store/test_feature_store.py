@@ -279,6 +279,7 @@ def zipped(frames: int, compression: int) -> bytes:
         archive_of(header=np.array([None]), features=np.zeros((1, 2)), pts_seconds=np.zeros(1)),
         archive_of(header=HEADER[:-1], features=np.zeros((1, 2)), pts_seconds=np.zeros(1)),
         archive_of(header=np.frombuffer(b"{}", np.uint8), features=np.zeros((1, 2)), pts_seconds=np.zeros(1)),
+        archive_of(header=np.frombuffer(b"[1]", np.uint8), features=np.zeros((1, 2)), pts_seconds=np.zeros(1)),
         archive_of(header=HEADER, features=np.zeros((1, 2)), pts_seconds=np.zeros(3)),
         archive_of(header=HEADER, features=np.zeros((0, 2)), pts_seconds=np.zeros(0)),
         archive_of(header=HEADER, features=np.zeros((1, 0)), pts_seconds=np.zeros(1)),
@@ -294,6 +295,12 @@ def test_a_sealed_file_of_another_kind_is_damaged(tmp_path: Path, body: bytes) -
     path.write_bytes(sealed(body))
     with pytest.raises(DamagedFile, match=r"(?s)it is sealed but is no feature file: .*the video is extracted anew"):
         open_stored(str(path))
+
+
+@pytest.mark.parametrize("shape", [(0, 4), (3,), (1, 2, 2)])
+def test_features_are_rows_of_at_least_one_frame(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"dog: features are \(frames, dimensions\)"):
+        VideoFeatures("dog", np.zeros(shape, np.float32), np.zeros(shape[0]))
 
 
 @given(first=ids, second=ids)

@@ -183,7 +183,7 @@ def test_an_empty_text_table_is_a_usage_error(tmp_path: Path, name: str, text: s
     (tmp_path / name).write_text(text)
     with pytest.raises(UsageError, match="The ratings table is empty") as caught:
         check_schema(str(tmp_path / name), "ratings")
-    assert caught.value.why == "it has no data rows"
+    assert (caught.value.where, caught.value.why) == (str(tmp_path / name), "it has no data rows")
 
 
 def test_an_empty_parquet_table_is_a_usage_error(tmp_path: Path) -> None:
