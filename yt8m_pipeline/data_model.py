@@ -96,6 +96,9 @@ class Video:
 MAX_FRAMES = 1 << 31
 """The frames of a stored video are fewer, so that sums of them fit the 64-bit columns of tables."""
 
+HIGHEST_RATE = 1000
+"""A video has at most so many frames per second; a header that tells more tells the unit of its clock."""
+
 MAX_COUNT, MAX_NAME = 1 << 53, 100
 """The bytes, packets and pixels of a file are fewer than the one; the names of its kinds have no more letters than the
 other."""

@@ -29,7 +29,7 @@ from av.video.stream import VideoStream
 
 from yt8m_pipeline.accounting.reasons import DropReason, VideoRejected
 from yt8m_pipeline.config import Decoding
-from yt8m_pipeline.data_model import MediaFile
+from yt8m_pipeline.data_model import HIGHEST_RATE, MediaFile
 from yt8m_pipeline.decoding.frame_times import Grid
 
 Log: TypeAlias = list[tuple[int, str, str]]
@@ -106,9 +106,6 @@ def _is_error(line: tuple[int, str, str]) -> bool:
     return (level <= av.logging.ERROR and not text.startswith(NONSENSE)) or text.startswith(LOSSES)
 
 
-HIGHEST_RATE = 1000
-"""A video has at most so many frames per second; a header that tells more tells the unit of its clock."""
-
 WIDEST_PIXEL = Fraction(16)
 """A pixel is at most so many times as wide as it is high, or as high as it is wide; anything else is nonsense."""
 
@@ -130,7 +127,6 @@ class OpenedVideo:
         stream: The one stream of the file that is read.
         ending: Tells whether the file was cut off.
         grid: The grid times, per second.
-        size: The size of the file, in bytes.
         work: What has been read and decoded of it.
     """
 
@@ -138,7 +134,6 @@ class OpenedVideo:
     stream: VideoStream
     ending: "Ending"
     grid: Grid
-    size: int
     work: Work = field(default_factory=Work)
 
     @property
@@ -186,7 +181,7 @@ class OpenedVideo:
         return MediaFile(
             container=self.container.format.name,
             codec=self.decoder.codec.canonical_name,
-            file_bytes=self.size,
+            file_bytes=self.ending.size(),
             width=self.decoder.width,
             height=self.decoder.height,
             frame_rate=float(rate) if rate and 0 < rate <= HIGHEST_RATE else None,
@@ -360,9 +355,9 @@ def open_video(file: BinaryIO, decoding: Decoding) -> Iterator[OpenedVideo]:
         VideoRejected: NOT_A_VIDEO, CONTAINER_NOT_ACCEPTED, TOO_MANY_STREAMS, NO_VIDEO_STREAM, UNSUPPORTED_CODEC,
             TRUNCATED, DAMAGED, IO_ERROR.
     """
-    size = file.seek(0, SEEK_END)
+    file.seek(0)
     with _opened(file, decoding) as (container, ending):
-        yield OpenedVideo(container, _video_stream(container, ending), ending, Grid.of_config(decoding), size)
+        yield OpenedVideo(container, _video_stream(container, ending), ending, Grid.of_config(decoding))
 
 
 @contextmanager
@@ -546,14 +541,14 @@ class Ending:
 
     def reason_of_partial_packet(self) -> DropReason:
         """TRUNCATED for an incomplete packet after which nothing is left to read: there the file was cut."""
-        return DropReason.TRUNCATED if self._file.tell() >= self._size() else self.reason()
+        return DropReason.TRUNCATED if self._file.tell() >= self.size() else self.reason()
 
     def _ends_before_indexed_packets(self) -> bool:
-        return max((entry.pos + entry.size for entry in self.index if entry.size), default=0) > self._size()
+        return max((entry.pos + entry.size for entry in self.index if entry.size), default=0) > self.size()
 
     def _ends_inside_box(self, *kinds: bytes) -> bool:
         """Whether a top-level box of an MP4 (ISO/IEC 14496-12 §4.2) of one of these kinds goes beyond the file."""
-        place, end = 0, self._size()
+        place, end = 0, self.size()
         with self._returning():
             while place + 8 <= end:
                 self._file.seek(place)
@@ -569,7 +564,7 @@ class Ending:
 
         FFmpeg takes any byte for the head of a tag, and without a word skips as much as that says.
         """
-        place, end = self.last, self._size()
+        place, end = self.last, self.size()
         with self._returning():
             while place is not None and place + FLV_TAG.size <= end:
                 self._file.seek(place)
@@ -579,7 +574,8 @@ class Ending:
                 place += FLV_TAG.size + int.from_bytes(length) + 4
         return None
 
-    def _size(self) -> int:
+    def size(self) -> int:
+        """The size of the file, in bytes."""
         with self._returning():
             return self._file.seek(0, SEEK_END)
 

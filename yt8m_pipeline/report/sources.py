@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from yt8m_pipeline.data_model import Float64Array, Int64Array
+from yt8m_pipeline.data_model import HIGHEST_RATE, Float64Array, Int64Array
 from yt8m_pipeline.report.spread import PARTITIONS, Spread
 
 NUMBERS = ("file_bytes", "width", "height", "frame_rate", "packets", "decoded_packets", "view_count")
@@ -23,9 +23,6 @@ KILOBYTE_BINS, KILOBIT_BINS = 200_001, 100_001
 
 SIDES = (144, 240, 360, 480, 720, 1080, 1440, 2160)
 """The usual smaller sides of videos, in pixels. A class reaches from one of them to below the next."""
-
-HIGHEST_RATE = 1000
-"""Frames per second: no video has more."""
 
 DECADES = 16
 """Views are counted by their number of digits; 16 digits or more together."""

@@ -9,7 +9,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 from urllib.parse import quote
@@ -151,8 +151,8 @@ class FeatureStore:
             raise VideoRejected(DropReason.NON_FINITE_FEATURES, f"the largest absolute feature is {largest}")
         origin = (source.uri, source.size, source.modified)
         sha256, deviation_seconds = digest(video), largest_deviation_seconds(video.pts_seconds, rate)
-        told = Header(video.video_id, self.space, *origin, sha256, decoded_fraction, deviation_seconds, transfer)
-        header = replace(told, media=media)
+        facts = (decoded_fraction, deviation_seconds)
+        header = Header(video.video_id, self.space, *origin, sha256, *facts, transfer, media)
         state = files.write_bytes(self.path(video.video_id), seal_video(video, header))
         if files.is_local(self.root):
             files.delete(self.failure_path(video.video_id))
